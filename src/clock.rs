@@ -1,0 +1,219 @@
+//! One monotonic clock for every measurement, one wall-clock anchor for every timestamp.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Where a layer reads the time; [`Clock::system`] unless
+/// [`with_clock`](crate::OmniMetricsLayer::with_clock) says otherwise.
+///
+/// Moments are nanoseconds since the clock's origin. The wall clock is read once, at the origin;
+/// every timestamp is that reading plus monotonic time, so a stepped system clock moves none.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    source: Source,
+    /// Wall clock at the origin, in nanoseconds since the Unix epoch.
+    unix_origin: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    System(Instant),
+    Mock(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// The operating system's monotonic clock. Its origin is the first call in the process.
+    pub fn system() -> Self {
+        static ORIGIN: OnceLock<(Instant, u64)> = OnceLock::new();
+        let (origin, unix_origin) = *ORIGIN.get_or_init(|| {
+            let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            (Instant::now(), nanos(unix))
+        });
+        Self { source: Source::System(origin), unix_origin }
+    }
+
+    /// A clock that stands still until [`MockClock::advance`], for exact numbers in tests without
+    /// a sleep. Its origin is 2026-01-31T12:00:00Z.
+    pub fn mock() -> (Self, MockClock) {
+        const UNIX_ORIGIN: u64 = 1_769_860_800_000_000_000;
+        let now = Arc::new(AtomicU64::new(0));
+        let clock = Self { source: Source::Mock(Arc::clone(&now)), unix_origin: UNIX_ORIGIN };
+        (clock, MockClock { now })
+    }
+
+    /// Nanoseconds since the origin.
+    pub(crate) fn now(&self) -> u64 {
+        match &self.source {
+            Source::System(origin) => nanos(origin.elapsed()),
+            Source::Mock(now) => now.load(Ordering::Acquire),
+        }
+    }
+
+    /// The wall clock at moment `at`.
+    pub(crate) fn timestamp(&self, at: u64) -> Timestamp {
+        Timestamp(self.unix_origin.saturating_add(at) / 1_000)
+    }
+
+    /// A wall-clock reading, in nanoseconds since the Unix epoch, as a moment of this clock;
+    /// negative before the origin.
+    pub(crate) fn moment_of_unix(&self, unix: u64) -> i64 {
+        let moment = i128::from(unix) - i128::from(self.unix_origin);
+        i64::try_from(moment).unwrap_or(i64::MAX)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    // 584 years fit into the product.
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
+}
+
+/// Moves the time of the [`Clock`] it was made with.
+#[derive(Debug, Clone)]
+pub struct MockClock {
+    now: Arc<AtomicU64>,
+}
+
+impl MockClock {
+    /// Lets `duration` pass.
+    pub fn advance(&self, duration: Duration) {
+        self.now.fetch_add(nanos(duration), Ordering::AcqRel);
+    }
+}
+
+/// A moment of wall-clock time in UTC, to the microsecond. Its text is RFC 3339 with six
+/// decimals, as in `2026-01-31T12:00:00.123456Z`, which sorts like the time it stands for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// Microseconds since the Unix epoch.
+    pub const fn unix_micros(self) -> u64 {
+        self.0
+    }
+
+    /// Reads the text that [`Display`](fmt::Display) writes; `None` for any other.
+    fn parse(text: &str) -> Option<Self> {
+        let number = |range: std::ops::Range<usize>| {
+            let digits = text.get(range)?;
+            digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u64>().ok())?
+        };
+        let days = days_of_date(number(0..4)?, number(5..7)?, number(8..10)?)?;
+        let seconds = number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?;
+        let timestamp = Self((days * 86_400 + seconds) * 1_000_000 + number(20..26)?);
+        // Writing it again checks the punctuation and the range of every part.
+        (timestamp.to_string() == text).then_some(timestamp)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, micros) = (self.0 / 1_000_000, self.0 % 1_000_000);
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        let (year, month, day) = date_of_days(days);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    }
+}
+
+// Both conversions count days in 400-year cycles of years that begin in March, so that the leap
+// day comes last (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+const DAYS_BEFORE_EPOCH: u64 = 719_468;
+const DAYS_PER_CYCLE: u64 = 146_097;
+
+fn date_of_days(days: u64) -> (u64, u64, u64) {
+    let days = days + DAYS_BEFORE_EPOCH;
+    let (cycle, day_of_cycle) = (days / DAYS_PER_CYCLE, days % DAYS_PER_CYCLE);
+    let year_of_cycle =
+        (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (cycle * 400 + year_of_cycle + u64::from(month <= 2), month, day)
+}
+
+fn days_of_date(year: u64, month: u64, day: u64) -> Option<u64> {
+    if !(1..=12).contains(&month) || year < 1970 {
+        return None;
+    }
+    let year = year - u64::from(month <= 2);
+    let (cycle, year_of_cycle) = (year / 400, year % 400);
+    let march_month = (month + 9) % 12;
+    let day_of_year = (153 * march_month + 2) / 5 + day.checked_sub(1)?;
+    let day_of_cycle = 365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year;
+    (cycle * DAYS_PER_CYCLE + day_of_cycle).checked_sub(DAYS_BEFORE_EPOCH)
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            de::Error::invalid_value(de::Unexpected::Str(&text), &"a time like 2026-01-31T12:00:00.123456Z")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_know_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000000Z"),
+            (1_709_251_199, "2024-02-29T23:59:59.000000Z"),
+            (1_769_860_800, "2026-01-31T12:00:00.000000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000000Z"),
+        ] {
+            let timestamp = Timestamp(seconds * 1_000_000);
+            assert_eq!(timestamp.to_string(), text);
+            assert_eq!(Timestamp::parse(text), Some(timestamp));
+        }
+    }
+
+    #[test]
+    fn a_timestamp_reads_back_on_every_day_of_two_centuries() {
+        for day in 0..73_049 {
+            let timestamp = Timestamp(day * 86_400_000_000 + 86_399_999_999);
+            assert_eq!(Timestamp::parse(&timestamp.to_string()), Some(timestamp));
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_timestamp_is_refused() {
+        for text in [
+            "",
+            "2026-01-31",
+            "2026-02-30T12:00:00.000000Z",
+            "2026-01-31 12:00:00.000000Z",
+            "2026-01-31T12:60:00.000000Z",
+            "é026-01-31T12:00:00.00000Z",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_system_clock_has_one_origin_a_process() {
+        let (first, second) = (Clock::system(), Clock::system());
+        assert_eq!(first.unix_origin, second.unix_origin);
+        let (earlier, later) = (first.now(), second.now());
+        assert!(earlier <= later);
+    }
+}

@@ -1,0 +1,116 @@
+//! One row of the transfer table while it grows.
+
+use crate::{
+    Millis,
+    fields::{Kind, Phase, TransferNumbers, Warnings, keep_further},
+    hops::{Flight, Flights, Half, Hops},
+    intervals::Intervals,
+    request::{Closed, Shown, add_optional_count, add_time, earliest},
+    tables::TransferRow,
+};
+
+/// The row of one edge in one request.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    row: TransferRow,
+    first_enter: Option<u64>,
+    hops: Hops,
+}
+
+impl Edge {
+    pub(crate) fn new((from_stage, to_stage): (Option<u64>, Option<u64>)) -> Self {
+        let row = TransferRow { from_stage, to_stage, ..TransferRow::default() };
+        Self { row, first_enter: None, hops: Hops::default() }
+    }
+
+    pub(crate) fn ends(&self) -> (Option<u64>, Option<u64>) {
+        (self.row.from_stage, self.row.to_stage)
+    }
+
+    /// Adds one span. The flights it completes are put into `flights`, for [`land`](Self::land).
+    pub(crate) fn add(
+        &mut self,
+        span: &Closed,
+        numbers: &TransferNumbers,
+        sent_at: Option<i64>,
+        flights: &mut Flights,
+        warnings: &mut Warnings,
+    ) {
+        let measured = span.measured;
+        let row = &mut self.row;
+        row.events += 1;
+        add_optional_count(&mut row.size_bytes, numbers.size_bytes, Kind::Transfer, "size_bytes", warnings);
+        for (name, value) in &span.fields.further {
+            keep_further(&mut row.fields, name.clone(), value.clone(), Kind::Transfer, warnings);
+        }
+        let phase = span.fields.phase;
+        let measured_in = |wanted| (phase == wanted).then(|| measured.span_time());
+        add_time(&mut row.tx_time_ms, numbers.tx_time.or_else(|| measured_in(Phase::Tx)));
+        add_time(&mut row.rx_decode_time_ms, numbers.rx_decode_time.or_else(|| measured_in(Phase::Rx)));
+        add_time(&mut row.in_flight_time_ms, numbers.in_flight_time);
+        self.first_enter = earliest(self.first_enter, measured.activity.map(|(first, _)| first));
+
+        let start = measured.start();
+        let recorded = numbers.in_flight_time.is_some();
+        match (phase, sent_at) {
+            (Phase::Tx, _) => {
+                self.hops.add_sent(Half { start, moment: measured.end(), known: recorded }, flights);
+            }
+            (Phase::Rx, Some(from)) if !recorded => {
+                flights.push(Flight::Hop { from, to: start as i64 });
+                self.hops.add_received(Half { start, moment: start, known: true }, flights);
+            }
+            (Phase::Rx, _) => {
+                self.hops.add_received(Half { start, moment: start, known: recorded }, flights);
+            }
+        }
+    }
+
+    /// Adds the time of completed flights to the row, and to the activity of the request.
+    pub(crate) fn land(&mut self, flights: &Flights, activity: &mut Intervals, warnings: &mut Warnings) {
+        for flight in flights {
+            let nanos = match *flight {
+                Flight::Hop { from, to } => {
+                    activity.add(from.max(0) as u64, to.max(0) as u64);
+                    to.saturating_sub(from)
+                }
+                Flight::Crowd { nanos } => nanos,
+            };
+            if nanos < 0 {
+                let (from, to) = (Shown(self.row.from_stage), Shown(self.row.to_stage));
+                let what = format_args!(
+                    "clock skew on edge {from} -> {to}: received before it was sent; counted as 0"
+                );
+                let value = format_args!("-{}", Millis::from_nanos(nanos.unsigned_abs())).to_string();
+                warnings.add(Kind::Transfer, "in_flight_time_ms", value, what);
+            }
+            add_time(&mut self.row.in_flight_time_ms, Some(nanos.max(0) as u64));
+        }
+    }
+
+    /// Matches the hops that still wait for their other half.
+    pub(crate) fn finish(&mut self, flights: &mut Flights, warnings: &mut Warnings) {
+        let unknown = self.hops.finish(flights);
+        if unknown > 0 {
+            let (from, to) = (Shown(self.row.from_stage), Shown(self.row.to_stage));
+            let what = format_args!(
+                "too many hops of edge {from} -> {to} were under way at once to tell this many apart; left out"
+            );
+            warnings.add(Kind::Transfer, "in_flight_time_ms", unknown, what);
+        }
+    }
+
+    /// The row, with its start counted from the request's creation if it has a request.
+    pub(crate) fn into_row(mut self, created: Option<u64>) -> TransferRow {
+        let row = &mut self.row;
+        row.start_ms = self
+            .first_enter
+            .zip(created)
+            .map(|(first, created)| Millis::from_nanos(first.saturating_sub(created)));
+        row.total_time_ms = [row.tx_time_ms, row.rx_decode_time_ms, row.in_flight_time_ms]
+            .into_iter()
+            .flatten()
+            .fold(Millis::ZERO, Millis::saturating_add);
+        self.row
+    }
+}

@@ -1,0 +1,74 @@
+//! Lines on their way out: one write each, and the losses counted.
+
+use std::{
+    cell::Cell,
+    fmt,
+    io::{self, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::{handle::Shared, json, tables::Line};
+
+/// What a thread keeps of its line buffer between two lines, in bytes.
+const BUFFER_KEPT: usize = 64 * 1024;
+
+thread_local! {
+    static BUFFER: Cell<String> = const { Cell::new(String::new()) };
+    static IS_WRITING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Where the lines go.
+#[derive(Clone)]
+pub(crate) struct Output {
+    sink: Arc<dyn Sink>,
+}
+
+trait Sink: Send + Sync {
+    fn write(&self, line: &[u8]) -> io::Result<()>;
+}
+
+impl<M> Sink for M
+where
+    M: for<'a> MakeWriter<'a> + Send + Sync,
+{
+    fn write(&self, line: &[u8]) -> io::Result<()> {
+        self.make_writer().write_all(line)
+    }
+}
+
+impl Output {
+    pub(crate) fn to<M>(make_writer: M) -> Self
+    where
+        M: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    {
+        Self { sink: Arc::new(make_writer) }
+    }
+
+    /// Writes the line, on the caller's thread and with no lock held. A failing or panicking
+    /// writer loses the line and nothing else. So does a writer that makes a request of its own,
+    /// whose line would be written from within the write of this one, and so on without end.
+    pub(crate) fn emit(&self, line: &Line, shared: &Shared) {
+        let nested = IS_WRITING.try_with(|flag| flag.replace(true)).unwrap_or(false);
+        let is_written = !nested && {
+            let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+            json::write_line(&mut buffer, line);
+            let result = catch_unwind(AssertUnwindSafe(|| self.sink.write(buffer.as_bytes())));
+            buffer.clear();
+            buffer.shrink_to(BUFFER_KEPT);
+            // On a thread that is being torn down there is nowhere to keep it.
+            let _ = BUFFER.try_with(|kept| kept.set(buffer));
+            let _ = IS_WRITING.try_with(|flag| flag.set(false));
+            matches!(result, Ok(Ok(())))
+        };
+        shared.count_line(line, is_written);
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,385 @@
+//! The span contract: which spans and fields the layer knows, and what it makes of a value.
+
+use std::{borrow::Cow, error::Error, fmt};
+
+use tracing::{
+    Metadata,
+    field::{Field, Visit},
+};
+
+use crate::{
+    tables::Fields,
+    value::{self, FieldValue, Kept, TEXT_LIMIT, Unusable},
+};
+
+/// The longest `request_id`, in bytes.
+const REQUEST_ID_LIMIT: usize = 256;
+/// How many further fields a row keeps.
+pub(crate) const FURTHER_LIMIT: usize = 32;
+/// How many warnings a span or a request keeps.
+pub(crate) const WARNING_LIMIT: usize = 16;
+/// How much of a value a warning shows, in bytes.
+const EXCERPT_LIMIT: usize = 64;
+
+/// The spans of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Request,
+    Stage,
+    Transfer,
+    Preprocess,
+}
+
+impl Kind {
+    pub(crate) fn of(metadata: &Metadata<'_>) -> Option<Self> {
+        if !metadata.is_span() {
+            return None;
+        }
+        match metadata.name() {
+            "request" => Some(Self::Request),
+            "stage" => Some(Self::Stage),
+            "transfer" => Some(Self::Transfer),
+            "preprocess" => Some(Self::Preprocess),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Request => "request",
+            Self::Stage => "stage",
+            Self::Transfer => "transfer",
+            Self::Preprocess => "preprocess",
+        })
+    }
+}
+
+/// Which half of a hop a `transfer` span is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    #[default]
+    Tx,
+    Rx,
+}
+
+/// What has been recorded on one span so far.
+#[derive(Debug)]
+pub(crate) struct SpanFields {
+    kind: Kind,
+    pub(crate) request_id: Option<String>,
+    pub(crate) numbers: Numbers,
+    /// `stage_name` of a stage, `finish_reason` of a request.
+    pub(crate) label: Option<String>,
+    pub(crate) phase: Phase,
+    /// The moment at which `first_output` was first recorded.
+    pub(crate) first_output: Option<u64>,
+    pub(crate) further: Fields,
+    pub(crate) warnings: Warnings,
+}
+
+/// The numeric fields. Times are in nanoseconds.
+#[derive(Debug)]
+pub(crate) enum Numbers {
+    None,
+    Stage(StageNumbers),
+    Transfer(TransferNumbers),
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct StageNumbers {
+    pub(crate) stage_id: Option<u64>,
+    pub(crate) batch_id: Option<u64>,
+    pub(crate) batch_size: Option<u64>,
+    pub(crate) num_tokens_in: Option<u64>,
+    pub(crate) num_tokens_out: Option<u64>,
+    pub(crate) preprocess_time: Option<u64>,
+    pub(crate) stage_gen_time: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TransferNumbers {
+    pub(crate) from_stage: Option<u64>,
+    pub(crate) to_stage: Option<u64>,
+    pub(crate) size_bytes: Option<u64>,
+    pub(crate) tx_time: Option<u64>,
+    pub(crate) rx_decode_time: Option<u64>,
+    pub(crate) in_flight_time: Option<u64>,
+    /// Nanoseconds since the Unix epoch.
+    pub(crate) sent_at: Option<u64>,
+}
+
+impl Numbers {
+    /// Where the field's number goes, and how it is read from the value.
+    fn slot(&mut self, field: &str) -> Option<(&mut Option<u64>, ReadNumber)> {
+        const COUNT: ReadNumber = FieldValue::to_count;
+        const TIME: ReadNumber = FieldValue::to_nanos;
+        match self {
+            Self::None => None,
+            Self::Stage(stage) => Some(match field {
+                "stage_id" => (&mut stage.stage_id, COUNT),
+                "batch_id" => (&mut stage.batch_id, COUNT),
+                "batch_size" => (&mut stage.batch_size, COUNT),
+                "num_tokens_in" => (&mut stage.num_tokens_in, COUNT),
+                "num_tokens_out" => (&mut stage.num_tokens_out, COUNT),
+                "preprocess_time_ms" => (&mut stage.preprocess_time, TIME),
+                "stage_gen_time_ms" => (&mut stage.stage_gen_time, TIME),
+                _ => return None,
+            }),
+            Self::Transfer(transfer) => Some(match field {
+                "from_stage" => (&mut transfer.from_stage, COUNT),
+                "to_stage" => (&mut transfer.to_stage, COUNT),
+                "size_bytes" => (&mut transfer.size_bytes, COUNT),
+                "tx_time_ms" => (&mut transfer.tx_time, TIME),
+                "rx_decode_time_ms" => (&mut transfer.rx_decode_time, TIME),
+                "in_flight_time_ms" => (&mut transfer.in_flight_time, TIME),
+                "sent_at_unix_ms" => (&mut transfer.sent_at, TIME),
+                _ => return None,
+            }),
+        }
+    }
+}
+
+type ReadNumber = fn(&FieldValue) -> Result<u64, Unusable>;
+
+impl SpanFields {
+    pub(crate) fn new(kind: Kind) -> Self {
+        let numbers = match kind {
+            Kind::Request | Kind::Preprocess => Numbers::None,
+            Kind::Stage => Numbers::Stage(StageNumbers::default()),
+            Kind::Transfer => Numbers::Transfer(TransferNumbers::default()),
+        };
+        Self {
+            kind,
+            request_id: None,
+            numbers,
+            label: None,
+            phase: Phase::default(),
+            first_output: None,
+            further: Fields::new(),
+            warnings: Warnings::default(),
+        }
+    }
+
+    /// Takes one value; the last of a field wins, and what can't be used leaves the one before.
+    pub(crate) fn set(&mut self, recorded: Recorded, now: u64) {
+        let field = recorded.field;
+        if recorded.kept == Kept::Panicked {
+            self.warn(field, &recorded.value, "its formatting panicked; treated as not recorded");
+            return;
+        }
+        if let Some((slot, read)) = self.numbers.slot(field) {
+            match read(&recorded.value) {
+                Ok(number) => *slot = Some(number),
+                Err(why) => self.warn(field, &recorded.value, format_args!("{why}; treated as not recorded")),
+            }
+            return;
+        }
+        match (self.kind, field) {
+            (Kind::Preprocess, _) => {}
+            (_, "request_id") => self.set_request_id(recorded),
+            (Kind::Stage, "first_output") => self.first_output = self.first_output.or(Some(now)),
+            (Kind::Stage, "stage_name") | (Kind::Request, "finish_reason") => {
+                self.warn_if_cut(&recorded);
+                self.label = recorded.into_text().or(self.label.take());
+            }
+            (Kind::Transfer, "phase") => match recorded.value.to_string().as_str() {
+                "tx" => self.phase = Phase::Tx,
+                "rx" => self.phase = Phase::Rx,
+                other => self.warn(field, other, "it is neither `tx` nor `rx`; treated as not recorded"),
+            },
+            _ => {
+                self.warn_if_cut(&recorded);
+                keep_further(
+                    &mut self.further,
+                    Cow::Borrowed(field),
+                    recorded.value,
+                    self.kind,
+                    &mut self.warnings,
+                );
+            }
+        }
+    }
+
+    fn set_request_id(&mut self, recorded: Recorded) {
+        let Some(id) = recorded.into_text() else { return };
+        if id.len() > REQUEST_ID_LIMIT {
+            self.warn("request_id", &id, format_args!("it is longer than {REQUEST_ID_LIMIT} bytes; cut"));
+            self.request_id = Some(value::prefix(&id, REQUEST_ID_LIMIT).to_owned());
+        } else {
+            self.request_id = Some(id);
+        }
+    }
+
+    fn warn_if_cut(&mut self, recorded: &Recorded) {
+        if recorded.kept == Kept::Cut {
+            self.warn(
+                recorded.field,
+                &recorded.value,
+                format_args!("it is longer than {TEXT_LIMIT} bytes; cut"),
+            );
+        }
+    }
+
+    pub(crate) fn warn(&mut self, field: &str, value: impl fmt::Display, what: impl fmt::Display) {
+        self.warnings.add(self.kind, field, value, what);
+    }
+}
+
+/// Keeps one further field of a row, as far as there is room.
+pub(crate) fn keep_further(
+    row: &mut Fields,
+    field: Cow<'static, str>,
+    value: FieldValue,
+    kind: Kind,
+    warnings: &mut Warnings,
+) {
+    if row.len() < FURTHER_LIMIT || row.contains_key(&field) {
+        row.insert(field, value);
+    } else {
+        warnings.add(
+            kind,
+            &field,
+            value,
+            format_args!("a row keeps {FURTHER_LIMIT} further fields; dropped"),
+        );
+    }
+}
+
+/// Sentences for whoever reads the line, each naming span, field and value.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings(Vec<String>);
+
+impl Warnings {
+    pub(crate) fn add(&mut self, kind: Kind, field: &str, value: impl fmt::Display, what: impl fmt::Display) {
+        if self.0.len() < WARNING_LIMIT {
+            let (text, _) = value::text_of(value);
+            let excerpt = value::prefix(&text, EXCERPT_LIMIT);
+            let ellipsis = if excerpt.len() < text.len() { "…" } else { "" };
+            self.0.push(format!("span `{kind}`, field `{field}`, value `{excerpt}{ellipsis}`: {what}"));
+        }
+    }
+
+    /// Adds another span's warnings, as far as there is room.
+    pub(crate) fn extend(&mut self, others: &Self) {
+        let room = WARNING_LIMIT - self.0.len();
+        self.0.extend(others.0.iter().take(room).cloned());
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<String> {
+        self.0
+    }
+}
+
+/// One value on its way from `tracing` to [`SpanFields::set`].
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    field: &'static str,
+    value: FieldValue,
+    kept: Kept,
+    /// Recorded through `Display` or `Debug`, which `tracing` doesn't tell apart.
+    formatted: bool,
+}
+
+impl Recorded {
+    /// The value as a text field holds it; `None` for an option that is `None`.
+    fn into_text(self) -> Option<String> {
+        match self.value {
+            FieldValue::Text(text) if self.formatted => match value::unwrapped(&text) {
+                "None" => None,
+                inner => Some(value::unquoted(inner).to_owned()),
+            },
+            FieldValue::Text(text) => Some(text),
+            other => Some(other.to_string()),
+        }
+    }
+}
+
+/// Hands every value of a span to `take`. The user's `Debug` code runs in here, so `take` is
+/// called, and the visitor used, with no lock held.
+pub(crate) struct Visitor<F>(pub(crate) F);
+
+impl<F: FnMut(Recorded)> Visitor<F> {
+    fn typed(&mut self, field: &Field, value: impl Into<FieldValue>) {
+        (self.0)(Recorded { field: field.name(), value: value.into(), kept: Kept::Whole, formatted: false });
+    }
+
+    fn text(&mut self, field: &Field, text: &str) {
+        let kept = value::prefix(text, TEXT_LIMIT);
+        let fate = if kept.len() < text.len() { Kept::Cut } else { Kept::Whole };
+        let value = FieldValue::Text(kept.to_owned());
+        (self.0)(Recorded { field: field.name(), value, kept: fate, formatted: false });
+    }
+}
+
+impl<F: FnMut(Recorded)> Visit for Visitor<F> {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.typed(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.typed(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.typed(field, value);
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        match (u64::try_from(value), i64::try_from(value)) {
+            (Ok(value), _) => self.typed(field, value),
+            (_, Ok(value)) => self.typed(field, value),
+            _ => self.text(field, &value.to_string()),
+        }
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        match u64::try_from(value) {
+            Ok(value) => self.typed(field, value),
+            Err(_) => self.text(field, &value.to_string()),
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        (self.0)(Recorded {
+            field: field.name(),
+            value: FieldValue::Bool(value),
+            kept: Kept::Whole,
+            formatted: false,
+        });
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.text(field, value);
+    }
+
+    fn record_bytes(&mut self, field: &Field, value: &[u8]) {
+        match std::str::from_utf8(value) {
+            Ok(text) => self.text(field, text),
+            Err(_) => {
+                let hex: String = value.iter().take(TEXT_LIMIT).map(|byte| format!("{byte:02x}")).collect();
+                self.text(field, &hex);
+            }
+        }
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        let (text, kept) = value::text_of(value);
+        let value = FieldValue::Text(text);
+        (self.0)(Recorded { field: field.name(), value, kept, formatted: false });
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let (mut text, kept) = value::text_of(format_args!("{value:?}"));
+        let inner = match kept {
+            // The closing quote of a text that was cut is gone.
+            Kept::Cut => text.strip_prefix('"').unwrap_or(&text),
+            _ => value::unquoted(&text),
+        };
+        if inner.len() < text.len() {
+            text = inner.to_owned();
+        }
+        (self.0)(Recorded { field: field.name(), value: FieldValue::Text(text), kept, formatted: true });
+    }
+}

@@ -1,0 +1,54 @@
+//! Which spans the layer lets in: its own at any level, foreign ones for lineage, no event.
+
+use std::sync::Arc;
+
+use tracing::{Metadata, level_filters::LevelFilter, subscriber::Interest};
+use tracing_subscriber::layer::{Context, Filter};
+
+use crate::{fields::Kind, handle::Shared};
+
+/// The level up to which foreign spans are kept unless
+/// [`with_lineage_level`](crate::OmniMetricsLayer::with_lineage_level) says otherwise.
+const DEFAULT_LINEAGE_LEVEL: LevelFilter = LevelFilter::INFO;
+
+/// The per-layer filter. It speaks for this layer only: what it declines, others still get.
+#[derive(Debug)]
+pub(crate) struct SpanFilter {
+    shared: Arc<Shared>,
+    pub(crate) lineage_level: LevelFilter,
+}
+
+impl SpanFilter {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, lineage_level: DEFAULT_LINEAGE_LEVEL }
+    }
+
+    fn keeps_lineage(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_span() && *metadata.level() <= self.lineage_level
+    }
+}
+
+impl<S> Filter<S> for SpanFilter {
+    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        self.shared.log_stats() && (Kind::of(metadata).is_some() || self.keeps_lineage(metadata))
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if !self.shared.log_stats() {
+            Interest::never()
+        } else if Kind::of(metadata).is_some() {
+            // `always` would skip the check that refreshes this thread's filter state, and a span
+            // could go missing for what an earlier callsite left there (tracing#2519).
+            Interest::sometimes()
+        } else if self.keeps_lineage(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        // Spans of the contract count at every level, so there is no hint while the layer is on.
+        (!self.shared.log_stats()).then_some(LevelFilter::OFF)
+    }
+}

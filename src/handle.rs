@@ -1,0 +1,132 @@
+//! What an operator sees and does while the service runs.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use tracing_core::callsite::rebuild_interest_cache;
+
+use crate::{
+    run::Run,
+    tables::{Line, OverallSummary},
+};
+
+/// A view of a layer and its switch, from any thread, for as long as it is kept: also after the
+/// subscriber is gone. Clones share one state.
+///
+/// ```
+/// use omni_metrics::OmniMetricsLayer;
+/// use tracing_subscriber::prelude::*;
+///
+/// let layer = OmniMetricsLayer::new().with_writer(std::io::sink);
+/// let handle = layer.handle();
+/// let subscriber = tracing_subscriber::registry().with(layer);
+/// tracing::subscriber::with_default(subscriber, || {
+///     let request = tracing::info_span!("request", request_id = "r1");
+///     assert_eq!(handle.snapshot().open_requests, 1);
+///     drop(request);
+/// });
+/// assert_eq!(handle.snapshot().open_requests, 0);
+/// assert_eq!(handle.snapshot().overall_summary.e2e_requests, 1);
+/// ```
+#[derive(Debug, Clone)]
+pub struct OmniMetricsHandle {
+    shared: Arc<Shared>,
+}
+
+/// The state of a layer at one moment.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The run so far.
+    pub overall_summary: OverallSummary,
+    /// `request` spans that are open now, wrappers included. One that never closes stays here.
+    pub open_requests: u64,
+    /// Lines that the writer took.
+    pub lines_written: u64,
+    /// Lines lost: the writer failed or panicked, or the line came up inside another's write.
+    pub lines_lost: u64,
+    /// Warnings in all lines, lost ones included.
+    pub warnings: u64,
+    /// Whether new spans are recorded.
+    pub log_stats: bool,
+}
+
+impl OmniMetricsHandle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The state now. Costs a lock that closing requests take as well, for a few instructions and
+    /// a copy of the list of stage walls.
+    pub fn snapshot(&self) -> Snapshot {
+        let Shared { run, open_requests, lines_written, lines_lost, warnings, .. } = &*self.shared;
+        Snapshot {
+            overall_summary: run.summary(),
+            open_requests: open_requests.load(Ordering::Relaxed),
+            lines_written: lines_written.load(Ordering::Relaxed),
+            lines_lost: lines_lost.load(Ordering::Relaxed),
+            warnings: warnings.load(Ordering::Relaxed),
+            log_stats: self.shared.log_stats(),
+        }
+    }
+
+    /// Begins a new run: the summary starts from nothing. Requests that are open go on and will be
+    /// the new run's, with their whole time. Counters of lines and warnings stay.
+    pub fn reset(&self) {
+        self.shared.run.reset();
+    }
+
+    /// Switches the layer on or off for spans that are created from now on; requests that are open
+    /// end with their line. While it is off, `tracing` skips the layer's spans at the callsite.
+    ///
+    /// Asks every callsite of the process for its interest again, so it is not for a hot path, nor
+    /// for code that runs inside a `Layer`.
+    pub fn set_log_stats(&self, on: bool) {
+        if self.shared.log_stats.swap(on, Ordering::Relaxed) != on {
+            rebuild_interest_cache();
+        }
+    }
+}
+
+/// What the layer and its handles share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) run: Run,
+    pub(crate) open_requests: AtomicU64,
+    lines_written: AtomicU64,
+    lines_lost: AtomicU64,
+    warnings: AtomicU64,
+    log_stats: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Self {
+        Self {
+            run: Run::default(),
+            open_requests: AtomicU64::new(0),
+            lines_written: AtomicU64::new(0),
+            lines_lost: AtomicU64::new(0),
+            warnings: AtomicU64::new(0),
+            log_stats: AtomicBool::new(true),
+        }
+    }
+
+    pub(crate) fn log_stats(&self) -> bool {
+        self.log_stats.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_line(&self, line: &Line, is_written: bool) {
+        let lines = if is_written { &self.lines_written } else { &self.lines_lost };
+        lines.fetch_add(1, Ordering::Relaxed);
+        let warnings = match line {
+            Line::Request(line) => &line.warnings,
+            Line::Stage(line) => &line.warnings,
+            Line::Transfer(line) => &line.warnings,
+        };
+        if !warnings.is_empty() {
+            self.warnings.fetch_add(warnings.len() as u64, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The layer as users see it: how it is set up, and which callback goes where.
+
+use std::{any::TypeId, fmt, io, sync::Arc};
+
+use tracing::{
+    Dispatch, Event, Metadata, Subscriber,
+    level_filters::LevelFilter,
+    span::{Attributes, Id, Record},
+    subscriber::Interest,
+};
+use tracing_subscriber::{
+    filter::Filtered,
+    fmt::MakeWriter,
+    layer::{Context, Layer},
+    registry::LookupSpan,
+};
+
+use crate::{
+    Clock,
+    emit::Output,
+    filter::SpanFilter,
+    handle::{OmniMetricsHandle, Shared},
+    recorder::Recorder,
+};
+
+/// A `tracing-subscriber` layer that writes the production metrics of every request as one line
+/// of JSON when its `request` span closes.
+///
+/// It brings its own per-layer filter, so adding it enables no span or event of other people's
+/// code but for spans up to the [lineage level](Self::with_lineage_level). It needs
+/// `#[instrument]` or span macros only; see the [crate documentation](crate) for the span names
+/// and fields.
+///
+/// ```
+/// use omni_metrics::OmniMetricsLayer;
+/// use tracing_subscriber::prelude::*;
+///
+/// tracing_subscriber::registry().with(OmniMetricsLayer::new()).init();
+/// ```
+#[must_use = "a layer does nothing until it is added to a subscriber"]
+pub struct OmniMetricsLayer<S> {
+    shared: Arc<Shared>,
+    filtered: Filtered<Recorder, SpanFilter, S>,
+}
+
+impl<S> OmniMetricsLayer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    /// A layer that is on, writes JSON lines to stderr and keeps foreign spans up to `INFO` for
+    /// lineage.
+    pub fn new() -> Self {
+        let shared = Arc::new(Shared::new());
+        let recorder = Recorder::new(Clock::system(), Output::to(io::stderr), Arc::clone(&shared));
+        let filter = SpanFilter::new(Arc::clone(&shared));
+        Self { shared, filtered: Filtered::new(recorder, filter) }
+    }
+
+    /// Writes the lines to `make_writer`, by default stderr.
+    ///
+    /// Each line is one `write_all`, made on the thread that closes the span. A writer that may be
+    /// slow belongs behind `tracing_appender::non_blocking`. Where it fails or panics, the line is
+    /// lost and [counted](crate::Snapshot::lines_lost).
+    pub fn with_writer<W>(mut self, make_writer: W) -> Self
+    where
+        W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+    {
+        self.filtered.inner_mut().output = Output::to(make_writer);
+        self
+    }
+
+    /// Starts with the layer on or off, by default on: the service's `--log-stats` flag. While it
+    /// is off, `tracing` skips the layer's spans at the callsite. At run time,
+    /// [`OmniMetricsHandle::set_log_stats`] switches.
+    pub fn with_log_stats(self, on: bool) -> Self {
+        self.handle().set_log_stats(on);
+        self
+    }
+
+    /// Keeps foreign spans up to `level`, by default `INFO`.
+    ///
+    /// A stage finds its request through the spans around it, and a span that no layer wants does
+    /// not exist: one made with it as its explicit parent is a root, a task instrumented with it
+    /// is outside of any request. Spans of the contract are kept at any level.
+    pub fn with_lineage_level(mut self, level: LevelFilter) -> Self {
+        self.filtered.filter_mut().lineage_level = level;
+        self
+    }
+
+    /// Reads the time from `clock`, by default [`Clock::system`]. For tests.
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.filtered.inner_mut().clock = clock;
+        self
+    }
+
+    /// A handle on this layer's state.
+    pub fn handle(&self) -> OmniMetricsHandle {
+        OmniMetricsHandle::new(Arc::clone(&self.shared))
+    }
+
+    fn recorder(&self) -> &Recorder {
+        self.filtered.inner()
+    }
+}
+
+impl<S> Default for OmniMetricsLayer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> fmt::Debug for OmniMetricsLayer<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OmniMetricsLayer").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+/// What the filter has to see goes through [`Filtered`]. Callbacks on a span that exists go around
+/// it, which saves its look-up of the span, and finds those spans too that the filter's memory of
+/// them has lost.
+impl<S> Layer<S> for OmniMetricsLayer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    fn on_register_dispatch(&self, subscriber: &Dispatch) {
+        self.filtered.on_register_dispatch(subscriber);
+    }
+
+    fn on_layer(&mut self, subscriber: &mut S) {
+        self.filtered.on_layer(subscriber);
+    }
+
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        self.filtered.register_callsite(metadata)
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, ctx: Context<'_, S>) -> bool {
+        self.filtered.enabled(metadata, ctx)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        self.filtered.max_level_hint()
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, ctx: Context<'_, S>) -> bool {
+        self.filtered.event_enabled(event, ctx)
+    }
+
+    fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
+        self.filtered.on_event(event, ctx);
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
+        self.filtered.on_new_span(attributes, id, ctx);
+    }
+
+    fn on_id_change(&self, old: &Id, new: &Id, ctx: Context<'_, S>) {
+        self.filtered.on_id_change(old, new, ctx);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        self.recorder().record(id, values);
+    }
+
+    fn on_follows_from(&self, id: &Id, follows: &Id, ctx: Context<'_, S>) {
+        self.recorder().follow(id, follows, &ctx);
+    }
+
+    fn on_enter(&self, id: &Id, _: Context<'_, S>) {
+        self.recorder().enter(id);
+    }
+
+    fn on_exit(&self, id: &Id, _: Context<'_, S>) {
+        self.recorder().exit(id);
+    }
+
+    fn on_close(&self, id: Id, _: Context<'_, S>) {
+        self.recorder().close(&id);
+    }
+
+    #[allow(unsafe_code, reason = "the hook by which a registry finds the filter inside of this layer")]
+    unsafe fn downcast_raw(&self, id: TypeId) -> Option<*const ()> {
+        if id == TypeId::of::<Self>() {
+            return Some(std::ptr::from_ref(self).cast());
+        }
+        // SAFETY: what `Filtered` returns points into `self.filtered` and is of the type that `id`
+        // names, which is what this method promises for `self`.
+        unsafe { self.filtered.downcast_raw(id) }
+    }
+}

@@ -1,0 +1,128 @@
+//! Milliseconds that are exact to the nanosecond.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+const NANOS_PER_MILLI: f64 = 1e6;
+
+/// A length of time in milliseconds, kept as whole nanoseconds.
+///
+/// Sums of `Millis` are exact, and what is written to JSON (a number with at most six decimals)
+/// reads back as the same value.
+///
+/// ```
+/// use omni_metrics::Millis;
+///
+/// let time: Millis = serde_json::from_str("9910.007")?;
+/// assert_eq!(time.as_nanos(), 9_910_007_000);
+/// assert_eq!(time.as_f64(), 9910.007);
+/// assert_eq!(time.to_string(), "9910.007");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Millis(u64);
+
+impl Millis {
+    /// No time at all.
+    pub const ZERO: Self = Self(0);
+
+    /// The given number of nanoseconds.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// The value in nanoseconds.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The value in milliseconds. Exact up to 104 days (2^53 ns), rounded past that.
+    pub fn as_f64(self) -> f64 {
+        self.0 as f64 / NANOS_PER_MILLI
+    }
+
+    /// Milliseconds as a time, rounded to the nanosecond; `None` for what is negative, not
+    /// finite, or past the 584 years that fit.
+    pub fn from_f64(millis: f64) -> Option<Self> {
+        let nanos = (millis * NANOS_PER_MILLI).round();
+        // `u64::MAX as f64` is 2^64, the first value that does not fit.
+        (nanos >= 0.0 && nanos < u64::MAX as f64).then_some(Self(nanos as u64))
+    }
+
+    /// The sum, or the largest value that fits.
+    pub const fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// The difference, or zero if `other` is larger.
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl From<Millis> for Duration {
+    fn from(time: Millis) -> Self {
+        Self::from_nanos(time.0)
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_decimal(f, u128::from(self.0))
+    }
+}
+
+/// Writes `millionths / 10^6` with one to six decimals, as `9912.0` or `0.000125`.
+pub(crate) fn write_decimal(out: &mut impl fmt::Write, millionths: u128) -> fmt::Result {
+    let whole = millionths / 1_000_000;
+    let mut fraction = millionths % 1_000_000;
+    let mut digits = 6;
+    while digits > 1 && fraction.is_multiple_of(10) {
+        fraction /= 10;
+        digits -= 1;
+    }
+    write!(out, "{whole}.{fraction:0digits$}")
+}
+
+impl Serialize for Millis {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.as_f64())
+    }
+}
+
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let millis = f64::deserialize(deserializer)?;
+        Self::from_f64(millis).ok_or_else(|| {
+            de::Error::invalid_value(de::Unexpected::Float(millis), &"milliseconds from 0 to 1.8e13")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_has_one_to_six_decimals() {
+        for (nanos, text) in [
+            (0, "0.0"),
+            (1, "0.000001"),
+            (1_000_000, "1.0"),
+            (1_500_000, "1.5"),
+            (41_299_190_000, "41299.19"),
+            (u64::MAX, "18446744073709.551615"),
+        ] {
+            assert_eq!(Millis::from_nanos(nanos).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for millis in [-1.0, f64::NAN, f64::INFINITY, 1.9e13] {
+            assert_eq!(Millis::from_f64(millis), None, "{millis}");
+        }
+        assert_eq!(Millis::from_f64(-0.0), Some(Millis::ZERO));
+    }
+}

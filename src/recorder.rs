@@ -1,0 +1,434 @@
+//! From `tracing`'s callbacks to the rows: what is open, and which request it belongs to.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use dashmap::DashMap;
+use smallvec::SmallVec;
+use tracing::{
+    Subscriber,
+    span::{Attributes, Id, Record},
+};
+use tracing_subscriber::{
+    layer::{Context, Layer},
+    registry::LookupSpan,
+};
+
+use crate::{
+    Clock, Millis,
+    edge::Edge,
+    emit::Output,
+    fields::{Kind, Numbers, Recorded, SpanFields, StageNumbers, TransferNumbers, Visitor, Warnings},
+    handle::Shared,
+    hops::Flights,
+    intervals::Intervals,
+    request::{Closed, Request, warn_of_wall},
+    run::WALL_LIMIT,
+    span::{Enclosing, Followed, OpenSpan, OpenSpans, Owners},
+    stage::Stage,
+    tables::{Detached, Line, SCHEMA},
+};
+
+/// How many spans and requests are visited to find the requests of a batch.
+const FOLLOW_LIMIT: usize = 4096;
+/// How many enclosing stages are asked whether they are the same stage.
+const NESTING_LIMIT: usize = 64;
+
+/// The layer without its filter.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    pub(crate) clock: Clock,
+    pub(crate) output: Output,
+    shared: Arc<Shared>,
+    open: OpenSpans,
+    /// Open requests that have a `request_id`; several, if they share one.
+    by_request_id: DashMap<String, SmallVec<[Arc<Request>; 1]>>,
+}
+
+/// The requests of a span, and how it came to them.
+#[derive(Debug, Default)]
+struct Ownership {
+    owners: Owners,
+    /// Through `follows_from`.
+    is_batch: bool,
+    is_cut: bool,
+}
+
+impl Recorder {
+    pub(crate) fn new(clock: Clock, output: Output, shared: Arc<Shared>) -> Self {
+        Self { clock, output, shared, open: OpenSpans::default(), by_request_id: DashMap::new() }
+    }
+
+    pub(crate) fn enter(&self, id: &Id) {
+        self.open.time(id, |timing| timing.enter(self.clock.now()));
+    }
+
+    pub(crate) fn exit(&self, id: &Id) {
+        self.open.time(id, |timing| timing.exit(self.clock.now()));
+    }
+
+    pub(crate) fn record(&self, id: &Id, values: &Record<'_>) {
+        let Some(span) = self.open.get(id) else { return };
+        let now = self.clock.now();
+        let mut recorded = SmallVec::<[Recorded; 2]>::new();
+        values.record(&mut Visitor(|value| recorded.push(value)));
+
+        let mut state = span.lock();
+        let earlier_id = state.fields.request_id.clone();
+        for value in recorded {
+            state.fields.set(value, now);
+        }
+        if let (Kind::Request, Some(request)) = (span.kind, &span.request)
+            && state.fields.request_id != earlier_id
+        {
+            // Under the span's lock, so that two threads can't leave an id of the past behind.
+            self.unregister(earlier_id.as_deref(), request);
+            self.register(state.fields.request_id.as_deref(), request);
+        }
+    }
+
+    pub(crate) fn follow<S>(&self, id: &Id, follows: &Id, ctx: &Context<'_, S>)
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        let Some(span) = self.open.get(id) else { return };
+        let nearest = ctx
+            .span(follows)
+            .and_then(|followed| followed.scope().find_map(|span| self.open.get(&span.id())));
+        let followed = match nearest {
+            Some(nearest) if nearest.kind != Kind::Request => Followed::Span(nearest),
+            Some(nearest) => match &nearest.request {
+                Some(request) => Followed::Request(Arc::clone(request)),
+                None => return,
+            },
+            None => return,
+        };
+        span.lock().follows.push(followed);
+    }
+
+    pub(crate) fn close(&self, id: &Id) {
+        let Some(span) = self.open.remove(id) else { return };
+        let now = self.clock.now();
+        match span.kind {
+            Kind::Request => self.close_request(&span, now),
+            Kind::Stage | Kind::Transfer => self.close_row(&span, now),
+            Kind::Preprocess => self.close_preprocess(&span, now),
+        }
+    }
+
+    fn close_preprocess(&self, span: &OpenSpan, now: u64) {
+        let time = span.lock().timing.close(span.created, now).span_time();
+        let stage = span.stage.as_ref().filter(|_| span.is_child_of_stage);
+        if let Some(stage) = stage.and_then(|id| self.open.get(id)) {
+            let mut state = stage.lock();
+            state.preprocess = Some(state.preprocess.unwrap_or(0).saturating_add(time));
+        }
+    }
+
+    fn close_request(&self, span: &OpenSpan, now: u64) {
+        self.shared.open_requests.fetch_sub(1, Ordering::Relaxed);
+        let closed = Self::take(span, now, None);
+        let Some(request) = &span.request else { return };
+        self.unregister(closed.fields.request_id.as_deref(), request);
+        let request_id = closed.fields.request_id.clone().unwrap_or_else(generated_id);
+        let Some(rows) = request.close(&request_id) else { return };
+
+        let mut folded = rows.fold(request_id, closed, |moment| self.clock.timestamp(moment));
+        folded.line.overall_summary = self.shared.run.add(&folded.part);
+        self.output.emit(&Line::Request(folded.line), &self.shared);
+    }
+
+    fn close_row(&self, span: &OpenSpan, now: u64) {
+        let ownership = self.ownership(span);
+        let batch = ownership.is_batch.then_some(ownership.owners.len() as u64);
+        let mut closed = Self::take(span, now, batch);
+        span.lock().settled = Some(ownership.owners.clone());
+        if ownership.is_cut {
+            let what = format_args!("only the first {FOLLOW_LIMIT} spans it leads to are looked at");
+            closed.fields.warn("follows_from", ownership.owners.len(), what);
+        }
+        match closed.fields.numbers {
+            Numbers::Stage(numbers) => self.close_stage(span, closed, numbers, &ownership),
+            Numbers::Transfer(numbers) => self.close_transfer(closed, numbers, &ownership),
+            Numbers::None => {}
+        }
+    }
+
+    fn close_stage(
+        &self,
+        span: &OpenSpan,
+        mut closed: Closed,
+        mut numbers: StageNumbers,
+        ownership: &Ownership,
+    ) {
+        let fields = &mut closed.fields;
+        if numbers.stage_id.is_none() {
+            fields.warn("stage_id", "none", "a stage without a usable id has a row without one");
+        }
+        if ownership.owners.len() > 1 {
+            let tokens = [
+                ("num_tokens_in", &mut numbers.num_tokens_in),
+                ("num_tokens_out", &mut numbers.num_tokens_out),
+            ];
+            for (field, count) in tokens {
+                if let Some(count) = count.take() {
+                    let sharers = ownership.owners.len();
+                    let what =
+                        format_args!("a total of the {sharers} requests of a batch goes to none of them");
+                    fields.warn(field, count, what);
+                }
+            }
+        }
+        if let (Some(time), None, None) = (closed.preprocess, numbers.preprocess_time, numbers.stage_gen_time)
+            && time > closed.measured.span_time()
+        {
+            let what = "its children ran longer than the stage itself; counted as the stage's time";
+            closed.fields.warn("preprocess_time_ms", Millis::from_nanos(time), what);
+            closed.preprocess = Some(closed.measured.span_time());
+        }
+
+        let outer = self.outer_of_same_stage(span, numbers.stage_id);
+        let add = |request: &Arc<Request>| {
+            let is_part = outer.iter().any(|(_, outer)| outer.owns(request));
+            request.add(|rows| rows.add_stage(&closed, &numbers, is_part))
+        };
+        for request_id in Self::add_to_owners(&closed, ownership, add) {
+            let is_part = outer.iter().any(|(outer_id, outer)| {
+                outer.owners.is_empty() && (request_id.is_none() || request_id == *outer_id)
+            });
+            self.emit_stage(&closed, &numbers, is_part, request_id);
+        }
+    }
+
+    fn close_transfer(&self, mut closed: Closed, numbers: TransferNumbers, ownership: &Ownership) {
+        for (field, end) in [("from_stage", numbers.from_stage), ("to_stage", numbers.to_stage)] {
+            if end.is_none() {
+                closed.fields.warn(field, "none", "a transfer without both ends has a row without them");
+            }
+        }
+        let sent_at = numbers.sent_at.map(|unix| self.clock.moment_of_unix(unix));
+        let add = |request: &Arc<Request>| request.add(|rows| rows.add_transfer(&closed, &numbers, sent_at));
+        for request_id in Self::add_to_owners(&closed, ownership, add) {
+            self.emit_transfer(&closed, &numbers, sent_at, request_id);
+        }
+    }
+
+    /// Adds a closed span to each of its requests. Returns the ids of the detached rows that are
+    /// left: one for each request that has closed already, or one if there is no request.
+    fn add_to_owners(
+        closed: &Closed,
+        ownership: &Ownership,
+        add: impl Fn(&Arc<Request>) -> Result<(), String>,
+    ) -> SmallVec<[Option<String>; 1]> {
+        let own_id = &closed.fields.request_id;
+        if ownership.owners.is_empty() {
+            return SmallVec::from_iter([own_id.clone()]);
+        }
+        let late = ownership.owners.iter().filter_map(|request| add(request).err());
+        late.map(|id| match own_id {
+            Some(own_id) if !ownership.is_batch => Some(own_id.clone()),
+            _ => Some(id),
+        })
+        .collect()
+    }
+
+    fn emit_stage(&self, closed: &Closed, numbers: &StageNumbers, is_part: bool, request_id: Option<String>) {
+        let mut stage = Stage::new(numbers.stage_id);
+        let mut warnings = Warnings::default();
+        warnings.extend(&closed.fields.warnings);
+        stage.add(closed, numbers, is_part, &mut warnings);
+        match numbers.stage_id {
+            Some(id) if id >= WALL_LIMIT => warn_of_wall(&mut warnings, id),
+            _ => {}
+        }
+        if let Some(wall) = stage.wall() {
+            self.shared.run.add_wall(wall);
+        }
+        let mut row = stage.finish(None);
+        row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
+        let line = self.detached(row, closed, request_id, warnings);
+        self.output.emit(&Line::Stage(line), &self.shared);
+    }
+
+    fn emit_transfer(
+        &self,
+        closed: &Closed,
+        numbers: &TransferNumbers,
+        sent_at: Option<i64>,
+        request_id: Option<String>,
+    ) {
+        let mut edge = Edge::new((numbers.from_stage, numbers.to_stage));
+        let (mut flights, mut warnings) = (Flights::new(), Warnings::default());
+        warnings.extend(&closed.fields.warnings);
+        edge.add(closed, numbers, sent_at, &mut flights, &mut warnings);
+        edge.land(&flights, &mut Intervals::default(), &mut warnings);
+        let mut row = edge.into_row(None);
+        row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
+        let line = self.detached(row, closed, request_id, warnings);
+        self.output.emit(&Line::Transfer(line), &self.shared);
+    }
+
+    fn detached<Row>(
+        &self,
+        row: Row,
+        closed: &Closed,
+        request_id: Option<String>,
+        warnings: Warnings,
+    ) -> Detached<Row> {
+        Detached {
+            schema: SCHEMA,
+            timestamp: self.clock.timestamp(closed.measured.end()),
+            request_id,
+            row,
+            warnings: warnings.into_vec(),
+        }
+    }
+
+    /// Takes what a span has gathered, now that it closes.
+    fn take(span: &OpenSpan, now: u64, batch: Option<u64>) -> Closed {
+        let mut state = span.lock();
+        state.follows.clear();
+        Closed {
+            measured: state.timing.close(span.created, now),
+            fields: std::mem::replace(&mut state.fields, SpanFields::new(span.kind)),
+            preprocess: state.preprocess,
+            batch,
+        }
+    }
+
+    /// Finds the requests of a span: by its `request_id`, around it, or through what it follows.
+    fn ownership(&self, span: &OpenSpan) -> Ownership {
+        let mut pending = SmallVec::<[Followed; 4]>::new();
+        if let Some(request) = self.request_of(span, &mut pending) {
+            return Ownership { owners: Owners::from_iter([request]), ..Ownership::default() };
+        }
+        let mut owners = Owners::new();
+        let mut visits = 0;
+        while visits < FOLLOW_LIMIT
+            && let Some(followed) = pending.pop()
+        {
+            visits += 1;
+            match followed {
+                Followed::Request(request) => owners.push(request),
+                Followed::Span(span) => owners.extend(self.request_of(&span, &mut pending)),
+            }
+        }
+        owners.sort_by_key(|request| (request.created, Arc::as_ptr(request)));
+        owners.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        Ownership { is_batch: !owners.is_empty(), owners, is_cut: !pending.is_empty() }
+    }
+
+    /// The one request of a span; or else what it follows goes to `pending`.
+    fn request_of(&self, span: &OpenSpan, pending: &mut SmallVec<[Followed; 4]>) -> Option<Arc<Request>> {
+        let state = span.lock();
+        if let Some(settled) = &state.settled {
+            pending.extend(settled.iter().cloned().map(Followed::Request));
+            return None;
+        }
+        let named = state.fields.request_id.as_deref().and_then(|id| self.newest_with_id(id));
+        if let Some(request) = named.or_else(|| span.request.clone()) {
+            return Some(request);
+        }
+        pending.extend(state.follows.iter().cloned());
+        None
+    }
+
+    /// The enclosing spans of the same stage, by their `request_id` and requests.
+    fn outer_of_same_stage(
+        &self,
+        span: &OpenSpan,
+        stage_id: Option<u64>,
+    ) -> SmallVec<[(Option<String>, Ownership); 1]> {
+        let mut found = SmallVec::new();
+        let mut next = span.stage.clone().filter(|_| stage_id.is_some());
+        for _ in 0..NESTING_LIMIT {
+            let Some(outer) = next.and_then(|id| self.open.get(&id)) else { break };
+            let (outer_stage_id, outer_request_id) = {
+                let state = outer.lock();
+                match &state.fields.numbers {
+                    Numbers::Stage(numbers) => (numbers.stage_id, state.fields.request_id.clone()),
+                    _ => (None, None),
+                }
+            };
+            if outer_stage_id == stage_id {
+                found.push((outer_request_id, self.ownership(&outer)));
+            }
+            next = outer.stage.clone();
+        }
+        found
+    }
+
+    fn register(&self, request_id: Option<&str>, request: &Arc<Request>) {
+        if let Some(id) = request_id {
+            self.by_request_id.entry(id.to_owned()).or_default().push(Arc::clone(request));
+        }
+    }
+
+    fn unregister(&self, request_id: Option<&str>, request: &Arc<Request>) {
+        if let Some(id) = request_id {
+            self.by_request_id.remove_if_mut(id, |_, requests| {
+                requests.retain(|other| !Arc::ptr_eq(other, request));
+                requests.is_empty()
+            });
+        }
+    }
+
+    fn newest_with_id(&self, request_id: &str) -> Option<Arc<Request>> {
+        let requests = self.by_request_id.get(request_id)?;
+        requests.iter().max_by_key(|request| request.created).cloned()
+    }
+}
+
+impl Ownership {
+    fn owns(&self, request: &Arc<Request>) -> bool {
+        self.owners.iter().any(|owner| Arc::ptr_eq(owner, request))
+    }
+}
+
+/// An id for a request that was given none, unique in the process and, as far as chance goes,
+/// among processes.
+fn generated_id() -> String {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("process"));
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    format!("req-{:016x}-{}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Only creation comes through the filter, which has to see it; [`OmniMetricsLayer`] calls the
+/// methods above directly, and the map of open spans tells whether a span is one of ours.
+///
+/// [`OmniMetricsLayer`]: crate::OmniMetricsLayer
+impl<S> Layer<S> for Recorder
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
+        // Lineage lets foreign spans through the filter as well.
+        let Some(kind) = Kind::of(attributes.metadata()) else { return };
+        let created = self.clock.now();
+        let mut fields = SpanFields::new(kind);
+        attributes.record(&mut Visitor(|value| fields.set(value, created)));
+
+        let mut enclosing = ctx
+            .span(id)
+            .and_then(|span| {
+                let mut outer = span.scope().skip(1);
+                outer.find_map(|span| Some(Enclosing::in_span(span.id(), &*self.open.get(&span.id())?)))
+            })
+            .unwrap_or_default();
+        if kind == Kind::Request {
+            if let Some(outer) = &enclosing.request {
+                outer.encloses_request.store(true, Ordering::Relaxed);
+            }
+            let request = Arc::new(Request::new(created));
+            self.register(fields.request_id.as_deref(), &request);
+            self.shared.open_requests.fetch_add(1, Ordering::Relaxed);
+            enclosing.request = Some(request);
+        }
+        self.open.insert(id, Arc::new(OpenSpan::new(kind, created, fields, enclosing)));
+    }
+}

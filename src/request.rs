@@ -1,0 +1,290 @@
+//! One open request: its rows, and the line that they become.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::{
+    Millis, Timestamp,
+    edge::Edge,
+    fields::{Kind, SpanFields, StageNumbers, TransferNumbers, Warnings},
+    hops::Flights,
+    intervals::Intervals,
+    run::{Part, WALL_LIMIT},
+    span::Measured,
+    stage::Stage,
+    tables::{E2eTable, OverallSummary, RequestLine, SCHEMA},
+};
+
+/// How many stage rows, and how many transfer rows, a request has; past that, further ids share
+/// the row without an id.
+pub(crate) const ROW_LIMIT: usize = 1024;
+
+/// A request, from the creation of its span until nothing refers to it any more.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) created: u64,
+    /// A `request` span was created inside this one.
+    pub(crate) encloses_request: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Open(Box<Rows>),
+    Closed { request_id: String },
+}
+
+/// A span that has closed, on its way into the rows.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    pub(crate) measured: Measured,
+    pub(crate) fields: SpanFields,
+    /// Sum of the span times of `preprocess` children, in nanoseconds.
+    pub(crate) preprocess: Option<u64>,
+    /// How many requests the batch has that this span stands for.
+    pub(crate) batch: Option<u64>,
+}
+
+/// A closed request, folded: its line but for the summary, and what the run takes from it.
+#[derive(Debug)]
+pub(crate) struct Folded {
+    pub(crate) line: RequestLine,
+    pub(crate) part: Part,
+}
+
+impl Request {
+    pub(crate) fn new(created: u64) -> Self {
+        Self {
+            created,
+            encloses_request: AtomicBool::new(false),
+            state: Mutex::new(State::Open(Box::default())),
+        }
+    }
+
+    /// Adds to the rows, or says which id the request had when it closed.
+    pub(crate) fn add(&self, add: impl FnOnce(&mut Rows)) -> Result<(), String> {
+        match &mut *self.lock() {
+            State::Open(rows) => {
+                add(rows);
+                Ok(())
+            }
+            State::Closed { request_id } => Err(request_id.clone()),
+        }
+    }
+
+    /// Closes the request to further rows. `None` if it is a wrapper: it has no rows, and another
+    /// request inside.
+    pub(crate) fn close(&self, request_id: &str) -> Option<Box<Rows>> {
+        let closed = State::Closed { request_id: request_id.to_owned() };
+        let State::Open(rows) = std::mem::replace(&mut *self.lock(), closed) else { return None };
+        let wraps = self.encloses_request.load(Ordering::Relaxed) && rows.is_empty();
+        (!wraps).then_some(rows)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rows of a request, and what its numbers need besides. Its size depends on the distinct
+/// stages and edges, not on how many spans went into them.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    /// Sorted by stage id.
+    stages: Vec<Stage>,
+    /// Sorted by ends.
+    edges: Vec<Edge>,
+    activity: Intervals,
+    first_stage_enter: Option<u64>,
+    last_exit: Option<u64>,
+    warnings: Warnings,
+}
+
+impl Rows {
+    fn is_empty(&self) -> bool {
+        self.stages.is_empty() && self.edges.is_empty()
+    }
+
+    /// Adds a `stage` span. `is_part` says that another one of the same stage, around it, brings
+    /// the times.
+    pub(crate) fn add_stage(&mut self, span: &Closed, numbers: &StageNumbers, is_part: bool) {
+        self.take_common(span);
+        let first_enter = span.measured.activity.map(|(first, _)| first);
+        self.first_stage_enter = earliest(self.first_stage_enter, first_enter);
+        let mut id = numbers.stage_id;
+        if self.stages.len() >= ROW_LIMIT && self.find_stage(id).is_err() {
+            let more = format_args!("a request has {ROW_LIMIT} stage rows; added to the one without an id");
+            self.warnings.add(Kind::Stage, "stage_id", Shown(id), more);
+            id = None;
+        }
+        let at = self.find_stage(id).unwrap_or_else(|at| {
+            self.stages.insert(at, Stage::new(id));
+            match id {
+                Some(id) if id >= WALL_LIMIT => warn_of_wall(&mut self.warnings, id),
+                _ => {}
+            }
+            at
+        });
+        if let Some(stage) = self.stages.get_mut(at) {
+            stage.add(span, numbers, is_part, &mut self.warnings);
+        }
+    }
+
+    /// Adds a `transfer` span. `sent_at` is the moment at which another process sent it.
+    pub(crate) fn add_transfer(&mut self, span: &Closed, numbers: &TransferNumbers, sent_at: Option<i64>) {
+        self.take_common(span);
+        let mut ends = (numbers.from_stage, numbers.to_stage);
+        if self.edges.len() >= ROW_LIMIT && self.find_edge(ends).is_err() {
+            let more = format_args!("a request has {ROW_LIMIT} transfer rows; added to the one without ends");
+            let shown = format_args!("{} -> {}", Shown(ends.0), Shown(ends.1)).to_string();
+            self.warnings.add(Kind::Transfer, "from_stage -> to_stage", shown, more);
+            ends = (None, None);
+        }
+        let at = self.find_edge(ends).unwrap_or_else(|at| {
+            self.edges.insert(at, Edge::new(ends));
+            at
+        });
+        let mut flights = Flights::new();
+        if let Some(edge) = self.edges.get_mut(at) {
+            edge.add(span, numbers, sent_at, &mut flights, &mut self.warnings);
+            edge.land(&flights, &mut self.activity, &mut self.warnings);
+        }
+    }
+
+    fn take_common(&mut self, span: &Closed) {
+        self.activity.add(span.measured.start(), span.measured.end());
+        self.last_exit = self.last_exit.max(span.measured.activity.map(|(_, last)| last));
+        self.warnings.extend(&span.fields.warnings);
+    }
+
+    fn find_stage(&self, id: Option<u64>) -> Result<usize, usize> {
+        let key = |id: Option<u64>| (id.is_none(), id);
+        self.stages.binary_search_by_key(&key(id), |stage| key(stage.id()))
+    }
+
+    fn find_edge(&self, ends: (Option<u64>, Option<u64>)) -> Result<usize, usize> {
+        let key = |(from, to): (Option<u64>, Option<u64>)| (from.is_none(), from, to.is_none(), to);
+        self.edges.binary_search_by_key(&key(ends), |edge| key(edge.ends()))
+    }
+
+    /// Folds the rows and the `request` span itself into the line.
+    pub(crate) fn fold(
+        mut self,
+        request_id: String,
+        request: Closed,
+        timestamp: impl Fn(u64) -> Timestamp,
+    ) -> Folded {
+        let Measured { created, closed, activity, .. } = request.measured;
+        let mut warnings = request.fields.warnings;
+        let mut flights = Flights::new();
+        for edge in &mut self.edges {
+            edge.finish(&mut flights, &mut self.warnings);
+            edge.land(&flights, &mut self.activity, &mut self.warnings);
+            flights.clear();
+        }
+        warnings.extend(&self.warnings);
+
+        let end = activity.map(|(_, last)| last).max(self.last_exit).unwrap_or(closed);
+        let total = end.saturating_sub(created);
+        let stage_walls = self.stages.iter().filter_map(Stage::wall).collect();
+        let stage_table: Vec<_> = self.stages.into_iter().map(|stage| stage.finish(Some(created))).collect();
+        let transfer_table: Vec<_> =
+            self.edges.into_iter().map(|edge| edge.into_row(Some(created))).collect();
+
+        let mut tokens = stage_table
+            .first()
+            .filter(|row| row.stage_id == Some(0))
+            .and_then(|row| row.num_tokens_in)
+            .unwrap_or(0);
+        for row in &stage_table {
+            add_count(&mut tokens, row.num_tokens_out, Kind::Stage, "num_tokens_out", &mut warnings);
+        }
+        let mut bytes = 0;
+        for row in &transfer_table {
+            add_count(&mut bytes, row.size_bytes, Kind::Transfer, "size_bytes", &mut warnings);
+        }
+        let e2e_table = E2eTable {
+            e2e_total_ms: Millis::from_nanos(total),
+            e2e_total_tokens: tokens,
+            transfers_total_time_ms: transfer_table
+                .iter()
+                .fold(Millis::ZERO, |sum, row| sum.saturating_add(row.total_time_ms)),
+            transfers_total_bytes: bytes,
+            queue_time_ms: self
+                .first_stage_enter
+                .map(|first| Millis::from_nanos(first.saturating_sub(created))),
+            unattributed_time_ms: Millis::from_nanos(
+                total.saturating_sub(self.activity.covered(created, end)),
+            ),
+            finish_reason: request.fields.label,
+        };
+        let line = RequestLine {
+            schema: SCHEMA,
+            timestamp: timestamp(end),
+            request_id,
+            overall_summary: OverallSummary::default(),
+            e2e_table,
+            stage_table,
+            transfer_table,
+            fields: request.fields.further,
+            warnings: warnings.into_vec(),
+        };
+        Folded { line, part: Part { created, end, tokens, stage_walls } }
+    }
+}
+
+/// Warns that the stage has no place in the list of walls.
+pub(crate) fn warn_of_wall(warnings: &mut Warnings, stage_id: u64) {
+    let what = format_args!("ids of {WALL_LIMIT} and more stay out of `stage_wall_time_ms`");
+    warnings.add(Kind::Stage, "stage_id", stage_id, what);
+}
+
+pub(crate) fn earliest(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Adds a count, with a warning where the sum does not fit.
+pub(crate) fn add_count(sum: &mut u64, count: Option<u64>, kind: Kind, field: &str, warnings: &mut Warnings) {
+    let Some(count) = count else { return };
+    *sum = sum.checked_add(count).unwrap_or_else(|| {
+        warnings.add(kind, field, count, format_args!("the sum does not fit; it stays at {}", u64::MAX));
+        u64::MAX
+    });
+}
+
+/// Adds a count to one that may be absent so far.
+pub(crate) fn add_optional_count(
+    sum: &mut Option<u64>,
+    count: Option<u64>,
+    kind: Kind,
+    field: &str,
+    warnings: &mut Warnings,
+) {
+    if count.is_some() {
+        add_count(sum.get_or_insert(0), count, kind, field, warnings);
+    }
+}
+
+/// Adds a time to one that may be absent so far.
+pub(crate) fn add_time(sum: &mut Option<Millis>, nanos: Option<u64>) {
+    if let Some(nanos) = nanos {
+        *sum = Some(sum.unwrap_or(Millis::ZERO).saturating_add(Millis::from_nanos(nanos)));
+    }
+}
+
+/// An id in a warning.
+pub(crate) struct Shown(pub(crate) Option<u64>);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(id) => id.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The run: totals over all requests that have closed.
+
+use std::sync::{Mutex, PoisonError};
+
+use smallvec::SmallVec;
+
+use crate::{Millis, tables::OverallSummary};
+
+/// Stage ids from here on have no place in the list of walls, which an id must not blow up.
+pub(crate) const WALL_LIMIT: u64 = 1024;
+
+/// Totals in constant memory, under one lock that is taken once a request.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    totals: Mutex<Totals>,
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    requests: u64,
+    tokens: u64,
+    first_created: Option<u64>,
+    latest_end: u64,
+    /// First start and last end of each stage, by id.
+    stage_walls: Vec<Option<(u64, u64)>>,
+}
+
+/// What a request adds to the run.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) created: u64,
+    pub(crate) end: u64,
+    pub(crate) tokens: u64,
+    pub(crate) stage_walls: SmallVec<[StageWall; 4]>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StageWall {
+    pub(crate) stage_id: u64,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+impl Run {
+    /// Counts a request and returns the run up to it.
+    pub(crate) fn add(&self, part: &Part) -> OverallSummary {
+        self.with(|totals| {
+            totals.requests += 1;
+            totals.tokens = totals.tokens.saturating_add(part.tokens);
+            totals.first_created =
+                Some(totals.first_created.map_or(part.created, |first| first.min(part.created)));
+            totals.latest_end = totals.latest_end.max(part.end);
+            for wall in &part.stage_walls {
+                totals.widen(*wall);
+            }
+            totals.summary()
+        })
+    }
+
+    /// Counts a stage that has no request in this process.
+    pub(crate) fn add_wall(&self, wall: StageWall) {
+        self.with(|totals| totals.widen(wall));
+    }
+
+    pub(crate) fn summary(&self) -> OverallSummary {
+        self.with(|totals| totals.summary())
+    }
+
+    pub(crate) fn reset(&self) {
+        self.with(|totals| *totals = Totals::default());
+    }
+
+    fn with<T>(&self, run: impl FnOnce(&mut Totals) -> T) -> T {
+        run(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Totals {
+    fn widen(&mut self, StageWall { stage_id, start, end }: StageWall) {
+        if stage_id >= WALL_LIMIT {
+            return;
+        }
+        let at = stage_id as usize;
+        if self.stage_walls.len() <= at {
+            self.stage_walls.resize(at + 1, None);
+        }
+        if let Some(wall) = self.stage_walls.get_mut(at) {
+            *wall = Some(wall.map_or((start, end), |(s, e)| (s.min(start), e.max(end))));
+        }
+    }
+
+    fn summary(&self) -> OverallSummary {
+        let wall = self.first_created.map_or(0, |first| self.latest_end.saturating_sub(first));
+        let width =
+            |wall: &Option<(u64, u64)>| Millis::from_nanos(wall.map_or(0, |(s, e)| e.saturating_sub(s)));
+        OverallSummary {
+            e2e_requests: self.requests,
+            e2e_wall_time_ms: Millis::from_nanos(wall),
+            e2e_total_tokens: self.tokens,
+            e2e_avg_time_per_request_ms: Millis::from_nanos(wall.checked_div(self.requests).unwrap_or(0)),
+            e2e_avg_tokens_per_s: tokens_per_s(self.tokens, wall),
+            stage_wall_time_ms: self.stage_walls.iter().map(width).collect(),
+        }
+    }
+}
+
+/// Tokens a second, to six decimals.
+fn tokens_per_s(tokens: u64, wall_nanos: u64) -> f64 {
+    const MILLIONTHS_PER_S: u128 = 1_000_000 * 1_000_000_000;
+    let millionths = (u128::from(tokens) * MILLIONTHS_PER_S).checked_div(u128::from(wall_nanos));
+    millionths.unwrap_or(0) as f64 / 1e6
+}

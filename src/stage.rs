@@ -1,0 +1,116 @@
+//! One row of the stage table while it grows.
+
+use crate::{
+    Millis,
+    fields::{Kind, StageNumbers, Warnings, keep_further},
+    request::{Closed, add_optional_count, add_time, earliest},
+    run::StageWall,
+    tables::StageRow,
+};
+
+/// The row of one stage in one request. Moments wait here until the request's creation, from which
+/// they count, is put to them.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    row: StageRow,
+    batch_size_is_recorded: bool,
+    first_enter: Option<u64>,
+    last_exit: Option<u64>,
+    first_output: Option<u64>,
+    wall: Option<(u64, u64)>,
+}
+
+impl Stage {
+    pub(crate) fn new(id: Option<u64>) -> Self {
+        Self {
+            row: StageRow { stage_id: id, ..StageRow::default() },
+            batch_size_is_recorded: false,
+            first_enter: None,
+            last_exit: None,
+            first_output: None,
+            wall: None,
+        }
+    }
+
+    pub(crate) fn id(&self) -> Option<u64> {
+        self.row.stage_id
+    }
+
+    /// Adds one span; `is_part` leaves its times out.
+    pub(crate) fn add(
+        &mut self,
+        span: &Closed,
+        numbers: &StageNumbers,
+        is_part: bool,
+        warnings: &mut Warnings,
+    ) {
+        let measured = span.measured;
+        let row = &mut self.row;
+        row.events += 1;
+        row.batch_id = numbers.batch_id.or(row.batch_id);
+        if numbers.batch_size.is_some() {
+            row.batch_size = numbers.batch_size;
+            self.batch_size_is_recorded = true;
+        } else if !self.batch_size_is_recorded {
+            row.batch_size = span.batch.or(row.batch_size);
+        }
+        add_optional_count(
+            &mut row.num_tokens_in,
+            numbers.num_tokens_in,
+            Kind::Stage,
+            "num_tokens_in",
+            warnings,
+        );
+        add_optional_count(
+            &mut row.num_tokens_out,
+            numbers.num_tokens_out,
+            Kind::Stage,
+            "num_tokens_out",
+            warnings,
+        );
+        if span.fields.label.is_some() {
+            row.stage_name.clone_from(&span.fields.label);
+        }
+        for (name, value) in &span.fields.further {
+            keep_further(&mut row.fields, name.clone(), value.clone(), Kind::Stage, warnings);
+        }
+        if !is_part {
+            add_time(
+                &mut row.stage_gen_time_ms,
+                Some(numbers.stage_gen_time.unwrap_or(measured.span_time())),
+            );
+            add_time(&mut row.preprocess_time_ms, numbers.preprocess_time.or(span.preprocess));
+            add_time(&mut row.busy_time_ms, Some(measured.busy));
+            add_time(
+                &mut row.queue_time_ms,
+                measured.activity.map(|(first, _)| first.saturating_sub(measured.created)),
+            );
+        }
+        self.first_enter = earliest(self.first_enter, measured.activity.map(|(first, _)| first));
+        self.last_exit = self.last_exit.max(measured.activity.map(|(_, last)| last));
+        self.first_output = earliest(self.first_output, span.fields.first_output);
+        let (start, end) = (measured.start(), measured.end());
+        self.wall = Some(self.wall.map_or((start, end), |(s, e)| (s.min(start), e.max(end))));
+    }
+
+    pub(crate) fn wall(&self) -> Option<StageWall> {
+        let (start, end) = self.wall?;
+        Some(StageWall { stage_id: self.row.stage_id?, start, end })
+    }
+
+    /// The row, with its moments counted from the request's creation if it has a request.
+    pub(crate) fn finish(mut self, created: Option<u64>) -> StageRow {
+        let since_created =
+            |moment: u64| created.map(|created| Millis::from_nanos(moment.saturating_sub(created)));
+        self.row.start_ms = self.first_enter.and_then(since_created);
+        self.row.first_output_ms = self.first_output.and_then(since_created);
+        self.row.time_per_output_token_ms = self.time_per_output_token();
+        self.row
+    }
+
+    fn time_per_output_token(&self) -> Option<Millis> {
+        let steps = self.row.num_tokens_out?.checked_sub(1).filter(|steps| *steps > 0)?;
+        let output_time = self.last_exit?.saturating_sub(self.first_output?);
+        Some(Millis::from_nanos(output_time / steps))
+    }
+}

@@ -1,0 +1,269 @@
+//! One recorded value: typed, bounded, and read as a number where the contract wants one.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Millis;
+
+/// The longest text that is kept of a value, in bytes.
+pub(crate) const TEXT_LIMIT: usize = 1024;
+
+/// A field's value, with the type it was recorded with.
+///
+/// Numbers that JSON readers would round or refuse (integers of more than 64 bits, NaN,
+/// infinities) are kept as text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum FieldValue {
+    /// A truth value.
+    Bool(bool),
+    /// An integer from zero up.
+    Unsigned(u64),
+    /// An integer below zero.
+    Signed(i64),
+    /// A finite number.
+    Float(f64),
+    /// Text, or anything recorded through `Display` or `Debug`.
+    Text(String),
+}
+
+impl From<u64> for FieldValue {
+    fn from(value: u64) -> Self {
+        Self::Unsigned(value)
+    }
+}
+
+impl From<i64> for FieldValue {
+    fn from(value: i64) -> Self {
+        u64::try_from(value).map_or(Self::Signed(value), Self::Unsigned)
+    }
+}
+
+impl From<f64> for FieldValue {
+    fn from(value: f64) -> Self {
+        if value.is_finite() { Self::Float(value) } else { Self::Text(value.to_string()) }
+    }
+}
+
+impl fmt::Display for FieldValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => value.fmt(f),
+            Self::Unsigned(value) => value.fmt(f),
+            Self::Signed(value) => value.fmt(f),
+            Self::Float(value) => fmt::Debug::fmt(value, f),
+            Self::Text(value) => value.fmt(f),
+        }
+    }
+}
+
+/// Why a value can't be used.
+pub(crate) type Unusable = &'static str;
+
+const NOT_A_NUMBER: Unusable = "it is not a number";
+const NEGATIVE: Unusable = "it is negative";
+const FRACTION: Unusable = "it is not a whole number";
+const OUT_OF_RANGE: Unusable = "it is out of range";
+
+impl FieldValue {
+    /// The value as a count or an id.
+    pub(crate) fn to_count(&self) -> Result<u64, Unusable> {
+        match self {
+            Self::Unsigned(value) => Ok(*value),
+            Self::Signed(_) => Err(NEGATIVE),
+            Self::Float(value) => count_of_float(*value),
+            Self::Bool(_) => Err(NOT_A_NUMBER),
+            Self::Text(text) => {
+                let text = plain(text);
+                text.parse().or_else(|_| count_of_float(float_of_text(text)?))
+            }
+        }
+    }
+
+    /// The value, in milliseconds, as nanoseconds.
+    pub(crate) fn to_nanos(&self) -> Result<u64, Unusable> {
+        let millis = match self {
+            // As an integer, so that a Unix time in milliseconds keeps its last digits.
+            Self::Unsigned(value) => return value.checked_mul(1_000_000).ok_or(OUT_OF_RANGE),
+            Self::Signed(_) => return Err(NEGATIVE),
+            Self::Float(value) => *value,
+            Self::Bool(_) => return Err(NOT_A_NUMBER),
+            Self::Text(text) => float_of_text(plain(text))?,
+        };
+        if millis < 0.0 {
+            return Err(NEGATIVE);
+        }
+        Millis::from_f64(millis).map(Millis::as_nanos).ok_or(OUT_OF_RANGE)
+    }
+}
+
+/// The number's text in what `Debug` makes of numbers, texts and options of either.
+fn plain(text: &str) -> &str {
+    unquoted(unwrapped(text.trim()))
+}
+
+/// `inner` of `Some(inner)`, or the text itself.
+pub(crate) fn unwrapped(text: &str) -> &str {
+    text.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(text)
+}
+
+/// The text without one pair of quotes around it.
+pub(crate) fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
+}
+
+fn float_of_text(text: &str) -> Result<f64, Unusable> {
+    let number = text.parse::<f64>().map_err(|_| NOT_A_NUMBER)?;
+    if number.is_finite() {
+        Ok(number)
+    } else if text.bytes().any(|b| b.is_ascii_digit()) {
+        Err(OUT_OF_RANGE)
+    } else {
+        // `inf` and `nan` are numbers to the parser only.
+        Err(NOT_A_NUMBER)
+    }
+}
+
+fn count_of_float(value: f64) -> Result<u64, Unusable> {
+    if value < 0.0 {
+        Err(NEGATIVE)
+    } else if value.fract() != 0.0 {
+        Err(FRACTION)
+    } else if value >= u64::MAX as f64 {
+        Err(OUT_OF_RANGE)
+    } else {
+        Ok(value as u64)
+    }
+}
+
+/// The longest prefix of `text` that fits into `limit` bytes.
+pub(crate) fn prefix(text: &str, limit: usize) -> &str {
+    text.get(..text.floor_char_boundary(limit)).unwrap_or(text)
+}
+
+/// What became of a value on its way from the span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Whole,
+    /// Its text was longer than [`TEXT_LIMIT`].
+    Cut,
+    /// Its `Debug` or `Display` panicked; the text ends there.
+    Panicked,
+}
+
+/// Formats a user's value into bounded text. A panic in the user's code ends the text and goes no
+/// further.
+pub(crate) fn text_of(value: impl fmt::Display) -> (String, Kept) {
+    let mut out = Bounded { text: String::new(), cut: false };
+    let written = catch_unwind(AssertUnwindSafe(|| fmt::write(&mut out, format_args!("{value}"))));
+    let kept = match written {
+        Err(payload) => {
+            // Dropping the payload runs user code as well.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+            Kept::Panicked
+        }
+        Ok(_) if out.cut => Kept::Cut,
+        Ok(_) => Kept::Whole,
+    };
+    (out.text, kept)
+}
+
+struct Bounded {
+    text: String,
+    cut: bool,
+}
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let room = TEXT_LIMIT - self.text.len();
+        self.text.push_str(prefix(piece, room));
+        if piece.len() > room {
+            self.cut = true;
+            // Ends the user's formatting, however much there is of it.
+            return Err(fmt::Error);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> FieldValue {
+        FieldValue::Text(text.to_owned())
+    }
+
+    #[test]
+    fn a_count_is_read_from_every_form_a_number_takes() {
+        for value in [
+            FieldValue::Unsigned(42),
+            FieldValue::Float(42.0),
+            text("42"),
+            text("Some(42)"),
+            text("\"42\""),
+            text("Some(\"42\")"),
+            text("42.0"),
+            text("4.2e1"),
+            text(" 42 "),
+        ] {
+            assert_eq!(value.to_count(), Ok(42), "{value:?}");
+        }
+        assert_eq!(text("18446744073709551615").to_count(), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn what_is_no_count_says_why() {
+        for (value, why) in [
+            (FieldValue::from(-1_i64), NEGATIVE),
+            (text("-1"), NEGATIVE),
+            (FieldValue::Float(1.5), FRACTION),
+            (FieldValue::from(f64::NAN), NOT_A_NUMBER),
+            (FieldValue::from(f64::INFINITY), NOT_A_NUMBER),
+            (FieldValue::Bool(true), NOT_A_NUMBER),
+            (text("None"), NOT_A_NUMBER),
+            (text("many"), NOT_A_NUMBER),
+            (text(""), NOT_A_NUMBER),
+            (text("18446744073709551616"), OUT_OF_RANGE),
+            (text("1e999"), OUT_OF_RANGE),
+        ] {
+            assert_eq!(value.to_count(), Err(why), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn times_keep_their_nanoseconds() {
+        assert_eq!(FieldValue::Float(9910.007).to_nanos(), Ok(9_910_007_000));
+        assert_eq!(text("Some(0.000001)").to_nanos(), Ok(1));
+        assert_eq!(FieldValue::Unsigned(1_769_860_800_123).to_nanos(), Ok(1_769_860_800_123_000_000));
+        assert_eq!(FieldValue::Float(-0.5).to_nanos(), Err(NEGATIVE));
+        assert_eq!(FieldValue::Float(1e300).to_nanos(), Err(OUT_OF_RANGE));
+        assert_eq!(FieldValue::Unsigned(u64::MAX).to_nanos(), Err(OUT_OF_RANGE));
+    }
+
+    #[test]
+    fn text_is_cut_on_a_character_boundary() {
+        let (kept, fate) = text_of("é".repeat(TEXT_LIMIT));
+        assert_eq!((kept.len(), fate), (TEXT_LIMIT, Kept::Cut));
+        let (kept, fate) = text_of(format!("x{}", "é".repeat(TEXT_LIMIT)));
+        assert_eq!((kept.len(), fate), (TEXT_LIMIT - 1, Kept::Cut));
+        assert_eq!(text_of("é".repeat(TEXT_LIMIT / 2)).1, Kept::Whole);
+    }
+
+    #[test]
+    fn a_panicking_display_ends_the_text() {
+        struct Panics;
+        impl fmt::Display for Panics {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("before")?;
+                panic!("a user's bug");
+            }
+        }
+        assert_eq!(text_of(Panics), ("before".to_owned(), Kept::Panicked));
+    }
+}
