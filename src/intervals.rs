@@ -90,12 +90,12 @@ mod tests {
 
         #[test]
         fn past_the_limit_the_union_is_an_upper_bound_in_bounded_memory(
-            starts in prop::collection::vec(0_u64..100_000, 100..400)
+            starts in prop::collection::vec(0_u64..2_000, 65..200)
         ) {
             let spans: Vec<_> = starts.into_iter().map(|s| (s, s + 5)).collect();
-            let naive = (0..100_100).filter(|t| spans.iter().any(|&(s, e)| s <= *t && *t < e)).count();
+            let naive = (0..2_010).filter(|t| spans.iter().any(|&(s, e)| s <= *t && *t < e)).count();
             let union = union(&spans);
-            prop_assert!(union.covered(0, 200_000) >= naive as u64);
+            prop_assert!(union.covered(0, 3_000) >= naive as u64);
             prop_assert!(union.disjoint.len() <= LIMIT);
         }
     }

@@ -1,6 +1,19 @@
 //! Production metrics of multi-stage inference requests, from the `tracing` spans you already
 //! have.
 
+// A panic in a callback is a panic in the host.
+#![warn(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing
+)]
+// Standard output and error belong to the host; lines go through the writer.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+// What is `pub` is API.
+#![warn(unreachable_pub)]
+
 mod clock;
 mod edge;
 mod emit;

@@ -45,9 +45,12 @@ impl Millis {
     /// Milliseconds as a time, rounded to the nanosecond; `None` for what is negative, not
     /// finite, or past the 584 years that fit.
     pub fn from_f64(millis: f64) -> Option<Self> {
-        let nanos = (millis * NANOS_PER_MILLI).round();
-        // `u64::MAX as f64` is 2^64, the first value that does not fit.
-        (nanos >= 0.0 && nanos < u64::MAX as f64).then_some(Self(nanos as u64))
+        if !(millis >= 0.0 && millis < u64::MAX as f64 / NANOS_PER_MILLI) {
+            return None;
+        }
+        // In two parts: a Unix time of today, times 10^6, is past what `f64` counts exactly.
+        let fraction = (millis.fract() * NANOS_PER_MILLI).round() as u64;
+        (millis.trunc() as u64).checked_mul(1_000_000)?.checked_add(fraction).map(Self)
     }
 
     /// The sum, or the largest value that fits.
@@ -120,9 +123,14 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for millis in [-1.0, f64::NAN, f64::INFINITY, 1.9e13] {
+        for millis in [-1.0, f64::NAN, f64::INFINITY, 18_446_744_073_709.6, 1e300] {
             assert_eq!(Millis::from_f64(millis), None, "{millis}");
         }
         assert_eq!(Millis::from_f64(-0.0), Some(Millis::ZERO));
+    }
+
+    #[test]
+    fn a_unix_time_keeps_its_microseconds() {
+        assert_eq!(Millis::from_f64(1_769_860_800_997.5), Some(Millis(1_769_860_800_997_500_000)));
     }
 }

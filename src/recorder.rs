@@ -34,7 +34,7 @@ use crate::{
     tables::{Detached, Line, SCHEMA},
 };
 
-/// How many spans and requests are visited to find the requests of a batch.
+/// How many spans a span can follow, and how many are looked at to find the requests of a batch.
 const FOLLOW_LIMIT: usize = 4096;
 /// How many enclosing stages are asked whether they are the same stage.
 const NESTING_LIMIT: usize = 64;
@@ -108,7 +108,12 @@ impl Recorder {
             },
             None => return,
         };
-        span.lock().follows.push(followed);
+        let mut state = span.lock();
+        if state.follows.len() < FOLLOW_LIMIT {
+            state.follows.push(followed);
+        } else {
+            state.follows_are_cut = true;
+        }
     }
 
     pub(crate) fn close(&self, id: &Id) {
@@ -122,7 +127,8 @@ impl Recorder {
     }
 
     fn close_preprocess(&self, span: &OpenSpan, now: u64) {
-        let time = span.lock().timing.close(span.created, now).span_time();
+        self.settle(span);
+        let time = Self::take(span, now, None).measured.span_time();
         let stage = span.stage.as_ref().filter(|_| span.is_child_of_stage);
         if let Some(stage) = stage.and_then(|id| self.open.get(id)) {
             let mut state = stage.lock();
@@ -144,12 +150,12 @@ impl Recorder {
     }
 
     fn close_row(&self, span: &OpenSpan, now: u64) {
-        let ownership = self.ownership(span);
+        let ownership = self.settle(span);
+        let is_cut = ownership.is_cut || span.lock().follows_are_cut;
         let batch = ownership.is_batch.then_some(ownership.owners.len() as u64);
         let mut closed = Self::take(span, now, batch);
-        span.lock().settled = Some(ownership.owners.clone());
-        if ownership.is_cut {
-            let what = format_args!("only the first {FOLLOW_LIMIT} spans it leads to are looked at");
+        if is_cut {
+            let what = format_args!("only {FOLLOW_LIMIT} spans are followed; the rest is left out");
             closed.fields.warn("follows_from", ownership.owners.len(), what);
         }
         match closed.fields.numbers {
@@ -301,6 +307,13 @@ impl Recorder {
         }
     }
 
+    /// Decides which requests a closing span belongs to, for the spans that follow it as well.
+    fn settle(&self, span: &OpenSpan) -> Ownership {
+        let ownership = self.ownership(span);
+        span.lock().settled = Some(ownership.owners.clone());
+        ownership
+    }
+
     /// Finds the requests of a span: by its `request_id`, around it, or through what it follows.
     fn ownership(&self, span: &OpenSpan) -> Ownership {
         let mut pending = SmallVec::<[Followed; 4]>::new();
@@ -308,19 +321,23 @@ impl Recorder {
             return Ownership { owners: Owners::from_iter([request]), ..Ownership::default() };
         }
         let mut owners = Owners::new();
-        let mut visits = 0;
-        while visits < FOLLOW_LIMIT
-            && let Some(followed) = pending.pop()
-        {
-            visits += 1;
+        // Spans may follow each other in rings.
+        let mut visited = SmallVec::<[*const OpenSpan; 4]>::from_iter([std::ptr::from_ref(span)]);
+        let mut is_cut = false;
+        while let Some(followed) = pending.pop() {
             match followed {
                 Followed::Request(request) => owners.push(request),
-                Followed::Span(span) => owners.extend(self.request_of(&span, &mut pending)),
+                Followed::Span(span) if visited.contains(&Arc::as_ptr(&span)) => {}
+                Followed::Span(_) if visited.len() > FOLLOW_LIMIT => is_cut = true,
+                Followed::Span(span) => {
+                    visited.push(Arc::as_ptr(&span));
+                    owners.extend(self.request_of(&span, &mut pending));
+                }
             }
         }
         owners.sort_by_key(|request| (request.created, Arc::as_ptr(request)));
         owners.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        Ownership { is_batch: !owners.is_empty(), owners, is_cut: !pending.is_empty() }
+        Ownership { is_batch: !owners.is_empty(), owners, is_cut }
     }
 
     /// The one request of a span; or else what it follows goes to `pending`.

@@ -186,7 +186,8 @@ impl Rows {
         }
         warnings.extend(&self.warnings);
 
-        let end = activity.map(|(_, last)| last).max(self.last_exit).unwrap_or(closed);
+        // A batch may have run, and be followed late, before the request was even created.
+        let end = activity.map(|(_, last)| last).max(self.last_exit).unwrap_or(closed).max(created);
         let total = end.saturating_sub(created);
         let stage_walls = self.stages.iter().filter_map(Stage::wall).collect();
         let stage_table: Vec<_> = self.stages.into_iter().map(|stage| stage.finish(Some(created))).collect();

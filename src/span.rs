@@ -31,6 +31,8 @@ pub(crate) struct SpanState {
     pub(crate) timing: Timing,
     pub(crate) fields: SpanFields,
     pub(crate) follows: SmallVec<[Followed; 1]>,
+    /// It followed more than are kept.
+    pub(crate) follows_are_cut: bool,
     /// Sum of the span times of `preprocess` children, in nanoseconds.
     pub(crate) preprocess: Option<u64>,
     /// The requests it belonged to when it closed.
@@ -53,6 +55,7 @@ impl OpenSpan {
             timing: Timing::default(),
             fields,
             follows: SmallVec::new(),
+            follows_are_cut: false,
             preprocess: None,
             settled: None,
         };

@@ -67,7 +67,9 @@ impl Rig {
 
     /// With the layer changed by `change` before it is installed.
     pub fn with(
-        change: impl FnOnce(OmniMetricsLayer<tracing_subscriber::Registry>) -> OmniMetricsLayer<tracing_subscriber::Registry>,
+        change: impl FnOnce(
+            OmniMetricsLayer<tracing_subscriber::Registry>,
+        ) -> OmniMetricsLayer<tracing_subscriber::Registry>,
     ) -> Self {
         let (layer, rig) = layer();
         let dispatch = Dispatch::new(tracing_subscriber::registry().with(change(layer)));

@@ -1,0 +1,575 @@
+//! The contract, spelled out over complete lists of what happened. It stores every span for ever
+//! and looks through all of them for every answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+pub type SpanId = usize;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Request,
+    Stage,
+    Transfer,
+    Preprocess,
+    Foreign,
+}
+
+/// A recorded value: a usable number, usable text, or nothing that can be used.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Val {
+    Number(u64),
+    Text(&'static str),
+    Unusable,
+}
+
+#[derive(Debug)]
+struct Span {
+    kind: Kind,
+    parent: Option<SpanId>,
+    created: u64,
+    closed: Option<u64>,
+    /// (moment, is an enter)
+    visits: Vec<(u64, bool)>,
+    fields: BTreeMap<&'static str, Val>,
+    first_output: Option<u64>,
+    warnings: u64,
+    follows: Vec<SpanId>,
+    /// The requests it belonged to when it closed, and whether as a batch.
+    settled: Option<(Vec<SpanId>, bool)>,
+    references: usize,
+}
+
+/// What a closed span gave to a row of a request.
+#[derive(Debug)]
+struct Gift {
+    request: SpanId,
+    span: SpanId,
+    is_part: bool,
+    shared_by: usize,
+    is_batch: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Model {
+    pub now: u64,
+    spans: Vec<Span>,
+    gifts: Vec<Gift>,
+    /// Counted requests, in closing order.
+    counted: Vec<SpanId>,
+    /// Detached stages, for the walls.
+    loose_stages: Vec<SpanId>,
+    pub lines: Vec<Value>,
+}
+
+fn ms(nanos: u64) -> Value {
+    json!(nanos as f64 / 1e6)
+}
+
+fn maybe_ms(nanos: Option<u64>) -> Value {
+    nanos.map_or(Value::Null, ms)
+}
+
+fn sum(values: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    values.flatten().fold(None, |sum: Option<u64>, value| Some(sum.unwrap_or(0) + value))
+}
+
+impl Model {
+    pub fn create(&mut self, kind: Kind, parent: Option<SpanId>, fields: &[(&'static str, Val)]) -> SpanId {
+        let id = self.spans.len();
+        self.spans.push(Span {
+            kind,
+            parent,
+            created: self.now,
+            closed: None,
+            visits: Vec::new(),
+            fields: BTreeMap::new(),
+            first_output: None,
+            warnings: 0,
+            follows: Vec::new(),
+            settled: None,
+            references: 1,
+        });
+        if let Some(parent) = parent {
+            self.spans[parent].references += 1;
+        }
+        self.record(id, fields);
+        id
+    }
+
+    pub fn record(&mut self, id: SpanId, fields: &[(&'static str, Val)]) {
+        let now = self.now;
+        let span = &mut self.spans[id];
+        for (name, value) in fields {
+            if *name == "first_output" {
+                span.first_output = span.first_output.or(Some(now));
+            } else if *value == Val::Unusable {
+                span.warnings += 1;
+            } else {
+                span.fields.insert(name, value.clone());
+            }
+        }
+    }
+
+    pub fn enter(&mut self, id: SpanId) {
+        let now = self.now;
+        self.spans[id].visits.push((now, true));
+    }
+
+    pub fn exit(&mut self, id: SpanId) {
+        let now = self.now;
+        self.spans[id].visits.push((now, false));
+    }
+
+    pub fn follow(&mut self, id: SpanId, other: SpanId) {
+        self.spans[id].follows.push(other);
+    }
+
+    pub fn kind(&self, id: SpanId) -> Kind {
+        self.spans[id].kind
+    }
+
+    fn is_open(&self, id: SpanId) -> bool {
+        self.spans[id].closed.is_none()
+    }
+
+    pub fn hold(&mut self, id: SpanId) {
+        self.spans[id].references += 1;
+    }
+
+    /// Gives one reference back; the last one closes the span, then lets go of its parent.
+    pub fn release(&mut self, id: SpanId) {
+        self.spans[id].references -= 1;
+        if self.spans[id].references == 0 {
+            self.close(id);
+            if let Some(parent) = self.spans[id].parent {
+                self.release(parent);
+            }
+        }
+    }
+
+    // Section 3: the times of one span.
+
+    fn activity(&self, id: SpanId) -> Option<(u64, u64)> {
+        let span = &self.spans[id];
+        let first = span.visits.iter().find(|visit| visit.1)?.0;
+        // A span that closes while it is entered is left then.
+        let depth = span.visits.iter().fold(0_i64, |depth, visit| depth + if visit.1 { 1 } else { -1 });
+        let last_exit = span.visits.iter().rev().find(|visit| !visit.1).map(|visit| visit.0);
+        let last = if depth > 0 { span.closed } else { last_exit };
+        Some((first, last?))
+    }
+
+    fn start(&self, id: SpanId) -> u64 {
+        self.activity(id).map_or(self.spans[id].created, |activity| activity.0)
+    }
+
+    fn end(&self, id: SpanId) -> u64 {
+        self.activity(id).map_or(self.spans[id].closed.unwrap(), |activity| activity.1)
+    }
+
+    fn span_time(&self, id: SpanId) -> u64 {
+        self.end(id) - self.start(id)
+    }
+
+    fn busy(&self, id: SpanId) -> u64 {
+        let Some((_, last)) = self.activity(id) else { return 0 };
+        let (mut depth, mut since, mut busy) = (0, 0, 0);
+        for &(moment, is_enter) in &self.spans[id].visits {
+            if is_enter && depth == 0 {
+                since = moment;
+            }
+            depth += if is_enter { 1 } else { -1 };
+            if depth == 0 {
+                busy += moment - since;
+            }
+        }
+        if depth > 0 { busy + last - since } else { busy }
+    }
+
+    fn number(&self, id: SpanId, field: &str) -> Option<u64> {
+        match self.spans[id].fields.get(field) {
+            Some(Val::Number(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    fn text(&self, id: SpanId, field: &str) -> Option<&'static str> {
+        match self.spans[id].fields.get(field) {
+            Some(Val::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    // Section 2: which request.
+
+    fn ancestors(&self, id: SpanId) -> impl Iterator<Item = SpanId> {
+        std::iter::successors(self.spans[id].parent, |id| self.spans[*id].parent)
+    }
+
+    fn enclosing_request(&self, id: SpanId) -> Option<SpanId> {
+        self.ancestors(id).find(|id| self.spans[*id].kind == Kind::Request)
+    }
+
+    fn open_request_with_id(&self, request_id: &str) -> Option<SpanId> {
+        (0..self.spans.len()).rev().find(|id| {
+            self.spans[*id].kind == Kind::Request
+                && self.is_open(*id)
+                && self.text(*id, "request_id") == Some(request_id)
+        })
+    }
+
+    /// The requests of a stage, transfer or preprocess span, and whether it came to them through
+    /// what it follows.
+    fn owners(&self, id: SpanId) -> (Vec<SpanId>, bool) {
+        let own_id = self.text(id, "request_id").filter(|_| self.spans[id].kind != Kind::Preprocess);
+        if let Some(request) = own_id.and_then(|own| self.open_request_with_id(own)) {
+            return (vec![request], false);
+        }
+        if let Some(request) = self.enclosing_request(id) {
+            return (vec![request], false);
+        }
+        let mut found = BTreeSet::new();
+        let mut asked = BTreeSet::from([id]);
+        let mut pending: Vec<_> = self.spans[id].follows.clone();
+        while let Some(followed) = pending.pop() {
+            // A foreign span stands for what it is inside of.
+            let nearest = std::iter::once(followed).chain(self.ancestors(followed));
+            let Some(known) = nearest.into_iter().find(|id| self.spans[*id].kind != Kind::Foreign) else {
+                continue;
+            };
+            if self.spans[known].kind == Kind::Request {
+                found.insert(known);
+            } else if let Some((owners, _)) = &self.spans[known].settled {
+                found.extend(owners);
+            } else if asked.insert(known) {
+                let own_id =
+                    self.text(known, "request_id").filter(|_| self.spans[known].kind != Kind::Preprocess);
+                let named = own_id.and_then(|own| self.open_request_with_id(own));
+                match named.or_else(|| self.enclosing_request(known)) {
+                    Some(request) => {
+                        found.insert(request);
+                    }
+                    None => pending.extend(&self.spans[known].follows),
+                }
+            }
+        }
+        let is_batch = !found.is_empty();
+        (found.into_iter().collect(), is_batch)
+    }
+
+    fn enclosing_same_stages(&self, id: SpanId) -> Vec<SpanId> {
+        let stage_id = self.number(id, "stage_id");
+        let is_same = |other: &SpanId| {
+            self.spans[*other].kind == Kind::Stage
+                && stage_id.is_some()
+                && self.number(*other, "stage_id") == stage_id
+        };
+        self.ancestors(id).filter(is_same).collect()
+    }
+
+    fn preprocess(&self, stage: SpanId) -> Option<u64> {
+        let children = (0..self.spans.len()).filter(|id| {
+            self.spans[*id].kind == Kind::Preprocess
+                && self.ancestors(*id).find(|id| self.spans[*id].kind != Kind::Foreign) == Some(stage)
+        });
+        sum(children.map(|id| Some(self.span_time(id))))
+    }
+
+    // Closing.
+
+    fn close(&mut self, id: SpanId) {
+        self.spans[id].closed = Some(self.now);
+        match self.spans[id].kind {
+            Kind::Request => self.close_request(id),
+            Kind::Stage | Kind::Transfer => self.close_row(id),
+            Kind::Preprocess => self.spans[id].settled = Some(self.owners(id)),
+            Kind::Foreign => {}
+        }
+    }
+
+    fn close_row(&mut self, id: SpanId) {
+        let (owners, is_batch) = self.owners(id);
+        self.spans[id].settled = Some((owners.clone(), is_batch));
+        let missing = match self.spans[id].kind {
+            Kind::Stage => ["stage_id"].iter().filter(|field| self.number(id, field).is_none()).count(),
+            _ => ["from_stage", "to_stage"].iter().filter(|field| self.number(id, field).is_none()).count(),
+        };
+        self.spans[id].warnings += missing as u64;
+        if self.spans[id].kind == Kind::Stage {
+            if owners.len() > 1 {
+                let totals = ["num_tokens_in", "num_tokens_out"]
+                    .iter()
+                    .filter(|field| self.number(id, field).is_some());
+                self.spans[id].warnings += totals.count() as u64;
+            }
+            if self.number(id, "preprocess_time_ms").is_none()
+                && self.number(id, "stage_gen_time_ms").is_none()
+                && self.preprocess(id) > Some(self.span_time(id))
+            {
+                self.spans[id].warnings += 1;
+            }
+        }
+        let outer = self.enclosing_same_stages(id);
+        let own_id = self.text(id, "request_id");
+        let mut loose = Vec::new();
+        for &request in &owners {
+            if self.is_open(request) {
+                let is_part = outer.iter().any(|outer| self.owners(*outer).0.contains(&request));
+                self.gifts.push(Gift { request, span: id, is_part, shared_by: owners.len(), is_batch });
+            } else {
+                let closed_id = self.text(request, "request_id").unwrap_or("generated");
+                loose.push(Some(if is_batch { closed_id } else { own_id.unwrap_or(closed_id) }));
+            }
+        }
+        if owners.is_empty() {
+            loose.push(own_id);
+        }
+        for request_id in loose {
+            let is_part = outer.iter().any(|outer| {
+                self.owners(*outer).0.is_empty()
+                    && (request_id.is_none() || request_id == self.text(*outer, "request_id"))
+            });
+            let gift = Gift { request: id, span: id, is_part, shared_by: owners.len(), is_batch };
+            self.emit_detached(id, &gift, request_id);
+        }
+    }
+
+    fn emit_detached(&mut self, id: SpanId, gift: &Gift, request_id: Option<&str>) {
+        let mut line = Map::new();
+        let is_stage = self.spans[id].kind == Kind::Stage;
+        line.insert("type".into(), json!(if is_stage { "stage" } else { "transfer" }));
+        line.insert("schema".into(), json!(1));
+        line.insert("end".into(), json!(self.end(id)));
+        line.insert("request_id".into(), json!(request_id));
+        let (row, skews) = if is_stage {
+            self.loose_stages.push(id);
+            (self.stage_row(&[gift], None), 0)
+        } else {
+            self.edge_row(&[gift], None)
+        };
+        line.extend(row.as_object().unwrap().clone());
+        line.insert("wall_time_ms".into(), ms(self.span_time(id)));
+        line.insert("warnings".into(), json!((self.spans[id].warnings + skews).min(16)));
+        self.lines.push(Value::Object(line));
+    }
+
+    fn close_request(&mut self, id: SpanId) {
+        let gifts: Vec<&Gift> = self.gifts.iter().filter(|gift| gift.request == id).collect();
+        let encloses = (0..self.spans.len()).any(|other| {
+            self.spans[other].kind == Kind::Request && self.enclosing_request(other) == Some(id)
+        });
+        if gifts.is_empty() && encloses {
+            return;
+        }
+        let created = self.spans[id].created;
+        let end = self.request_end(id, &gifts);
+
+        let mut stages: BTreeMap<(bool, Option<u64>), Vec<&Gift>> = BTreeMap::new();
+        let mut edges: BTreeMap<(bool, Option<u64>, bool, Option<u64>), Vec<&Gift>> = BTreeMap::new();
+        for gift in &gifts {
+            if self.spans[gift.span].kind == Kind::Stage {
+                let stage_id = self.number(gift.span, "stage_id");
+                stages.entry((stage_id.is_none(), stage_id)).or_default().push(gift);
+            } else {
+                let (from, to) = (self.number(gift.span, "from_stage"), self.number(gift.span, "to_stage"));
+                edges.entry((from.is_none(), from, to.is_none(), to)).or_default().push(gift);
+            }
+        }
+        let mut warnings =
+            self.spans[id].warnings + gifts.iter().map(|gift| self.spans[gift.span].warnings).sum::<u64>();
+        let stage_table: Vec<_> = stages.values().map(|gifts| self.stage_row(gifts, Some(created))).collect();
+        let mut transfer_table = Vec::new();
+        for gifts in edges.values() {
+            let (row, skews) = self.edge_row(gifts, Some(created));
+            transfer_table.push(row);
+            warnings += skews;
+        }
+        let count = |row: &Value, field: &str| row[field].as_u64().unwrap_or(0);
+        let tokens_in: u64 = stage_table
+            .iter()
+            .filter(|row| row["stage_id"] == 0)
+            .map(|row| count(row, "num_tokens_in"))
+            .sum();
+        let tokens = tokens_in + stage_table.iter().map(|row| count(row, "num_tokens_out")).sum::<u64>();
+        let transfer_nanos: u64 = transfer_table
+            .iter()
+            .map(|row| (row["total_time_ms"].as_f64().unwrap() * 1e6).round() as u64)
+            .sum();
+        let entered = gifts.iter().filter(|gift| self.spans[gift.span].kind == Kind::Stage);
+        let first_enter =
+            entered.filter_map(|gift| self.activity(gift.span)).map(|activity| activity.0).min();
+        let mut e2e = json!({
+            "e2e_total_ms": ms(end - created),
+            "e2e_total_tokens": tokens,
+            "transfers_total_time_ms": ms(transfer_nanos),
+            "transfers_total_bytes": transfer_table.iter().map(|row| count(row, "size_bytes")).sum::<u64>(),
+            "queue_time_ms": maybe_ms(first_enter.map(|first| first - created.min(first))),
+            "unattributed_time_ms": ms(self.unattributed(created, end, &gifts, edges.values())),
+        });
+        if let Some(reason) = self.text(id, "finish_reason") {
+            e2e["finish_reason"] = json!(reason);
+        }
+        self.counted.push(id);
+        let summary = self.summary(tokens);
+        self.lines.push(json!({
+            "type": "request", "schema": 1, "end": end,
+            "request_id": self.text(id, "request_id").unwrap_or("generated"),
+            "overall_summary": summary, "e2e_table": e2e,
+            "stage_table": stage_table, "transfer_table": transfer_table, "warnings": warnings.min(16),
+        }));
+    }
+
+    fn request_end(&self, id: SpanId, gifts: &[&Gift]) -> u64 {
+        let spans = gifts.iter().map(|gift| gift.span).chain([id]);
+        let last = spans.filter_map(|id| self.activity(id)).map(|activity| activity.1).max();
+        last.unwrap_or(self.spans[id].closed.unwrap()).max(self.spans[id].created)
+    }
+
+    fn stage_row(&self, gifts: &[&Gift], created: Option<u64>) -> Value {
+        let timed: Vec<SpanId> = gifts.iter().filter(|gift| !gift.is_part).map(|gift| gift.span).collect();
+        let all: Vec<SpanId> = gifts.iter().map(|gift| gift.span).collect();
+        let tokens = |field: &str| {
+            sum(gifts
+                .iter()
+                .map(|gift| if gift.shared_by > 1 { None } else { self.number(gift.span, field) }))
+        };
+        let last = |field: &str| all.iter().rev().find_map(|id| self.number(*id, field));
+        let default_batch_size =
+            gifts.iter().rev().find(|gift| gift.is_batch).map(|gift| gift.shared_by as u64);
+        let preprocess = |id: SpanId| {
+            let generation = self.number(id, "stage_gen_time_ms");
+            let measured = self
+                .preprocess(id)
+                .map(|time| if generation.is_none() { time.min(self.span_time(id)) } else { time });
+            self.number(id, "preprocess_time_ms").or(measured)
+        };
+        let first_enter = all.iter().filter_map(|id| self.activity(*id)).map(|activity| activity.0).min();
+        let last_exit = all.iter().filter_map(|id| self.activity(*id)).map(|activity| activity.1).max();
+        let first_output = all.iter().filter_map(|id| self.spans[*id].first_output).min();
+        let since = |moment: u64| created.map(|created| moment.saturating_sub(created));
+        let mut row = json!({
+            "stage_id": self.number(all[0], "stage_id"),
+            "batch_id": last("batch_id"),
+            "batch_size": last("batch_size").or(default_batch_size),
+            "num_tokens_in": tokens("num_tokens_in"),
+            "num_tokens_out": tokens("num_tokens_out"),
+            "preprocess_time_ms": maybe_ms(sum(timed.iter().map(|id| preprocess(*id)))),
+            "stage_gen_time_ms": maybe_ms(sum(timed.iter().map(|id| Some(self.number(*id, "stage_gen_time_ms").unwrap_or(self.span_time(*id)))))),
+            "busy_time_ms": maybe_ms(sum(timed.iter().map(|id| Some(self.busy(*id))))),
+            "queue_time_ms": maybe_ms(sum(timed.iter().map(|id| Some(self.activity(*id)?.0 - self.spans[*id].created)))),
+            "start_ms": maybe_ms(first_enter.and_then(since)),
+            "events": all.len(),
+        });
+        if let Some(name) = all.iter().rev().find_map(|id| self.text(*id, "stage_name")) {
+            row["stage_name"] = json!(name);
+        }
+        if let Some(moment) = first_output.and_then(since) {
+            row["first_output_ms"] = ms(moment);
+        }
+        if let (Some(last), Some(first), Some(tokens @ 2..)) =
+            (last_exit, first_output, tokens("num_tokens_out"))
+        {
+            row["time_per_output_token_ms"] = ms(last.saturating_sub(first) / (tokens - 1));
+        }
+        row
+    }
+
+    /// The hops of an edge, as (from, to) moments.
+    fn hops(&self, gifts: &[&Gift]) -> Vec<(u64, u64)> {
+        let mut sent: Vec<SpanId> = Vec::new();
+        let mut received: Vec<SpanId> = Vec::new();
+        for gift in gifts {
+            if self.text(gift.span, "phase") == Some("rx") { &mut received } else { &mut sent }
+                .push(gift.span);
+        }
+        sent.sort_by_key(|id| self.start(*id));
+        received.sort_by_key(|id| self.start(*id));
+        let is_measured = |id: SpanId| self.number(id, "in_flight_time_ms").is_none();
+        let pairs = sent.iter().zip(&received).filter(|(s, r)| is_measured(**s) && is_measured(**r));
+        pairs.map(|(s, r)| (self.end(*s), self.start(*r))).collect()
+    }
+
+    /// The row, and how many of its hops went backwards.
+    fn edge_row(&self, gifts: &[&Gift], created: Option<u64>) -> (Value, u64) {
+        let all: Vec<SpanId> = gifts.iter().map(|gift| gift.span).collect();
+        let phase_time = |field: &str, is_rx: bool| {
+            sum(all.iter().map(|id| {
+                let is_measured = (self.text(*id, "phase") == Some("rx")) == is_rx;
+                self.number(*id, field).or(is_measured.then(|| self.span_time(*id)))
+            }))
+        };
+        let (tx, rx) = (phase_time("tx_time_ms", false), phase_time("rx_decode_time_ms", true));
+        let hops = self.hops(gifts);
+        let recorded = all.iter().map(|id| self.number(*id, "in_flight_time_ms"));
+        let in_flight = sum(recorded.chain(hops.iter().map(|(from, to)| Some(to.saturating_sub(*from)))));
+        let first_enter = all.iter().filter_map(|id| self.activity(*id)).map(|activity| activity.0).min();
+        let row = json!({
+            "from_stage": self.number(all[0], "from_stage"),
+            "to_stage": self.number(all[0], "to_stage"),
+            "size_bytes": sum(all.iter().map(|id| self.number(*id, "size_bytes"))),
+            "tx_time_ms": maybe_ms(tx),
+            "rx_decode_time_ms": maybe_ms(rx),
+            "in_flight_time_ms": maybe_ms(in_flight),
+            "total_time_ms": ms(tx.unwrap_or(0) + rx.unwrap_or(0) + in_flight.unwrap_or(0)),
+            "start_ms": maybe_ms(first_enter.and_then(|first| created.map(|created| first.saturating_sub(created)))),
+            "events": all.len(),
+        });
+        (row, hops.iter().filter(|(from, to)| to < from).count() as u64)
+    }
+
+    /// Counts the time between any two moments of interest that nothing covers.
+    fn unattributed<'a>(
+        &self,
+        created: u64,
+        end: u64,
+        gifts: &[&Gift],
+        edges: impl Iterator<Item = &'a Vec<&'a Gift>>,
+    ) -> u64 {
+        let mut intervals: Vec<_> =
+            gifts.iter().map(|gift| (self.start(gift.span), self.end(gift.span))).collect();
+        intervals.extend(edges.flat_map(|gifts| self.hops(gifts)));
+        let mut moments: BTreeSet<u64> = intervals.iter().flat_map(|(start, end)| [*start, *end]).collect();
+        moments.extend([created, end]);
+        let moments: Vec<u64> =
+            moments.into_iter().filter(|moment| (created..=end).contains(moment)).collect();
+        let is_covered =
+            |from: u64, to: u64| intervals.iter().any(|(start, end)| *start <= from && to <= *end);
+        moments.windows(2).filter(|pair| !is_covered(pair[0], pair[1])).map(|pair| pair[1] - pair[0]).sum()
+    }
+
+    fn summary(&self, tokens: u64) -> Value {
+        let requests = self.counted.len() as u64;
+        let before = self.lines.iter().rev().find(|line| line["type"] == "request");
+        let tokens =
+            tokens + before.map_or(0, |line| line["overall_summary"]["e2e_total_tokens"].as_u64().unwrap());
+        let ends = self.counted.iter().map(|id| {
+            let gifts: Vec<_> = self.gifts.iter().filter(|gift| gift.request == *id).collect();
+            self.request_end(*id, &gifts)
+        });
+        let first = self.counted.iter().map(|id| self.spans[*id].created).min().unwrap();
+        let wall = ends.max().unwrap() - first;
+        let of_counted =
+            self.gifts.iter().filter(|gift| self.counted.contains(&gift.request)).map(|gift| gift.span);
+        let stages = of_counted
+            .chain(self.loose_stages.iter().copied())
+            .filter(|id| self.spans[*id].kind == Kind::Stage);
+        let mut walls: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        for id in stages {
+            if let Some(stage_id) = self.number(id, "stage_id") {
+                let (start, end) = (self.start(id), self.end(id));
+                let wall = walls.entry(stage_id).or_insert((start, end));
+                *wall = (wall.0.min(start), wall.1.max(end));
+            }
+        }
+        let length = walls.keys().last().map_or(0, |last| last + 1);
+        json!({
+            "e2e_requests": requests,
+            "e2e_wall_time_ms": ms(wall),
+            "e2e_total_tokens": tokens,
+            "e2e_avg_time_per_request_ms": ms(wall / requests),
+            "stage_wall_time_ms": (0..length).map(|id| walls.get(&id).map_or(json!(0.0), |(start, end)| ms(end - start))).collect::<Vec<_>>(),
+        })
+    }
+}
