@@ -8,8 +8,9 @@ use tracing::{
 };
 
 use crate::{
+    contain::contain,
     tables::Fields,
-    value::{self, FieldValue, Kept, TEXT_LIMIT, Unusable},
+    value::{self, FieldValue, TEXT_LIMIT, Unusable},
 };
 
 /// The longest `request_id`, in bytes.
@@ -272,6 +273,16 @@ impl Warnings {
     }
 }
 
+/// What became of a value on its way from the span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Whole,
+    /// Its text was longer than [`TEXT_LIMIT`].
+    Cut,
+    /// Its `Debug` or `Display` panicked.
+    Panicked,
+}
+
 /// One value on its way from `tracing` to [`SpanFields::set`].
 #[derive(Debug)]
 pub(crate) struct Recorded {
@@ -365,13 +376,13 @@ impl<F: FnMut(Recorded)> Visit for Visitor<F> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let (text, kept) = value::text_of(value);
+        let (text, kept) = text_of_user(value);
         let value = FieldValue::Text(text);
         (self.0)(Recorded { field: field.name(), value, kept, formatted: false });
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let (mut text, kept) = value::text_of(format_args!("{value:?}"));
+        let (mut text, kept) = text_of_user(format_args!("{value:?}"));
         let inner = match kept {
             // The closing quote of a text that was cut is gone.
             Kept::Cut => text.strip_prefix('"').unwrap_or(&text),
@@ -381,5 +392,13 @@ impl<F: FnMut(Recorded)> Visit for Visitor<F> {
             text = inner.to_owned();
         }
         (self.0)(Recorded { field: field.name(), value: FieldValue::Text(text), kept, formatted: true });
+    }
+}
+
+fn text_of_user(value: impl fmt::Display) -> (String, Kept) {
+    match contain(|| value::text_of(value)) {
+        Some((text, false)) => (text, Kept::Whole),
+        Some((text, true)) => (text, Kept::Cut),
+        None => ("…".to_owned(), Kept::Panicked),
     }
 }

@@ -101,6 +101,7 @@
 #![warn(unreachable_pub)]
 
 mod clock;
+mod contain;
 mod edge;
 mod emit;
 mod fields;

@@ -1,9 +1,6 @@
 //! One recorded value: typed, bounded, and read as a number where the contract wants one.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -146,36 +143,17 @@ pub(crate) fn prefix(text: &str, limit: usize) -> &str {
     text.get(..text.floor_char_boundary(limit)).unwrap_or(text)
 }
 
-/// What became of a value on its way from the span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kept {
-    Whole,
-    /// Its text was longer than [`TEXT_LIMIT`].
-    Cut,
-    /// Its `Debug` or `Display` panicked; the text ends there.
-    Panicked,
-}
-
-/// Formats a user's value into bounded text. A panic in the user's code ends the text and goes no
-/// further.
-pub(crate) fn text_of(value: impl fmt::Display) -> (String, Kept) {
-    let mut out = Bounded { text: String::new(), cut: false };
-    let written = catch_unwind(AssertUnwindSafe(|| fmt::write(&mut out, format_args!("{value}"))));
-    let kept = match written {
-        Err(payload) => {
-            // Dropping the payload runs user code as well.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-            Kept::Panicked
-        }
-        Ok(_) if out.cut => Kept::Cut,
-        Ok(_) => Kept::Whole,
-    };
-    (out.text, kept)
+/// The text of a value, up to [`TEXT_LIMIT`]; the flag says that it was cut there.
+pub(crate) fn text_of(value: impl fmt::Display) -> (String, bool) {
+    let mut out = Bounded { text: String::new(), is_cut: false };
+    // An error of the value's own ends the text, as a limit does.
+    let _ = fmt::write(&mut out, format_args!("{value}"));
+    (out.text, out.is_cut)
 }
 
 struct Bounded {
     text: String,
-    cut: bool,
+    is_cut: bool,
 }
 
 impl fmt::Write for Bounded {
@@ -183,8 +161,8 @@ impl fmt::Write for Bounded {
         let room = TEXT_LIMIT - self.text.len();
         self.text.push_str(prefix(piece, room));
         if piece.len() > room {
-            self.cut = true;
-            // Ends the user's formatting, however much there is of it.
+            self.is_cut = true;
+            // Ends the formatting, however much there is of it.
             return Err(fmt::Error);
         }
         Ok(())
@@ -248,22 +226,10 @@ mod tests {
 
     #[test]
     fn text_is_cut_on_a_character_boundary() {
-        let (kept, fate) = text_of("é".repeat(TEXT_LIMIT));
-        assert_eq!((kept.len(), fate), (TEXT_LIMIT, Kept::Cut));
-        let (kept, fate) = text_of(format!("x{}", "é".repeat(TEXT_LIMIT)));
-        assert_eq!((kept.len(), fate), (TEXT_LIMIT - 1, Kept::Cut));
-        assert_eq!(text_of("é".repeat(TEXT_LIMIT / 2)).1, Kept::Whole);
-    }
-
-    #[test]
-    fn a_panicking_display_ends_the_text() {
-        struct Panics;
-        impl fmt::Display for Panics {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("before")?;
-                panic!("a user's bug");
-            }
-        }
-        assert_eq!(text_of(Panics), ("before".to_owned(), Kept::Panicked));
+        let (kept, is_cut) = text_of("é".repeat(TEXT_LIMIT));
+        assert_eq!((kept.len(), is_cut), (TEXT_LIMIT, true));
+        let (kept, is_cut) = text_of(format!("x{}", "é".repeat(TEXT_LIMIT)));
+        assert_eq!((kept.len(), is_cut), (TEXT_LIMIT - 1, true));
+        assert!(!text_of("é".repeat(TEXT_LIMIT / 2)).1);
     }
 }

@@ -195,21 +195,27 @@ fn above_and_below_a_layer_with_its_own_filter() {
             &format!("above {level}"),
             |witness| Dispatch::new(tracing_subscriber::registry().with(witness.with_filter(level))),
             |witness, omni| {
-                Dispatch::new(tracing_subscriber::registry().with(witness.with_filter(level)).with(omni.layer()))
+                Dispatch::new(
+                    tracing_subscriber::registry().with(witness.with_filter(level)).with(omni.layer()),
+                )
             },
         );
         assert_neighbourly(
             &format!("below {level}"),
             |witness| Dispatch::new(tracing_subscriber::registry().with(witness.with_filter(level))),
             |witness, omni| {
-                Dispatch::new(tracing_subscriber::registry().with(omni.layer()).with(witness.with_filter(level)))
+                Dispatch::new(
+                    tracing_subscriber::registry().with(omni.layer()).with(witness.with_filter(level)),
+                )
             },
         );
         assert_neighbourly(
             &format!("beside a dynamic {level}"),
             |witness| Dispatch::new(tracing_subscriber::registry().with(witness.with_filter(at(level)))),
             |witness, omni| {
-                Dispatch::new(tracing_subscriber::registry().with(witness.with_filter(at(level))).with(omni.layer()))
+                Dispatch::new(
+                    tracing_subscriber::registry().with(witness.with_filter(at(level))).with(omni.layer()),
+                )
             },
         );
     }
@@ -217,12 +223,15 @@ fn above_and_below_a_layer_with_its_own_filter() {
 
 #[test]
 fn beside_a_layer_whose_filter_wants_nothing_of_ours() {
-    let others = || filter_fn(|metadata: &Metadata<'_>| !["request", "stage", "transfer"].contains(&metadata.name()));
+    let others =
+        || filter_fn(|metadata: &Metadata<'_>| !["request", "stage", "transfer"].contains(&metadata.name()));
     assert_neighbourly(
         "a filter without our spans",
         |witness| Dispatch::new(tracing_subscriber::registry().with(witness.with_filter(others()))),
         |witness, omni| {
-            Dispatch::new(tracing_subscriber::registry().with(omni.layer()).with(witness.with_filter(others())))
+            Dispatch::new(
+                tracing_subscriber::registry().with(omni.layer()).with(witness.with_filter(others())),
+            )
         },
     );
 }
@@ -237,13 +246,16 @@ fn in_an_option_a_box_a_vec_and_a_reload() {
     assert_neighbourly(
         "Box",
         |witness| Dispatch::new(tracing_subscriber::registry().with(witness)),
-        |witness, omni| Dispatch::new(tracing_subscriber::registry().with(witness).with(omni.layer().boxed())),
+        |witness, omni| {
+            Dispatch::new(tracing_subscriber::registry().with(witness).with(omni.layer().boxed()))
+        },
     );
     assert_neighbourly(
         "Vec",
         |witness| Dispatch::new(tracing_subscriber::registry().with(witness)),
         |witness, omni| {
-            let layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = vec![omni.layer().boxed(), witness.boxed()];
+            let layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> =
+                vec![omni.layer().boxed(), witness.boxed()];
             Dispatch::new(tracing_subscriber::registry().with(layers))
         },
     );
@@ -294,7 +306,9 @@ fn beside_an_env_filter_for_all_layers() {
     assert_neighbourly(
         "an EnvFilter for one layer",
         |witness| {
-            Dispatch::new(tracing_subscriber::registry().with(witness.with_filter(EnvFilter::new(directives))))
+            Dispatch::new(
+                tracing_subscriber::registry().with(witness.with_filter(EnvFilter::new(directives))),
+            )
         },
         |witness, omni| {
             let witness = witness.with_filter(EnvFilter::new(directives));
@@ -350,7 +364,9 @@ fn opentelemetry_exports_the_same_spans_with_and_without_the_layer() {
     let export = |with_omni: bool| {
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
-        let otel = tracing_opentelemetry::layer().with_tracer(provider.tracer("test")).with_filter(LevelFilter::DEBUG);
+        let otel = tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("test"))
+            .with_filter(LevelFilter::DEBUG);
         let (layer, time, log, _) = omni();
         let layer = with_omni.then_some(layer);
         run(&Dispatch::new(tracing_subscriber::registry().with(otel).with(layer)), &time);

@@ -2,8 +2,10 @@
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
 use std::{
-    io,
+    env, io,
+    process::{self, Command, Output},
     sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
@@ -121,4 +123,30 @@ pub fn line(program: impl FnOnce(&Rig)) -> Value {
 pub fn warnings(line: &Value) -> Vec<String> {
     let warnings = line.get("warnings").and_then(Value::as_array).cloned().unwrap_or_default();
     warnings.iter().map(|warning| warning.as_str().expect("a sentence").to_owned()).collect()
+}
+
+const INSIDE: &str = "OMNI_METRICS_INSIDE";
+
+/// Runs the test again in a process of its own, for what is one a process: the global default, the
+/// callsites' cache, stderr. True in that process.
+pub fn in_a_process_of_its_own(test: &str) -> bool {
+    if env::var(INSIDE).as_deref() == Ok(test) {
+        // What hangs must fail.
+        thread::spawn(|| {
+            thread::park_timeout(Duration::from_secs(60));
+            process::abort();
+        });
+        return true;
+    }
+    let output = run_in_a_process(test, |_| {});
+    assert!(output.status.success(), "{test}: {}", String::from_utf8_lossy(&output.stderr));
+    false
+}
+
+/// Runs a test of this binary in a process that `prepare` has prepared.
+pub fn run_in_a_process(test: &str, prepare: impl FnOnce(&mut Command)) -> Output {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(INSIDE, test);
+    prepare(&mut command);
+    command.output().unwrap()
 }

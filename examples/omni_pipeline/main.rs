@@ -1,0 +1,152 @@
+//! Text in, speech out, in three stages: how to annotate such a service for `omni-metrics`.
+//!
+//! ```text
+//! driver ──prompts──▶ thinker ──TCP──▶ talker ──TCP──▶ code2wav ──▶ WAV files
+//!    ▲                stage 0          stage 1         stage 2 │
+//!    └─────────────────────────── answers ─────────────────────┘
+//! ```
+//!
+//! The layer is set up in [`main`]; everything else it knows, it knows from spans. In reading order:
+//!
+//! | span | where | by |
+//! |---|---|---|
+//! | `request` | `driver.rs`: an async task, from acceptance to answer | hand |
+//! | `stage` 0, for a batch, and `preprocess` inside it | `thinker.rs`: shared by several requests | hand, `#[instrument]` |
+//! | `transfer` | `wire.rs`: a sending and a receiving half | `#[instrument]` |
+//! | `stage` 1 | `talker.rs`: a function is the stage | `#[instrument]` |
+//! | `stage` 2 | `code2wav.rs`: created here, run on another thread | hand |
+
+mod code2wav;
+mod codec;
+mod corpus;
+mod driver;
+mod ngram;
+mod synth;
+mod talker;
+mod text;
+mod thinker;
+mod voice;
+mod wire;
+
+use std::{
+    env, error, fs,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use omni_metrics::OmniMetricsLayer;
+use tokio::{sync::mpsc, task::JoinSet};
+use tracing_subscriber::prelude::*;
+
+use crate::{
+    driver::{Answers, Driver},
+    thinker::Thinker,
+    wire::Edge,
+};
+
+type Failure = Box<dyn error::Error + Send + Sync>;
+type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// Lets a small language model finish sentences of a text, and speaks what it made of them.
+#[derive(Debug, Parser)]
+#[command(name = "omni_pipeline", version)]
+struct Args {
+    /// Write a line of JSON with the metrics of every request to stderr
+    #[arg(long)]
+    log_stats: bool,
+    /// How many requests to serve
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    requests: u32,
+    /// How many requests to keep in flight
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    concurrency: u32,
+    /// At most how many tokens to generate per request
+    #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    max_tokens: u32,
+    /// Text to learn from and to take prompts from [default: the README.md of this project]
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Directory for the sound files [default: omni_pipeline in the directory for temporary files]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    // All of the set-up. The flag may also be switched while the service runs, through the layer's
+    // handle; while it is off, the spans below cost next to nothing.
+    tracing_subscriber::registry().with(OmniMetricsLayer::new().with_log_stats(args.log_stats)).init();
+
+    match serve(&args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // If stderr is gone as well, the exit code still tells.
+            let _ = writeln!(io::stderr(), "error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts the stages, serves the requests, stops the stages and says what was made.
+async fn serve(args: &Args) -> Result<()> {
+    let input = args
+        .input
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")));
+    let out = args.out.clone().unwrap_or_else(|| env::temp_dir().join("omni_pipeline"));
+    fs::create_dir_all(&out)
+        .map_err(|error| format!("cannot make the directory {}: {error}", out.display()))?;
+    let sentences = corpus::read(&input)?;
+    let thinker = Thinker::train(&sentences, args.max_tokens as usize)
+        .map_err(|failure| format!("cannot learn from {}: {failure}", input.display()))?;
+
+    // The queues hold every request in flight, so none is ever full, and waiting shows where it
+    // belongs: before a stage, not in a transfer.
+    let capacity = args.concurrency as usize;
+    let answers = Answers::default();
+    let mut tasks = JoinSet::new();
+    let (prompts, queue) = mpsc::channel(capacity);
+    let (to_talker, texts) = wire::connect(Edge { from: 0, to: 1 }, capacity, &mut tasks).await?;
+    let (to_code2wav, speeches) = wire::connect(Edge { from: 1, to: 2 }, capacity, &mut tasks).await?;
+    tasks.spawn(thinker::run(Arc::new(thinker), queue, to_talker));
+    tasks.spawn(talker::run(texts, to_code2wav));
+    tasks.spawn(code2wav::run(speeches, out.clone(), answers.clone()));
+
+    let driver = Driver { prompts: prompts.clone(), answers, progress: progress_bar(args)? };
+    let mut driver = tokio::spawn(driver.drive(sentences, args.requests, capacity));
+    let account = tokio::select! {
+        account = &mut driver => account??,
+        ended = all_end(&mut tasks) => {
+            ended?;
+            return Err("the stages ended before the requests".into());
+        }
+    };
+    // Without anyone left to send prompts, the stages end one after the other.
+    drop(prompts);
+    all_end(&mut tasks).await?;
+    let report = format!("{account}The sound files are in {}\n", out.display());
+    io::stdout().write_all(report.as_bytes()).map_err(|error| format!("cannot write to stdout: {error}"))?;
+    Ok(())
+}
+
+async fn all_end(tasks: &mut JoinSet<Result<()>>) -> Result<()> {
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+/// A bar on stderr, if that is a terminal. It stays away when the metrics go there: each would
+/// garble the other, and the lines show the progress by themselves.
+fn progress_bar(args: &Args) -> Result<ProgressBar> {
+    if args.log_stats {
+        return Ok(ProgressBar::hidden());
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} requests, {elapsed}")?;
+    Ok(ProgressBar::new(args.requests.into()).with_style(style))
+}

@@ -1,0 +1,226 @@
+//! Faults that need a process of their own: a global default, where `tracing` has no guard against
+//! recursion, a closed stderr, the end of threads and of the process.
+
+mod support;
+
+use std::{
+    cell::RefCell,
+    fmt,
+    io::{self, Write},
+    process::Stdio,
+    thread,
+};
+
+use omni_metrics::{OmniMetricsHandle, OmniMetricsLayer};
+use support::{Log, in_a_process_of_its_own, run_in_a_process};
+use tracing::{Metadata, Span, field::Empty, info, info_span};
+use tracing_subscriber::{filter::filter_fn, fmt as text, prelude::*};
+
+/// The layer beside `fmt`, as the global default.
+fn install_globally() -> (Log, Log, OmniMetricsHandle) {
+    let (log, printed) = (Log::default(), Log::default());
+    let layer = OmniMetricsLayer::new().with_writer(log.clone());
+    let handle = layer.handle();
+    // Events only: `fmt` holds a lock of its own while it formats the fields of a span, so a `Debug`
+    // that logs hangs it under a global default.
+    let fmt = text::layer()
+        .with_writer(printed.clone())
+        .with_filter(filter_fn(|metadata: &Metadata<'_>| metadata.is_event()));
+    tracing_subscriber::registry().with(layer).with(fmt).init();
+    (log, printed, handle)
+}
+
+fn assert_healthy(log: &Log) {
+    let before = log.lines().len();
+    info_span!("request", request_id = "healthy")
+        .in_scope(|| drop(info_span!("stage", stage_id = 0, num_tokens_out = 3)));
+    let lines = log.lines();
+    assert_eq!(lines.len(), before + 1);
+    assert_eq!(lines[before]["stage_table"][0]["num_tokens_out"], 3);
+}
+
+/// A value whose `Debug` does as the program says.
+struct Does<F>(F);
+
+impl<F: Fn()> fmt::Debug for Does<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0();
+        f.write_str("shown")
+    }
+}
+
+#[test]
+fn a_debug_that_logs_or_makes_our_spans_under_a_global_default() {
+    if !in_a_process_of_its_own("a_debug_that_logs_or_makes_our_spans_under_a_global_default") {
+        return;
+    }
+    let (log, printed, handle) = install_globally();
+    let nested = || {
+        info!("from within Debug");
+        Span::current().record("finish_reason", "from within");
+        let _request = info_span!("request", request_id = "nested").entered();
+        drop(info_span!("stage", stage_id = 7, request_id = "outer"));
+    };
+    let request = info_span!("request", request_id = "outer", finish_reason = Empty);
+    request.in_scope(|| {
+        let stage = info_span!("stage", stage_id = 0, note = ?Does(nested), num_tokens_out = Empty);
+        stage.in_scope(|| {
+            stage.record("num_tokens_out", tracing::field::debug(Does(nested)));
+            stage.record("note", tracing::field::debug(Does(nested)));
+        });
+    });
+    drop(request);
+    let lines = log.lines();
+    assert_eq!(
+        lines.len(),
+        1,
+        "what a value does while it is formatted for the layer reaches nobody: {lines:#?}"
+    );
+    assert_eq!(lines[0]["stage_table"].as_array().unwrap().len(), 1);
+    assert_eq!(lines[0]["stage_table"][0]["fields"]["note"], "shown");
+    assert_eq!(support::warnings(&lines[0]).len(), 1, "`shown` is no count");
+    info!("after");
+    assert_eq!(printed.text().lines().count(), 1, "{}", printed.text());
+    assert_eq!(handle.snapshot().open_requests, 0);
+    assert_healthy(&log);
+}
+
+#[test]
+fn a_debug_that_panics_is_as_if_not_recorded() {
+    if !in_a_process_of_its_own("a_debug_that_panics_is_as_if_not_recorded") {
+        return;
+    }
+    // Without `fmt`, which would let the panic through to the program.
+    let log = Log::default();
+    tracing_subscriber::registry().with(OmniMetricsLayer::new().with_writer(log.clone())).init();
+    let panics = || panic!("a user's bug");
+    {
+        let _request = info_span!("request", request_id = "r").entered();
+        let stage = info_span!("stage", stage_id = ?Does(panics), num_tokens_out = 4, note = %"kept");
+        stage.record("num_tokens_out", tracing::field::debug(Does(panics)));
+    }
+    let line = &log.lines()[0];
+    assert_eq!(line["stage_table"][0]["num_tokens_out"], 4);
+    assert_eq!(line["stage_table"][0]["fields"]["note"], "kept");
+    let warnings = support::warnings(line);
+    assert_eq!(warnings.iter().filter(|warning| warning.contains("panicked")).count(), 2, "{warnings:?}");
+    assert_healthy(&log);
+}
+
+#[test]
+fn a_writer_that_logs_and_makes_requests_under_a_global_default() {
+    if !in_a_process_of_its_own("a_writer_that_logs_and_makes_requests_under_a_global_default") {
+        return;
+    }
+    struct Chatty(Log);
+    impl Write for Chatty {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            info!("writing {} bytes", bytes.len());
+            let _request = info_span!("request", request_id = "of the writer").entered();
+            (&self.0).write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (log, printed) = (Log::default(), Log::default());
+    let writer = log.clone();
+    let layer = OmniMetricsLayer::new().with_writer(move || Chatty(writer.clone()));
+    let handle = layer.handle();
+    tracing_subscriber::registry().with(layer).with(text::layer().with_writer(printed.clone())).init();
+    for _ in 0..10 {
+        drop(info_span!("request", request_id = "of the program"));
+    }
+    let lines = log.lines();
+    assert_eq!(lines.len(), 10);
+    assert!(lines.iter().all(|line| line["request_id"] == "of the program"));
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.lines_written, snapshot.lines_lost, snapshot.open_requests), (10, 10, 0));
+    assert_eq!(printed.text().matches("writing").count(), 10);
+}
+
+thread_local! {
+    static KEPT: RefCell<Vec<Span>> = const { RefCell::new(Vec::new()) };
+}
+
+#[test]
+fn spans_that_close_from_thread_local_destructors() {
+    if !in_a_process_of_its_own("spans_that_close_from_thread_local_destructors") {
+        return;
+    }
+    let (log, _, handle) = install_globally();
+    for id in 0..50 {
+        let worker = thread::spawn(move || {
+            // The spans are kept before the layer's own thread-locals are first used, and after.
+            KEPT.with_borrow_mut(Vec::clear);
+            if id % 2 == 0 {
+                drop(info_span!("request", request_id = "early"));
+            }
+            let request = info_span!("request", request_id = id);
+            let stage = info_span!(parent: &request, "stage", stage_id = 0);
+            KEPT.with_borrow_mut(|kept| kept.extend([request, stage]));
+        });
+        worker.join().unwrap();
+    }
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.lines_written, snapshot.lines_lost, snapshot.open_requests), (75, 0, 0));
+    assert_healthy(&log);
+}
+
+#[test]
+fn a_second_global_default_is_refused_and_the_first_goes_on() {
+    if !in_a_process_of_its_own("a_second_global_default_is_refused_and_the_first_goes_on") {
+        return;
+    }
+    let (log, _, _) = install_globally();
+    let second = OmniMetricsLayer::new().with_writer(io::sink);
+    let handle = second.handle();
+    assert!(tracing::subscriber::set_global_default(tracing_subscriber::registry().with(second)).is_err());
+    assert_healthy(&log);
+    assert_eq!(handle.snapshot().overall_summary.e2e_requests, 0);
+}
+
+#[test]
+fn the_process_may_end_with_open_requests() {
+    if !in_a_process_of_its_own("the_process_may_end_with_open_requests") {
+        return;
+    }
+    let (_, _, handle) = install_globally();
+    for _ in 0..10 {
+        let open = info_span!("request");
+        thread::spawn(move || {
+            let _entered = open.entered();
+            thread::park();
+        });
+    }
+    static OPEN: std::sync::Mutex<Vec<Span>> = std::sync::Mutex::new(Vec::new());
+    OPEN.lock().unwrap().push(info_span!("request"));
+    assert_eq!(handle.snapshot().open_requests, 11);
+    std::process::exit(0);
+}
+
+const CLOSED_STDERR: &str = "a_closed_stderr_loses_lines_and_nothing_else";
+
+#[test]
+fn a_closed_stderr_loses_lines_and_nothing_else() {
+    if std::env::var("OMNI_METRICS_INSIDE").as_deref() == Ok(CLOSED_STDERR) {
+        let layer = OmniMetricsLayer::new();
+        let handle = layer.handle();
+        tracing_subscriber::registry().with(layer).init();
+        for _ in 0..100 {
+            drop(info_span!("request"));
+        }
+        let snapshot = handle.snapshot();
+        println!("{} lost, {} requests", snapshot.lines_lost, snapshot.overall_summary.e2e_requests);
+        std::process::exit(0);
+    }
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let output = run_in_a_process(CLOSED_STDERR, |command| {
+        command.stderr(Stdio::from(writer));
+    });
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("100 lost, 100 requests"), "{printed}");
+}
