@@ -366,8 +366,8 @@ impl Model {
         let created = self.spans[id].created;
         let end = self.request_end(id, &gifts);
 
-        let mut stages: BTreeMap<(bool, Option<u64>), Vec<&Gift>> = BTreeMap::new();
-        let mut edges: BTreeMap<(bool, Option<u64>, bool, Option<u64>), Vec<&Gift>> = BTreeMap::new();
+        let mut stages = BTreeMap::<_, Vec<&Gift>>::new();
+        let mut edges = BTreeMap::<_, Vec<&Gift>>::new();
         for gift in &gifts {
             if self.spans[gift.span].kind == Kind::Stage {
                 let stage_id = self.number(gift.span, "stage_id");

@@ -1,0 +1,68 @@
+//! The example does its job: real stages, real transfers, one line a request.
+
+use std::{env, fs, path::PathBuf, process::Command};
+
+use omni_metrics::{Line, Millis, RequestLine};
+
+fn run(name: &str, arguments: &[&str]) -> (String, String, PathBuf) {
+    let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "-q", "--example", "omni_pipeline", "--"])
+        .args(arguments)
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .unwrap();
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{stderr}");
+    (stdout, stderr, out)
+}
+
+fn request(line: &str) -> RequestLine {
+    match line.parse() {
+        Ok(Line::Request(request)) => request,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn with_log_stats_it_prints_a_whole_line_for_each_request() {
+    let (_, stderr, out) = run("pipeline", &["--log-stats", "--requests", "10", "--concurrency", "5"]);
+    let requests: Vec<_> = stderr.lines().map(request).collect();
+    assert_eq!(requests.len(), 10);
+    for request in &requests {
+        assert!(request.warnings.is_empty(), "{:?}", request.warnings);
+        let stages: Vec<_> = request.stage_table.iter().map(|row| row.stage_id).collect();
+        assert_eq!(stages, [Some(0), Some(1), Some(2)]);
+        let edges: Vec<_> = request.transfer_table.iter().map(|row| (row.from_stage, row.to_stage)).collect();
+        assert_eq!(edges, [(Some(0), Some(1)), (Some(1), Some(2))]);
+        for row in &request.stage_table {
+            assert!(row.first_output_ms.is_some() && row.num_tokens_in > Some(0), "{row:?}");
+            assert!(row.busy_time_ms <= row.stage_gen_time_ms);
+        }
+        for row in &request.transfer_table {
+            let times = [row.tx_time_ms, row.rx_decode_time_ms, row.in_flight_time_ms];
+            assert!(
+                row.size_bytes > Some(0) && times.iter().all(|time| *time > Some(Millis::ZERO)),
+                "{row:?}"
+            );
+        }
+        // What one stage makes, the next one takes.
+        let [thinker, talker, code2wav] = &request.stage_table[..] else { panic!() };
+        assert_eq!(thinker.num_tokens_out, talker.num_tokens_in);
+        assert_eq!(talker.num_tokens_out, code2wav.num_tokens_in);
+        assert!(request.e2e_table.finish_reason.is_some());
+    }
+    for (_, file) in requests.iter().zip(fs::read_dir(out).unwrap()) {
+        let sound = hound::WavReader::open(file.unwrap().path()).unwrap();
+        assert!(sound.into_samples::<i16>().any(|sample| sample.unwrap().abs() > 1_000), "it can be heard");
+    }
+}
+
+#[test]
+fn without_log_stats_it_prints_none() {
+    let (stdout, stderr, _) = run("quiet", &["--requests", "2"]);
+    assert_eq!(stderr, "");
+    assert!(stdout.contains("2"), "{stdout}");
+}
