@@ -38,11 +38,14 @@ fn assert_healthy(rig: &Rig) {
     assert_eq!(line.get("warnings"), None);
 }
 
+/// Says how many of the bytes are taken, or fails.
+type Fault = dyn Fn(&[u8]) -> io::Result<usize> + Send + Sync;
+
 /// Writes like `Log`, but for what `fault` does first.
 #[derive(Clone)]
 struct Faulty {
     log: Log,
-    fault: Arc<dyn Fn(&[u8]) -> io::Result<usize> + Send + Sync>,
+    fault: Arc<Fault>,
 }
 
 impl Write for Faulty {
@@ -73,8 +76,7 @@ fn faulty_rig(fault: impl Fn(&[u8]) -> io::Result<usize> + Send + Sync + 'static
 
 #[test]
 fn a_failing_or_panicking_writer_loses_its_line_and_counts_it() {
-    type Fault = fn(&[u8]) -> io::Result<usize>;
-    let faults: [Fault; 3] = [
+    let faults: [fn(&[u8]) -> io::Result<usize>; 3] = [
         |_| Err(io::ErrorKind::BrokenPipe.into()),
         |_| Ok(0),
         |_| resume_unwind(Box::new("the writer panicked")),
