@@ -5,7 +5,7 @@ use crate::{
     fields::{Kind, Phase, TransferNumbers, Warnings, keep_further},
     hops::{Flight, Flights, Half, Hops},
     intervals::Intervals,
-    request::{Closed, Shown, add_optional_count, add_time, earliest},
+    request::{Closed, Shown, add, add_to, earliest},
     tables::TransferRow,
 };
 
@@ -39,15 +39,20 @@ impl Edge {
         let measured = span.measured;
         let row = &mut self.row;
         row.events += 1;
-        add_optional_count(&mut row.size_bytes, numbers.size_bytes, Kind::Transfer, "size_bytes", warnings);
+        add_to(&mut row.size_bytes, numbers.size_bytes, Kind::Transfer, "size_bytes", warnings);
         for (name, value) in &span.fields.further {
             keep_further(&mut row.fields, name.clone(), value.clone(), Kind::Transfer, warnings);
         }
         let phase = span.fields.phase;
         let measured_in = |wanted| (phase == wanted).then(|| measured.span_time());
-        add_time(&mut row.tx_time_ms, numbers.tx_time.or_else(|| measured_in(Phase::Tx)));
-        add_time(&mut row.rx_decode_time_ms, numbers.rx_decode_time.or_else(|| measured_in(Phase::Rx)));
-        add_time(&mut row.in_flight_time_ms, numbers.in_flight_time);
+        let mut add_time = |sum, nanos: Option<u64>, field| {
+            add_to(sum, nanos.map(Millis::from_nanos), Kind::Transfer, field, warnings);
+        };
+        let tx_time = numbers.tx_time.or_else(|| measured_in(Phase::Tx));
+        let rx_decode_time = numbers.rx_decode_time.or_else(|| measured_in(Phase::Rx));
+        add_time(&mut row.tx_time_ms, tx_time, "tx_time_ms");
+        add_time(&mut row.rx_decode_time_ms, rx_decode_time, "rx_decode_time_ms");
+        add_time(&mut row.in_flight_time_ms, numbers.in_flight_time, "in_flight_time_ms");
         self.first_enter = earliest(self.first_enter, measured.activity.map(|(first, _)| first));
 
         let start = measured.start();
@@ -84,7 +89,14 @@ impl Edge {
                 let value = format_args!("-{}", Millis::from_nanos(nanos.unsigned_abs())).to_string();
                 warnings.add(Kind::Transfer, "in_flight_time_ms", value, what);
             }
-            add_time(&mut self.row.in_flight_time_ms, Some(nanos.max(0) as u64));
+            let time = Millis::from_nanos(nanos.max(0) as u64);
+            add_to(
+                &mut self.row.in_flight_time_ms,
+                Some(time),
+                Kind::Transfer,
+                "in_flight_time_ms",
+                warnings,
+            );
         }
     }
 
@@ -101,16 +113,15 @@ impl Edge {
     }
 
     /// The row, with its start counted from the request's creation if it has a request.
-    pub(crate) fn into_row(mut self, created: Option<u64>) -> TransferRow {
+    pub(crate) fn into_row(mut self, created: Option<u64>, warnings: &mut Warnings) -> TransferRow {
         let row = &mut self.row;
         row.start_ms = self
             .first_enter
             .zip(created)
             .map(|(first, created)| Millis::from_nanos(first.saturating_sub(created)));
-        row.total_time_ms = [row.tx_time_ms, row.rx_decode_time_ms, row.in_flight_time_ms]
-            .into_iter()
-            .flatten()
-            .fold(Millis::ZERO, Millis::saturating_add);
+        for time in [row.tx_time_ms, row.rx_decode_time_ms, row.in_flight_time_ms] {
+            add(&mut row.total_time_ms, time, Kind::Transfer, "total_time_ms", warnings);
+        }
         self.row
     }
 }

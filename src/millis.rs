@@ -26,6 +26,8 @@ pub struct Millis(u64);
 impl Millis {
     /// No time at all.
     pub const ZERO: Self = Self(0);
+    /// The longest time: 584 years.
+    pub const MAX: Self = Self(u64::MAX);
 
     /// The given number of nanoseconds.
     pub const fn from_nanos(nanos: u64) -> Self {
@@ -45,17 +47,21 @@ impl Millis {
     /// Milliseconds as a time, rounded to the nanosecond; `None` for what is negative, not
     /// finite, or past the 584 years that fit.
     pub fn from_f64(millis: f64) -> Option<Self> {
-        if !(millis >= 0.0 && millis < u64::MAX as f64 / NANOS_PER_MILLI) {
+        // The largest value's text reads as the float just past it.
+        if !(millis >= 0.0 && millis <= u64::MAX as f64 / NANOS_PER_MILLI) {
             return None;
         }
         // In two parts: a Unix time of today, times 10^6, is past what `f64` counts exactly.
         let fraction = (millis.fract() * NANOS_PER_MILLI).round() as u64;
-        (millis.trunc() as u64).checked_mul(1_000_000)?.checked_add(fraction).map(Self)
+        Some(Self((millis.trunc() as u64).saturating_mul(1_000_000).saturating_add(fraction)))
     }
 
-    /// The sum, or the largest value that fits.
-    pub const fn saturating_add(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
+    /// The sum, if it fits.
+    pub const fn checked_add(self, other: Self) -> Option<Self> {
+        match self.0.checked_add(other.0) {
+            Some(nanos) => Some(Self(nanos)),
+            None => None,
+        }
     }
 
     /// The difference, or zero if `other` is larger.

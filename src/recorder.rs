@@ -273,7 +273,7 @@ impl Recorder {
         warnings.extend(&closed.fields.warnings);
         edge.add(closed, numbers, sent_at, &mut flights, &mut warnings);
         edge.land(&flights, &mut Intervals::default(), &mut warnings);
-        let mut row = edge.into_row(None);
+        let mut row = edge.into_row(None, &mut warnings);
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
         let line = self.detached(row, closed, request_id, warnings);
         self.output.emit(&Line::Transfer(line), &self.shared);

@@ -188,37 +188,30 @@ impl Rows {
 
         // A batch may have run, and be followed late, before the request was even created.
         let end = activity.map(|(_, last)| last).max(self.last_exit).unwrap_or(closed).max(created);
-        let total = end.saturating_sub(created);
         let stage_walls = self.stages.iter().filter_map(Stage::wall).collect();
         let stage_table: Vec<_> = self.stages.into_iter().map(|stage| stage.finish(Some(created))).collect();
         let transfer_table: Vec<_> =
-            self.edges.into_iter().map(|edge| edge.into_row(Some(created))).collect();
+            self.edges.into_iter().map(|edge| edge.into_row(Some(created), &mut warnings)).collect();
 
-        let mut tokens = stage_table
-            .first()
-            .filter(|row| row.stage_id == Some(0))
-            .and_then(|row| row.num_tokens_in)
-            .unwrap_or(0);
+        let stage_0 = stage_table.first().filter(|row| row.stage_id == Some(0));
+        let mut tokens = stage_0.and_then(|row| row.num_tokens_in).unwrap_or(0);
         for row in &stage_table {
-            add_count(&mut tokens, row.num_tokens_out, Kind::Stage, "num_tokens_out", &mut warnings);
+            add(&mut tokens, row.num_tokens_out, Kind::Stage, "num_tokens_out", &mut warnings);
         }
-        let mut bytes = 0;
+        let (mut bytes, mut transfer_time) = (0, Millis::ZERO);
         for row in &transfer_table {
-            add_count(&mut bytes, row.size_bytes, Kind::Transfer, "size_bytes", &mut warnings);
+            add(&mut bytes, row.size_bytes, Kind::Transfer, "size_bytes", &mut warnings);
+            add(&mut transfer_time, Some(row.total_time_ms), Kind::Transfer, "total_time_ms", &mut warnings);
         }
+        let since_created = |moment: u64| Millis::from_nanos(moment.saturating_sub(created));
         let e2e_table = E2eTable {
-            e2e_total_ms: Millis::from_nanos(total),
+            e2e_total_ms: since_created(end),
             e2e_total_tokens: tokens,
-            transfers_total_time_ms: transfer_table
-                .iter()
-                .fold(Millis::ZERO, |sum, row| sum.saturating_add(row.total_time_ms)),
+            transfers_total_time_ms: transfer_time,
             transfers_total_bytes: bytes,
-            queue_time_ms: self
-                .first_stage_enter
-                .map(|first| Millis::from_nanos(first.saturating_sub(created))),
-            unattributed_time_ms: Millis::from_nanos(
-                total.saturating_sub(self.activity.covered(created, end)),
-            ),
+            queue_time_ms: self.first_stage_enter.map(since_created),
+            unattributed_time_ms: since_created(end)
+                .saturating_sub(Millis::from_nanos(self.activity.covered(created, end))),
             finish_reason: request.fields.label,
         };
         let line = RequestLine {
@@ -249,32 +242,47 @@ pub(crate) fn earliest(a: Option<u64>, b: Option<u64>) -> Option<u64> {
     }
 }
 
-/// Adds a count, with a warning where the sum does not fit.
-pub(crate) fn add_count(sum: &mut u64, count: Option<u64>, kind: Kind, field: &str, warnings: &mut Warnings) {
-    let Some(count) = count else { return };
-    *sum = sum.checked_add(count).unwrap_or_else(|| {
-        warnings.add(kind, field, count, format_args!("the sum does not fit; it stays at {}", u64::MAX));
-        u64::MAX
+/// What adds up: counts, and times.
+pub(crate) trait Sum: Copy + Default + std::fmt::Display {
+    const MAX: Self;
+    fn checked_add(self, other: Self) -> Option<Self>;
+}
+
+impl Sum for u64 {
+    const MAX: Self = u64::MAX;
+
+    fn checked_add(self, other: Self) -> Option<Self> {
+        self.checked_add(other)
+    }
+}
+
+impl Sum for Millis {
+    const MAX: Self = Millis::MAX;
+
+    fn checked_add(self, other: Self) -> Option<Self> {
+        self.checked_add(other)
+    }
+}
+
+/// Adds a value, if there is one, with a warning where the sum does not fit.
+pub(crate) fn add<T: Sum>(sum: &mut T, value: Option<T>, kind: Kind, field: &str, warnings: &mut Warnings) {
+    let Some(value) = value else { return };
+    *sum = sum.checked_add(value).unwrap_or_else(|| {
+        warnings.add(kind, field, value, format_args!("the sum does not fit; it stays at {}", T::MAX));
+        T::MAX
     });
 }
 
-/// Adds a count to one that may be absent so far.
-pub(crate) fn add_optional_count(
-    sum: &mut Option<u64>,
-    count: Option<u64>,
+/// Adds a value, if there is one, to a sum that may be absent so far.
+pub(crate) fn add_to<T: Sum>(
+    sum: &mut Option<T>,
+    value: Option<T>,
     kind: Kind,
     field: &str,
     warnings: &mut Warnings,
 ) {
-    if count.is_some() {
-        add_count(sum.get_or_insert(0), count, kind, field, warnings);
-    }
-}
-
-/// Adds a time to one that may be absent so far.
-pub(crate) fn add_time(sum: &mut Option<Millis>, nanos: Option<u64>) {
-    if let Some(nanos) = nanos {
-        *sum = Some(sum.unwrap_or(Millis::ZERO).saturating_add(Millis::from_nanos(nanos)));
+    if value.is_some() {
+        add(sum.get_or_insert_default(), value, kind, field, warnings);
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     Millis,
     fields::{Kind, StageNumbers, Warnings, keep_further},
-    request::{Closed, add_optional_count, add_time, earliest},
+    request::{Closed, add_to, earliest},
     run::StageWall,
     tables::StageRow,
 };
@@ -54,20 +54,9 @@ impl Stage {
         } else if !self.batch_size_is_recorded {
             row.batch_size = span.batch.or(row.batch_size);
         }
-        add_optional_count(
-            &mut row.num_tokens_in,
-            numbers.num_tokens_in,
-            Kind::Stage,
-            "num_tokens_in",
-            warnings,
-        );
-        add_optional_count(
-            &mut row.num_tokens_out,
-            numbers.num_tokens_out,
-            Kind::Stage,
-            "num_tokens_out",
-            warnings,
-        );
+        let mut add_count = |sum, count, field| add_to(sum, count, Kind::Stage, field, warnings);
+        add_count(&mut row.num_tokens_in, numbers.num_tokens_in, "num_tokens_in");
+        add_count(&mut row.num_tokens_out, numbers.num_tokens_out, "num_tokens_out");
         if span.fields.label.is_some() {
             row.stage_name.clone_from(&span.fields.label);
         }
@@ -75,16 +64,19 @@ impl Stage {
             keep_further(&mut row.fields, name.clone(), value.clone(), Kind::Stage, warnings);
         }
         if !is_part {
+            let mut add_time = |sum, nanos: Option<u64>, field| {
+                add_to(sum, nanos.map(Millis::from_nanos), Kind::Stage, field, warnings);
+            };
+            let gen_time = numbers.stage_gen_time.unwrap_or(measured.span_time());
+            let queue_time = measured.activity.map(|(first, _)| first.saturating_sub(measured.created));
+            add_time(&mut row.stage_gen_time_ms, Some(gen_time), "stage_gen_time_ms");
             add_time(
-                &mut row.stage_gen_time_ms,
-                Some(numbers.stage_gen_time.unwrap_or(measured.span_time())),
+                &mut row.preprocess_time_ms,
+                numbers.preprocess_time.or(span.preprocess),
+                "preprocess_time_ms",
             );
-            add_time(&mut row.preprocess_time_ms, numbers.preprocess_time.or(span.preprocess));
-            add_time(&mut row.busy_time_ms, Some(measured.busy));
-            add_time(
-                &mut row.queue_time_ms,
-                measured.activity.map(|(first, _)| first.saturating_sub(measured.created)),
-            );
+            add_time(&mut row.busy_time_ms, Some(measured.busy), "busy_time_ms");
+            add_time(&mut row.queue_time_ms, queue_time, "queue_time_ms");
         }
         self.first_enter = earliest(self.first_enter, measured.activity.map(|(first, _)| first));
         self.last_exit = self.last_exit.max(measured.activity.map(|(_, last)| last));

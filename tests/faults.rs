@@ -76,11 +76,9 @@ fn faulty_rig(fault: impl Fn(&[u8]) -> io::Result<usize> + Send + Sync + 'static
 
 #[test]
 fn a_failing_or_panicking_writer_loses_its_line_and_counts_it() {
-    let faults: [fn(&[u8]) -> io::Result<usize>; 3] = [
-        |_| Err(io::ErrorKind::BrokenPipe.into()),
-        |_| Ok(0),
-        |_| resume_unwind(Box::new("the writer panicked")),
-    ];
+    let faults: [&'static Fault; 3] = [&|_| Err(io::ErrorKind::BrokenPipe.into()), &|_| Ok(0), &|_| {
+        resume_unwind(Box::new("the writer panicked"))
+    }];
     for fault in faults {
         let (rig, broken) = faulty_rig(fault);
         rig.run(|_| {
