@@ -4,13 +4,12 @@ use std::{
     cell::Cell,
     fmt,
     io::{self, Write},
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::{handle::Shared, json, tables::Line};
+use crate::{contain::contain, handle::Shared, json, tables::Line};
 
 /// What a thread keeps of its line buffer between two lines, in bytes.
 const BUFFER_KEPT: usize = 64 * 1024;
@@ -55,13 +54,13 @@ impl Output {
         let is_written = !nested && {
             let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
             json::write_line(&mut buffer, line);
-            let result = catch_unwind(AssertUnwindSafe(|| self.sink.write(buffer.as_bytes())));
+            let result = contain(|| self.sink.write(buffer.as_bytes()));
             buffer.clear();
             buffer.shrink_to(BUFFER_KEPT);
             // On a thread that is being torn down there is nowhere to keep it.
             let _ = BUFFER.try_with(|kept| kept.set(buffer));
             let _ = IS_WRITING.try_with(|flag| flag.set(false));
-            matches!(result, Ok(Ok(())))
+            matches!(result, Some(Ok(())))
         };
         shared.count_line(line, is_written);
     }

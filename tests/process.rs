@@ -8,24 +8,29 @@ use std::{
     fmt,
     io::{self, Write},
     process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
 };
 
 use omni_metrics::{OmniMetricsHandle, OmniMetricsLayer};
 use support::{Log, in_a_process_of_its_own, run_in_a_process};
-use tracing::{Metadata, Span, field::Empty, info, info_span};
-use tracing_subscriber::{filter::filter_fn, fmt as text, prelude::*};
+use tracing::{
+    Span, Subscriber,
+    field::Empty,
+    info, info_span,
+    span::{Attributes, Id, Record},
+};
+use tracing_subscriber::{Layer, fmt as text, layer::Context, prelude::*, registry::LookupSpan};
 
 /// The layer beside `fmt`, as the global default.
 fn install_globally() -> (Log, Log, OmniMetricsHandle) {
     let (log, printed) = (Log::default(), Log::default());
     let layer = OmniMetricsLayer::new().with_writer(log.clone());
     let handle = layer.handle();
-    // Events only: `fmt` holds a lock of its own while it formats the fields of a span, so a `Debug`
-    // that logs hangs it under a global default.
-    let fmt = text::layer()
-        .with_writer(printed.clone())
-        .with_filter(filter_fn(|metadata: &Metadata<'_>| metadata.is_event()));
+    let fmt = text::layer().with_writer(printed.clone());
     tracing_subscriber::registry().with(layer).with(fmt).init();
     (log, printed, handle)
 }
@@ -54,7 +59,11 @@ fn a_debug_that_logs_or_makes_our_spans_under_a_global_default() {
     if !in_a_process_of_its_own("a_debug_that_logs_or_makes_our_spans_under_a_global_default") {
         return;
     }
-    let (log, printed, handle) = install_globally();
+    // Without `fmt`, which holds a lock of its own while it formats the fields of a span.
+    let (log, counted) = (Log::default(), Counted::default());
+    let layer = OmniMetricsLayer::new().with_writer(log.clone());
+    let handle = layer.handle();
+    tracing_subscriber::registry().with(layer).with(counted.clone()).init();
     let nested = || {
         info!("from within Debug");
         Span::current().record("finish_reason", "from within");
@@ -71,18 +80,35 @@ fn a_debug_that_logs_or_makes_our_spans_under_a_global_default() {
     });
     drop(request);
     let lines = log.lines();
-    assert_eq!(
-        lines.len(),
-        1,
-        "what a value does while it is formatted for the layer reaches nobody: {lines:#?}"
-    );
-    assert_eq!(lines[0]["stage_table"].as_array().unwrap().len(), 1);
-    assert_eq!(lines[0]["stage_table"][0]["fields"]["note"], "shown");
-    assert_eq!(support::warnings(&lines[0]).len(), 1, "`shown` is no count");
-    info!("after");
-    assert_eq!(printed.text().lines().count(), 1, "{}", printed.text());
+    let of = |id: &str| lines.iter().filter(|line| line["request_id"] == id).collect::<Vec<_>>();
+    // Once by this layer and once by the other one, each of the three times.
+    assert_eq!((of("nested").len(), counted.0.load(Ordering::Relaxed)), (6, 6));
+    let [outer] = &of("outer")[..] else { panic!("{lines:#?}") };
+    assert_eq!(outer["stage_table"][1]["events"], 6, "{outer:#}");
+    assert_eq!(outer["stage_table"][0]["fields"]["note"], "shown");
+    assert_eq!(outer["e2e_table"]["finish_reason"], "from within");
+    assert_eq!(support::warnings(outer).len(), 1, "`shown` is no count");
     assert_eq!(handle.snapshot().open_requests, 0);
     assert_healthy(&log);
+}
+
+/// A layer that formats every field of every span, and counts events.
+#[derive(Clone, Default)]
+struct Counted(Arc<AtomicU64>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Counted {
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        attributes
+            .record(&mut |_: &tracing::field::Field, value: &dyn fmt::Debug| drop(format!("{value:?}")));
+    }
+
+    fn on_record(&self, _: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        values.record(&mut |_: &tracing::field::Field, value: &dyn fmt::Debug| drop(format!("{value:?}")));
+    }
+
+    fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 #[test]
