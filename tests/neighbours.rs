@@ -270,6 +270,19 @@ fn in_an_option_a_box_a_vec_and_a_reload() {
 }
 
 #[test]
+fn the_layer_is_found_by_its_type_in_a_stack_and_no_other_is() {
+    let (layer, ..) = omni();
+    let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer).with(Witness::default()));
+    assert!(dispatch.downcast_ref::<OmniMetricsLayer<Registry>>().is_some());
+    assert!(dispatch.downcast_ref::<Witness>().is_some());
+    assert!(dispatch.downcast_ref::<OmniMetricsLayer<OtherStack>>().is_none());
+    assert!(dispatch.downcast_ref::<fmt::Layer<Registry>>().is_none());
+}
+
+/// Another stack of layers than the one in use.
+type OtherStack = tracing_subscriber::layer::Layered<Witness, Registry>;
+
+#[test]
 fn under_a_filter_of_the_users() {
     assert_neighbourly(
         "Filtered",

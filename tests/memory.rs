@@ -1,0 +1,161 @@
+//! Memory, counted at the allocator: enter and exit allocate nothing, a closed request leaves
+//! nothing, an open one grows with its stages and edges only.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    io,
+};
+
+use omni_metrics::OmniMetricsLayer;
+use tracing::{Dispatch, field::Empty, info_span};
+use tracing_subscriber::prelude::*;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static LIVE: Cell<i64> = const { Cell::new(0) };
+}
+
+#[allow(unsafe_code, reason = "an allocator is unsafe to implement")]
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        let _ = LIVE.try_with(|live| live.set(live.get() + layout.size() as i64));
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        let _ = LIVE.try_with(|live| live.set(live.get() - layout.size() as i64));
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(run: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    run();
+    ALLOCATIONS.get() - before
+}
+
+/// Bytes that are live after `run` and were not before.
+fn growth(run: impl FnOnce()) -> i64 {
+    let before = LIVE.get();
+    run();
+    LIVE.get() - before
+}
+
+fn under_the_layer(program: impl FnOnce()) {
+    let layer = OmniMetricsLayer::new().with_writer(io::sink);
+    tracing::dispatcher::with_default(&Dispatch::new(tracing_subscriber::registry().with(layer)), program);
+}
+
+fn request(id: u64) {
+    let request = info_span!("request", request_id = id, finish_reason = Empty);
+    let _request = request.enter();
+    for stage_id in 0..3_u64 {
+        let stage =
+            info_span!("stage", stage_id, num_tokens_in = 5, num_tokens_out = Empty, first_output = Empty);
+        stage.in_scope(|| {
+            info_span!("preprocess").in_scope(|| ());
+            stage.record("first_output", true);
+            stage.record("num_tokens_out", 7);
+        });
+        drop(stage);
+        let transfer =
+            info_span!("transfer", from_stage = stage_id, to_stage = stage_id + 1, size_bytes = 10);
+        transfer.in_scope(|| ());
+        drop(transfer);
+        drop(info_span!("transfer", from_stage = stage_id, to_stage = stage_id + 1, phase = "rx").entered());
+    }
+    request.record("finish_reason", "stop");
+}
+
+#[test]
+fn enter_and_exit_allocate_nothing() {
+    under_the_layer(|| {
+        let request = info_span!("request", request_id = "r").entered();
+        let stage = info_span!("stage", stage_id = 0);
+        stage.in_scope(|| ());
+        let count = allocations(|| {
+            for _ in 0..10_000 {
+                stage.in_scope(|| stage.in_scope(|| ()));
+            }
+        });
+        drop(request);
+        assert_eq!(count, 0);
+    });
+}
+
+#[test]
+fn recording_numbers_allocates_nothing() {
+    under_the_layer(|| {
+        let stage = info_span!("stage", stage_id = 0, num_tokens_out = Empty, first_output = Empty);
+        let count = allocations(|| {
+            for tokens in 0..1_000_u64 {
+                stage.record("num_tokens_out", tokens);
+                stage.record("first_output", true);
+            }
+        });
+        assert_eq!(count, 0);
+    });
+}
+
+#[test]
+fn a_closed_request_leaves_nothing() {
+    under_the_layer(|| {
+        (0..2_000).for_each(request);
+        let leftover = growth(|| (2_000..12_000).for_each(request));
+        assert_eq!(leftover, 0);
+    });
+}
+
+#[test]
+fn an_open_request_does_not_grow_with_its_spans() {
+    under_the_layer(|| {
+        let open = info_span!("request", request_id = "r").entered();
+        let chunk = |_| {
+            info_span!("stage", stage_id = 0, num_tokens_out = 1).in_scope(|| ());
+            info_span!("transfer", from_stage = 0, to_stage = 1, size_bytes = 1).in_scope(|| ());
+        };
+        (0..1_000).for_each(chunk);
+        let growth = growth(|| (0..50_000).for_each(chunk));
+        drop(open);
+        assert_eq!(growth, 0);
+    });
+}
+
+#[test]
+fn what_spans_follow_is_let_go_when_they_close() {
+    under_the_layer(|| {
+        let ring = |_| {
+            let (a, b) = (info_span!("stage", stage_id = 0), info_span!("preprocess"));
+            a.follows_from(&b);
+            b.follows_from(&a);
+        };
+        (0..1_000).for_each(ring);
+        assert_eq!(growth(|| (0..10_000).for_each(ring)), 0);
+    });
+}
+
+#[test]
+fn a_layer_that_is_dropped_with_open_spans_leaves_none_of_its_state() {
+    let round = || {
+        under_the_layer(|| {
+            let open: Vec<_> = (0..1_000_u64).map(|id| info_span!("request", request_id = id)).collect();
+            let engine = info_span!("stage", stage_id = 0);
+            for request in &open {
+                engine.follows_from(request);
+            }
+        });
+    };
+    round();
+    let growth = growth(|| (0..10).for_each(|_| round()));
+    assert!(growth < 16_384, "the registry's own, of ten subscribers: {growth}");
+}
