@@ -74,17 +74,18 @@ impl Edge {
     /// Adds the time of completed flights to the row, and to the activity of the request.
     pub(crate) fn land(&mut self, flights: &Flights, activity: &mut Intervals, warnings: &mut Warnings) {
         for flight in flights {
+            if let Flight::Hop { from, to } | Flight::Known { from, to } = *flight {
+                activity.add(from.max(0) as u64, to.max(0) as u64);
+            }
             let nanos = match *flight {
-                Flight::Hop { from, to } => {
-                    activity.add(from.max(0) as u64, to.max(0) as u64);
-                    to.saturating_sub(from)
-                }
+                Flight::Hop { from, to } => to.saturating_sub(from),
                 Flight::Crowd { nanos } => nanos,
+                Flight::Known { .. } => continue,
             };
             if nanos < 0 {
                 let (from, to) = (Shown(self.row.from_stage), Shown(self.row.to_stage));
                 let what = format_args!(
-                    "clock skew on edge {from} -> {to}: received before it was sent; counted as 0"
+                    "received before it was sent on edge {from} -> {to}: clock skew, or spans that overlap; counted as 0"
                 );
                 let value = format_args!("-{}", Millis::from_nanos(nanos.unsigned_abs())).to_string();
                 warnings.add(Kind::Transfer, "in_flight_time_ms", value, what);

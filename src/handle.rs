@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use serde::{Deserialize, Serialize};
 use tracing_core::callsite::rebuild_interest_cache;
 
 use crate::{
@@ -36,7 +37,7 @@ pub struct OmniMetricsHandle {
 }
 
 /// The state of a layer at one moment.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The run so far.

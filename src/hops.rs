@@ -31,6 +31,8 @@ pub(crate) struct Half {
 pub(crate) enum Flight {
     /// One hop. It began after it ended if the clocks disagree.
     Hop { from: i64, to: i64 },
+    /// One hop whose time is known already: it covers the time between its halves all the same.
+    Known { from: i64, to: i64 },
     /// The sum over the hops of a crowd.
     Crowd { nanos: i64 },
 }
@@ -87,9 +89,12 @@ impl Hops {
         self.received.sort_by_key(|half| half.start);
         let matched = self.sent.len().min(self.received.len());
         for (sent, received) in self.sent.drain(..matched).zip(self.received.drain(..matched)) {
-            if !sent.known && !received.known {
-                flights.push(Flight::Hop { from: sent.moment as i64, to: received.moment as i64 });
-            }
+            let (from, to) = (sent.moment as i64, received.moment as i64);
+            flights.push(if sent.known || received.known {
+                Flight::Known { from, to }
+            } else {
+                Flight::Hop { from, to }
+            });
         }
     }
 }
@@ -126,6 +131,7 @@ mod tests {
             .iter()
             .map(|flight| match *flight {
                 Flight::Hop { from, to } => to - from,
+                Flight::Known { .. } => 0,
                 Flight::Crowd { nanos } => nanos,
             })
             .sum()
@@ -150,7 +156,10 @@ mod tests {
         hops.add_received(Half { known: true, ..half(12, 12) }, &mut flights);
         hops.add_received(half(35, 35), &mut flights);
         hops.finish(&mut flights);
-        assert_eq!(flights.as_slice(), [Flight::Hop { from: 30, to: 35 }]);
+        assert_eq!(
+            flights.as_slice(),
+            [Flight::Known { from: 10, to: 12 }, Flight::Hop { from: 30, to: 35 }]
+        );
     }
 
     #[test]

@@ -112,6 +112,7 @@ mod intervals;
 mod json;
 mod layer;
 mod millis;
+mod ownership;
 mod recorder;
 mod request;
 mod run;

@@ -20,7 +20,7 @@ const NANOS_PER_MILLI: f64 = 1e6;
 /// assert_eq!(time.to_string(), "9910.007");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(u64);
 
 impl Millis {
@@ -73,6 +73,12 @@ impl Millis {
 impl From<Millis> for Duration {
     fn from(time: Millis) -> Self {
         Self::from_nanos(time.0)
+    }
+}
+
+impl fmt::Debug for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Millis({self})")
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
     },
 };
 
-use dashmap::DashMap;
 use smallvec::SmallVec;
 use tracing::{
     Subscriber,
@@ -27,15 +26,14 @@ use crate::{
     handle::Shared,
     hops::Flights,
     intervals::Intervals,
+    ownership::{OpenRequests, Ownership},
     request::{Closed, Request, warn_of_wall},
     run::WALL_LIMIT,
-    span::{Enclosing, Followed, OpenSpan, OpenSpans, Owners},
+    span::{Enclosing, FOLLOW_LIMIT, Followed, OpenSpan, OpenSpans},
     stage::Stage,
     tables::{Detached, Line, SCHEMA},
 };
 
-/// How many spans a span can follow, and how many are looked at to find the requests of a batch.
-const FOLLOW_LIMIT: usize = 4096;
 /// How many enclosing stages are asked whether they are the same stage.
 const NESTING_LIMIT: usize = 64;
 
@@ -46,22 +44,12 @@ pub(crate) struct Recorder {
     pub(crate) output: Output,
     shared: Arc<Shared>,
     open: OpenSpans,
-    /// Open requests that have a `request_id`; several, if they share one.
-    by_request_id: DashMap<String, SmallVec<[Arc<Request>; 1]>>,
-}
-
-/// The requests of a span, and how it came to them.
-#[derive(Debug, Default)]
-struct Ownership {
-    owners: Owners,
-    /// Through `follows_from`.
-    is_batch: bool,
-    is_cut: bool,
+    requests: OpenRequests,
 }
 
 impl Recorder {
     pub(crate) fn new(clock: Clock, output: Output, shared: Arc<Shared>) -> Self {
-        Self { clock, output, shared, open: OpenSpans::default(), by_request_id: DashMap::new() }
+        Self { clock, output, shared, open: OpenSpans::default(), requests: OpenRequests::default() }
     }
 
     pub(crate) fn enter(&self, id: &Id) {
@@ -87,8 +75,8 @@ impl Recorder {
             && state.fields.request_id != earlier_id
         {
             // Under the span's lock, so that two threads can't leave an id of the past behind.
-            self.unregister(earlier_id.as_deref(), request);
-            self.register(state.fields.request_id.as_deref(), request);
+            self.requests.remove(earlier_id.as_deref(), request);
+            self.requests.insert(state.fields.request_id.as_deref(), request);
         }
     }
 
@@ -140,7 +128,7 @@ impl Recorder {
         self.shared.open_requests.fetch_sub(1, Ordering::Relaxed);
         let closed = Self::take(span, now, None);
         let Some(request) = &span.request else { return };
-        self.unregister(closed.fields.request_id.as_deref(), request);
+        self.requests.remove(closed.fields.request_id.as_deref(), request);
         let request_id = closed.fields.request_id.clone().unwrap_or_else(generated_id);
         let Some(rows) = request.close(&request_id) else { return };
 
@@ -151,13 +139,9 @@ impl Recorder {
 
     fn close_row(&self, span: &OpenSpan, now: u64) {
         let ownership = self.settle(span);
-        let is_cut = ownership.is_cut || span.lock().follows_are_cut;
         let batch = ownership.is_batch.then_some(ownership.owners.len() as u64);
         let mut closed = Self::take(span, now, batch);
-        if is_cut {
-            let what = format_args!("only {FOLLOW_LIMIT} spans are followed; the rest is left out");
-            closed.fields.warn("follows_from", ownership.owners.len(), what);
-        }
+        ownership.warn(&mut closed.fields);
         match closed.fields.numbers {
             Numbers::Stage(numbers) => self.close_stage(span, closed, numbers, &ownership),
             Numbers::Transfer(numbers) => self.close_transfer(closed, numbers, &ownership),
@@ -309,50 +293,9 @@ impl Recorder {
 
     /// Decides which requests a closing span belongs to, for the spans that follow it as well.
     fn settle(&self, span: &OpenSpan) -> Ownership {
-        let ownership = self.ownership(span);
+        let ownership = self.requests.owners_of(span);
         span.lock().settled = Some(ownership.owners.clone());
         ownership
-    }
-
-    /// Finds the requests of a span: by its `request_id`, around it, or through what it follows.
-    fn ownership(&self, span: &OpenSpan) -> Ownership {
-        let mut pending = SmallVec::<[Followed; 4]>::new();
-        if let Some(request) = self.request_of(span, &mut pending) {
-            return Ownership { owners: Owners::from_iter([request]), ..Ownership::default() };
-        }
-        let mut owners = Owners::new();
-        // Spans may follow each other in rings.
-        let mut visited = SmallVec::<[*const OpenSpan; 4]>::from_iter([std::ptr::from_ref(span)]);
-        let mut is_cut = false;
-        while let Some(followed) = pending.pop() {
-            match followed {
-                Followed::Request(request) => owners.push(request),
-                Followed::Span(span) if visited.contains(&Arc::as_ptr(&span)) => {}
-                Followed::Span(_) if visited.len() > FOLLOW_LIMIT => is_cut = true,
-                Followed::Span(span) => {
-                    visited.push(Arc::as_ptr(&span));
-                    owners.extend(self.request_of(&span, &mut pending));
-                }
-            }
-        }
-        owners.sort_by_key(|request| (request.created, Arc::as_ptr(request)));
-        owners.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        Ownership { is_batch: !owners.is_empty(), owners, is_cut }
-    }
-
-    /// The one request of a span; or else what it follows goes to `pending`.
-    fn request_of(&self, span: &OpenSpan, pending: &mut SmallVec<[Followed; 4]>) -> Option<Arc<Request>> {
-        let state = span.lock();
-        if let Some(settled) = &state.settled {
-            pending.extend(settled.iter().cloned().map(Followed::Request));
-            return None;
-        }
-        let named = state.fields.request_id.as_deref().and_then(|id| self.newest_with_id(id));
-        if let Some(request) = named.or_else(|| span.request.clone()) {
-            return Some(request);
-        }
-        pending.extend(state.follows.iter().cloned());
-        None
     }
 
     /// The enclosing spans of the same stage, by their `request_id` and requests.
@@ -373,37 +316,11 @@ impl Recorder {
                 }
             };
             if outer_stage_id == stage_id {
-                found.push((outer_request_id, self.ownership(&outer)));
+                found.push((outer_request_id, self.requests.owners_of(&outer)));
             }
             next = outer.stage.clone();
         }
         found
-    }
-
-    fn register(&self, request_id: Option<&str>, request: &Arc<Request>) {
-        if let Some(id) = request_id {
-            self.by_request_id.entry(id.to_owned()).or_default().push(Arc::clone(request));
-        }
-    }
-
-    fn unregister(&self, request_id: Option<&str>, request: &Arc<Request>) {
-        if let Some(id) = request_id {
-            self.by_request_id.remove_if_mut(id, |_, requests| {
-                requests.retain(|other| !Arc::ptr_eq(other, request));
-                requests.is_empty()
-            });
-        }
-    }
-
-    fn newest_with_id(&self, request_id: &str) -> Option<Arc<Request>> {
-        let requests = self.by_request_id.get(request_id)?;
-        requests.iter().max_by_key(|request| request.created).cloned()
-    }
-}
-
-impl Ownership {
-    fn owns(&self, request: &Arc<Request>) -> bool {
-        self.owners.iter().any(|owner| Arc::ptr_eq(owner, request))
     }
 }
 
@@ -442,7 +359,7 @@ where
                 outer.encloses_request.store(true, Ordering::Relaxed);
             }
             let request = Arc::new(Request::new(created));
-            self.register(fields.request_id.as_deref(), &request);
+            self.requests.insert(fields.request_id.as_deref(), &request);
             self.shared.open_requests.fetch_add(1, Ordering::Relaxed);
             enclosing.request = Some(request);
         }

@@ -11,6 +11,9 @@ use crate::{
     request::Request,
 };
 
+/// How many spans a span can follow, and how many are looked at to find the requests of a batch.
+pub(crate) const FOLLOW_LIMIT: usize = 4096;
+
 /// A span of the contract, from its creation to its close; longer only while another open span
 /// follows from it.
 #[derive(Debug)]

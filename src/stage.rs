@@ -102,7 +102,7 @@ impl Stage {
 
     fn time_per_output_token(&self) -> Option<Millis> {
         let steps = self.row.num_tokens_out?.checked_sub(1).filter(|steps| *steps > 0)?;
-        let output_time = self.last_exit?.saturating_sub(self.first_output?);
+        let output_time = self.last_exit?.checked_sub(self.first_output?)?;
         Some(Millis::from_nanos(output_time / steps))
     }
 }

@@ -86,6 +86,36 @@ fn an_id_that_is_not_open_falls_back_to_the_enclosing_request() {
         drop(info_span!("stage", stage_id = 0, request_id = "elsewhere"));
     });
     assert_eq!((&line["request_id"], row_count(&line, "stage_table")), (&json!("open"), 1));
+    let warnings = warnings(&line);
+    assert!(warnings[0].contains("`request_id`") && warnings[0].contains("`elsewhere`"), "{warnings:?}");
+}
+
+#[test]
+fn a_batch_inside_a_request_is_that_requests_own_and_says_so() {
+    let lines = lines(|_| {
+        let (a, b) = (info_span!("request", request_id = "a"), info_span!("request", request_id = "b"));
+        a.in_scope(|| {
+            let batch = info_span!("stage", stage_id = 0);
+            batch.follows_from(&a);
+            batch.follows_from(&b);
+        });
+        drop((a, b));
+    });
+    assert_eq!((row_count(&lines[0], "stage_table"), row_count(&lines[1], "stage_table")), (1, 0));
+    let warnings = warnings(&lines[0]);
+    assert!(warnings[0].contains("`follows_from`"), "{warnings:?}");
+}
+
+#[test]
+fn following_ones_own_request_warns_of_nothing() {
+    let line = line(|_| {
+        let request = info_span!("request", request_id = "a");
+        request.in_scope(|| {
+            let first = info_span!("stage", stage_id = 0);
+            info_span!("stage", stage_id = 1).follows_from(&first);
+        });
+    });
+    assert_eq!(line.get("warnings"), None);
 }
 
 #[test]

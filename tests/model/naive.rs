@@ -230,6 +230,12 @@ impl Model {
         if let Some(request) = self.enclosing_request(id) {
             return (vec![request], false);
         }
+        let found = self.followed_owners(id);
+        let is_batch = !found.is_empty();
+        (found.into_iter().collect(), is_batch)
+    }
+
+    fn followed_owners(&self, id: SpanId) -> BTreeSet<SpanId> {
         let mut found = BTreeSet::new();
         let mut asked = BTreeSet::from([id]);
         let mut pending: Vec<_> = self.spans[id].follows.clone();
@@ -255,8 +261,7 @@ impl Model {
                 }
             }
         }
-        let is_batch = !found.is_empty();
-        (found.into_iter().collect(), is_batch)
+        found
     }
 
     fn enclosing_same_stages(&self, id: SpanId) -> Vec<SpanId> {
@@ -292,6 +297,13 @@ impl Model {
     fn close_row(&mut self, id: SpanId) {
         let (owners, is_batch) = self.owners(id);
         self.spans[id].settled = Some((owners.clone(), is_batch));
+        let own_id = self.text(id, "request_id");
+        let is_named = own_id.is_some_and(|own| self.open_request_with_id(own).is_some());
+        if !owners.is_empty() && !is_batch {
+            let id_is_not_open = own_id.is_some() && !is_named;
+            let passed_over = self.followed_owners(id).iter().any(|other| *other != owners[0]);
+            self.spans[id].warnings += u64::from(id_is_not_open) + u64::from(passed_over);
+        }
         let missing = match self.spans[id].kind {
             Kind::Stage => ["stage_id"].iter().filter(|field| self.number(id, field).is_none()).count(),
             _ => ["from_stage", "to_stage"].iter().filter(|field| self.number(id, field).is_none()).count(),
@@ -470,14 +482,15 @@ impl Model {
         }
         if let (Some(last), Some(first), Some(tokens @ 2..)) =
             (last_exit, first_output, tokens("num_tokens_out"))
+            && last >= first
         {
-            row["time_per_output_token_ms"] = ms(last.saturating_sub(first) / (tokens - 1));
+            row["time_per_output_token_ms"] = ms((last - first) / (tokens - 1));
         }
         row
     }
 
-    /// The hops of an edge, as (from, to) moments.
-    fn hops(&self, gifts: &[&Gift]) -> Vec<(u64, u64)> {
+    /// The hops of an edge, as (from, to) moments, and whether their time is measured.
+    fn hops(&self, gifts: &[&Gift]) -> Vec<(u64, u64, bool)> {
         let mut sent: Vec<SpanId> = Vec::new();
         let mut received: Vec<SpanId> = Vec::new();
         for gift in gifts {
@@ -487,8 +500,8 @@ impl Model {
         sent.sort_by_key(|id| self.start(*id));
         received.sort_by_key(|id| self.start(*id));
         let is_measured = |id: SpanId| self.number(id, "in_flight_time_ms").is_none();
-        let pairs = sent.iter().zip(&received).filter(|(s, r)| is_measured(**s) && is_measured(**r));
-        pairs.map(|(s, r)| (self.end(*s), self.start(*r))).collect()
+        let pairs = sent.iter().zip(&received);
+        pairs.map(|(s, r)| (self.end(*s), self.start(*r), is_measured(*s) && is_measured(*r))).collect()
     }
 
     /// The row, and how many of its hops went backwards.
@@ -501,9 +514,9 @@ impl Model {
             }))
         };
         let (tx, rx) = (phase_time("tx_time_ms", false), phase_time("rx_decode_time_ms", true));
-        let hops = self.hops(gifts);
+        let hops: Vec<_> = self.hops(gifts).into_iter().filter(|hop| hop.2).collect();
         let recorded = all.iter().map(|id| self.number(*id, "in_flight_time_ms"));
-        let in_flight = sum(recorded.chain(hops.iter().map(|(from, to)| Some(to.saturating_sub(*from)))));
+        let in_flight = sum(recorded.chain(hops.iter().map(|(from, to, _)| Some(to.saturating_sub(*from)))));
         let first_enter = all.iter().filter_map(|id| self.activity(*id)).map(|activity| activity.0).min();
         let row = json!({
             "from_stage": self.number(all[0], "from_stage"),
@@ -516,7 +529,7 @@ impl Model {
             "start_ms": maybe_ms(first_enter.and_then(|first| created.map(|created| first.saturating_sub(created)))),
             "events": all.len(),
         });
-        (row, hops.iter().filter(|(from, to)| to < from).count() as u64)
+        (row, hops.iter().filter(|(from, to, _)| to < from).count() as u64)
     }
 
     /// Counts the time between any two moments of interest that nothing covers.
@@ -529,7 +542,7 @@ impl Model {
     ) -> u64 {
         let mut intervals: Vec<_> =
             gifts.iter().map(|gift| (self.start(gift.span), self.end(gift.span))).collect();
-        intervals.extend(edges.flat_map(|gifts| self.hops(gifts)));
+        intervals.extend(edges.flat_map(|gifts| self.hops(gifts)).map(|(from, to, _)| (from, to)));
         let mut moments: BTreeSet<u64> = intervals.iter().flat_map(|(start, end)| [*start, *end]).collect();
         moments.extend([created, end]);
         let moments: Vec<u64> =
@@ -568,7 +581,7 @@ impl Model {
             "e2e_requests": requests,
             "e2e_wall_time_ms": ms(wall),
             "e2e_total_tokens": tokens,
-            "e2e_avg_time_per_request_ms": ms(wall / requests),
+            "e2e_avg_time_per_request_ms": ms((wall + requests / 2) / requests),
             "stage_wall_time_ms": (0..length).map(|id| walls.get(&id).map_or(json!(0.0), |(start, end)| ms(end - start))).collect::<Vec<_>>(),
         })
     }
