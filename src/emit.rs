@@ -54,13 +54,14 @@ impl Output {
         let is_written = !nested && {
             let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
             json::write_line(&mut buffer, line);
-            let result = contain(|| self.sink.write(buffer.as_bytes()));
+            // An error of the user's making is dropped in there as well.
+            let is_written = contain(|| self.sink.write(buffer.as_bytes()).is_ok());
             buffer.clear();
             buffer.shrink_to(BUFFER_KEPT);
             // On a thread that is being torn down there is nowhere to keep it.
             let _ = BUFFER.try_with(|kept| kept.set(buffer));
             let _ = IS_WRITING.try_with(|flag| flag.set(false));
-            matches!(result, Some(Ok(())))
+            is_written == Some(true)
         };
         shared.count_line(line, is_written);
     }

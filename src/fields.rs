@@ -8,7 +8,7 @@ use tracing::{
 };
 
 use crate::{
-    contain::contain,
+    contain::contain_formatting,
     tables::Fields,
     value::{self, FieldValue, TEXT_LIMIT, Unusable},
 };
@@ -396,7 +396,7 @@ impl<F: FnMut(Recorded)> Visit for Visitor<F> {
 }
 
 fn text_of_user(value: impl fmt::Display) -> (String, Kept) {
-    match contain(|| value::text_of(value)) {
+    match contain_formatting(|| value::text_of(value)) {
         Some((text, false)) => (text, Kept::Whole),
         Some((text, true)) => (text, Kept::Cut),
         None => ("…".to_owned(), Kept::Panicked),

@@ -76,9 +76,29 @@ fn faulty_rig(fault: impl Fn(&[u8]) -> io::Result<usize> + Send + Sync + 'static
 
 #[test]
 fn a_failing_or_panicking_writer_loses_its_line_and_counts_it() {
-    let faults: [&'static Fault; 3] = [&|_| Err(io::ErrorKind::BrokenPipe.into()), &|_| Ok(0), &|_| {
-        resume_unwind(Box::new("the writer panicked"))
-    }];
+    /// A payload, or an error, whose drop panics.
+    #[derive(Debug)]
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !thread::panicking() {
+                resume_unwind(Box::new("in a drop"));
+            }
+        }
+    }
+    impl std::fmt::Display for Bomb {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("bomb")
+        }
+    }
+    impl std::error::Error for Bomb {}
+    let faults: [&'static Fault; 5] = [
+        &|_| resume_unwind(Box::new(Bomb)),
+        &|_| Err(io::Error::other(Bomb)),
+        &|_| Err(io::ErrorKind::BrokenPipe.into()),
+        &|_| Ok(0),
+        &|_| resume_unwind(Box::new("the writer panicked")),
+    ];
     for fault in faults {
         let (rig, broken) = faulty_rig(fault);
         rig.run(|_| {

@@ -21,7 +21,9 @@ use tracing::{
     Span, Subscriber,
     field::Empty,
     info, info_span,
+    level_filters::LevelFilter,
     span::{Attributes, Id, Record},
+    warn,
 };
 use tracing_subscriber::{Layer, fmt as text, layer::Context, prelude::*, registry::LookupSpan};
 
@@ -130,6 +132,70 @@ fn a_debug_that_panics_is_as_if_not_recorded() {
     assert_eq!(line["stage_table"][0]["fields"]["note"], "kept");
     let warnings = support::warnings(line);
     assert_eq!(warnings.iter().filter(|warning| warning.contains("panicked")).count(), 2, "{warnings:?}");
+    assert_healthy(&log);
+}
+
+#[test]
+fn a_debug_that_logs_beside_a_filter_that_declines_the_span() {
+    if !in_a_process_of_its_own("a_debug_that_logs_beside_a_filter_that_declines_the_span") {
+        return;
+    }
+    // Ours is added last, so the other filter's say on the span is used up when `Debug` runs.
+    let (log, printed) = (Log::default(), Log::default());
+    let layer = OmniMetricsLayer::new().with_writer(log.clone());
+    let fmt = text::layer().with_writer(printed.clone()).with_filter(LevelFilter::WARN);
+    tracing_subscriber::registry().with(fmt).with(layer).init();
+    let logs = || warn!("from within Debug");
+    for _ in 0..3 {
+        let _request =
+            info_span!("request", request_id = "r", first = ?Does(logs), second = ?Does(logs)).entered();
+        warn!("in the request");
+    }
+    let lines = log.lines();
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert_eq!(lines[0]["fields"], serde_json::json!({"first": "shown", "second": "shown"}));
+    assert_eq!(printed.text().matches("in the request").count(), 3, "{}", printed.text());
+    assert_eq!(printed.text().matches("from within").count(), 6, "{}", printed.text());
+    assert_healthy(&log);
+}
+
+#[test]
+fn debugs_that_log_on_many_threads_at_once() {
+    if !in_a_process_of_its_own("debugs_that_log_on_many_threads_at_once") {
+        return;
+    }
+    let log = Log::default();
+    tracing_subscriber::registry().with(OmniMetricsLayer::new().with_writer(log.clone())).init();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..2_000 {
+                    let value = Does(|| info!("from within Debug"));
+                    let request = info_span!("request", request_id = "r", value = ?value, late = Empty);
+                    request.record("late", tracing::field::debug(value));
+                }
+            });
+        }
+    });
+    assert_eq!(log.lines().len(), 16_000);
+    assert_healthy(&log);
+}
+
+#[test]
+fn a_debug_that_makes_a_span_of_itself_comes_to_an_end() {
+    if !in_a_process_of_its_own("a_debug_that_makes_a_span_of_itself_comes_to_an_end") {
+        return;
+    }
+    struct Endless;
+    impl fmt::Debug for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            info_span!("stage", stage_id = 0, me = ?self).in_scope(|| f.write_str("me"))
+        }
+    }
+    let log = Log::default();
+    tracing_subscriber::registry().with(OmniMetricsLayer::new().with_writer(log.clone())).init();
+    drop(info_span!("request", me = ?Endless));
+    assert_eq!(log.lines().last().unwrap()["fields"]["me"], "me");
     assert_healthy(&log);
 }
 
