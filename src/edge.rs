@@ -55,18 +55,15 @@ impl Edge {
         add_time(&mut row.in_flight_time_ms, numbers.in_flight_time, "in_flight_time_ms");
         self.first_enter = earliest(self.first_enter, measured.activity.map(|(first, _)| first));
 
-        let start = measured.start();
-        let recorded = numbers.in_flight_time.is_some();
-        match (phase, sent_at) {
-            (Phase::Tx, _) => {
-                self.hops.add_sent(Half { start, moment: measured.end(), known: recorded }, flights);
+        let (start, is_recorded) = (measured.start(), numbers.in_flight_time.is_some());
+        match phase {
+            Phase::Tx => {
+                let half = Half { start, moment: measured.end(), is_recorded, sent_at: None };
+                self.hops.add_sent(half, flights);
             }
-            (Phase::Rx, Some(from)) if !recorded => {
-                flights.push(Flight::Hop { from, to: start as i64 });
-                self.hops.add_received(Half { start, moment: start, known: true }, flights);
-            }
-            (Phase::Rx, _) => {
-                self.hops.add_received(Half { start, moment: start, known: recorded }, flights);
+            Phase::Rx => {
+                let half = Half { start, moment: start, is_recorded, sent_at };
+                self.hops.add_received(half, flights);
             }
         }
     }
@@ -74,14 +71,13 @@ impl Edge {
     /// Adds the time of completed flights to the row, and to the activity of the request.
     pub(crate) fn land(&mut self, flights: &Flights, activity: &mut Intervals, warnings: &mut Warnings) {
         for flight in flights {
-            if let Flight::Hop { from, to } | Flight::Known { from, to } = *flight {
-                activity.add(from.max(0) as u64, to.max(0) as u64);
-            }
-            let nanos = match *flight {
-                Flight::Hop { from, to } => to.saturating_sub(from),
-                Flight::Crowd { nanos } => nanos,
-                Flight::Known { .. } => continue,
+            let (from, to, nanos) = match *flight {
+                Flight::Hop { from, to } => (from, to, Some(to.saturating_sub(from))),
+                Flight::Recorded { from, to } => (from, to, None),
+                Flight::Crowd { nanos, from, to } => (from, to, nanos),
             };
+            activity.add(from.max(0) as u64, to.max(0) as u64);
+            let Some(nanos) = nanos else { continue };
             if nanos < 0 {
                 let (from, to) = (Shown(self.row.from_stage), Shown(self.row.to_stage));
                 let what = format_args!(

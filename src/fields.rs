@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, error::Error, fmt};
 
+use smallvec::SmallVec;
 use tracing::{
     Metadata,
     field::{Field, Visit},
@@ -78,6 +79,8 @@ pub(crate) struct SpanFields {
     pub(crate) first_output: Option<u64>,
     pub(crate) further: Fields,
     pub(crate) warnings: Warnings,
+    /// Numeric fields with a value that could not be used.
+    unusable: SmallVec<[&'static str; 1]>,
 }
 
 /// The numeric fields. Times are in nanoseconds.
@@ -160,35 +163,47 @@ impl SpanFields {
             first_output: None,
             further: Fields::new(),
             warnings: Warnings::default(),
+            unusable: SmallVec::new(),
         }
     }
 
     /// Takes one value; the last of a field wins, and what can't be used leaves the one before.
     pub(crate) fn set(&mut self, recorded: Recorded, now: u64) {
         let field = recorded.field;
-        if recorded.kept == Kept::Panicked {
-            self.warn(field, &recorded.value, "its formatting panicked; treated as not recorded");
+        if (self.kind, field) == (Kind::Stage, "first_output") {
+            self.first_output = self.first_output.or(Some(now));
             return;
         }
         if let Some((slot, read)) = self.numbers.slot(field) {
-            match read(&recorded.value) {
+            match recorded.number(read) {
                 Ok(number) => *slot = Some(number),
-                Err(why) => self.warn(field, &recorded.value, format_args!("{why}; treated as not recorded")),
+                Err(why) => {
+                    if !self.unusable.contains(&field) {
+                        self.unusable.push(field);
+                    }
+                    self.warn(field, &recorded.value, format_args!("{why}; treated as not recorded"));
+                }
             }
+            return;
+        }
+        if recorded.kept == Kept::Panicked {
+            self.warn(field, &recorded.value, format_args!("{PANICKED}; treated as not recorded"));
             return;
         }
         match (self.kind, field) {
             (Kind::Preprocess, _) => {}
             (_, "request_id") => self.set_request_id(recorded),
-            (Kind::Stage, "first_output") => self.first_output = self.first_output.or(Some(now)),
             (Kind::Stage, "stage_name") | (Kind::Request, "finish_reason") => {
                 self.warn_if_cut(&recorded);
                 self.label = recorded.into_text().or(self.label.take());
             }
-            (Kind::Transfer, "phase") => match recorded.value.to_string().as_str() {
-                "tx" => self.phase = Phase::Tx,
-                "rx" => self.phase = Phase::Rx,
-                other => self.warn(field, other, "it is neither `tx` nor `rx`; treated as not recorded"),
+            (Kind::Transfer, "phase") => match recorded.into_text().as_deref() {
+                Some("tx") => self.phase = Phase::Tx,
+                Some("rx") => self.phase = Phase::Rx,
+                Some(other) => {
+                    self.warn(field, other, "it is neither `tx` nor `rx`; treated as not recorded")
+                }
+                None => {}
             },
             _ => {
                 self.warn_if_cut(&recorded);
@@ -221,6 +236,11 @@ impl SpanFields {
                 format_args!("it is longer than {TEXT_LIMIT} bytes; cut"),
             );
         }
+    }
+
+    /// Whether the field was given a value that could not be used.
+    pub(crate) fn has_unusable(&self, field: &str) -> bool {
+        self.unusable.contains(&field)
     }
 
     pub(crate) fn warn(&mut self, field: &str, value: impl fmt::Display, what: impl fmt::Display) {
@@ -283,21 +303,31 @@ enum Kept {
     Panicked,
 }
 
+const PANICKED: Unusable = "its formatting panicked";
+
 /// One value on its way from `tracing` to [`SpanFields::set`].
 #[derive(Debug)]
 pub(crate) struct Recorded {
     field: &'static str,
     value: FieldValue,
     kept: Kept,
-    /// Recorded through `Display` or `Debug`, which `tracing` doesn't tell apart.
-    formatted: bool,
+    /// Recorded through `Display` or `Debug`, which `tracing` doesn't tell apart, and not in quotes.
+    is_bare: bool,
 }
 
 impl Recorded {
+    fn number(&self, read: ReadNumber) -> Result<u64, Unusable> {
+        match self.kept {
+            Kept::Whole => read(&self.value),
+            Kept::Cut => Err("it is too long for a number"),
+            Kept::Panicked => Err(PANICKED),
+        }
+    }
+
     /// The value as a text field holds it; `None` for an option that is `None`.
     fn into_text(self) -> Option<String> {
         match self.value {
-            FieldValue::Text(text) if self.formatted => match value::unwrapped(&text) {
+            FieldValue::Text(text) if self.is_bare => match value::unwrapped(&text) {
                 "None" => None,
                 inner => Some(value::unquoted(inner).to_owned()),
             },
@@ -313,14 +343,14 @@ pub(crate) struct Visitor<F>(pub(crate) F);
 
 impl<F: FnMut(Recorded)> Visitor<F> {
     fn typed(&mut self, field: &Field, value: impl Into<FieldValue>) {
-        (self.0)(Recorded { field: field.name(), value: value.into(), kept: Kept::Whole, formatted: false });
+        (self.0)(Recorded { field: field.name(), value: value.into(), kept: Kept::Whole, is_bare: false });
     }
 
     fn text(&mut self, field: &Field, text: &str) {
         let kept = value::prefix(text, TEXT_LIMIT);
         let fate = if kept.len() < text.len() { Kept::Cut } else { Kept::Whole };
         let value = FieldValue::Text(kept.to_owned());
-        (self.0)(Recorded { field: field.name(), value, kept: fate, formatted: false });
+        (self.0)(Recorded { field: field.name(), value, kept: fate, is_bare: false });
     }
 }
 
@@ -357,7 +387,7 @@ impl<F: FnMut(Recorded)> Visit for Visitor<F> {
             field: field.name(),
             value: FieldValue::Bool(value),
             kept: Kept::Whole,
-            formatted: false,
+            is_bare: false,
         });
     }
 
@@ -378,7 +408,7 @@ impl<F: FnMut(Recorded)> Visit for Visitor<F> {
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         let (text, kept) = text_of_user(value);
         let value = FieldValue::Text(text);
-        (self.0)(Recorded { field: field.name(), value, kept, formatted: false });
+        (self.0)(Recorded { field: field.name(), value, kept, is_bare: false });
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -388,10 +418,11 @@ impl<F: FnMut(Recorded)> Visit for Visitor<F> {
             Kept::Cut => text.strip_prefix('"').unwrap_or(&text),
             _ => value::unquoted(&text),
         };
-        if inner.len() < text.len() {
+        let is_bare = inner.len() == text.len();
+        if !is_bare {
             text = inner.to_owned();
         }
-        (self.0)(Recorded { field: field.name(), value: FieldValue::Text(text), kept, formatted: true });
+        (self.0)(Recorded { field: field.name(), value: FieldValue::Text(text), kept, is_bare });
     }
 }
 

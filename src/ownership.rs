@@ -1,8 +1,12 @@
 //! Which requests a span belongs to.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashSet},
+    mem,
+    sync::Arc,
+};
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use smallvec::SmallVec;
 
 use crate::{
@@ -11,10 +15,21 @@ use crate::{
     span::{FOLLOW_LIMIT, Followed, OpenSpan, Owners},
 };
 
-/// The open requests that have a `request_id`; several, if they share one.
+/// How many steps are taken along what spans follow, to find the requests of a batch.
+const STEP_LIMIT: usize = 16_384;
+
+/// The open requests that have a `request_id`.
 #[derive(Debug, Default)]
 pub(crate) struct OpenRequests {
-    by_id: DashMap<String, SmallVec<[Arc<Request>; 1]>>,
+    by_id: DashMap<String, SameId>,
+}
+
+/// The open requests of one id: nearly always one.
+#[derive(Debug)]
+struct SameId {
+    newest: Arc<Request>,
+    /// By creation, for clients that send one id again and again.
+    older: BTreeMap<(u64, usize), Arc<Request>>,
 }
 
 /// The requests of a span, and how it came to them.
@@ -32,22 +47,41 @@ pub(crate) struct Ownership {
 
 impl OpenRequests {
     pub(crate) fn insert(&self, request_id: Option<&str>, request: &Arc<Request>) {
-        if let Some(id) = request_id {
-            self.by_id.entry(id.to_owned()).or_default().push(Arc::clone(request));
+        let Some(id) = request_id else { return };
+        let mut request = Arc::clone(request);
+        match self.by_id.entry(id.to_owned()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(SameId { newest: request, older: BTreeMap::new() });
+            }
+            Entry::Occupied(mut occupied) => {
+                let SameId { newest, older } = occupied.get_mut();
+                if request.created >= newest.created {
+                    mem::swap(newest, &mut request);
+                }
+                older.insert(age(&request), request);
+            }
         }
     }
 
     pub(crate) fn remove(&self, request_id: Option<&str>, request: &Arc<Request>) {
-        if let Some(id) = request_id {
-            self.by_id.remove_if_mut(id, |_, requests| {
-                requests.retain(|other| !Arc::ptr_eq(other, request));
-                requests.is_empty()
-            });
-        }
+        let Some(id) = request_id else { return };
+        self.by_id.remove_if_mut(id, |_, SameId { newest, older }| {
+            if !Arc::ptr_eq(newest, request) {
+                older.remove(&age(request));
+                return false;
+            }
+            match older.pop_last() {
+                Some((_, next)) => {
+                    *newest = next;
+                    false
+                }
+                None => true,
+            }
+        });
     }
 
     fn newest(&self, request_id: &str) -> Option<Arc<Request>> {
-        self.by_id.get(request_id)?.iter().max_by_key(|request| request.created).cloned()
+        self.by_id.get(request_id).map(|same_id| Arc::clone(&same_id.newest))
     }
 
     /// Decides the requests of a span: the one its `request_id` names, else the one around it, else
@@ -68,23 +102,48 @@ impl OpenRequests {
         Ownership { owners, id_is_not_open, passed_over, ..Ownership::default() }
     }
 
+    /// Whether the request is one of the span's.
+    pub(crate) fn owns(&self, span: &OpenSpan, request: &Arc<Request>) -> bool {
+        let is_followed =
+            |followed: &Followed| matches!(followed, Followed::Request(other) if Arc::ptr_eq(other, request));
+        // A batch's own follows decide nearly always, and need not be resolved for each of its parts.
+        let is_direct = {
+            let state = span.lock();
+            span.request.is_none()
+                && state.fields.request_id.is_none()
+                && state.follows.iter().any(is_followed)
+        };
+        is_direct || self.owners_of(span).owners.iter().any(|owner| Arc::ptr_eq(owner, request))
+    }
+
+    /// Whether the span will leave a detached row with this id.
+    pub(crate) fn owns_detached(&self, span: &OpenSpan, request_id: Option<&str>) -> bool {
+        let Ownership { owners, .. } = self.owners_of(span);
+        if owners.is_empty() {
+            return span.lock().fields.request_id.as_deref() == request_id;
+        }
+        owners.iter().any(|owner| owner.has_closed_as(request_id))
+    }
+
     fn owners_of_followed(&self, span: &OpenSpan, mut pending: SmallVec<[Followed; 4]>) -> (Owners, bool) {
         let mut owners = Owners::new();
-        // Spans may follow each other in rings.
-        let mut visited = SmallVec::<[*const OpenSpan; 4]>::from_iter([std::ptr::from_ref(span)]);
         let mut is_cut = span.lock().follows_are_cut;
+        // Spans may follow each other in rings.
+        let mut visited = HashSet::new();
+        let mut steps = 0;
         while let Some(followed) = pending.pop() {
+            steps += 1;
             match followed {
                 Followed::Request(request) => owners.push(request),
-                Followed::Span(span) if visited.contains(&Arc::as_ptr(&span)) => {}
-                Followed::Span(_) if visited.len() > FOLLOW_LIMIT => is_cut = true,
+                Followed::Span(_) if steps > STEP_LIMIT => is_cut = true,
                 Followed::Span(span) => {
-                    visited.push(Arc::as_ptr(&span));
-                    owners.extend(self.single_owner(&span, &mut pending).map(|(request, _)| request));
+                    if visited.insert(Arc::as_ptr(&span)) {
+                        owners.extend(self.single_owner(&span, &mut pending).map(|(request, _)| request));
+                    }
                 }
             }
         }
-        owners.sort_by_key(|request| (request.created, Arc::as_ptr(request)));
+        owners.sort_by_key(age);
         owners.dedup_by(|a, b| Arc::ptr_eq(a, b));
         (owners, is_cut)
     }
@@ -113,11 +172,12 @@ impl OpenRequests {
     }
 }
 
-impl Ownership {
-    pub(crate) fn owns(&self, request: &Arc<Request>) -> bool {
-        self.owners.iter().any(|owner| Arc::ptr_eq(owner, request))
-    }
+/// The order in which requests were created; the address tells those of one moment apart.
+fn age(request: &Arc<Request>) -> (u64, usize) {
+    (request.created, Arc::as_ptr(request).addr())
+}
 
+impl Ownership {
     /// Says what the span asked for and did not get.
     pub(crate) fn warn(&self, fields: &mut SpanFields) {
         if self.id_is_not_open {
@@ -134,7 +194,9 @@ impl Ownership {
             fields.warn("follows_from", self.passed_over, what);
         }
         if self.is_cut {
-            let what = format_args!("only {FOLLOW_LIMIT} spans are followed; the rest is left out");
+            let what = format_args!(
+                "only {FOLLOW_LIMIT} spans are followed, in {STEP_LIMIT} steps; the rest is left out"
+            );
             fields.warn("follows_from", self.owners.len(), what);
         }
     }

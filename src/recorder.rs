@@ -29,7 +29,7 @@ use crate::{
     ownership::{OpenRequests, Ownership},
     request::{Closed, Request, warn_of_wall},
     run::WALL_LIMIT,
-    span::{Enclosing, FOLLOW_LIMIT, Followed, OpenSpan, OpenSpans},
+    span::{Enclosing, Followed, OpenSpan, OpenSpans},
     stage::Stage,
     tables::{Detached, Line, SCHEMA},
 };
@@ -96,14 +96,12 @@ impl Recorder {
             },
             None => return,
         };
-        let mut state = span.lock();
-        if state.follows.len() < FOLLOW_LIMIT {
-            state.follows.push(followed);
-        } else {
-            state.follows_are_cut = true;
-        }
+        span.lock().follow(followed);
     }
 
+    /// Not inlined: a registry closes parents from within the close of a child, and this is a part of
+    /// the stack that each of them takes.
+    #[inline(never)]
     pub(crate) fn close(&self, id: &Id) {
         let Some(span) = self.open.remove(id) else { return };
         let now = self.clock.now();
@@ -157,7 +155,7 @@ impl Recorder {
         ownership: &Ownership,
     ) {
         let fields = &mut closed.fields;
-        if numbers.stage_id.is_none() {
+        if numbers.stage_id.is_none() && !fields.has_unusable("stage_id") {
             fields.warn("stage_id", "none", "a stage without a usable id has a row without one");
         }
         if ownership.owners.len() > 1 {
@@ -182,24 +180,25 @@ impl Recorder {
             closed.preprocess = Some(closed.measured.span_time());
         }
 
-        let outer = self.outer_of_same_stage(span, numbers.stage_id);
         let add = |request: &Arc<Request>| {
-            let is_part = outer.iter().any(|(_, outer)| outer.owns(request));
+            let is_part = self.is_part(span, &numbers, |outer| self.requests.owns(outer, request));
             request.add(|rows| rows.add_stage(&closed, &numbers, is_part))
         };
         for request_id in Self::add_to_owners(&closed, ownership, add) {
-            let is_part = outer.iter().any(|(outer_id, outer)| {
-                outer.owners.is_empty() && (request_id.is_none() || request_id == *outer_id)
+            let is_part = self.is_part(span, &numbers, |outer| {
+                request_id.is_none() || self.requests.owns_detached(outer, request_id.as_deref())
             });
             self.emit_stage(&closed, &numbers, is_part, request_id);
         }
     }
 
     fn close_transfer(&self, mut closed: Closed, numbers: TransferNumbers, ownership: &Ownership) {
-        for (field, end) in [("from_stage", numbers.from_stage), ("to_stage", numbers.to_stage)] {
-            if end.is_none() {
-                closed.fields.warn(field, "none", "a transfer without both ends has a row without them");
-            }
+        let ends = [("from_stage", numbers.from_stage), ("to_stage", numbers.to_stage)];
+        let missing = ends.iter().filter(|(field, end)| end.is_none() && !closed.fields.has_unusable(field));
+        let missing: SmallVec<[&str; 2]> = missing.map(|(field, _)| *field).collect();
+        if !missing.is_empty() {
+            let what = "a transfer without both ends has a row without them";
+            closed.fields.warn(&missing.join("` and `"), "none", what);
         }
         let sent_at = numbers.sent_at.map(|unix| self.clock.moment_of_unix(unix));
         let add = |request: &Arc<Request>| request.add(|rows| rows.add_transfer(&closed, &numbers, sent_at));
@@ -256,6 +255,7 @@ impl Recorder {
         let (mut flights, mut warnings) = (Flights::new(), Warnings::default());
         warnings.extend(&closed.fields.warnings);
         edge.add(closed, numbers, sent_at, &mut flights, &mut warnings);
+        edge.finish(&mut flights, &mut warnings);
         edge.land(&flights, &mut Intervals::default(), &mut warnings);
         let mut row = edge.into_row(None, &mut warnings);
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
@@ -298,29 +298,21 @@ impl Recorder {
         ownership
     }
 
-    /// The enclosing spans of the same stage, by their `request_id` and requests.
-    fn outer_of_same_stage(
-        &self,
-        span: &OpenSpan,
-        stage_id: Option<u64>,
-    ) -> SmallVec<[(Option<String>, Ownership); 1]> {
-        let mut found = SmallVec::new();
-        let mut next = span.stage.clone().filter(|_| stage_id.is_some());
+    /// Whether a span of the same stage, around this one, brings the times: one that `has_them`.
+    fn is_part(&self, span: &OpenSpan, numbers: &StageNumbers, has_them: impl Fn(&OpenSpan) -> bool) -> bool {
+        let mut next = span.stage.clone().filter(|_| numbers.stage_id.is_some());
         for _ in 0..NESTING_LIMIT {
-            let Some(outer) = next.and_then(|id| self.open.get(&id)) else { break };
-            let (outer_stage_id, outer_request_id) = {
-                let state = outer.lock();
-                match &state.fields.numbers {
-                    Numbers::Stage(numbers) => (numbers.stage_id, state.fields.request_id.clone()),
-                    _ => (None, None),
-                }
+            let Some(outer) = next.and_then(|id| self.open.get(&id)) else { return false };
+            let outer_id = match &outer.lock().fields.numbers {
+                Numbers::Stage(outer) => outer.stage_id,
+                _ => None,
             };
-            if outer_stage_id == stage_id {
-                found.push((outer_request_id, self.requests.owners_of(&outer)));
+            if outer_id == numbers.stage_id && has_them(&outer) {
+                return true;
             }
             next = outer.stage.clone();
         }
-        found
+        false
     }
 }
 
@@ -359,6 +351,7 @@ where
                 outer.encloses_request.store(true, Ordering::Relaxed);
             }
             let request = Arc::new(Request::new(created));
+            self.shared.run.note_created(&request);
             self.requests.insert(fields.request_id.as_deref(), &request);
             self.shared.open_requests.fetch_add(1, Ordering::Relaxed);
             enclosing.request = Some(request);

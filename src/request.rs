@@ -83,6 +83,17 @@ impl Request {
         (!wraps).then_some(rows)
     }
 
+    /// Whether it has closed under this id.
+    pub(crate) fn has_closed_as(&self, id: Option<&str>) -> bool {
+        matches!(&*self.lock(), State::Closed { request_id } if id == Some(request_id))
+    }
+
+    /// Whether it is open, and would be counted if it closed now.
+    pub(crate) fn is_open_and_counts(&self) -> bool {
+        let encloses = self.encloses_request.load(Ordering::Relaxed);
+        matches!(&*self.lock(), State::Open(rows) if !(encloses && rows.is_empty()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,7 +125,8 @@ impl Rows {
         let first_enter = span.measured.activity.map(|(first, _)| first);
         self.first_stage_enter = earliest(self.first_stage_enter, first_enter);
         let mut id = numbers.stage_id;
-        if self.stages.len() >= ROW_LIMIT && self.find_stage(id).is_err() {
+        // Stage 0 always has its row, for its input counts in the request's tokens.
+        if self.stages.len() >= ROW_LIMIT && id != Some(0) && self.find_stage(id).is_err() {
             let more = format_args!("a request has {ROW_LIMIT} stage rows; added to the one without an id");
             self.warnings.add(Kind::Stage, "stage_id", Shown(id), more);
             id = None;

@@ -1,18 +1,26 @@
 //! The run: totals over all requests that have closed.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError, Weak,
+    atomic::{AtomicBool, Ordering},
+};
 
 use smallvec::SmallVec;
 
-use crate::{Millis, tables::OverallSummary};
+use crate::{Millis, request::Request, tables::OverallSummary};
 
 /// Stage ids from here on have no place in the list of walls, which an id must not blow up.
 pub(crate) const WALL_LIMIT: u64 = 1024;
+
+/// How many requests are watched for the run's beginning.
+const FIRST_LIMIT: usize = 64;
 
 /// Totals in constant memory, under one lock that is taken once a request.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
     totals: Mutex<Totals>,
+    /// A request has closed, so that none created from now on can be the run's first.
+    has_closed_one: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -20,6 +28,9 @@ struct Totals {
     requests: u64,
     tokens: u64,
     first_created: Option<u64>,
+    /// Requests created before any closed, in that order. The run begins with the first of them that
+    /// is no wrapper, whether it is open still or not.
+    candidates: Vec<Weak<Request>>,
     latest_end: u64,
     /// First start and last end of each stage, by id.
     stage_walls: Vec<Option<(u64, u64)>>,
@@ -42,6 +53,17 @@ pub(crate) struct StageWall {
 }
 
 impl Run {
+    /// Takes note of a new request, from which the run's wall time may count.
+    pub(crate) fn note_created(&self, request: &Arc<Request>) {
+        if !self.has_closed_one.load(Ordering::Relaxed) {
+            self.with(|totals| {
+                if totals.candidates.len() < FIRST_LIMIT {
+                    totals.candidates.push(Arc::downgrade(request));
+                }
+            });
+        }
+    }
+
     /// Counts a request and returns the run up to it.
     pub(crate) fn add(&self, part: &Part) -> OverallSummary {
         self.with(|totals| {
@@ -53,6 +75,7 @@ impl Run {
             for wall in &part.stage_walls {
                 totals.widen(*wall);
             }
+            self.has_closed_one.store(true, Ordering::Relaxed);
             totals.summary()
         })
     }
@@ -63,11 +86,14 @@ impl Run {
     }
 
     pub(crate) fn summary(&self) -> OverallSummary {
-        self.with(|totals| totals.summary())
+        self.with(Totals::summary)
     }
 
     pub(crate) fn reset(&self) {
-        self.with(|totals| *totals = Totals::default());
+        self.with(|totals| {
+            *totals = Totals::default();
+            self.has_closed_one.store(false, Ordering::Relaxed);
+        });
     }
 
     fn with<T>(&self, run: impl FnOnce(&mut Totals) -> T) -> T {
@@ -76,6 +102,16 @@ impl Run {
 }
 
 impl Totals {
+    /// The creation of the run's first request.
+    fn beginning(&mut self) -> Option<u64> {
+        let first = self.first_created?;
+        self.candidates
+            .retain(|candidate| candidate.upgrade().is_some_and(|request| request.created < first));
+        let open =
+            self.candidates.iter().filter_map(Weak::upgrade).find(|request| request.is_open_and_counts());
+        Some(open.map_or(first, |request| request.created))
+    }
+
     fn widen(&mut self, StageWall { stage_id, start, end }: StageWall) {
         if stage_id >= WALL_LIMIT {
             return;
@@ -89,8 +125,8 @@ impl Totals {
         }
     }
 
-    fn summary(&self) -> OverallSummary {
-        let wall = self.first_created.map_or(0, |first| self.latest_end.saturating_sub(first));
+    fn summary(&mut self) -> OverallSummary {
+        let wall = self.beginning().map_or(0, |first| self.latest_end.saturating_sub(first));
         let width =
             |wall: &Option<(u64, u64)>| Millis::from_nanos(wall.map_or(0, |(s, e)| e.saturating_sub(s)));
         OverallSummary {

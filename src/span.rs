@@ -42,6 +42,30 @@ pub(crate) struct SpanState {
     pub(crate) settled: Option<Owners>,
 }
 
+impl SpanState {
+    pub(crate) fn follow(&mut self, followed: Followed) {
+        if self.follows.len() >= FOLLOW_LIMIT {
+            self.follows.sort_by_key(Followed::address);
+            self.follows.dedup_by_key(|followed| followed.address());
+        }
+        if self.follows.len() < FOLLOW_LIMIT {
+            self.follows.push(followed);
+        } else {
+            let is_known = self.follows.iter().any(|other| other.address() == followed.address());
+            self.follows_are_cut |= !is_known;
+        }
+    }
+}
+
+impl Followed {
+    fn address(&self) -> usize {
+        match self {
+            Self::Request(request) => Arc::as_ptr(request).addr(),
+            Self::Span(span) => Arc::as_ptr(span).addr(),
+        }
+    }
+}
+
 /// What a `follows_from` leads to.
 #[derive(Debug, Clone)]
 pub(crate) enum Followed {

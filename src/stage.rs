@@ -13,7 +13,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Stage {
     row: StageRow,
-    batch_size_is_recorded: bool,
     first_enter: Option<u64>,
     last_exit: Option<u64>,
     first_output: Option<u64>,
@@ -24,7 +23,6 @@ impl Stage {
     pub(crate) fn new(id: Option<u64>) -> Self {
         Self {
             row: StageRow { stage_id: id, ..StageRow::default() },
-            batch_size_is_recorded: false,
             first_enter: None,
             last_exit: None,
             first_output: None,
@@ -48,12 +46,7 @@ impl Stage {
         let row = &mut self.row;
         row.events += 1;
         row.batch_id = numbers.batch_id.or(row.batch_id);
-        if numbers.batch_size.is_some() {
-            row.batch_size = numbers.batch_size;
-            self.batch_size_is_recorded = true;
-        } else if !self.batch_size_is_recorded {
-            row.batch_size = span.batch.or(row.batch_size);
-        }
+        row.batch_size = numbers.batch_size.or(span.batch).or(row.batch_size);
         let mut add_count = |sum, count, field| add_to(sum, count, Kind::Stage, field, warnings);
         add_count(&mut row.num_tokens_in, numbers.num_tokens_in, "num_tokens_in");
         add_count(&mut row.num_tokens_out, numbers.num_tokens_out, "num_tokens_out");

@@ -186,6 +186,56 @@ fn a_batch_gives_every_followed_request_the_row() {
 }
 
 #[test]
+fn the_last_batch_size_counts_recorded_or_not() {
+    let lines = lines(|_| {
+        let (a, b) = (info_span!("request", request_id = "a"), info_span!("request", request_id = "b"));
+        for recorded in [Some(8), None] {
+            let batch = info_span!("stage", stage_id = 0, batch_size = recorded);
+            batch.follows_from(&a);
+            batch.follows_from(&b);
+        }
+        drop((a, b));
+    });
+    assert_eq!(lines[0]["stage_table"][0]["batch_size"], json!(2));
+}
+
+#[test]
+fn the_part_of_a_request_that_left_its_batch_has_no_times_of_its_own() {
+    let lines = lines(|rig| {
+        let (a, b) = (info_span!("request", request_id = "a"), info_span!("request", request_id = "b"));
+        let batch = info_span!("stage", stage_id = 0);
+        batch.follows_from(&a);
+        batch.follows_from(&b);
+        batch.in_scope(|| {
+            let part = info_span!("stage", stage_id = 0, request_id = "a", num_tokens_out = 3);
+            part.in_scope(|| rig.wait_ms(10));
+            drop(a);
+        });
+        drop(batch);
+        drop(b);
+    });
+    let of_a: Vec<_> = lines.iter().filter(|line| line["type"] == "stage").collect();
+    assert!(of_a.iter().all(|line| line["request_id"] == "a"), "{of_a:#?}");
+    let times: Vec<_> = of_a.iter().map(|line| &line["stage_gen_time_ms"]).collect();
+    assert_eq!(times, [&Value::Null, &json!(10.0)], "the batch's row has the time");
+}
+
+#[test]
+fn following_one_request_many_times_is_following_it_once() {
+    let lines = lines(|_| {
+        let (a, b) = (info_span!("request", request_id = "a"), info_span!("request", request_id = "b"));
+        let batch = info_span!("stage", stage_id = 0);
+        for _ in 0..5_000 {
+            batch.follows_from(&a);
+        }
+        batch.follows_from(&b);
+        drop(batch);
+        drop((a, b));
+    });
+    assert!(lines.iter().all(|line| row_count(line, "stage_table") == 1 && line.get("warnings").is_none()));
+}
+
+#[test]
 fn a_recorded_batch_size_stands() {
     let lines = lines(|_| {
         let (a, b) = (info_span!("request", request_id = "a"), info_span!("request", request_id = "b"));
@@ -421,7 +471,8 @@ fn a_stage_or_transfer_without_usable_ids_keeps_a_row_with_null_and_a_warning() 
     assert_eq!(line["transfer_table"][1]["to_stage"], json!(1));
     assert_eq!(line["e2e_table"]["e2e_total_tokens"], json!(3));
     assert_eq!(line["e2e_table"]["transfers_total_bytes"], json!(3));
-    assert_eq!(warnings(&line).len(), 4, "{:?}", warnings(&line));
+    // An id that can't be used says so itself.
+    assert_eq!(warnings(&line).len(), 3, "{:?}", warnings(&line));
 }
 
 #[test]

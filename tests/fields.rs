@@ -148,6 +148,17 @@ fn what_cannot_be_used_is_as_if_not_recorded_and_warns_naming_span_field_and_val
 }
 
 #[test]
+fn a_number_is_read_from_the_whole_text_or_not_at_all() {
+    let line = stage_line(|_| {
+        drop(info_span!("stage", stage_id = 0, num_tokens_out = format!("7{}garbage", " ".repeat(2_000))));
+        drop(info_span!("transfer", from_stage = 0, to_stage = 1, phase = ?Some("rx")));
+    });
+    assert_eq!(line["stage_table"][0]["num_tokens_out"], Value::Null);
+    assert_eq!(line["transfer_table"][0]["tx_time_ms"], Value::Null);
+    assert_eq!(warnings(&line).len(), 1);
+}
+
+#[test]
 fn what_cannot_be_used_leaves_the_value_before() {
     let line = stage_line(|_| {
         let stage = info_span!("stage", stage_id = 0, num_tokens_out = 4);
@@ -192,6 +203,9 @@ fn a_request_id_may_be_of_any_type() {
         drop(info_span!("request", request_id = ?arc));
         drop(info_span!("request", request_id = ?Some("inner")));
         drop(info_span!("request", request_id = ?Uuid("x")));
+        drop(info_span!("request", request_id = ?"Some(text)"));
+        drop(info_span!("request", request_id = ?"None"));
+        drop(info_span!("request", request_id = %"\"\"x\"\""));
         drop(info_span!("request", request_id = ?"\"twice\""));
         drop(info_span!("request", request_id = &b"bytes"[..]));
         drop(info_span!("request", request_id = &*error));
@@ -210,6 +224,9 @@ fn a_request_id_may_be_of_any_type() {
         "arc",
         "inner",
         "Uuid(\"x\")",
+        "Some(text)",
+        "None",
+        "\"x\"",
         "\\\"twice\\\"",
         "bytes",
         "broken",

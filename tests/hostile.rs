@@ -248,14 +248,47 @@ fn long_chains_of_followed_spans_are_resolved_and_bounded() {
             drop(span);
         }
         let engine = info_span!("stage", stage_id = 1);
-        for _ in 0..10_000 {
-            engine.follows_from(&request);
-        }
-        drop(engine);
+        let many: Vec<_> = (0..10_000).map(|_| info_span!(parent: &request, "stage", stage_id = 2)).collect();
+        many.iter().for_each(|stage| {
+            engine.follows_from(stage);
+        });
+        drop((engine, many));
     });
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["stage_table"][0]["events"], 1_001);
-    assert!(warnings(&lines[0])[0].contains("`follows_from`"));
+    assert!(warnings(&lines[0])[0].contains("`follows_from`"), "{:?}", warnings(&lines[0]));
+}
+
+#[test]
+fn many_open_requests_of_one_id_and_large_batches_cost_no_square() {
+    let rig = Rig::with(|layer| layer.with_writer(std::io::sink));
+    let _default = rig.install();
+    let started = Instant::now();
+    let mut same: Vec<Span> = (0..50_000).map(|_| info_span!("request", request_id = "same")).collect();
+    // The oldest first, then the newest.
+    same.drain(..25_000).for_each(drop);
+    same.into_iter().rev().for_each(drop);
+
+    let batch = info_span!("stage", stage_id = 0);
+    let requests: Vec<Span> = (0..4_000_u32).map(|id| info_span!("request", request_id = id)).collect();
+    requests.iter().for_each(|request| {
+        batch.follows_from(request);
+    });
+    for id in 0..4_000_u32 {
+        drop(info_span!(parent: &batch, "stage", stage_id = 0, request_id = id, num_tokens_out = 1));
+    }
+    drop(batch);
+    drop(requests);
+
+    let clique: Vec<Span> = (0..300).map(|_| info_span!("stage", stage_id = 0)).collect();
+    for span in &clique {
+        clique.iter().for_each(|other| {
+            span.follows_from(other);
+        });
+    }
+    drop(clique);
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    assert_eq!(rig.handle.snapshot().overall_summary.e2e_requests, 54_000);
 }
 
 #[test]

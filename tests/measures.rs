@@ -343,6 +343,33 @@ fn a_recorded_flight_replaces_the_measured_one_of_its_hop() {
 }
 
 #[test]
+fn a_recorded_flight_on_either_half_replaces_the_senders_clock_too() {
+    let line = line(|rig| {
+        let _request = info_span!("request", request_id = "r").entered();
+        info_span!("transfer", from_stage = 0, to_stage = 1, in_flight_time_ms = 5)
+            .in_scope(|| rig.wait_ms(1));
+        info_span!("transfer", from_stage = 0, to_stage = 1, phase = "rx", sent_at_unix_ms = ORIGIN_MS - 1.0)
+            .in_scope(|| rig.wait_ms(1));
+    });
+    assert_eq!(line["transfer_table"][0]["in_flight_time_ms"], json!(5.0));
+}
+
+#[test]
+fn hops_past_those_told_apart_count_as_attributed() {
+    let line = line(|rig| {
+        let _request = info_span!("request", request_id = "r").entered();
+        let edge = |phase| info_span!("transfer", from_stage = 0, to_stage = 1, phase);
+        (0..65).for_each(|_| edge("tx").in_scope(|| rig.wait_ms(1)));
+        (0..64).for_each(|_| edge("rx").in_scope(|| rig.wait_ms(1)));
+        rig.wait_ms(10_000);
+        edge("rx").in_scope(|| rig.wait_ms(1));
+    });
+    assert_eq!(line["e2e_table"]["unattributed_time_ms"], json!(0.0));
+    // 64 hops of 64 ms, and the last one.
+    assert_eq!(line["transfer_table"][0]["in_flight_time_ms"], json!(64.0 * 64.0 + 10_064.0));
+}
+
+#[test]
 fn an_unknown_phase_is_as_if_not_given() {
     let line = line(|rig| {
         let _request = info_span!("request", request_id = "r").entered();
@@ -475,16 +502,30 @@ fn the_summary_runs_over_all_closed_requests() {
         });
         drop(first);
     });
+    // The first request of the run is open still when the second one closes.
     assert_eq!(
         lines[0]["overall_summary"],
-        json!({"e2e_requests": 1, "e2e_wall_time_ms": 20.0, "e2e_total_tokens": 50,
-            "e2e_avg_time_per_request_ms": 20.0, "e2e_avg_tokens_per_s": 2500.0, "stage_wall_time_ms": [0.0, 0.0, 0.0, 20.0]})
+        json!({"e2e_requests": 1, "e2e_wall_time_ms": 30.0, "e2e_total_tokens": 50,
+            "e2e_avg_time_per_request_ms": 30.0, "e2e_avg_tokens_per_s": 1666.666667,
+            "stage_wall_time_ms": [0.0, 0.0, 0.0, 20.0]})
     );
     assert_eq!(
         lines[1]["overall_summary"],
         json!({"e2e_requests": 2, "e2e_wall_time_ms": 40.0, "e2e_total_tokens": 50,
             "e2e_avg_time_per_request_ms": 20.0, "e2e_avg_tokens_per_s": 1250.0, "stage_wall_time_ms": [0.0, 0.0, 0.0, 30.0]})
     );
+}
+
+#[test]
+fn a_wrapper_does_not_begin_the_run() {
+    let lines = lines(|rig| {
+        let wrapper = info_span!("request", method = "POST");
+        rig.wait_ms(5);
+        info_span!(parent: &wrapper, "request", request_id = "a").in_scope(|| rig.wait_ms(20));
+        info_span!(parent: &wrapper, "request", request_id = "b").in_scope(|| rig.wait_ms(10));
+    });
+    assert_eq!(lines[0]["overall_summary"]["e2e_wall_time_ms"], json!(20.0));
+    assert_eq!(lines[1]["overall_summary"]["e2e_wall_time_ms"], json!(30.0));
 }
 
 #[test]

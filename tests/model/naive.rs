@@ -34,6 +34,8 @@ struct Span {
     visits: Vec<(u64, bool)>,
     fields: BTreeMap<&'static str, Val>,
     first_output: Option<u64>,
+    /// Fields with a value that could not be used.
+    unusable: BTreeSet<&'static str>,
     warnings: u64,
     follows: Vec<SpanId>,
     /// The requests it belonged to when it closed, and whether as a batch.
@@ -86,6 +88,7 @@ impl Model {
             visits: Vec::new(),
             fields: BTreeMap::new(),
             first_output: None,
+            unusable: BTreeSet::new(),
             warnings: 0,
             follows: Vec::new(),
             settled: None,
@@ -106,6 +109,7 @@ impl Model {
                 span.first_output = span.first_output.or(Some(now));
             } else if *value == Val::Unusable {
                 span.warnings += 1;
+                span.unusable.insert(name);
             } else {
                 span.fields.insert(name, value.clone());
             }
@@ -304,11 +308,14 @@ impl Model {
             let passed_over = self.followed_owners(id).iter().any(|other| *other != owners[0]);
             self.spans[id].warnings += u64::from(id_is_not_open) + u64::from(passed_over);
         }
+        // What was recorded and could not be used has warned already.
+        let is_missing =
+            |field: &str| self.number(id, field).is_none() && !self.spans[id].unusable.contains(field);
         let missing = match self.spans[id].kind {
-            Kind::Stage => ["stage_id"].iter().filter(|field| self.number(id, field).is_none()).count(),
-            _ => ["from_stage", "to_stage"].iter().filter(|field| self.number(id, field).is_none()).count(),
+            Kind::Stage => is_missing("stage_id"),
+            _ => is_missing("from_stage") || is_missing("to_stage"),
         };
-        self.spans[id].warnings += missing as u64;
+        self.spans[id].warnings += u64::from(missing);
         if self.spans[id].kind == Kind::Stage {
             if owners.len() > 1 {
                 let totals = ["num_tokens_in", "num_tokens_out"]
@@ -340,8 +347,13 @@ impl Model {
         }
         for request_id in loose {
             let is_part = outer.iter().any(|outer| {
-                self.owners(*outer).0.is_empty()
-                    && (request_id.is_none() || request_id == self.text(*outer, "request_id"))
+                let (owners, _) = self.owners(*outer);
+                let is_its_own = owners.is_empty() && request_id == self.text(*outer, "request_id");
+                let is_of_closed = owners.iter().any(|owner| {
+                    !self.is_open(*owner)
+                        && request_id == Some(self.text(*owner, "request_id").unwrap_or("generated"))
+                });
+                request_id.is_none() || is_its_own || is_of_closed
             });
             let gift = Gift { request: id, span: id, is_part, shared_by: owners.len(), is_batch };
             self.emit_detached(id, &gift, request_id);
@@ -369,10 +381,7 @@ impl Model {
 
     fn close_request(&mut self, id: SpanId) {
         let gifts: Vec<&Gift> = self.gifts.iter().filter(|gift| gift.request == id).collect();
-        let encloses = (0..self.spans.len()).any(|other| {
-            self.spans[other].kind == Kind::Request && self.enclosing_request(other) == Some(id)
-        });
-        if gifts.is_empty() && encloses {
+        if gifts.is_empty() && self.encloses_request(id) {
             return;
         }
         let created = self.spans[id].created;
@@ -448,8 +457,9 @@ impl Model {
                 .map(|gift| if gift.shared_by > 1 { None } else { self.number(gift.span, field) }))
         };
         let last = |field: &str| all.iter().rev().find_map(|id| self.number(*id, field));
-        let default_batch_size =
-            gifts.iter().rev().find(|gift| gift.is_batch).map(|gift| gift.shared_by as u64);
+        let batch_size = gifts.iter().rev().find_map(|gift| {
+            self.number(gift.span, "batch_size").or(gift.is_batch.then_some(gift.shared_by as u64))
+        });
         let preprocess = |id: SpanId| {
             let generation = self.number(id, "stage_gen_time_ms");
             let measured = self
@@ -464,7 +474,7 @@ impl Model {
         let mut row = json!({
             "stage_id": self.number(all[0], "stage_id"),
             "batch_id": last("batch_id"),
-            "batch_size": last("batch_size").or(default_batch_size),
+            "batch_size": batch_size,
             "num_tokens_in": tokens("num_tokens_in"),
             "num_tokens_out": tokens("num_tokens_out"),
             "preprocess_time_ms": maybe_ms(sum(timed.iter().map(|id| preprocess(*id)))),
@@ -552,6 +562,18 @@ impl Model {
         moments.windows(2).filter(|pair| !is_covered(pair[0], pair[1])).map(|pair| pair[1] - pair[0]).sum()
     }
 
+    /// A request that has closed and was no wrapper, or is open and does not look like one.
+    fn is_counted_or_will_be(&self, id: SpanId) -> bool {
+        let is_wrapper = || self.encloses_request(id) && !self.gifts.iter().any(|gift| gift.request == id);
+        self.spans[id].kind == Kind::Request
+            && (self.counted.contains(&id) || self.is_open(id) && !is_wrapper())
+    }
+
+    fn encloses_request(&self, id: SpanId) -> bool {
+        (0..self.spans.len())
+            .any(|other| self.spans[other].kind == Kind::Request && self.enclosing_request(other) == Some(id))
+    }
+
     fn summary(&self, tokens: u64) -> Value {
         let requests = self.counted.len() as u64;
         let before = self.lines.iter().rev().find(|line| line["type"] == "request");
@@ -561,7 +583,11 @@ impl Model {
             let gifts: Vec<_> = self.gifts.iter().filter(|gift| gift.request == *id).collect();
             self.request_end(*id, &gifts)
         });
-        let first = self.counted.iter().map(|id| self.spans[*id].created).min().unwrap();
+        let first = (0..self.spans.len())
+            .filter(|id| self.is_counted_or_will_be(*id))
+            .map(|id| self.spans[id].created)
+            .min();
+        let first = first.unwrap();
         let wall = ends.max().unwrap() - first;
         let of_counted =
             self.gifts.iter().filter(|gift| self.counted.contains(&gift.request)).map(|gift| gift.span);
