@@ -2,11 +2,12 @@
 
 use crate::{
     Millis,
-    fields::{Kind, Phase, TransferNumbers, Warnings, keep_further},
+    fields::{Kind, Phase, TransferNumbers, keep_further},
     hops::{Flight, Flights, Half, Hops},
     intervals::Intervals,
     request::{Closed, Shown, add, add_to, earliest},
     tables::TransferRow,
+    warnings::Warnings,
 };
 
 /// The row of one edge in one request.

@@ -1,27 +1,21 @@
 //! The span contract: which spans and fields the layer knows, and what it makes of a value.
 
-use std::{borrow::Cow, error::Error, fmt};
+use std::{borrow::Cow, fmt};
 
 use smallvec::SmallVec;
-use tracing::{
-    Metadata,
-    field::{Field, Visit},
-};
+use tracing::Metadata;
 
 use crate::{
-    contain::contain_formatting,
+    recorded::{Kept, PANICKED, Recorded},
     tables::Fields,
     value::{self, FieldValue, TEXT_LIMIT, Unusable},
+    warnings::Warnings,
 };
 
 /// The longest `request_id`, in bytes.
 const REQUEST_ID_LIMIT: usize = 256;
 /// How many further fields a row keeps.
 pub(crate) const FURTHER_LIMIT: usize = 32;
-/// How many warnings a span or a request keeps.
-pub(crate) const WARNING_LIMIT: usize = 16;
-/// How much of a value a warning shows, in bytes.
-const EXCERPT_LIMIT: usize = 64;
 
 /// The spans of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +139,8 @@ impl Numbers {
     }
 }
 
-type ReadNumber = fn(&FieldValue) -> Result<u64, Unusable>;
+/// Reads a number from a value.
+pub(crate) type ReadNumber = fn(&FieldValue) -> Result<u64, Unusable>;
 
 impl SpanFields {
     pub(crate) fn new(kind: Kind) -> Self {
@@ -265,171 +260,5 @@ pub(crate) fn keep_further(
             value,
             format_args!("a row keeps {FURTHER_LIMIT} further fields; dropped"),
         );
-    }
-}
-
-/// Sentences for whoever reads the line, each naming span, field and value.
-#[derive(Debug, Default)]
-pub(crate) struct Warnings(Vec<String>);
-
-impl Warnings {
-    pub(crate) fn add(&mut self, kind: Kind, field: &str, value: impl fmt::Display, what: impl fmt::Display) {
-        if self.0.len() < WARNING_LIMIT {
-            let (text, _) = value::text_of(value);
-            let excerpt = value::prefix(&text, EXCERPT_LIMIT);
-            let ellipsis = if excerpt.len() < text.len() { "…" } else { "" };
-            self.0.push(format!("span `{kind}`, field `{field}`, value `{excerpt}{ellipsis}`: {what}"));
-        }
-    }
-
-    /// Adds another span's warnings, as far as there is room.
-    pub(crate) fn extend(&mut self, others: &Self) {
-        let room = WARNING_LIMIT - self.0.len();
-        self.0.extend(others.0.iter().take(room).cloned());
-    }
-
-    pub(crate) fn into_vec(self) -> Vec<String> {
-        self.0
-    }
-}
-
-/// What became of a value on its way from the span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kept {
-    Whole,
-    /// Its text was longer than [`TEXT_LIMIT`].
-    Cut,
-    /// Its `Debug` or `Display` panicked.
-    Panicked,
-}
-
-const PANICKED: Unusable = "its formatting panicked";
-
-/// One value on its way from `tracing` to [`SpanFields::set`].
-#[derive(Debug)]
-pub(crate) struct Recorded {
-    field: &'static str,
-    value: FieldValue,
-    kept: Kept,
-    /// Recorded through `Display` or `Debug`, which `tracing` doesn't tell apart, and not in quotes.
-    is_bare: bool,
-}
-
-impl Recorded {
-    fn number(&self, read: ReadNumber) -> Result<u64, Unusable> {
-        match self.kept {
-            Kept::Whole => read(&self.value),
-            Kept::Cut => Err("it is too long for a number"),
-            Kept::Panicked => Err(PANICKED),
-        }
-    }
-
-    /// The value as a text field holds it; `None` for an option that is `None`.
-    fn into_text(self) -> Option<String> {
-        match self.value {
-            FieldValue::Text(text) if self.is_bare => match value::unwrapped(&text) {
-                "None" => None,
-                inner => Some(value::unquoted(inner).to_owned()),
-            },
-            FieldValue::Text(text) => Some(text),
-            other => Some(other.to_string()),
-        }
-    }
-}
-
-/// Hands every value of a span to `take`. The user's `Debug` code runs in here, so `take` is
-/// called, and the visitor used, with no lock held.
-pub(crate) struct Visitor<F>(pub(crate) F);
-
-impl<F: FnMut(Recorded)> Visitor<F> {
-    fn typed(&mut self, field: &Field, value: impl Into<FieldValue>) {
-        (self.0)(Recorded { field: field.name(), value: value.into(), kept: Kept::Whole, is_bare: false });
-    }
-
-    fn text(&mut self, field: &Field, text: &str) {
-        let kept = value::prefix(text, TEXT_LIMIT);
-        let fate = if kept.len() < text.len() { Kept::Cut } else { Kept::Whole };
-        let value = FieldValue::Text(kept.to_owned());
-        (self.0)(Recorded { field: field.name(), value, kept: fate, is_bare: false });
-    }
-}
-
-impl<F: FnMut(Recorded)> Visit for Visitor<F> {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.typed(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.typed(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.typed(field, value);
-    }
-
-    fn record_i128(&mut self, field: &Field, value: i128) {
-        match (u64::try_from(value), i64::try_from(value)) {
-            (Ok(value), _) => self.typed(field, value),
-            (_, Ok(value)) => self.typed(field, value),
-            _ => self.text(field, &value.to_string()),
-        }
-    }
-
-    fn record_u128(&mut self, field: &Field, value: u128) {
-        match u64::try_from(value) {
-            Ok(value) => self.typed(field, value),
-            Err(_) => self.text(field, &value.to_string()),
-        }
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        (self.0)(Recorded {
-            field: field.name(),
-            value: FieldValue::Bool(value),
-            kept: Kept::Whole,
-            is_bare: false,
-        });
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, value);
-    }
-
-    fn record_bytes(&mut self, field: &Field, value: &[u8]) {
-        match std::str::from_utf8(value) {
-            Ok(text) => self.text(field, text),
-            Err(_) => {
-                let hex: String = value.iter().take(TEXT_LIMIT).map(|byte| format!("{byte:02x}")).collect();
-                self.text(field, &hex);
-            }
-        }
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let (text, kept) = text_of_user(value);
-        let value = FieldValue::Text(text);
-        (self.0)(Recorded { field: field.name(), value, kept, is_bare: false });
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let (mut text, kept) = text_of_user(format_args!("{value:?}"));
-        let inner = match kept {
-            // The closing quote of a text that was cut is gone.
-            Kept::Cut => text.strip_prefix('"').unwrap_or(&text),
-            _ => value::unquoted(&text),
-        };
-        let is_bare = inner.len() == text.len();
-        if !is_bare {
-            text = inner.to_owned();
-        }
-        (self.0)(Recorded { field: field.name(), value: FieldValue::Text(text), kept, is_bare });
-    }
-}
-
-fn text_of_user(value: impl fmt::Display) -> (String, Kept) {
-    match contain_formatting(|| value::text_of(value)) {
-        Some((text, false)) => (text, Kept::Whole),
-        Some((text, true)) => (text, Kept::Cut),
-        None => ("…".to_owned(), Kept::Panicked),
     }
 }

@@ -100,26 +100,37 @@
 // What is `pub` is API.
 #![warn(unreachable_pub)]
 
-mod clock;
-mod contain;
-mod edge;
-mod emit;
-mod fields;
+// Record: what `tracing` says.
+mod layer;
+
 mod filter;
-mod handle;
+mod recorder;
+
+mod contain;
+mod fields;
+mod recorded;
+mod value;
+mod warnings;
+
+// Hold: what is open, and whose it is.
+mod clock;
+mod ownership;
+mod span;
+
+// Fold: rows, requests, the run.
+mod edge;
 mod hops;
 mod intervals;
-mod json;
-mod layer;
-mod millis;
-mod ownership;
-mod recorder;
 mod request;
 mod run;
-mod span;
 mod stage;
+
+// Write: tables, lines, what is left to see.
+mod emit;
+mod handle;
+mod json;
+mod millis;
 mod tables;
-mod value;
 
 pub use clock::{Clock, MockClock, Timestamp};
 pub use handle::{OmniMetricsHandle, Snapshot};

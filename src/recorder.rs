@@ -22,16 +22,18 @@ use crate::{
     Clock, Millis,
     edge::Edge,
     emit::Output,
-    fields::{Kind, Numbers, Recorded, SpanFields, StageNumbers, TransferNumbers, Visitor, Warnings},
+    fields::{Kind, Numbers, SpanFields, StageNumbers, TransferNumbers},
     handle::Shared,
     hops::Flights,
     intervals::Intervals,
     ownership::{OpenRequests, Ownership},
+    recorded::{Recorded, Visitor},
     request::{Closed, Request, warn_of_wall},
     run::WALL_LIMIT,
     span::{Enclosing, Followed, OpenSpan, OpenSpans},
     stage::Stage,
     tables::{Detached, Line, SCHEMA},
+    warnings::Warnings,
 };
 
 /// How many enclosing stages are asked whether they are the same stage.

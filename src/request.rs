@@ -8,13 +8,14 @@ use std::sync::{
 use crate::{
     Millis, Timestamp,
     edge::Edge,
-    fields::{Kind, SpanFields, StageNumbers, TransferNumbers, Warnings},
+    fields::{Kind, SpanFields, StageNumbers, TransferNumbers},
     hops::Flights,
     intervals::Intervals,
     run::{Part, WALL_LIMIT},
     span::Measured,
     stage::Stage,
     tables::{E2eTable, OverallSummary, RequestLine, SCHEMA},
+    warnings::Warnings,
 };
 
 /// How many stage rows, and how many transfer rows, a request has; past that, further ids share

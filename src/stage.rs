@@ -2,10 +2,11 @@
 
 use crate::{
     Millis,
-    fields::{Kind, StageNumbers, Warnings, keep_further},
+    fields::{Kind, StageNumbers, keep_further},
     request::{Closed, add_to, earliest},
     run::StageWall,
     tables::StageRow,
+    warnings::Warnings,
 };
 
 /// The row of one stage in one request. Moments wait here until the request's creation, from which

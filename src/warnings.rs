@@ -1,0 +1,35 @@
+//! What could not be used or measured, in sentences.
+
+use std::fmt;
+
+use crate::{fields::Kind, value};
+
+/// How many warnings a span or a request keeps.
+const WARNING_LIMIT: usize = 16;
+/// How much of a value a warning shows, in bytes.
+const EXCERPT_LIMIT: usize = 64;
+
+/// Sentences for whoever reads the line, each naming span, field and value.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings(Vec<String>);
+
+impl Warnings {
+    pub(crate) fn add(&mut self, kind: Kind, field: &str, value: impl fmt::Display, what: impl fmt::Display) {
+        if self.0.len() < WARNING_LIMIT {
+            let (text, _) = value::text_of(value);
+            let excerpt = value::prefix(&text, EXCERPT_LIMIT);
+            let ellipsis = if excerpt.len() < text.len() { "…" } else { "" };
+            self.0.push(format!("span `{kind}`, field `{field}`, value `{excerpt}{ellipsis}`: {what}"));
+        }
+    }
+
+    /// Adds another span's warnings, as far as there is room.
+    pub(crate) fn extend(&mut self, others: &Self) {
+        let room = WARNING_LIMIT - self.0.len();
+        self.0.extend(others.0.iter().take(room).cloned());
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<String> {
+        self.0
+    }
+}
