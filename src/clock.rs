@@ -99,7 +99,25 @@ impl Timestamp {
         self.0
     }
 
-    /// Reads the text that [`Display`](fmt::Display) writes; `None` for any other.
+    /// Appends the text that [`Display`](fmt::Display) shows.
+    pub(crate) fn push_to(self, out: &mut Vec<u8>) {
+        let (seconds, micros) = (self.0 / 1_000_000, self.0 % 1_000_000);
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        let (year, month, day) = date_of_days(days);
+        // No year past 9999, for which there is no form.
+        push_padded(out, year.min(9999), 4);
+        for (mark, number) in
+            [(b'-', month), (b'-', day), (b'T', second / 3600), (b':', second / 60 % 60), (b':', second % 60)]
+        {
+            out.push(mark);
+            push_padded(out, number, 2);
+        }
+        out.push(b'.');
+        push_padded(out, micros, 6);
+        out.push(b'Z');
+    }
+
+    /// Reads the text that [`Display`](fmt::Display) shows; `None` for any other.
     fn parse(text: &str) -> Option<Self> {
         let number = |range: std::ops::Range<usize>| {
             let digits = text.get(range)?;
@@ -115,11 +133,16 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, micros) = (self.0 / 1_000_000, self.0 % 1_000_000);
-        let (days, second) = (seconds / 86_400, seconds % 86_400);
-        let (year, month, day) = date_of_days(days);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+        let mut text = Vec::with_capacity(27);
+        self.push_to(&mut text);
+        f.pad(str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+/// Appends a number with leading zeros.
+fn push_padded(out: &mut Vec<u8>, number: u64, digits: u32) {
+    for place in (0..digits).rev() {
+        out.push(b'0' + (number / 10_u64.pow(place) % 10) as u8);
     }
 }
 

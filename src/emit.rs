@@ -15,7 +15,7 @@ use crate::{contain::contain, handle::Shared, json, tables::Line};
 const BUFFER_KEPT: usize = 64 * 1024;
 
 thread_local! {
-    static BUFFER: Cell<String> = const { Cell::new(String::new()) };
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static IS_WRITING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -55,7 +55,7 @@ impl Output {
             let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
             json::write_line(&mut buffer, line);
             // An error of the user's making is dropped in there as well.
-            let is_written = contain(|| self.sink.write(buffer.as_bytes()).is_ok());
+            let is_written = contain(|| self.sink.write(&buffer).is_ok());
             buffer.clear();
             buffer.shrink_to(BUFFER_KEPT);
             // On a thread that is being torn down there is nowhere to keep it.

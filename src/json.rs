@@ -1,24 +1,24 @@
 //! A line as JSON: keys in the documented order, times as fixed-point text, and no control
 //! character of a span's text left raw.
 
-use std::fmt::{self, Display, Write};
+use std::io::{self, Write};
 
 use crate::{
-    FieldValue, Millis,
-    millis::write_decimal,
+    FieldValue, Millis, Timestamp,
+    millis::push_decimal,
     tables::{
         DetachedStage, DetachedTransfer, E2eTable, Fields, Line, OverallSummary, StageRow, TransferRow,
     },
 };
 
 /// Appends the line and its line feed.
-pub(crate) fn write_line(out: &mut String, line: &Line) {
+pub(crate) fn write_line(out: &mut Vec<u8>, line: &Line) {
     let mut json = Object::open(out);
     match line {
         Line::Request(request) => {
             json.text("type", "request");
-            json.number("schema", request.schema);
-            json.shown("timestamp", request.timestamp);
+            json.number("schema", request.schema.into());
+            json.timestamp("timestamp", request.timestamp);
             json.text("request_id", &request.request_id);
             json.object("overall_summary", |json| summary(json, &request.overall_summary));
             json.object("e2e_table", |json| e2e(json, &request.e2e_table));
@@ -29,23 +29,23 @@ pub(crate) fn write_line(out: &mut String, line: &Line) {
         }
         Line::Stage(DetachedStage { schema, timestamp, request_id, row, warnings }) => {
             json.text("type", "stage");
-            json.number("schema", schema);
-            json.shown("timestamp", timestamp);
+            json.number("schema", (*schema).into());
+            json.timestamp("timestamp", *timestamp);
             json.optional_text("request_id", request_id.as_deref());
             stage(&mut json, row);
             json.warnings(warnings);
         }
         Line::Transfer(DetachedTransfer { schema, timestamp, request_id, row, warnings }) => {
             json.text("type", "transfer");
-            json.number("schema", schema);
-            json.shown("timestamp", timestamp);
+            json.number("schema", (*schema).into());
+            json.timestamp("timestamp", *timestamp);
             json.optional_text("request_id", request_id.as_deref());
             transfer(&mut json, row);
             json.warnings(warnings);
         }
     }
     json.close();
-    out.push('\n');
+    out.push(b'\n');
 }
 
 fn summary(json: &mut Object<'_>, summary: &OverallSummary) {
@@ -55,7 +55,7 @@ fn summary(json: &mut Object<'_>, summary: &OverallSummary) {
     json.time("e2e_avg_time_per_request_ms", summary.e2e_avg_time_per_request_ms);
     json.decimal("e2e_avg_tokens_per_s", summary.e2e_avg_tokens_per_s);
     json.key("stage_wall_time_ms");
-    json.elements(&summary.stage_wall_time_ms, |out, wall| infallible(write!(out, "{wall}")));
+    json.elements(&summary.stage_wall_time_ms, |out, wall| wall.push_to(out));
 }
 
 fn e2e(json: &mut Object<'_>, table: &E2eTable) {
@@ -104,53 +104,60 @@ fn transfer(json: &mut Object<'_>, row: &TransferRow) {
 /// A JSON object under construction. Keys are literals of this file, which need no escape, but for
 /// those of [`fields`](Self::fields).
 struct Object<'a> {
-    out: &'a mut String,
+    out: &'a mut Vec<u8>,
     is_empty: bool,
 }
 
 impl<'a> Object<'a> {
-    fn open(out: &'a mut String) -> Self {
-        out.push('{');
+    fn open(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
         Self { out, is_empty: true }
     }
 
     fn close(self) {
-        self.out.push('}');
+        self.out.push(b'}');
     }
 
+    #[inline]
     fn key(&mut self, key: &str) {
         self.separate();
-        self.out.push('"');
-        self.out.push_str(key);
-        self.out.push_str("\":");
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
     }
 
     fn separate(&mut self) {
         if !std::mem::take(&mut self.is_empty) {
-            self.out.push(',');
+            self.out.push(b',');
         }
     }
 
-    fn number(&mut self, key: &str, number: impl Display) {
+    fn null(&mut self, key: &str) {
         self.key(key);
-        infallible(write!(self.out, "{number}"));
+        self.out.extend_from_slice(b"null");
+    }
+
+    fn number(&mut self, key: &str, number: u64) {
+        self.key(key);
+        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     }
 
     fn optional_number(&mut self, key: &str, number: Option<u64>) {
         match number {
             Some(number) => self.number(key, number),
-            None => self.number(key, "null"),
+            None => self.null(key),
         }
     }
 
     fn time(&mut self, key: &str, time: Millis) {
-        self.number(key, time);
+        self.key(key);
+        time.push_to(self.out);
     }
 
     fn optional_time(&mut self, key: &str, time: Option<Millis>) {
         match time {
             Some(time) => self.time(key, time),
-            None => self.number(key, "null"),
+            None => self.null(key),
         }
     }
 
@@ -162,13 +169,14 @@ impl<'a> Object<'a> {
 
     fn decimal(&mut self, key: &str, number: f64) {
         self.key(key);
-        infallible(write_decimal(self.out, (number * 1e6).round() as u128));
+        push_decimal(self.out, (number * 1e6).round() as u128);
     }
 
-    /// Text that is known to need no escape.
-    fn shown(&mut self, key: &str, value: impl Display) {
+    fn timestamp(&mut self, key: &str, timestamp: Timestamp) {
         self.key(key);
-        infallible(write!(self.out, "\"{value}\""));
+        self.out.push(b'"');
+        timestamp.push_to(self.out);
+        self.out.push(b'"');
     }
 
     fn text(&mut self, key: &str, text: &str) {
@@ -179,7 +187,7 @@ impl<'a> Object<'a> {
     fn optional_text(&mut self, key: &str, text: Option<&str>) {
         match text {
             Some(text) => self.text(key, text),
-            None => self.number(key, "null"),
+            None => self.null(key),
         }
     }
 
@@ -205,15 +213,15 @@ impl<'a> Object<'a> {
         });
     }
 
-    fn elements<T>(&mut self, elements: &[T], write: impl Fn(&mut String, &T)) {
-        self.out.push('[');
+    fn elements<T>(&mut self, elements: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
+        self.out.push(b'[');
         for (at, element) in elements.iter().enumerate() {
             if at > 0 {
-                self.out.push(',');
+                self.out.push(b',');
             }
             write(self.out, element);
         }
-        self.out.push(']');
+        self.out.push(b']');
     }
 
     fn fields(&mut self, fields: &Fields) {
@@ -224,7 +232,7 @@ impl<'a> Object<'a> {
             for (name, value) in fields {
                 json.separate();
                 write_text(json.out, name);
-                json.out.push(':');
+                json.out.push(b':');
                 match value {
                     FieldValue::Text(text) => write_text(json.out, text),
                     value => infallible(write!(json.out, "{value}")),
@@ -243,20 +251,31 @@ impl<'a> Object<'a> {
 
 /// Writes a JSON string. Beyond what JSON asks for, it escapes everything that a terminal could
 /// take for a command or that could reorder or split the line on a screen.
-fn write_text(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if is_unsafe(c) => infallible(write!(out, "\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    if text.bytes().all(is_plain) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        text.chars().for_each(|c| write_char(out, c));
     }
-    out.push('"');
+    out.push(b'"');
+}
+
+/// Printable ASCII that stands for itself.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
+fn write_char(out: &mut Vec<u8>, c: char) {
+    match c {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        c if is_unsafe(c) => infallible(write!(out, "\\u{:04x}", u32::from(c))),
+        c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
 }
 
 /// Control characters (C0, DEL, C1), line and paragraph separators, bidirectional controls. All of
@@ -265,8 +284,8 @@ fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Writing to a `String` can't fail.
-fn infallible(result: fmt::Result) {
+/// Writing to a `Vec` can't fail.
+fn infallible(result: io::Result<()>) {
     debug_assert!(result.is_ok());
 }
 
@@ -279,8 +298,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_reads_back_and_no_control_character_is_raw(text in any::<String>()) {
-            let mut out = String::new();
+            let mut out = Vec::new();
             write_text(&mut out, &text);
+            let out = String::from_utf8(out).unwrap();
             prop_assert!(!out.chars().any(is_unsafe));
             prop_assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
         }
@@ -289,8 +309,9 @@ mod tests {
     #[test]
     fn every_control_character_is_escaped() {
         for c in (0..=0x9f).chain(0x2028..=0x202e).chain(0x2066..=0x2069).filter_map(char::from_u32) {
-            let mut out = String::new();
+            let mut out = Vec::new();
             write_text(&mut out, &c.to_string());
+            let out = String::from_utf8(out).unwrap();
             assert!(!out.chars().any(is_unsafe), "{c:?}");
             assert_eq!(serde_json::from_str::<String>(&out).unwrap(), c.to_string());
         }

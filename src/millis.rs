@@ -56,6 +56,12 @@ impl Millis {
         Some(Self((millis.trunc() as u64).saturating_mul(1_000_000).saturating_add(fraction)))
     }
 
+    /// Appends the text that `Display` shows.
+    pub(crate) fn push_to(self, out: &mut Vec<u8>) {
+        push_whole(out, self.0 / 1_000_000);
+        push_fraction(out, (self.0 % 1_000_000) as u32);
+    }
+
     /// The sum, if it fits.
     pub const fn checked_add(self, other: Self) -> Option<Self> {
         match self.0.checked_add(other.0) {
@@ -84,20 +90,36 @@ impl fmt::Debug for Millis {
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_decimal(f, u128::from(self.0))
+        let mut text = Vec::with_capacity(24);
+        self.push_to(&mut text);
+        f.pad(str::from_utf8(&text).unwrap_or_default())
     }
 }
 
-/// Writes `millionths / 10^6` with one to six decimals, as `9912.0` or `0.000125`.
-pub(crate) fn write_decimal(out: &mut impl fmt::Write, millionths: u128) -> fmt::Result {
+/// Appends `millionths / 10^6` with one to six decimals, as `9912.0` or `0.000125`.
+pub(crate) fn push_decimal(out: &mut Vec<u8>, millionths: u128) {
     let whole = millionths / 1_000_000;
-    let mut fraction = millionths % 1_000_000;
-    let mut digits = 6;
-    while digits > 1 && fraction.is_multiple_of(10) {
-        fraction /= 10;
-        digits -= 1;
+    match u64::try_from(whole) {
+        Ok(whole) => push_whole(out, whole),
+        Err(_) => out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes()),
     }
-    write!(out, "{whole}.{fraction:0digits$}")
+    push_fraction(out, (millionths % 1_000_000) as u32);
+}
+
+fn push_whole(out: &mut Vec<u8>, whole: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
+}
+
+/// Fixed point by hand: a line has dozens of these, and formatting floats was its largest part.
+fn push_fraction(out: &mut Vec<u8>, millionths: u32) {
+    let mut digits = [b'.', 0, 0, 0, 0, 0, 0];
+    let mut rest = millionths;
+    for digit in digits.iter_mut().skip(1).rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let zeros = digits.iter().skip(2).rev().take_while(|digit| **digit == b'0').count();
+    out.extend_from_slice(digits.get(..digits.len() - zeros).unwrap_or_default());
 }
 
 impl Serialize for Millis {

@@ -1,6 +1,9 @@
 //! One open span: when it was entered and left, and what was recorded on it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    hash::{BuildHasherDefault, Hasher},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use dashmap::DashMap;
 use smallvec::SmallVec;
@@ -195,7 +198,29 @@ impl Measured {
 /// leaves the map when it closes, whatever else happens.
 #[derive(Debug, Default)]
 pub(crate) struct OpenSpans {
-    by_id: DashMap<u64, Arc<OpenSpan>>,
+    by_id: DashMap<u64, Arc<OpenSpan>, BuildHasherDefault<IdHasher>>,
+}
+
+/// A multiplication is hash enough for the registry's ids, which no client chooses.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write_u64(&mut self, id: u64) {
+        // The map takes its shard from the upper bits and its bucket from the lower ones.
+        let product = u128::from(id ^ 0x9e37_79b9_7f4a_7c15) * 0xa076_1d64_78bd_642f;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl OpenSpans {
