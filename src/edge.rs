@@ -31,7 +31,7 @@ impl Edge {
     /// Adds one span. The flights it completes are put into `flights`, for [`land`](Self::land).
     pub(crate) fn add(
         &mut self,
-        span: &Closed,
+        span: &mut Closed<'_>,
         numbers: &TransferNumbers,
         sent_at: Option<i64>,
         flights: &mut Flights,
@@ -41,8 +41,8 @@ impl Edge {
         let row = &mut self.row;
         row.events += 1;
         add_to(&mut row.size_bytes, numbers.size_bytes, Kind::Transfer, "size_bytes", warnings);
-        for (name, value) in &span.fields.further {
-            keep_further(&mut row.fields, name.clone(), value.clone(), Kind::Transfer, warnings);
+        for (name, value) in span.further() {
+            keep_further(&mut row.fields, name, value, Kind::Transfer, warnings);
         }
         let phase = span.fields.phase;
         let measured_in = |wanted| (phase == wanted).then(|| measured.span_time());

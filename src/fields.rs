@@ -12,6 +12,9 @@ use crate::{
     warnings::Warnings,
 };
 
+pub(crate) const REQUEST_ID: &str = "request_id";
+pub(crate) const FIRST_OUTPUT: &str = "first_output";
+
 /// The longest `request_id`, in bytes.
 const REQUEST_ID_LIMIT: usize = 256;
 /// How many further fields a row keeps.
@@ -109,6 +112,14 @@ pub(crate) struct TransferNumbers {
 }
 
 impl Numbers {
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Request | Kind::Preprocess => Self::None,
+            Kind::Stage => Self::Stage(StageNumbers::default()),
+            Kind::Transfer => Self::Transfer(TransferNumbers::default()),
+        }
+    }
+
     /// Where the field's number goes, and how it is read from the value.
     fn slot(&mut self, field: &str) -> Option<(&mut Option<u64>, ReadNumber)> {
         const COUNT: ReadNumber = FieldValue::to_count;
@@ -144,15 +155,10 @@ pub(crate) type ReadNumber = fn(&FieldValue) -> Result<u64, Unusable>;
 
 impl SpanFields {
     pub(crate) fn new(kind: Kind) -> Self {
-        let numbers = match kind {
-            Kind::Request | Kind::Preprocess => Numbers::None,
-            Kind::Stage => Numbers::Stage(StageNumbers::default()),
-            Kind::Transfer => Numbers::Transfer(TransferNumbers::default()),
-        };
         Self {
             kind,
             request_id: None,
-            numbers,
+            numbers: Numbers::of(kind),
             label: None,
             phase: Phase::default(),
             first_output: None,
@@ -162,10 +168,16 @@ impl SpanFields {
         }
     }
 
+    /// Makes empty fields those of a span of this kind.
+    pub(crate) fn begin(&mut self, kind: Kind) {
+        self.kind = kind;
+        self.numbers = Numbers::of(kind);
+    }
+
     /// Takes one value; the last of a field wins, and what can't be used leaves the one before.
     pub(crate) fn set(&mut self, recorded: Recorded, now: u64) {
         let field = recorded.field;
-        if (self.kind, field) == (Kind::Stage, "first_output") {
+        if (self.kind, field) == (Kind::Stage, FIRST_OUTPUT) {
             self.first_output = self.first_output.or(Some(now));
             return;
         }
@@ -187,7 +199,7 @@ impl SpanFields {
         }
         match (self.kind, field) {
             (Kind::Preprocess, _) => {}
-            (_, "request_id") => self.set_request_id(recorded),
+            (_, REQUEST_ID) => self.set_request_id(recorded),
             (Kind::Stage, "stage_name") | (Kind::Request, "finish_reason") => {
                 self.warn_if_cut(&recorded);
                 self.label = recorded.into_text().or(self.label.take());
@@ -216,7 +228,7 @@ impl SpanFields {
     fn set_request_id(&mut self, recorded: Recorded) {
         let Some(id) = recorded.into_text() else { return };
         if id.len() > REQUEST_ID_LIMIT {
-            self.warn("request_id", &id, format_args!("it is longer than {REQUEST_ID_LIMIT} bytes; cut"));
+            self.warn(REQUEST_ID, &id, format_args!("it is longer than {REQUEST_ID_LIMIT} bytes; cut"));
             self.request_id = Some(value::prefix(&id, REQUEST_ID_LIMIT).to_owned());
         } else {
             self.request_id = Some(id);

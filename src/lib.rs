@@ -114,6 +114,7 @@ mod warnings;
 
 // Hold: what is open, and whose it is.
 mod clock;
+mod open_spans;
 mod ownership;
 mod span;
 

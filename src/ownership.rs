@@ -63,9 +63,9 @@ impl OpenRequests {
         }
     }
 
-    pub(crate) fn remove(&self, request_id: Option<&str>, request: &Arc<Request>) {
-        let Some(id) = request_id else { return };
-        self.by_id.remove_if_mut(id, |_, SameId { newest, older }| {
+    /// Returns the map's own copy of the id, if no other open request has it.
+    pub(crate) fn remove(&self, request_id: Option<&str>, request: &Arc<Request>) -> Option<String> {
+        let removed = self.by_id.remove_if_mut(request_id?, |_, SameId { newest, older }| {
             if !Arc::ptr_eq(newest, request) {
                 older.remove(&age(request));
                 return false;
@@ -78,6 +78,7 @@ impl OpenRequests {
                 None => true,
             }
         });
+        removed.map(|(id, _)| id)
     }
 
     fn newest(&self, request_id: &str) -> Option<Arc<Request>> {

@@ -22,15 +22,16 @@ use crate::{
     Clock, Millis,
     edge::Edge,
     emit::Output,
-    fields::{Kind, Numbers, SpanFields, StageNumbers, TransferNumbers},
+    fields::{FIRST_OUTPUT, Kind, Numbers, REQUEST_ID, StageNumbers, TransferNumbers},
     handle::Shared,
     hops::Flights,
     intervals::Intervals,
+    open_spans::OpenSpans,
     ownership::{OpenRequests, Ownership},
     recorded::{Recorded, Visitor},
     request::{Closed, Request, warn_of_wall},
     run::WALL_LIMIT,
-    span::{Enclosing, Followed, OpenSpan, OpenSpans},
+    span::{Enclosing, Followed, OpenSpan, SpanState},
     stage::Stage,
     tables::{Detached, Line, SCHEMA},
     warnings::Warnings,
@@ -51,35 +52,64 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new(clock: Clock, output: Output, shared: Arc<Shared>) -> Self {
-        Self { clock, output, shared, open: OpenSpans::default(), requests: OpenRequests::default() }
+        Self { clock, output, shared, open: OpenSpans::new(), requests: OpenRequests::default() }
     }
 
     pub(crate) fn enter(&self, id: &Id) {
-        self.open.time(id, |timing| timing.enter(self.clock.now()));
+        self.open.with(id, |span| span.lock().timing.enter(self.clock.now()));
     }
 
     pub(crate) fn exit(&self, id: &Id) {
-        self.open.time(id, |timing| timing.exit(self.clock.now()));
+        self.open.with(id, |span| span.lock().timing.exit(self.clock.now()));
     }
 
     pub(crate) fn record(&self, id: &Id, values: &Record<'_>) {
         let Some(span) = self.open.get(id) else { return };
-        let now = self.clock.now();
-        let mut recorded = SmallVec::<[Recorded; 2]>::new();
-        values.record(&mut Visitor(|value| recorded.push(value)));
+        let mut recorded = SmallVec::<[(Recorded, u64); 2]>::new();
+        values.record(&mut Visitor(|value: Recorded| {
+            // Only this field's moment counts; a reading for each would be a tenth of the cost.
+            let now = if value.field == FIRST_OUTPUT { self.clock.now() } else { 0 };
+            recorded.push((value, now));
+        }));
 
         let mut state = span.lock();
-        let earlier_id = state.fields.request_id.clone();
-        for value in recorded {
-            state.fields.set(value, now);
+        for (value, now) in recorded {
+            if span.kind == Kind::Request && value.field == REQUEST_ID {
+                self.rename(&span, &mut state, value);
+            } else {
+                state.fields.set(value, now);
+            }
         }
-        if let (Kind::Request, Some(request)) = (span.kind, &span.request)
-            && state.fields.request_id != earlier_id
-        {
-            // Under the span's lock, so that two threads can't leave an id of the past behind.
-            self.requests.remove(earlier_id.as_deref(), request);
-            self.requests.insert(state.fields.request_id.as_deref(), request);
+    }
+
+    /// Gives a request another id. Under the span's lock, so that two threads can't leave an id of
+    /// the past behind.
+    fn rename(&self, span: &OpenSpan, state: &mut SpanState, value: Recorded) {
+        let Some(request) = &span.request else { return };
+        self.requests.remove(state.fields.request_id.as_deref(), request);
+        state.fields.set(value, 0);
+        self.requests.insert(state.fields.request_id.as_deref(), request);
+    }
+
+    /// Finds the nearest span of ours around a new one: nearly always its parent, else further up.
+    fn enclosing<S>(&self, attributes: &Attributes<'_>, id: &Id, ctx: &Context<'_, S>) -> Enclosing
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        let current = attributes.is_contextual().then(|| ctx.current_span());
+        let parent = attributes.parent().or_else(|| current.as_ref()?.id());
+        let Some(parent) = parent else { return Enclosing::default() };
+        if let Some(enclosing) = self.open.with(parent, |outer| Enclosing::in_span(parent.clone(), outer)) {
+            return enclosing;
         }
+        // From the span itself: its parent may be one that the filter has declined, which a look-up
+        // would not give, while the way up passes over it.
+        let mut further = ctx.span(id).into_iter().flat_map(|span| span.scope().skip(1));
+        let found = further.find_map(|span| {
+            let id = span.id();
+            self.open.with(&id, |outer| Enclosing::in_span(id.clone(), outer))
+        });
+        found.unwrap_or_default()
     }
 
     pub(crate) fn follow<S>(&self, id: &Id, follows: &Id, ctx: &Context<'_, S>)
@@ -105,45 +135,50 @@ impl Recorder {
     /// the stack that each of them takes.
     #[inline(never)]
     pub(crate) fn close(&self, id: &Id) {
-        let Some(span) = self.open.remove(id) else { return };
-        let now = self.clock.now();
+        let Some(mut span) = self.open.remove(id) else { return };
         match span.kind {
-            Kind::Request => self.close_request(&span, now),
-            Kind::Stage | Kind::Transfer => self.close_row(&span, now),
-            Kind::Preprocess => self.close_preprocess(&span, now),
+            Kind::Request => self.close_request(&mut span),
+            Kind::Stage | Kind::Transfer => self.close_row(&mut span),
+            Kind::Preprocess => self.close_preprocess(&mut span),
         }
+        OpenSpans::keep(span);
     }
 
-    fn close_preprocess(&self, span: &OpenSpan, now: u64) {
+    fn close_preprocess(&self, span: &mut Arc<OpenSpan>) {
         self.settle(span);
-        let time = Self::take(span, now, None).measured.span_time();
-        let stage = span.stage.as_ref().filter(|_| span.is_child_of_stage);
-        if let Some(stage) = stage.and_then(|id| self.open.get(id)) {
+        let stage = span.stage.clone().filter(|_| span.is_child_of_stage);
+        let time = self.take(span, &mut None).measured.span_time();
+        let Some(stage) = stage else { return };
+        self.open.with(&stage, |stage| {
             let mut state = stage.lock();
             state.preprocess = Some(state.preprocess.unwrap_or(0).saturating_add(time));
-        }
+        });
     }
 
-    fn close_request(&self, span: &OpenSpan, now: u64) {
+    fn close_request(&self, span: &mut Arc<OpenSpan>) {
         self.shared.open_requests.fetch_sub(1, Ordering::Relaxed);
-        let closed = Self::take(span, now, None);
-        let Some(request) = &span.request else { return };
-        self.requests.remove(closed.fields.request_id.as_deref(), request);
-        let request_id = closed.fields.request_id.clone().unwrap_or_else(generated_id);
-        let Some(rows) = request.close(&request_id) else { return };
+        let Some(request) = span.request.clone() else { return };
+        let mut elsewhere = None;
+        let closed = self.take(span, &mut elsewhere);
+        let kept_id = self.requests.remove(closed.fields.request_id.as_deref(), &request);
+        let request_id = closed.fields.request_id.take().unwrap_or_else(generated_id);
+        let Some(rows) = request.close(kept_id.unwrap_or_else(|| request_id.clone())) else { return };
 
         let mut folded = rows.fold(request_id, closed, |moment| self.clock.timestamp(moment));
         folded.line.overall_summary = self.shared.run.add(&folded.part);
         self.output.emit(&Line::Request(folded.line), &self.shared);
     }
 
-    fn close_row(&self, span: &OpenSpan, now: u64) {
+    fn close_row(&self, span: &mut Arc<OpenSpan>) {
         let ownership = self.settle(span);
-        let batch = ownership.is_batch.then_some(ownership.owners.len() as u64);
-        let mut closed = Self::take(span, now, batch);
-        ownership.warn(&mut closed.fields);
+        let stage = span.stage.clone();
+        let mut elsewhere = None;
+        let mut closed = self.take(span, &mut elsewhere);
+        closed.batch = ownership.is_batch.then_some(ownership.owners.len() as u64);
+        closed.is_shared = ownership.owners.len() > 1;
+        ownership.warn(closed.fields);
         match closed.fields.numbers {
-            Numbers::Stage(numbers) => self.close_stage(span, closed, numbers, &ownership),
+            Numbers::Stage(numbers) => self.close_stage(stage.as_ref(), closed, numbers, &ownership),
             Numbers::Transfer(numbers) => self.close_transfer(closed, numbers, &ownership),
             Numbers::None => {}
         }
@@ -151,12 +186,12 @@ impl Recorder {
 
     fn close_stage(
         &self,
-        span: &OpenSpan,
-        mut closed: Closed,
+        outer: Option<&Id>,
+        mut closed: Closed<'_>,
         mut numbers: StageNumbers,
         ownership: &Ownership,
     ) {
-        let fields = &mut closed.fields;
+        let fields = &mut *closed.fields;
         if numbers.stage_id.is_none() && !fields.has_unusable("stage_id") {
             fields.warn("stage_id", "none", "a stage without a usable id has a row without one");
         }
@@ -182,19 +217,19 @@ impl Recorder {
             closed.preprocess = Some(closed.measured.span_time());
         }
 
-        let add = |request: &Arc<Request>| {
-            let is_part = self.is_part(span, &numbers, |outer| self.requests.owns(outer, request));
-            request.add(|rows| rows.add_stage(&closed, &numbers, is_part))
+        let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
+            let is_part = self.is_part(outer, &numbers, |outer| self.requests.owns(outer, request));
+            request.add(|rows| rows.add_stage(closed, &numbers, is_part))
         };
-        for request_id in Self::add_to_owners(&closed, ownership, add) {
-            let is_part = self.is_part(span, &numbers, |outer| {
+        for request_id in Self::add_to_owners(&mut closed, ownership, add) {
+            let is_part = self.is_part(outer, &numbers, |outer| {
                 request_id.is_none() || self.requests.owns_detached(outer, request_id.as_deref())
             });
-            self.emit_stage(&closed, &numbers, is_part, request_id);
+            self.emit_stage(&mut closed, &numbers, is_part, request_id);
         }
     }
 
-    fn close_transfer(&self, mut closed: Closed, numbers: TransferNumbers, ownership: &Ownership) {
+    fn close_transfer(&self, mut closed: Closed<'_>, numbers: TransferNumbers, ownership: &Ownership) {
         let ends = [("from_stage", numbers.from_stage), ("to_stage", numbers.to_stage)];
         let missing = ends.iter().filter(|(field, end)| end.is_none() && !closed.fields.has_unusable(field));
         let missing: SmallVec<[&str; 2]> = missing.map(|(field, _)| *field).collect();
@@ -203,32 +238,42 @@ impl Recorder {
             closed.fields.warn(&missing.join("` and `"), "none", what);
         }
         let sent_at = numbers.sent_at.map(|unix| self.clock.moment_of_unix(unix));
-        let add = |request: &Arc<Request>| request.add(|rows| rows.add_transfer(&closed, &numbers, sent_at));
-        for request_id in Self::add_to_owners(&closed, ownership, add) {
-            self.emit_transfer(&closed, &numbers, sent_at, request_id);
+        let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
+            request.add(|rows| rows.add_transfer(closed, &numbers, sent_at))
+        };
+        for request_id in Self::add_to_owners(&mut closed, ownership, add) {
+            self.emit_transfer(&mut closed, &numbers, sent_at, request_id);
         }
     }
 
     /// Adds a closed span to each of its requests. Returns the ids of the detached rows that are
     /// left: one for each request that has closed already, or one if there is no request.
     fn add_to_owners(
-        closed: &Closed,
+        closed: &mut Closed<'_>,
         ownership: &Ownership,
-        add: impl Fn(&Arc<Request>) -> Result<(), String>,
+        add: impl Fn(&mut Closed<'_>, &Arc<Request>) -> Result<(), String>,
     ) -> SmallVec<[Option<String>; 1]> {
+        let late: SmallVec<[String; 1]> =
+            ownership.owners.iter().filter_map(|request| add(closed, request).err()).collect();
         let own_id = &closed.fields.request_id;
         if ownership.owners.is_empty() {
             return SmallVec::from_iter([own_id.clone()]);
         }
-        let late = ownership.owners.iter().filter_map(|request| add(request).err());
-        late.map(|id| match own_id {
-            Some(own_id) if !ownership.is_batch => Some(own_id.clone()),
-            _ => Some(id),
-        })
-        .collect()
+        late.into_iter()
+            .map(|id| match own_id {
+                Some(own_id) if !ownership.is_batch => Some(own_id.clone()),
+                _ => Some(id),
+            })
+            .collect()
     }
 
-    fn emit_stage(&self, closed: &Closed, numbers: &StageNumbers, is_part: bool, request_id: Option<String>) {
+    fn emit_stage(
+        &self,
+        closed: &mut Closed<'_>,
+        numbers: &StageNumbers,
+        is_part: bool,
+        request_id: Option<String>,
+    ) {
         let mut stage = Stage::new(numbers.stage_id);
         let mut warnings = Warnings::default();
         warnings.extend(&closed.fields.warnings);
@@ -248,7 +293,7 @@ impl Recorder {
 
     fn emit_transfer(
         &self,
-        closed: &Closed,
+        closed: &mut Closed<'_>,
         numbers: &TransferNumbers,
         sent_at: Option<i64>,
         request_id: Option<String>,
@@ -268,7 +313,7 @@ impl Recorder {
     fn detached<Row>(
         &self,
         row: Row,
-        closed: &Closed,
+        closed: &Closed<'_>,
         request_id: Option<String>,
         warnings: Warnings,
     ) -> Detached<Row> {
@@ -282,27 +327,36 @@ impl Recorder {
     }
 
     /// Takes what a span has gathered, now that it closes.
-    fn take(span: &OpenSpan, now: u64, batch: Option<u64>) -> Closed {
-        let mut state = span.lock();
-        state.follows.clear();
+    fn take<'a>(&self, span: &'a mut Arc<OpenSpan>, elsewhere: &'a mut Option<SpanState>) -> Closed<'a> {
+        let created = span.created;
+        let state = OpenSpan::take_state(span, elsewhere);
         Closed {
-            measured: state.timing.close(span.created, now),
-            fields: std::mem::replace(&mut state.fields, SpanFields::new(span.kind)),
+            measured: state.timing.close(created, || self.clock.now()),
+            fields: &mut state.fields,
             preprocess: state.preprocess,
-            batch,
+            batch: None,
+            is_shared: false,
         }
     }
 
-    /// Decides which requests a closing span belongs to, for the spans that follow it as well.
-    fn settle(&self, span: &OpenSpan) -> Ownership {
+    /// Decides which requests a closing span belongs to, also for the spans that follow it.
+    fn settle(&self, span: &Arc<OpenSpan>) -> Ownership {
         let ownership = self.requests.owners_of(span);
-        span.lock().settled = Some(ownership.owners.clone());
+        let is_followed = Arc::strong_count(span) > 1;
+        if is_followed {
+            span.lock().settled = Some(ownership.owners.clone());
+        }
         ownership
     }
 
     /// Whether a span of the same stage, around this one, brings the times: one that `has_them`.
-    fn is_part(&self, span: &OpenSpan, numbers: &StageNumbers, has_them: impl Fn(&OpenSpan) -> bool) -> bool {
-        let mut next = span.stage.clone().filter(|_| numbers.stage_id.is_some());
+    fn is_part(
+        &self,
+        outer: Option<&Id>,
+        numbers: &StageNumbers,
+        has_them: impl Fn(&OpenSpan) -> bool,
+    ) -> bool {
+        let mut next = outer.cloned().filter(|_| numbers.stage_id.is_some());
         for _ in 0..NESTING_LIMIT {
             let Some(outer) = next.and_then(|id| self.open.get(&id)) else { return false };
             let outer_id = match &outer.lock().fields.numbers {
@@ -338,26 +392,24 @@ where
         // Lineage lets foreign spans through the filter as well.
         let Some(kind) = Kind::of(attributes.metadata()) else { return };
         let created = self.clock.now();
-        let mut fields = SpanFields::new(kind);
-        attributes.record(&mut Visitor(|value| fields.set(value, created)));
-
-        let mut enclosing = ctx
-            .span(id)
-            .and_then(|span| {
-                let mut outer = span.scope().skip(1);
-                outer.find_map(|span| Some(Enclosing::in_span(span.id(), &*self.open.get(&span.id())?)))
-            })
-            .unwrap_or_default();
-        if kind == Kind::Request {
-            if let Some(outer) = &enclosing.request {
+        let mut enclosing = self.enclosing(attributes, id, &ctx);
+        let request = (kind == Kind::Request).then(|| {
+            let request = Arc::new(Request::new(created));
+            if let Some(outer) = enclosing.request.replace(Arc::clone(&request)) {
                 outer.encloses_request.store(true, Ordering::Relaxed);
             }
-            let request = Arc::new(Request::new(created));
+            request
+        });
+        let mut span = OpenSpans::blank();
+        // Nobody else knows the span yet, so the user's `Debug` code runs with nothing locked.
+        let Some(only) = Arc::get_mut(&mut span) else { return };
+        let fields = only.begin(kind, created, enclosing);
+        attributes.record(&mut Visitor(|value| fields.set(value, created)));
+        if let Some(request) = request {
             self.shared.run.note_created(&request);
             self.requests.insert(fields.request_id.as_deref(), &request);
             self.shared.open_requests.fetch_add(1, Ordering::Relaxed);
-            enclosing.request = Some(request);
         }
-        self.open.insert(id, Arc::new(OpenSpan::new(kind, created, fields, enclosing)));
+        self.open.insert(id, span);
     }
 }

@@ -1,8 +1,11 @@
 //! One open request: its rows, and the line that they become.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    mem,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::{
@@ -14,7 +17,7 @@ use crate::{
     run::{Part, WALL_LIMIT},
     span::Measured,
     stage::Stage,
-    tables::{E2eTable, OverallSummary, RequestLine, SCHEMA},
+    tables::{E2eTable, Fields, OverallSummary, RequestLine, SCHEMA},
     warnings::Warnings,
 };
 
@@ -33,19 +36,33 @@ pub(crate) struct Request {
 
 #[derive(Debug)]
 enum State {
-    Open(Box<Rows>),
+    Open(Rows),
     Closed { request_id: String },
 }
 
 /// A span that has closed, on its way into the rows.
 #[derive(Debug)]
-pub(crate) struct Closed {
+pub(crate) struct Closed<'a> {
     pub(crate) measured: Measured,
-    pub(crate) fields: SpanFields,
+    pub(crate) fields: &'a mut SpanFields,
     /// Sum of the span times of `preprocess` children, in nanoseconds.
     pub(crate) preprocess: Option<u64>,
     /// How many requests the batch has that this span stands for.
     pub(crate) batch: Option<u64>,
+    /// More than one request gets it, so that its texts are copied, not moved.
+    pub(crate) is_shared: bool,
+}
+
+impl Closed<'_> {
+    /// The span's text for a row.
+    pub(crate) fn label(&mut self) -> Option<String> {
+        if self.is_shared { self.fields.label.clone() } else { self.fields.label.take() }
+    }
+
+    /// The span's further fields for a row.
+    pub(crate) fn further(&mut self) -> Fields {
+        if self.is_shared { self.fields.further.clone() } else { mem::take(&mut self.fields.further) }
+    }
 }
 
 /// A closed request, folded: its line but for the summary, and what the run takes from it.
@@ -60,7 +77,7 @@ impl Request {
         Self {
             created,
             encloses_request: AtomicBool::new(false),
-            state: Mutex::new(State::Open(Box::default())),
+            state: Mutex::new(State::Open(Rows::default())),
         }
     }
 
@@ -77,9 +94,9 @@ impl Request {
 
     /// Closes the request to further rows. `None` if it is a wrapper: it has no rows, and another
     /// request inside.
-    pub(crate) fn close(&self, request_id: &str) -> Option<Box<Rows>> {
-        let closed = State::Closed { request_id: request_id.to_owned() };
-        let State::Open(rows) = std::mem::replace(&mut *self.lock(), closed) else { return None };
+    pub(crate) fn close(&self, request_id: String) -> Option<Rows> {
+        let closed = State::Closed { request_id };
+        let State::Open(rows) = mem::replace(&mut *self.lock(), closed) else { return None };
         let wraps = self.encloses_request.load(Ordering::Relaxed) && rows.is_empty();
         (!wraps).then_some(rows)
     }
@@ -121,7 +138,7 @@ impl Rows {
 
     /// Adds a `stage` span. `is_part` says that another one of the same stage, around it, brings
     /// the times.
-    pub(crate) fn add_stage(&mut self, span: &Closed, numbers: &StageNumbers, is_part: bool) {
+    pub(crate) fn add_stage(&mut self, span: &mut Closed<'_>, numbers: &StageNumbers, is_part: bool) {
         self.take_common(span);
         let first_enter = span.measured.activity.map(|(first, _)| first);
         self.first_stage_enter = earliest(self.first_stage_enter, first_enter);
@@ -146,7 +163,12 @@ impl Rows {
     }
 
     /// Adds a `transfer` span. `sent_at` is the moment at which another process sent it.
-    pub(crate) fn add_transfer(&mut self, span: &Closed, numbers: &TransferNumbers, sent_at: Option<i64>) {
+    pub(crate) fn add_transfer(
+        &mut self,
+        span: &mut Closed<'_>,
+        numbers: &TransferNumbers,
+        sent_at: Option<i64>,
+    ) {
         self.take_common(span);
         let mut ends = (numbers.from_stage, numbers.to_stage);
         if self.edges.len() >= ROW_LIMIT && self.find_edge(ends).is_err() {
@@ -166,7 +188,7 @@ impl Rows {
         }
     }
 
-    fn take_common(&mut self, span: &Closed) {
+    fn take_common(&mut self, span: &Closed<'_>) {
         self.activity.add(span.measured.start(), span.measured.end());
         self.last_exit = self.last_exit.max(span.measured.activity.map(|(_, last)| last));
         self.warnings.extend(&span.fields.warnings);
@@ -186,11 +208,12 @@ impl Rows {
     pub(crate) fn fold(
         mut self,
         request_id: String,
-        request: Closed,
+        request: Closed<'_>,
         timestamp: impl Fn(u64) -> Timestamp,
     ) -> Folded {
         let Measured { created, closed, activity, .. } = request.measured;
-        let mut warnings = request.fields.warnings;
+        let fields = request.fields;
+        let mut warnings = mem::take(&mut fields.warnings);
         let mut flights = Flights::new();
         for edge in &mut self.edges {
             edge.finish(&mut flights, &mut self.warnings);
@@ -225,7 +248,7 @@ impl Rows {
             queue_time_ms: self.first_stage_enter.map(since_created),
             unattributed_time_ms: since_created(end)
                 .saturating_sub(Millis::from_nanos(self.activity.covered(created, end))),
-            finish_reason: request.fields.label,
+            finish_reason: fields.label.take(),
         };
         let line = RequestLine {
             schema: SCHEMA,
@@ -235,7 +258,7 @@ impl Rows {
             e2e_table,
             stage_table,
             transfer_table,
-            fields: request.fields.further,
+            fields: mem::take(&mut fields.further),
             warnings: warnings.into_vec(),
         };
         Folded { line, part: Part { created, end, tokens, stage_walls } }

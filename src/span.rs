@@ -1,11 +1,10 @@
 //! One open span: when it was entered and left, and what was recorded on it.
 
-use std::{
-    hash::{BuildHasherDefault, Hasher},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
-use dashmap::DashMap;
 use smallvec::SmallVec;
 use tracing::span::Id;
 
@@ -29,6 +28,8 @@ pub(crate) struct OpenSpan {
     pub(crate) stage: Option<Id>,
     /// The nearest enclosing span of the contract is that `stage`.
     pub(crate) is_child_of_stage: bool,
+    /// It has left the map of open spans, and its id may be another span's by now.
+    has_closed: AtomicBool,
     state: Mutex<SpanState>,
 }
 
@@ -46,6 +47,17 @@ pub(crate) struct SpanState {
 }
 
 impl SpanState {
+    fn new(kind: Kind) -> Self {
+        Self {
+            timing: Timing::default(),
+            fields: SpanFields::new(kind),
+            follows: SmallVec::new(),
+            follows_are_cut: false,
+            preprocess: None,
+            settled: None,
+        }
+    }
+
     pub(crate) fn follow(&mut self, followed: Followed) {
         if self.follows.len() >= FOLLOW_LIMIT {
             self.follows.sort_by_key(Followed::address);
@@ -80,23 +92,64 @@ pub(crate) enum Followed {
 pub(crate) type Owners = SmallVec<[Arc<Request>; 1]>;
 
 impl OpenSpan {
-    pub(crate) fn new(kind: Kind, created: u64, fields: SpanFields, enclosing: Enclosing) -> Self {
-        let state = SpanState {
-            timing: Timing::default(),
-            fields,
-            follows: SmallVec::new(),
-            follows_are_cut: false,
-            preprocess: None,
-            settled: None,
-        };
+    /// A span of no use yet, for [`begin`](Self::begin).
+    pub(crate) fn blank() -> Self {
         Self {
-            kind,
-            created,
-            request: enclosing.request,
-            stage: enclosing.stage,
-            is_child_of_stage: enclosing.is_stage,
-            state: Mutex::new(state),
+            kind: Kind::Preprocess,
+            created: 0,
+            request: None,
+            stage: None,
+            is_child_of_stage: false,
+            has_closed: AtomicBool::new(true),
+            state: Mutex::new(SpanState::new(Kind::Preprocess)),
         }
+    }
+
+    /// Makes a blank span one that has been created. Returns its fields, to be filled in.
+    pub(crate) fn begin(&mut self, kind: Kind, created: u64, enclosing: Enclosing) -> &mut SpanFields {
+        self.kind = kind;
+        self.created = created;
+        self.request = enclosing.request;
+        self.stage = enclosing.stage;
+        self.is_child_of_stage = enclosing.is_stage;
+        *self.has_closed.get_mut() = false;
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.fields.begin(kind);
+        &mut state.fields
+    }
+
+    /// Makes a closed span blank again, so that nothing it held outlives it.
+    pub(crate) fn wipe(&mut self) {
+        self.request = None;
+        self.stage = None;
+        *self.state.get_mut().unwrap_or_else(PoisonError::into_inner) = SpanState::new(self.kind);
+    }
+
+    /// What the span has gathered, now that it closes: in place if nobody else refers to the span,
+    /// or else moved to `elsewhere`.
+    pub(crate) fn take_state<'a>(
+        span: &'a mut Arc<Self>,
+        elsewhere: &'a mut Option<SpanState>,
+    ) -> &'a mut SpanState {
+        if Arc::get_mut(span).is_none() {
+            let mut state = span.lock();
+            let settled = state.settled.take();
+            let taken = std::mem::replace(&mut *state, SpanState::new(span.kind));
+            state.settled = settled;
+            return elsewhere.insert(taken);
+        }
+        match Arc::get_mut(span) {
+            Some(only) => only.state.get_mut().unwrap_or_else(PoisonError::into_inner),
+            None => elsewhere.get_or_insert_with(|| SpanState::new(Kind::Preprocess)),
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        !self.has_closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn mark_closed(&self) {
+        self.has_closed.store(true, Ordering::Release);
     }
 
     /// Held for a few instructions at a time, never over user code, formatting or I/O.
@@ -157,14 +210,16 @@ impl Timing {
     }
 
     /// The span's times, now that it closes. A span that is still entered is left at this moment.
-    pub(crate) fn close(&mut self, created: u64, closed: u64) -> Measured {
+    /// `now` is read only if it counts.
+    pub(crate) fn close(&mut self, created: u64, now: impl Fn() -> u64) -> Measured {
         if self.depth > 0 {
             self.depth = 1;
-            self.exit(closed);
+            self.exit(now());
         }
         let activity = self.first_enter.zip(self.last_exit);
-        let span_time = activity.map(|(first, last)| last.saturating_sub(first));
-        Measured { created, closed, activity, busy: self.busy.min(span_time.unwrap_or(0)) }
+        let span_time = activity.map_or(0, |(first, last)| last.saturating_sub(first));
+        let closed = activity.map_or_else(now, |(_, last)| last);
+        Measured { created, closed, activity, busy: self.busy.min(span_time) }
     }
 }
 
@@ -172,6 +227,7 @@ impl Timing {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
     pub(crate) created: u64,
+    /// When it closed, if it was never entered, else its last exit.
     pub(crate) closed: u64,
     /// First enter and last exit, if it was ever entered.
     pub(crate) activity: Option<(u64, u64)>,
@@ -194,67 +250,6 @@ impl Measured {
     }
 }
 
-/// The open spans of one layer, by id. An id comes back after its span has closed, so a span
-/// leaves the map when it closes, whatever else happens.
-#[derive(Debug, Default)]
-pub(crate) struct OpenSpans {
-    by_id: DashMap<u64, Arc<OpenSpan>, BuildHasherDefault<IdHasher>>,
-}
-
-/// A multiplication is hash enough for the registry's ids, which no client chooses.
-#[derive(Debug, Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write_u64(&mut self, id: u64) {
-        // The map takes its shard from the upper bits and its bucket from the lower ones.
-        let product = u128::from(id ^ 0x9e37_79b9_7f4a_7c15) * 0xa076_1d64_78bd_642f;
-        self.0 = (product >> 64) as u64 ^ product as u64;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(self.0 ^ u64::from(*byte));
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-impl OpenSpans {
-    pub(crate) fn insert(&self, id: &Id, span: Arc<OpenSpan>) {
-        self.by_id.insert(id.into_u64(), span);
-    }
-
-    pub(crate) fn get(&self, id: &Id) -> Option<Arc<OpenSpan>> {
-        self.by_id.get(&id.into_u64()).map(|span| Arc::clone(&span))
-    }
-
-    pub(crate) fn remove(&self, id: &Id) -> Option<Arc<OpenSpan>> {
-        self.by_id.remove(&id.into_u64()).map(|(_, span)| span)
-    }
-
-    /// Runs `change` on the span's timing, if the span is one of ours.
-    pub(crate) fn time(&self, id: &Id, change: impl FnOnce(&mut Timing)) {
-        if let Some(span) = self.by_id.get(&id.into_u64()) {
-            change(&mut span.lock().timing);
-        }
-    }
-}
-
-impl Drop for OpenSpans {
-    /// Unties spans that follow each other: neither a ring nor a long chain may outlive the layer,
-    /// nor be dropped from one end, a stack frame a span.
-    fn drop(&mut self) {
-        for span in &self.by_id {
-            let follows = std::mem::take(&mut span.lock().follows);
-            drop(follows);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,7 +263,7 @@ mod tests {
         timing.exit(40);
         timing.enter(70);
         timing.exit(75);
-        let measured = timing.close(0, 100);
+        let measured = timing.close(0, || 100);
         assert_eq!((measured.start(), measured.end(), measured.busy), (10, 75, 35));
     }
 
@@ -279,7 +274,7 @@ mod tests {
         timing.enter(10);
         timing.exit(20);
         timing.exit(30);
-        let measured = timing.close(0, 100);
+        let measured = timing.close(0, || 100);
         assert_eq!((measured.span_time(), measured.busy), (10, 10));
     }
 
@@ -288,13 +283,13 @@ mod tests {
         let mut timing = Timing::default();
         timing.enter(10);
         timing.enter(20);
-        let measured = timing.close(0, 100);
+        let measured = timing.close(0, || 100);
         assert_eq!((measured.span_time(), measured.busy), (90, 90));
     }
 
     #[test]
     fn a_span_that_was_never_entered_counts_from_creation_to_close() {
-        let measured = Timing::default().close(3, 10);
+        let measured = Timing::default().close(3, || 10);
         assert_eq!((measured.span_time(), measured.busy, measured.activity), (7, 0, None));
     }
 }

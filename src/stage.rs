@@ -38,7 +38,7 @@ impl Stage {
     /// Adds one span; `is_part` leaves its times out.
     pub(crate) fn add(
         &mut self,
-        span: &Closed,
+        span: &mut Closed<'_>,
         numbers: &StageNumbers,
         is_part: bool,
         warnings: &mut Warnings,
@@ -51,11 +51,11 @@ impl Stage {
         let mut add_count = |sum, count, field| add_to(sum, count, Kind::Stage, field, warnings);
         add_count(&mut row.num_tokens_in, numbers.num_tokens_in, "num_tokens_in");
         add_count(&mut row.num_tokens_out, numbers.num_tokens_out, "num_tokens_out");
-        if span.fields.label.is_some() {
-            row.stage_name.clone_from(&span.fields.label);
+        if let Some(name) = span.label() {
+            row.stage_name = Some(name);
         }
-        for (name, value) in &span.fields.further {
-            keep_further(&mut row.fields, name.clone(), value.clone(), Kind::Stage, warnings);
+        for (name, value) in span.further() {
+            keep_further(&mut row.fields, name, value, Kind::Stage, warnings);
         }
         if !is_part {
             let mut add_time = |sum, nanos: Option<u64>, field| {
