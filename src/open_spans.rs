@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     hash::{BuildHasherDefault, Hasher},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -16,21 +16,35 @@ use crate::span::OpenSpan;
 
 /// How many spans a thread remembers.
 const RECENT: usize = 8;
-/// How many counters tell ids of ours from others.
-const PRESENCE: usize = 4096;
+/// How many slots stand in front of the map.
+const SLOTS: usize = 1024;
 
-/// The map. An id comes back after its span has closed, so a span leaves the map when it closes,
+/// The open spans. An id comes back after its span has closed, so a span leaves when it closes,
 /// whatever else happens.
 ///
-/// Two short cuts stand in front of it, since most callbacks are enters and exits. Each thread
-/// remembers the spans it saw last, which saves the map's lock and look-up. And for each hash of an
-/// id there is a count of open spans: zero says without a lock that a span is none of ours.
+/// Three steps, each for fewer spans than the one before. A thread remembers the spans it saw last,
+/// which takes no lock. Every id has a slot, with room for one span, that nobody else's span is in
+/// the way of as long as few are open; an empty one says without a lock that a span is none of ours.
+/// Whatever finds its slot taken goes to a map.
 #[derive(Debug)]
 pub(crate) struct OpenSpans {
     /// Which layer's memories are whose.
     layer: u64,
-    by_id: DashMap<u64, Arc<OpenSpan>, BuildHasherDefault<IdHasher>>,
-    presence: Box<[AtomicU32]>,
+    slots: Box<[Slot]>,
+    overflow: DashMap<u64, Arc<OpenSpan>, BuildHasherDefault<IdHasher>>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// How many spans have their place here, in the slot or in the map.
+    spans: AtomicU32,
+    first: Mutex<Option<(u64, Arc<OpenSpan>)>>,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Option<(u64, Arc<OpenSpan>)>> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A span that a thread has seen. It may have closed since; then it says so itself.
@@ -53,8 +67,8 @@ impl OpenSpans {
         static LAYERS: AtomicU64 = AtomicU64::new(0);
         Self {
             layer: LAYERS.fetch_add(1, Ordering::Relaxed),
-            by_id: DashMap::default(),
-            presence: (0..PRESENCE).map(|_| AtomicU32::new(0)).collect(),
+            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
+            overflow: DashMap::default(),
         }
     }
 
@@ -79,11 +93,16 @@ impl OpenSpans {
 
     pub(crate) fn insert(&self, id: &Id, span: Arc<OpenSpan>) {
         let id = id.into_u64();
-        if let Some(count) = self.presence_of(id) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        let Some(slot) = self.slot_of(id) else { return };
         self.remember(id, Arc::clone(&span));
-        self.by_id.insert(id, span);
+        slot.spans.fetch_add(1, Ordering::Relaxed);
+        let mut first = slot.lock();
+        if first.is_none() {
+            *first = Some((id, span));
+        } else {
+            drop(first);
+            self.overflow.insert(id, span);
+        }
     }
 
     pub(crate) fn get(&self, id: &Id) -> Option<Arc<OpenSpan>> {
@@ -96,48 +115,59 @@ impl OpenSpans {
         let mut run = Some(run);
         let remembered = SEEN.try_with(|seen| {
             let seen = seen.try_borrow().ok()?;
-            let seen = seen.get(self.slot(id))?.as_ref()?;
+            let seen = seen.get(self.place(id))?.as_ref()?;
             let is_it = seen.id == id && seen.layer == self.layer && seen.span.is_open();
             if is_it { run.take().map(|run| run(&seen.span)) } else { None }
         });
         if let Ok(Some(done)) = remembered {
             return Some(done);
         }
-        if self.presence_of(id).is_some_and(|count| count.load(Ordering::Relaxed) == 0) {
-            return None;
-        }
-        let span = Arc::clone(&*self.by_id.get(&id)?);
+        let span = self.find(id)?;
         let done = run.take().map(|run| run(&span));
         self.remember(id, span);
         done
     }
 
-    pub(crate) fn remove(&self, id: &Id) -> Option<Arc<OpenSpan>> {
-        let id = id.into_u64();
-        let count = self.presence_of(id)?;
-        if count.load(Ordering::Relaxed) == 0 {
+    fn find(&self, id: u64) -> Option<Arc<OpenSpan>> {
+        let slot = self.slot_of(id)?;
+        if slot.spans.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let (_, span) = self.by_id.remove(&id)?;
-        count.fetch_sub(1, Ordering::Relaxed);
+        if let Some((first, span)) = &*slot.lock()
+            && *first == id
+        {
+            return Some(Arc::clone(span));
+        }
+        self.overflow.get(&id).map(|span| Arc::clone(&span))
+    }
+
+    pub(crate) fn remove(&self, id: &Id) -> Option<Arc<OpenSpan>> {
+        let id = id.into_u64();
+        let slot = self.slot_of(id)?;
+        if slot.spans.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let first = slot.lock().take_if(|(first, _)| *first == id);
+        let (_, span) = first.or_else(|| self.overflow.remove(&id))?;
+        slot.spans.fetch_sub(1, Ordering::Relaxed);
         span.mark_closed();
         self.forget(id);
         Some(span)
     }
 
-    /// Where a thread remembers the span; not where another layer's is.
-    fn slot(&self, id: u64) -> usize {
-        id.wrapping_add(self.layer) as usize % RECENT
+    fn slot_of(&self, id: u64) -> Option<&Slot> {
+        self.slots.get(hash(id) as usize % SLOTS)
     }
 
-    fn presence_of(&self, id: u64) -> Option<&AtomicU32> {
-        self.presence.get(hash(id) as usize % PRESENCE)
+    /// Where a thread remembers the span; not where another layer's is.
+    fn place(&self, id: u64) -> usize {
+        id.wrapping_add(self.layer) as usize % RECENT
     }
 
     fn remember(&self, id: u64, span: Arc<OpenSpan>) {
         let seen = Seen { layer: self.layer, id, span };
         let earlier =
-            SEEN.try_with(|slots| Some(slots.try_borrow_mut().ok()?.get_mut(self.slot(id))?.replace(seen)));
+            SEEN.try_with(|slots| Some(slots.try_borrow_mut().ok()?.get_mut(self.place(id))?.replace(seen)));
         // Dropped out here: it may be the last of its request.
         drop(earlier);
     }
@@ -145,7 +175,7 @@ impl OpenSpans {
     fn forget(&self, id: u64) {
         let seen = SEEN.try_with(|slots| {
             let mut slots = slots.try_borrow_mut().ok()?;
-            let seen = slots.get_mut(self.slot(id))?;
+            let seen = slots.get_mut(self.place(id))?;
             seen.take_if(|seen| seen.id == id && seen.layer == self.layer)
         });
         drop(seen);
@@ -156,7 +186,10 @@ impl Drop for OpenSpans {
     /// Unties spans that follow each other: neither a ring nor a long chain may outlive the layer,
     /// nor be dropped from one end, a stack frame a span.
     fn drop(&mut self) {
-        for span in &self.by_id {
+        let in_slots = self.slots.iter().filter_map(|slot| slot.lock().take()).map(|(_, span)| span);
+        let in_map = self.overflow.iter().map(|span| Arc::clone(&span));
+        let spans: Vec<_> = in_slots.chain(in_map).collect();
+        for span in &spans {
             span.mark_closed();
             let follows = std::mem::take(&mut span.lock().follows);
             drop(follows);

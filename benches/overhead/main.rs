@@ -1,0 +1,360 @@
+//! What the layer costs, against what there is instead. `cargo bench --bench overhead`
+//!
+//! Every set-up runs in a process of its own, since `tracing` caches what callsites are for. The
+//! processes of one round follow each other, so that a drift of the machine meets all of them; a
+//! ratio is the median over the rounds of the ratio within a round.
+#![allow(clippy::print_stdout, reason = "it reports on stdout")]
+
+mod workload;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    collections::BTreeMap,
+    env,
+    hint::black_box,
+    io,
+    process::Command,
+    thread,
+    time::Instant,
+};
+
+use omni_metrics::OmniMetricsLayer;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use tracing::{Dispatch, Metadata, Subscriber, info_span, trace, trace_span};
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, filter_fn},
+    fmt::{self, format::FmtSpan},
+    prelude::*,
+};
+
+const ROUNDS: usize = 7;
+/// Samples within a process, of which the median is taken.
+const SAMPLES: usize = 11;
+
+struct CountingAllocator;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+#[allow(unsafe_code, reason = "an allocator is unsafe to implement")]
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// A layer that does nothing, and so enables everything.
+struct Noop;
+
+impl<S: Subscriber> Layer<S> for Noop {}
+
+/// An exporter that throws spans away.
+#[derive(Debug)]
+struct NullExporter;
+
+impl SpanExporter for NullExporter {
+    async fn export(&self, _: Vec<SpanData>) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// What a set-up measured, in nanoseconds unless the name says otherwise.
+type Figures = BTreeMap<String, f64>;
+
+fn main() {
+    match env::args().skip_while(|argument| argument != "--set-up").nth(1) {
+        Some(set_up) => run_set_up(&set_up),
+        None => compare(),
+    }
+}
+
+fn set_up(name: &str) -> Option<Dispatch> {
+    let omni = || OmniMetricsLayer::new().with_writer(io::sink);
+    let ours = |metadata: &Metadata<'_>| {
+        metadata.is_span()
+            && (["request", "stage", "transfer", "preprocess"].contains(&metadata.name())
+                || *metadata.level() <= LevelFilter::INFO)
+    };
+    Some(match name {
+        "noop" => Dispatch::new(tracing_subscriber::registry().with(Noop)),
+        "filter" => Dispatch::new(tracing_subscriber::registry().with(Noop.with_filter(filter_fn(ours)))),
+        "omni" => Dispatch::new(tracing_subscriber::registry().with(omni())),
+        "omni_off" => Dispatch::new(tracing_subscriber::registry().with(omni().with_log_stats(false))),
+        "fmt_json" => {
+            let json = fmt::layer().json().with_span_events(FmtSpan::CLOSE).with_writer(io::sink);
+            Dispatch::new(tracing_subscriber::registry().with(json))
+        }
+        "opentelemetry" => {
+            let provider = SdkTracerProvider::builder().with_simple_exporter(NullExporter).build();
+            let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("bench"));
+            Dispatch::new(tracing_subscriber::registry().with(layer))
+        }
+        _ => return None,
+    })
+}
+
+/// Measures everything in this process and prints it.
+fn run_set_up(name: &str) {
+    let mut figures = Figures::new();
+    if name == "omni" {
+        let started = Instant::now();
+        let layer = OmniMetricsLayer::new().with_writer(io::sink);
+        let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer));
+        tracing::dispatcher::with_default(&dispatch, || workload::spans("first"));
+        figures.insert("start-up".into(), started.elapsed().as_nanos() as f64);
+    }
+    if let Some(dispatch) = set_up(name) {
+        let installed = tracing::dispatcher::set_global_default(dispatch);
+        assert!(installed.is_ok());
+    }
+    if name == "by_hand" {
+        let by_hand = workload::ByHand::default();
+        figures.insert("request".into(), median(2_000, || drop(by_hand.request("r1", &mut io::sink()))));
+    } else {
+        measure(&mut figures);
+    }
+    figures.insert("clocks".into(), median(100_000, || drop(black_box((Instant::now(), Instant::now())))));
+    for (figure, value) in figures {
+        println!("{figure}={value}");
+    }
+}
+
+fn measure(figures: &mut Figures) {
+    let mut add = |name: &str, value: f64| drop(figures.insert(name.into(), value));
+    add("request", median(2_000, || workload::spans("r1")));
+    let before = ALLOCATIONS.get();
+    workload::spans("r1");
+    add("allocations", (ALLOCATIONS.get() - before) as f64);
+
+    let request = info_span!("request", request_id = "open").entered();
+    let stage = info_span!("stage", stage_id = 0);
+    add("enter and exit", median(100_000, || drop(stage.enter())));
+    add("new and close", median(20_000, || drop(info_span!("stage", stage_id = 0))));
+    add("foreign span", median(20_000, || drop(info_span!("foreign").entered())));
+    add("disabled event", median(200_000, || trace!("disabled")));
+    add("disabled span", median(200_000, || drop(trace_span!("disabled"))));
+    drop((stage, request));
+
+    // Two threads that serve the same request at once would be another case.
+    let request = || thread_local_id(workload::spans);
+    add("one thread", on_threads(1, request));
+    add("two threads", on_threads(2, request));
+    let work = || {
+        black_box((0..2_000_u64).fold(0, |sum, n| black_box(sum ^ n)));
+    };
+    add("one thread, nothing shared", on_threads(1, work));
+    add("two threads, nothing shared", on_threads(2, work));
+}
+
+/// Runs `run` with an id that is this thread's own.
+fn thread_local_id(run: impl FnOnce(&str)) {
+    thread_local! {
+        static ID: String = format!("{:?}", thread::current().id());
+    }
+    ID.with(|id| run(id));
+}
+
+/// Nanoseconds a run, the median of the samples.
+fn median(runs: u32, mut run: impl FnMut()) -> f64 {
+    let mut samples: Vec<f64> = (0..SAMPLES)
+        .map(|_| {
+            let started = Instant::now();
+            (0..runs).for_each(|_| run());
+            started.elapsed().as_nanos() as f64 / f64::from(runs)
+        })
+        .collect();
+    middle(&mut samples)
+}
+
+/// Nanoseconds a run where so many threads run at once, the median of the samples.
+fn on_threads(threads: usize, run: impl Fn() + Sync) -> f64 {
+    const RUNS: u32 = 10_000;
+    let sample = || {
+        let started = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| (0..RUNS).for_each(|_| run()));
+            }
+        });
+        started.elapsed().as_nanos() as f64 / f64::from(RUNS)
+    };
+    middle(&mut (0..5).map(|_| sample()).collect::<Vec<_>>())
+}
+
+fn middle(samples: &mut [f64]) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples.get(samples.len() / 2).copied().unwrap_or_default()
+}
+
+/// Runs a set-up in a process of its own.
+fn figures_of(set_up: &str) -> Figures {
+    let output = env::current_exe().and_then(|this| Command::new(this).args(["--set-up", set_up]).output());
+    let printed =
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    printed
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+        .collect()
+}
+
+struct Target {
+    what: &'static str,
+    against: &'static str,
+    at_most: f64,
+    aim: f64,
+    ratio: fn(&BTreeMap<&str, Figures>) -> Option<f64>,
+}
+
+fn get(round: &BTreeMap<&str, Figures>, set_up: &str, figure: &str) -> Option<f64> {
+    round.get(set_up)?.get(figure).copied()
+}
+
+fn ratio(round: &BTreeMap<&str, Figures>, figure: &str, against: &str, other: &str) -> Option<f64> {
+    Some(get(round, "omni", figure)? / get(round, against, other)?)
+}
+
+const TARGETS: [Target; 12] = [
+    Target {
+        what: "request with its line",
+        against: "no-op layer + the line by hand",
+        at_most: 1.0,
+        aim: 0.8,
+        ratio: |round| {
+            let by_hand = get(round, "noop", "request")? + get(round, "by_hand", "request")?;
+            Some(get(round, "omni", "request")? / by_hand)
+        },
+    },
+    Target {
+        what: "request with its line",
+        against: "fmt json with close events",
+        at_most: 0.10,
+        aim: 0.07,
+        ratio: |round| ratio(round, "request", "fmt_json", "request"),
+    },
+    Target {
+        what: "request with its line",
+        against: "tracing-opentelemetry, null exporter",
+        at_most: 0.40,
+        aim: 0.30,
+        ratio: |round| ratio(round, "request", "opentelemetry", "request"),
+    },
+    Target {
+        what: "enter + exit of a stage span",
+        against: "two std clock reads",
+        at_most: 1.0,
+        aim: 0.7,
+        ratio: |round| ratio(round, "enter and exit", "omni", "clocks"),
+    },
+    Target {
+        what: "new + close of a stage span",
+        against: "no-op layer",
+        at_most: 3.0,
+        aim: 2.0,
+        ratio: |round| ratio(round, "new and close", "noop", "new and close"),
+    },
+    Target {
+        what: "switched off, whole request",
+        against: "the bare filter",
+        at_most: 1.15,
+        aim: 1.05,
+        ratio: |round| Some(get(round, "omni_off", "request")? / get(round, "filter", "request")?),
+    },
+    Target {
+        what: "disabled foreign event",
+        against: "no-op layer",
+        at_most: 0.25,
+        aim: 0.10,
+        ratio: |round| ratio(round, "disabled event", "noop", "disabled event"),
+    },
+    Target {
+        what: "disabled foreign span",
+        against: "no-op layer",
+        at_most: 0.25,
+        aim: 0.05,
+        ratio: |round| ratio(round, "disabled span", "noop", "disabled span"),
+    },
+    Target {
+        what: "foreign INFO span in a request",
+        against: "no-op layer",
+        at_most: 1.3,
+        aim: 1.1,
+        ratio: |round| ratio(round, "foreign span", "noop", "foreign span"),
+    },
+    Target {
+        what: "two threads, time a request",
+        against: "one, over code that shares nothing",
+        at_most: 1.2,
+        aim: 1.05,
+        ratio: |round| {
+            let scaling = get(round, "omni", "two threads")? / get(round, "omni", "one thread")?;
+            let machine = get(round, "omni", "two threads, nothing shared")?
+                / get(round, "omni", "one thread, nothing shared")?;
+            Some(scaling / machine)
+        },
+    },
+    Target {
+        what: "heap allocations a span, warm",
+        against: "",
+        at_most: 2.0,
+        aim: 1.0,
+        ratio: |round| Some(get(round, "omni", "allocations")? / 6.0),
+    },
+    Target {
+        what: "new() until the first line, ms",
+        against: "",
+        at_most: 1.0,
+        aim: 0.1,
+        ratio: |round| Some(get(round, "omni", "start-up")? / 1e6),
+    },
+];
+
+fn compare() {
+    const SET_UPS: [&str; 8] =
+        ["none", "noop", "filter", "omni", "omni_off", "by_hand", "fmt_json", "opentelemetry"];
+    let rounds: Vec<BTreeMap<&str, Figures>> =
+        (0..ROUNDS).map(|_| SET_UPS.iter().map(|set_up| (*set_up, figures_of(set_up))).collect()).collect();
+
+    println!("| what | against | ratio | spread | at most | aim |");
+    println!("|---|---|---|---|---|---|");
+    for Target { what, against, at_most, aim, ratio } in TARGETS {
+        let mut ratios: Vec<f64> = rounds.iter().filter_map(ratio).collect();
+        let median = middle(&mut ratios);
+        let spread = ratios.last().zip(ratios.first()).map_or(0.0, |(most, least)| most - least);
+        let verdict = if median <= aim {
+            ""
+        } else if median <= at_most {
+            " (no aim)"
+        } else {
+            " (MISSED)"
+        };
+        println!("| {what} | {against} | {median:.3}{verdict} | ±{:.3} | {at_most} | {aim} |", spread / 2.0);
+    }
+    println!("\nnanoseconds, medians of {ROUNDS} processes:");
+    let figures =
+        ["request", "enter and exit", "new and close", "foreign span", "disabled event", "disabled span"];
+    println!("| set-up | {} |", figures.join(" | "));
+    println!("|---|{}", "---|".repeat(figures.len()));
+    for set_up in SET_UPS {
+        let medians = figures.map(|figure| {
+            let mut values: Vec<f64> = rounds.iter().filter_map(|round| get(round, set_up, figure)).collect();
+            if values.is_empty() { "–".to_owned() } else { format!("{:.1}", middle(&mut values)) }
+        });
+        println!("| {set_up} | {} |", medians.join(" | "));
+    }
+}
