@@ -41,7 +41,7 @@ impl Edge {
         let row = &mut self.row;
         row.events += 1;
         add_to(&mut row.size_bytes, numbers.size_bytes, Kind::Transfer, "size_bytes", warnings);
-        for (name, value) in span.further() {
+        for (name, value) in span.further().into_iter().flatten() {
             keep_further(&mut row.fields, name, value, Kind::Transfer, warnings);
         }
         let phase = span.fields.phase;

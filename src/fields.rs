@@ -6,14 +6,12 @@ use smallvec::SmallVec;
 use tracing::Metadata;
 
 use crate::{
+    layout::Slot,
     recorded::{Kept, PANICKED, Recorded},
     tables::Fields,
     value::{self, FieldValue, TEXT_LIMIT, Unusable},
     warnings::Warnings,
 };
-
-pub(crate) const REQUEST_ID: &str = "request_id";
-pub(crate) const FIRST_OUTPUT: &str = "first_output";
 
 /// The longest `request_id`, in bytes.
 const REQUEST_ID_LIMIT: usize = 256;
@@ -68,7 +66,7 @@ pub(crate) enum Phase {
 pub(crate) struct SpanFields {
     kind: Kind,
     pub(crate) request_id: Option<String>,
-    pub(crate) numbers: Numbers,
+    numbers: Numbers,
     /// `stage_name` of a stage, `finish_reason` of a request.
     pub(crate) label: Option<String>,
     pub(crate) phase: Phase,
@@ -80,15 +78,11 @@ pub(crate) struct SpanFields {
     unusable: SmallVec<[&'static str; 1]>,
 }
 
-/// The numeric fields. Times are in nanoseconds.
-#[derive(Debug)]
-pub(crate) enum Numbers {
-    None,
-    Stage(StageNumbers),
-    Transfer(TransferNumbers),
-}
+/// The numeric fields of a span, at the places that [`Slot`] gives them. Times are in nanoseconds.
+type Numbers = [Option<u64>; 7];
 
-#[derive(Debug, Clone, Copy, Default)]
+/// The numbers of a `stage` span.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct StageNumbers {
     pub(crate) stage_id: Option<u64>,
     pub(crate) batch_id: Option<u64>,
@@ -99,7 +93,8 @@ pub(crate) struct StageNumbers {
     pub(crate) stage_gen_time: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+/// The numbers of a `transfer` span.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct TransferNumbers {
     pub(crate) from_stage: Option<u64>,
     pub(crate) to_stage: Option<u64>,
@@ -111,54 +106,12 @@ pub(crate) struct TransferNumbers {
     pub(crate) sent_at: Option<u64>,
 }
 
-impl Numbers {
-    fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Request | Kind::Preprocess => Self::None,
-            Kind::Stage => Self::Stage(StageNumbers::default()),
-            Kind::Transfer => Self::Transfer(TransferNumbers::default()),
-        }
-    }
-
-    /// Where the field's number goes, and how it is read from the value.
-    fn slot(&mut self, field: &str) -> Option<(&mut Option<u64>, ReadNumber)> {
-        const COUNT: ReadNumber = FieldValue::to_count;
-        const TIME: ReadNumber = FieldValue::to_nanos;
-        match self {
-            Self::None => None,
-            Self::Stage(stage) => Some(match field {
-                "stage_id" => (&mut stage.stage_id, COUNT),
-                "batch_id" => (&mut stage.batch_id, COUNT),
-                "batch_size" => (&mut stage.batch_size, COUNT),
-                "num_tokens_in" => (&mut stage.num_tokens_in, COUNT),
-                "num_tokens_out" => (&mut stage.num_tokens_out, COUNT),
-                "preprocess_time_ms" => (&mut stage.preprocess_time, TIME),
-                "stage_gen_time_ms" => (&mut stage.stage_gen_time, TIME),
-                _ => return None,
-            }),
-            Self::Transfer(transfer) => Some(match field {
-                "from_stage" => (&mut transfer.from_stage, COUNT),
-                "to_stage" => (&mut transfer.to_stage, COUNT),
-                "size_bytes" => (&mut transfer.size_bytes, COUNT),
-                "tx_time_ms" => (&mut transfer.tx_time, TIME),
-                "rx_decode_time_ms" => (&mut transfer.rx_decode_time, TIME),
-                "in_flight_time_ms" => (&mut transfer.in_flight_time, TIME),
-                "sent_at_unix_ms" => (&mut transfer.sent_at, TIME),
-                _ => return None,
-            }),
-        }
-    }
-}
-
-/// Reads a number from a value.
-pub(crate) type ReadNumber = fn(&FieldValue) -> Result<u64, Unusable>;
-
 impl SpanFields {
     pub(crate) fn new(kind: Kind) -> Self {
         Self {
             kind,
             request_id: None,
-            numbers: Numbers::of(kind),
+            numbers: Numbers::default(),
             label: None,
             phase: Phase::default(),
             first_output: None,
@@ -171,56 +124,76 @@ impl SpanFields {
     /// Makes empty fields those of a span of this kind.
     pub(crate) fn begin(&mut self, kind: Kind) {
         self.kind = kind;
-        self.numbers = Numbers::of(kind);
+    }
+
+    pub(crate) fn stage(&self) -> StageNumbers {
+        let [stage_id, batch_id, batch_size, num_tokens_in, num_tokens_out, preprocess_time, stage_gen_time] =
+            self.numbers;
+        StageNumbers {
+            stage_id,
+            batch_id,
+            batch_size,
+            num_tokens_in,
+            num_tokens_out,
+            preprocess_time,
+            stage_gen_time,
+        }
+    }
+
+    pub(crate) fn transfer(&self) -> TransferNumbers {
+        let [from_stage, to_stage, size_bytes, tx_time, rx_decode_time, in_flight_time, sent_at] =
+            self.numbers;
+        TransferNumbers { from_stage, to_stage, size_bytes, tx_time, rx_decode_time, in_flight_time, sent_at }
+    }
+
+    /// Takes a number that can be used; the last of a field wins.
+    pub(crate) fn set_number(&mut self, place: usize, number: u64) {
+        if let Some(kept) = self.numbers.get_mut(place) {
+            *kept = Some(number);
+        }
     }
 
     /// Takes one value; the last of a field wins, and what can't be used leaves the one before.
     pub(crate) fn set(&mut self, recorded: Recorded, now: u64) {
         let field = recorded.field;
-        if (self.kind, field) == (Kind::Stage, FIRST_OUTPUT) {
-            self.first_output = self.first_output.or(Some(now));
-            return;
-        }
-        if let Some((slot, read)) = self.numbers.slot(field) {
-            match recorded.number(read) {
-                Ok(number) => *slot = Some(number),
-                Err(why) => {
-                    if !self.unusable.contains(&field) {
-                        self.unusable.push(field);
-                    }
-                    self.warn(field, &recorded.value, format_args!("{why}; treated as not recorded"));
-                }
+        match recorded.slot {
+            Slot::Count(place) => self.set_read(place, recorded.number(FieldValue::to_count), &recorded),
+            Slot::Time(place) => self.set_read(place, recorded.number(FieldValue::to_nanos), &recorded),
+            Slot::FirstOutput => self.first_output = self.first_output.or(Some(now)),
+            Slot::Ignored => {}
+            _ if recorded.kept == Kept::Panicked => {
+                self.warn(field, &recorded.value, format_args!("{PANICKED}; treated as not recorded"));
             }
-            return;
-        }
-        if recorded.kept == Kept::Panicked {
-            self.warn(field, &recorded.value, format_args!("{PANICKED}; treated as not recorded"));
-            return;
-        }
-        match (self.kind, field) {
-            (Kind::Preprocess, _) => {}
-            (_, REQUEST_ID) => self.set_request_id(recorded),
-            (Kind::Stage, "stage_name") | (Kind::Request, "finish_reason") => {
+            Slot::RequestId => self.set_request_id(recorded),
+            Slot::Label => {
                 self.warn_if_cut(&recorded);
                 self.label = recorded.into_text().or(self.label.take());
             }
-            (Kind::Transfer, "phase") => match recorded.into_text().as_deref() {
+            Slot::Phase => match recorded.into_text().as_deref() {
                 Some("tx") => self.phase = Phase::Tx,
                 Some("rx") => self.phase = Phase::Rx,
                 Some(other) => {
-                    self.warn(field, other, "it is neither `tx` nor `rx`; treated as not recorded")
+                    self.warn(field, other, "it is neither `tx` nor `rx`; treated as not recorded");
                 }
                 None => {}
             },
-            _ => {
+            Slot::Further => {
                 self.warn_if_cut(&recorded);
-                keep_further(
-                    &mut self.further,
-                    Cow::Borrowed(field),
-                    recorded.value,
-                    self.kind,
-                    &mut self.warnings,
-                );
+                let name = Cow::Borrowed(field);
+                keep_further(&mut self.further, name, recorded.value, self.kind, &mut self.warnings);
+            }
+        }
+    }
+
+    fn set_read(&mut self, place: usize, read: Result<u64, Unusable>, recorded: &Recorded) {
+        match read {
+            Ok(number) => self.set_number(place, number),
+            Err(why) => {
+                if !self.unusable.contains(&recorded.field) {
+                    self.unusable.push(recorded.field);
+                }
+                let what = format_args!("{why}; treated as not recorded");
+                self.warn(recorded.field, &recorded.value, what);
             }
         }
     }
@@ -228,7 +201,7 @@ impl SpanFields {
     fn set_request_id(&mut self, recorded: Recorded) {
         let Some(id) = recorded.into_text() else { return };
         if id.len() > REQUEST_ID_LIMIT {
-            self.warn(REQUEST_ID, &id, format_args!("it is longer than {REQUEST_ID_LIMIT} bytes; cut"));
+            self.warn("request_id", &id, format_args!("it is longer than {REQUEST_ID_LIMIT} bytes; cut"));
             self.request_id = Some(value::prefix(&id, REQUEST_ID_LIMIT).to_owned());
         } else {
             self.request_id = Some(id);

@@ -85,6 +85,9 @@ impl Hops {
 
     /// Matches what is still waiting. Returns how many hops can't be told apart any more.
     pub(crate) fn finish(&mut self, flights: &mut Flights) -> u64 {
+        if self.received.is_empty() && !self.crowd.is_open() {
+            return 0;
+        }
         self.settle(flights);
         flights.extend(self.received.drain(..).filter_map(|received| received.flight_of_its_own()));
         let unknown = self.crowd.sent.min(self.crowd.received);

@@ -18,6 +18,20 @@ impl Intervals {
         if start >= end {
             return;
         }
+        // Most come in order: longer than the last one, or behind it.
+        let has_room = self.disjoint.len() < LIMIT;
+        match self.disjoint.last_mut() {
+            Some(last) if start < last.0 => {}
+            Some(last) if start <= last.1 => {
+                last.1 = last.1.max(end);
+                return;
+            }
+            _ if has_room => {
+                self.disjoint.push((start, end));
+                return;
+            }
+            _ => {}
+        }
         let first = self.disjoint.partition_point(|&(_, e)| e < start);
         let touching = self.disjoint.iter().skip(first).take_while(|&&(s, _)| s <= end).count();
         for &(s, e) in self.disjoint.iter().skip(first).take(touching) {

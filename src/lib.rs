@@ -108,6 +108,7 @@ mod recorder;
 
 mod contain;
 mod fields;
+mod layout;
 mod recorded;
 mod value;
 mod warnings;

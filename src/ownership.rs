@@ -93,14 +93,19 @@ impl OpenRequests {
             let (owners, is_cut) = self.owners_of_followed(span, follows);
             return Ownership { is_batch: !owners.is_empty(), owners, is_cut, ..Ownership::default() };
         };
-        let mut passed_over = 0;
-        if !span.lock().follows.is_empty() {
-            let follows = SmallVec::from(span.lock().follows.as_slice());
-            let (followed, _) = self.owners_of_followed(span, follows);
-            passed_over = followed.iter().filter(|other| !Arc::ptr_eq(other, &request)).count();
-        }
-        let owners = Owners::from_iter([request]);
+        let passed_over = self.passed_over(span, &request);
+        let owners = Owners::from_buf([request]);
         Ownership { owners, id_is_not_open, passed_over, ..Ownership::default() }
+    }
+
+    /// How many more requests the spans it follows belong to.
+    fn passed_over(&self, span: &OpenSpan, request: &Arc<Request>) -> usize {
+        let follows = SmallVec::<[Followed; 4]>::from_iter(span.lock().follows.iter().cloned());
+        if follows.is_empty() {
+            return 0;
+        }
+        let (followed, _) = self.owners_of_followed(span, follows);
+        followed.iter().filter(|other| !Arc::ptr_eq(other, request)).count()
     }
 
     /// Whether the request is one of the span's.

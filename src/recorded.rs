@@ -5,8 +5,9 @@ use std::{error::Error, fmt};
 use tracing::field::{Field, Visit};
 
 use crate::{
+    Millis,
     contain::contain_formatting,
-    fields::ReadNumber,
+    layout::{Layout, Slot},
     value::{self, FieldValue, TEXT_LIMIT, Unusable},
 };
 
@@ -25,6 +26,7 @@ pub(crate) const PANICKED: Unusable = "its formatting panicked";
 /// One value on its way from `tracing` to [`SpanFields::set`].
 #[derive(Debug)]
 pub(crate) struct Recorded {
+    pub(crate) slot: Slot,
     pub(crate) field: &'static str,
     pub(crate) value: FieldValue,
     pub(crate) kept: Kept,
@@ -33,7 +35,7 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    pub(crate) fn number(&self, read: ReadNumber) -> Result<u64, Unusable> {
+    pub(crate) fn number(&self, read: fn(&FieldValue) -> Result<u64, Unusable>) -> Result<u64, Unusable> {
         match self.kept {
             Kept::Whole => read(&self.value),
             Kept::Cut => Err("it is too long for a number"),
@@ -54,34 +56,58 @@ impl Recorded {
     }
 }
 
-/// Hands every value of a span to `take`. The user's `Debug` code runs in here, so `take` is
-/// called, and the visitor used, with no lock held.
-pub(crate) struct Visitor<F>(pub(crate) F);
+/// Where the values of a span go.
+pub(crate) trait Take {
+    /// A number that needs no more than its place.
+    fn number(&mut self, place: usize, number: u64);
+    /// Any other value.
+    fn value(&mut self, recorded: Recorded);
+}
 
-impl<F: FnMut(Recorded)> Visitor<F> {
+/// Hands every value of a span to `take`. The user's `Debug` code runs in here, so the visitor is
+/// used with no lock held.
+pub(crate) struct Visitor<'a, T> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) take: T,
+}
+
+impl<T: Take> Visitor<'_, T> {
     fn typed(&mut self, field: &Field, value: impl Into<FieldValue>) {
-        (self.0)(Recorded { field: field.name(), value: value.into(), kept: Kept::Whole, is_bare: false });
+        self.value(field, value.into(), Kept::Whole, false);
     }
 
     fn text(&mut self, field: &Field, text: &str) {
         let kept = value::prefix(text, TEXT_LIMIT);
         let fate = if kept.len() < text.len() { Kept::Cut } else { Kept::Whole };
-        let value = FieldValue::Text(kept.to_owned());
-        (self.0)(Recorded { field: field.name(), value, kept: fate, is_bare: false });
+        self.value(field, FieldValue::Text(kept.to_owned()), fate, false);
+    }
+
+    fn value(&mut self, field: &Field, value: FieldValue, kept: Kept, is_bare: bool) {
+        let slot = self.layout.slot(field);
+        self.take.value(Recorded { slot, field: field.name(), value, kept, is_bare });
     }
 }
 
-impl<F: FnMut(Recorded)> Visit for Visitor<F> {
+impl<T: Take> Visit for Visitor<'_, T> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.typed(field, value);
+        match (self.layout.slot(field), Millis::from_f64(value)) {
+            (Slot::Time(place), Some(time)) => self.take.number(place, time.as_nanos()),
+            _ => self.typed(field, value),
+        }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.typed(field, value);
+        match u64::try_from(value) {
+            Ok(value) => self.record_u64(field, value),
+            Err(_) => self.typed(field, value),
+        }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.typed(field, value);
+        match self.layout.slot(field) {
+            Slot::Count(place) => self.take.number(place, value),
+            _ => self.typed(field, value),
+        }
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
@@ -100,12 +126,7 @@ impl<F: FnMut(Recorded)> Visit for Visitor<F> {
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        (self.0)(Recorded {
-            field: field.name(),
-            value: FieldValue::Bool(value),
-            kept: Kept::Whole,
-            is_bare: false,
-        });
+        self.value(field, FieldValue::Bool(value), Kept::Whole, false);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -124,8 +145,7 @@ impl<F: FnMut(Recorded)> Visit for Visitor<F> {
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         let (text, kept) = text_of_user(value);
-        let value = FieldValue::Text(text);
-        (self.0)(Recorded { field: field.name(), value, kept, is_bare: false });
+        self.value(field, FieldValue::Text(text), kept, false);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -139,7 +159,7 @@ impl<F: FnMut(Recorded)> Visit for Visitor<F> {
         if !is_bare {
             text = inner.to_owned();
         }
-        (self.0)(Recorded { field: field.name(), value: FieldValue::Text(text), kept, is_bare });
+        self.value(field, FieldValue::Text(text), kept, is_bare);
     }
 }
 

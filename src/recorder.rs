@@ -22,13 +22,14 @@ use crate::{
     Clock, Millis,
     edge::Edge,
     emit::Output,
-    fields::{FIRST_OUTPUT, Kind, Numbers, REQUEST_ID, StageNumbers, TransferNumbers},
+    fields::{Kind, SpanFields, StageNumbers, TransferNumbers},
     handle::Shared,
     hops::Flights,
     intervals::Intervals,
+    layout::{Layout, Slot},
     open_spans::OpenSpans,
     ownership::{OpenRequests, Ownership},
-    recorded::{Recorded, Visitor},
+    recorded::{Recorded, Take, Visitor},
     request::{Closed, Request, warn_of_wall},
     run::WALL_LIMIT,
     span::{Enclosing, Followed, OpenSpan, SpanState},
@@ -65,19 +66,19 @@ impl Recorder {
 
     pub(crate) fn record(&self, id: &Id, values: &Record<'_>) {
         let Some(span) = self.open.get(id) else { return };
-        let mut recorded = SmallVec::<[(Recorded, u64); 2]>::new();
-        values.record(&mut Visitor(|value: Recorded| {
-            // Only this field's moment counts; a reading for each would be a tenth of the cost.
-            let now = if value.field == FIRST_OUTPUT { self.clock.now() } else { 0 };
-            recorded.push((value, now));
-        }));
+        let Some(metadata) = span.metadata else { return };
+        let layout = Layout::of(metadata, span.kind);
+        let mut late = Late { clock: &self.clock, values: SmallVec::new() };
+        values.record(&mut Visitor { layout: &layout, take: &mut late });
 
         let mut state = span.lock();
-        for (value, now) in recorded {
-            if span.kind == Kind::Request && value.field == REQUEST_ID {
-                self.rename(&span, &mut state, value);
-            } else {
-                state.fields.set(value, now);
+        for value in late.values {
+            match value {
+                LateValue::Number(place, number) => state.fields.set_number(place, number),
+                LateValue::Other(value, _) if span.kind == Kind::Request && value.slot == Slot::RequestId => {
+                    self.rename(&span, &mut state, value);
+                }
+                LateValue::Other(value, now) => state.fields.set(value, now),
             }
         }
     }
@@ -171,16 +172,18 @@ impl Recorder {
 
     fn close_row(&self, span: &mut Arc<OpenSpan>) {
         let ownership = self.settle(span);
-        let stage = span.stage.clone();
+        let (kind, stage) = (span.kind, span.stage.clone());
         let mut elsewhere = None;
         let mut closed = self.take(span, &mut elsewhere);
         closed.batch = ownership.is_batch.then_some(ownership.owners.len() as u64);
         closed.is_shared = ownership.owners.len() > 1;
         ownership.warn(closed.fields);
-        match closed.fields.numbers {
-            Numbers::Stage(numbers) => self.close_stage(stage.as_ref(), closed, numbers, &ownership),
-            Numbers::Transfer(numbers) => self.close_transfer(closed, numbers, &ownership),
-            Numbers::None => {}
+        if kind == Kind::Stage {
+            let numbers = closed.fields.stage();
+            self.close_stage(stage.as_ref(), closed, numbers, &ownership);
+        } else {
+            let numbers = closed.fields.transfer();
+            self.close_transfer(closed, numbers, &ownership);
         }
     }
 
@@ -253,18 +256,15 @@ impl Recorder {
         ownership: &Ownership,
         add: impl Fn(&mut Closed<'_>, &Arc<Request>) -> Result<(), String>,
     ) -> SmallVec<[Option<String>; 1]> {
-        let late: SmallVec<[String; 1]> =
-            ownership.owners.iter().filter_map(|request| add(closed, request).err()).collect();
-        let own_id = &closed.fields.request_id;
-        if ownership.owners.is_empty() {
-            return SmallVec::from_iter([own_id.clone()]);
+        match ownership.owners.as_slice() {
+            [] => SmallVec::from_buf([closed.fields.request_id.clone()]),
+            [one] => match add(closed, one) {
+                Ok(()) => SmallVec::new(),
+                Err(id) if ownership.is_batch => SmallVec::from_buf([Some(id)]),
+                Err(id) => SmallVec::from_buf([closed.fields.request_id.clone().or(Some(id))]),
+            },
+            many => many.iter().filter_map(|request| add(closed, request).err()).map(Some).collect(),
         }
-        late.into_iter()
-            .map(|id| match own_id {
-                Some(own_id) if !ownership.is_batch => Some(own_id.clone()),
-                _ => Some(id),
-            })
-            .collect()
     }
 
     fn emit_stage(
@@ -359,16 +359,53 @@ impl Recorder {
         let mut next = outer.cloned().filter(|_| numbers.stage_id.is_some());
         for _ in 0..NESTING_LIMIT {
             let Some(outer) = next.and_then(|id| self.open.get(&id)) else { return false };
-            let outer_id = match &outer.lock().fields.numbers {
-                Numbers::Stage(outer) => outer.stage_id,
-                _ => None,
-            };
+            let outer_id = outer.lock().fields.stage().stage_id;
             if outer_id == numbers.stage_id && has_them(&outer) {
                 return true;
             }
             next = outer.stage.clone();
         }
         false
+    }
+}
+
+/// The values of a new span, which nobody else knows yet.
+struct Filling<'a> {
+    fields: &'a mut SpanFields,
+    now: u64,
+}
+
+impl Take for &mut Filling<'_> {
+    fn number(&mut self, place: usize, number: u64) {
+        self.fields.set_number(place, number);
+    }
+
+    fn value(&mut self, recorded: Recorded) {
+        self.fields.set(recorded, self.now);
+    }
+}
+
+/// The values of a late record, gathered before the span is locked.
+struct Late<'a> {
+    clock: &'a Clock,
+    values: SmallVec<[LateValue; 2]>,
+}
+
+enum LateValue {
+    Number(usize, u64),
+    /// A value, and when it was recorded.
+    Other(Recorded, u64),
+}
+
+impl Take for &mut Late<'_> {
+    fn number(&mut self, place: usize, number: u64) {
+        self.values.push(LateValue::Number(place, number));
+    }
+
+    fn value(&mut self, recorded: Recorded) {
+        // Only this field's moment counts; a reading for each would be a tenth of the cost.
+        let now = if recorded.slot == Slot::FirstOutput { self.clock.now() } else { 0 };
+        self.values.push(LateValue::Other(recorded, now));
     }
 }
 
@@ -403,8 +440,10 @@ where
         let mut span = OpenSpans::blank();
         // Nobody else knows the span yet, so the user's `Debug` code runs with nothing locked.
         let Some(only) = Arc::get_mut(&mut span) else { return };
-        let fields = only.begin(kind, created, enclosing);
-        attributes.record(&mut Visitor(|value| fields.set(value, created)));
+        let metadata = attributes.metadata();
+        let fields = only.begin(kind, metadata, created, enclosing);
+        let layout = Layout::of(metadata, kind);
+        attributes.record(&mut Visitor { layout: &layout, take: &mut Filling { fields, now: created } });
         if let Some(request) = request {
             self.shared.run.note_created(&request);
             self.requests.insert(fields.request_id.as_deref(), &request);

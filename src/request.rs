@@ -35,6 +35,7 @@ pub(crate) struct Request {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are open, and a box would cost each of them")]
 enum State {
     Open(Rows),
     Closed { request_id: String },
@@ -60,8 +61,11 @@ impl Closed<'_> {
     }
 
     /// The span's further fields for a row.
-    pub(crate) fn further(&mut self) -> Fields {
-        if self.is_shared { self.fields.further.clone() } else { mem::take(&mut self.fields.further) }
+    pub(crate) fn further(&mut self) -> Option<Fields> {
+        if self.fields.further.is_empty() {
+            return None;
+        }
+        Some(if self.is_shared { self.fields.further.clone() } else { mem::take(&mut self.fields.further) })
     }
 }
 

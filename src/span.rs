@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use smallvec::SmallVec;
-use tracing::span::Id;
+use tracing::{Metadata, span::Id};
 
 use crate::{
     fields::{Kind, SpanFields},
@@ -21,6 +21,8 @@ pub(crate) const FOLLOW_LIMIT: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct OpenSpan {
     pub(crate) kind: Kind,
+    /// Of its callsite; absent while it is blank.
+    pub(crate) metadata: Option<&'static Metadata<'static>>,
     pub(crate) created: u64,
     /// The request itself, or the nearest enclosing one.
     pub(crate) request: Option<Arc<Request>>,
@@ -96,6 +98,7 @@ impl OpenSpan {
     pub(crate) fn blank() -> Self {
         Self {
             kind: Kind::Preprocess,
+            metadata: None,
             created: 0,
             request: None,
             stage: None,
@@ -106,8 +109,15 @@ impl OpenSpan {
     }
 
     /// Makes a blank span one that has been created. Returns its fields, to be filled in.
-    pub(crate) fn begin(&mut self, kind: Kind, created: u64, enclosing: Enclosing) -> &mut SpanFields {
+    pub(crate) fn begin(
+        &mut self,
+        kind: Kind,
+        metadata: &'static Metadata<'static>,
+        created: u64,
+        enclosing: Enclosing,
+    ) -> &mut SpanFields {
         self.kind = kind;
+        self.metadata = Some(metadata);
         self.created = created;
         self.request = enclosing.request;
         self.stage = enclosing.stage;

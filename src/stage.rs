@@ -54,7 +54,7 @@ impl Stage {
         if let Some(name) = span.label() {
             row.stage_name = Some(name);
         }
-        for (name, value) in span.further() {
+        for (name, value) in span.further().into_iter().flatten() {
             keep_further(&mut row.fields, name, value, Kind::Stage, warnings);
         }
         if !is_part {

@@ -25,6 +25,9 @@ impl Warnings {
 
     /// Adds another span's warnings, as far as there is room.
     pub(crate) fn extend(&mut self, others: &Self) {
+        if others.0.is_empty() {
+            return;
+        }
         let room = WARNING_LIMIT - self.0.len();
         self.0.extend(others.0.iter().take(room).cloned());
     }

@@ -183,7 +183,7 @@ fn median(runs: u32, mut run: impl FnMut()) -> f64 {
 
 /// Nanoseconds a run where so many threads run at once, the median of the samples.
 fn on_threads(threads: usize, run: impl Fn() + Sync) -> f64 {
-    const RUNS: u32 = 10_000;
+    const RUNS: u32 = 100_000;
     let sample = || {
         let started = Instant::now();
         thread::scope(|scope| {
