@@ -11,6 +11,10 @@ use omni_metrics::OmniMetricsLayer;
 use tracing::{Dispatch, field::Empty, info_span};
 use tracing_subscriber::prelude::*;
 
+/// What may come up once: the empty tables of a map that is first used when two spans meet in a slot.
+/// A tenth of a byte a request would be more.
+const ONCE: i64 = 2_048;
+
 struct Counting;
 
 thread_local! {
@@ -111,8 +115,8 @@ fn recording_numbers_allocates_nothing() {
 fn a_closed_request_leaves_nothing() {
     under_the_layer(|| {
         (0..2_000).for_each(request);
-        let leftover = growth(|| (2_000..12_000).for_each(request));
-        assert_eq!(leftover, 0);
+        let leftover = growth(|| (2_000..42_000).for_each(request));
+        assert!(leftover < ONCE, "{leftover} bytes");
     });
 }
 
@@ -127,7 +131,7 @@ fn an_open_request_does_not_grow_with_its_spans() {
         (0..1_000).for_each(chunk);
         let growth = growth(|| (0..50_000).for_each(chunk));
         drop(open);
-        assert_eq!(growth, 0);
+        assert!(growth < ONCE, "{growth} bytes");
     });
 }
 
@@ -140,7 +144,8 @@ fn what_spans_follow_is_let_go_when_they_close() {
             b.follows_from(&a);
         };
         (0..1_000).for_each(ring);
-        assert_eq!(growth(|| (0..10_000).for_each(ring)), 0);
+        let growth = growth(|| (0..20_000).for_each(ring));
+        assert!(growth < ONCE, "{growth} bytes");
     });
 }
 
