@@ -118,6 +118,7 @@ mod clock;
 mod open_spans;
 mod ownership;
 mod span;
+mod sync;
 
 // Fold: rows, requests, the run.
 mod edge;

@@ -3,16 +3,20 @@
 use std::{
     cell::RefCell,
     hash::{BuildHasherDefault, Hasher},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use dashmap::DashMap;
 use tracing::span::Id;
 
-use crate::span::OpenSpan;
+use crate::{
+    span::OpenSpan,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+        thread_local,
+    },
+};
 
 /// How many spans a thread remembers.
 const RECENT: usize = 8;
@@ -64,7 +68,7 @@ thread_local! {
 
 impl OpenSpans {
     pub(crate) fn new() -> Self {
-        static LAYERS: AtomicU64 = AtomicU64::new(0);
+        static LAYERS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         Self {
             layer: LAYERS.fetch_add(1, Ordering::Relaxed),
             slots: (0..SLOTS).map(|_| Slot::default()).collect(),
@@ -220,5 +224,73 @@ impl Hasher for IdHasher {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(all(test, omni_shuttle))]
+mod interleaving {
+    use shuttle::{check_random, sync::mpsc, thread};
+
+    use super::*;
+    use crate::{fields::Kind, span::Enclosing};
+
+    /// How many interleavings are tried.
+    const TRIES: usize = 20_000;
+
+    fn new_span(created: u64) -> Arc<OpenSpan> {
+        let mut span = OpenSpans::blank();
+        Arc::get_mut(&mut span).unwrap().begin(Kind::Stage, None, created, Enclosing::default());
+        span
+    }
+
+    /// Two ids that share a slot, and one that does not.
+    fn ids() -> [Id; 3] {
+        let slot = |id: u64| hash(id) as usize % SLOTS;
+        let second = (2..).find(|id| slot(*id) == slot(1)).unwrap();
+        [1, second, 2].map(Id::from_u64)
+    }
+
+    #[test]
+    fn an_id_leads_to_the_open_span_that_has_it_and_to_no_other() {
+        check_random(
+            || {
+                let spans = Arc::new(OpenSpans::new());
+                let owners = ids().map(|id| {
+                    let spans = Arc::clone(&spans);
+                    thread::spawn(move || {
+                        // Another thread enters each of the spans that have the id one after the other,
+                        // and remembers the one before.
+                        let (ask, asked) = mpsc::channel::<u64>();
+                        let (answer, answered) = mpsc::channel();
+                        let reader = {
+                            let (spans, id) = (Arc::clone(&spans), id.clone());
+                            thread::spawn(move || {
+                                for now in asked {
+                                    let enter = |span: &Arc<OpenSpan>| {
+                                        span.lock().timing.enter(now);
+                                        span.created
+                                    };
+                                    answer.send(spans.with(&id, enter)).unwrap();
+                                }
+                            })
+                        };
+                        for created in 1..=3 {
+                            spans.insert(&id, new_span(created));
+                            ask.send(created).unwrap();
+                            assert_eq!(spans.with(&id, |span| span.created), Some(created));
+                            assert_eq!(answered.recv().unwrap(), Some(created));
+                            let removed = spans.remove(&id).unwrap();
+                            assert_eq!(removed.created, created);
+                            OpenSpans::keep(removed);
+                            assert!(spans.with(&id, |span| span.created).is_none());
+                        }
+                        drop(ask);
+                        reader.join().unwrap();
+                    })
+                });
+                owners.into_iter().for_each(|owner| owner.join().unwrap());
+            },
+            TRIES,
+        );
     }
 }

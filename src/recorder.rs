@@ -441,7 +441,7 @@ where
         // Nobody else knows the span yet, so the user's `Debug` code runs with nothing locked.
         let Some(only) = Arc::get_mut(&mut span) else { return };
         let metadata = attributes.metadata();
-        let fields = only.begin(kind, metadata, created, enclosing);
+        let fields = only.begin(kind, Some(metadata), created, enclosing);
         let layout = Layout::of(metadata, kind);
         attributes.record(&mut Visitor { layout: &layout, take: &mut Filling { fields, now: created } });
         if let Some(request) = request {

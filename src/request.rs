@@ -1,12 +1,6 @@
 //! One open request: its rows, and the line that they become.
 
-use std::{
-    mem,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::mem;
 
 use crate::{
     Millis, Timestamp,
@@ -17,6 +11,10 @@ use crate::{
     run::{Part, WALL_LIMIT},
     span::Measured,
     stage::Stage,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     tables::{E2eTable, Fields, OverallSummary, RequestLine, SCHEMA},
     warnings::Warnings,
 };
@@ -335,5 +333,49 @@ impl std::fmt::Display for Shown {
             Some(id) => id.fmt(f),
             None => f.write_str("none"),
         }
+    }
+}
+
+#[cfg(all(test, omni_shuttle))]
+mod interleaving {
+    use std::sync::Arc;
+
+    use shuttle::{check_random, thread};
+
+    use super::*;
+    use crate::fields::Kind;
+
+    #[test]
+    fn a_span_is_in_the_line_of_its_request_or_learns_its_id_never_both_nor_neither() {
+        check_random(
+            || {
+                let request = Arc::new(Request::new(0));
+                let adders: Vec<_> = (0..3_u64)
+                    .map(|stage_id| {
+                        let request = Arc::clone(&request);
+                        thread::spawn(move || {
+                            let mut fields = SpanFields::new(Kind::Stage);
+                            fields.set_number(0, stage_id);
+                            let numbers = fields.stage();
+                            let measured =
+                                Measured { created: 0, closed: 1, activity: Some((0, 1)), busy: 1 };
+                            let mut closed = Closed {
+                                measured,
+                                fields: &mut fields,
+                                preprocess: None,
+                                batch: None,
+                                is_shared: false,
+                            };
+                            request.add(|rows| rows.add_stage(&mut closed, &numbers, false))
+                        })
+                    })
+                    .collect();
+                let rows = request.close("r".to_owned()).unwrap();
+                let outcomes = adders.into_iter().map(|adder| adder.join().unwrap());
+                let late = outcomes.filter(|outcome| outcome.as_ref().is_err_and(|id| id == "r")).count();
+                assert_eq!(rows.stages.len() + late, 3);
+            },
+            20_000,
+        );
     }
 }

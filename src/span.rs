@@ -1,9 +1,6 @@
 //! One open span: when it was entered and left, and what was recorded on it.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 use tracing::{Metadata, span::Id};
@@ -11,6 +8,10 @@ use tracing::{Metadata, span::Id};
 use crate::{
     fields::{Kind, SpanFields},
     request::Request,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// How many spans a span can follow, and how many are looked at to find the requests of a batch.
@@ -112,12 +113,12 @@ impl OpenSpan {
     pub(crate) fn begin(
         &mut self,
         kind: Kind,
-        metadata: &'static Metadata<'static>,
+        metadata: Option<&'static Metadata<'static>>,
         created: u64,
         enclosing: Enclosing,
     ) -> &mut SpanFields {
         self.kind = kind;
-        self.metadata = Some(metadata);
+        self.metadata = metadata;
         self.created = created;
         self.request = enclosing.request;
         self.stage = enclosing.stage;

@@ -140,7 +140,9 @@ fn run_set_up(name: &str) {
 }
 
 fn measure(figures: &mut Figures) {
-    let mut add = |name: &str, value: f64| drop(figures.insert(name.into(), value));
+    let mut add = |name: &str, value: f64| {
+        figures.insert(name.into(), value);
+    };
     add("request", median(2_000, || workload::spans("r1")));
     let before = ALLOCATIONS.get();
     workload::spans("r1");
