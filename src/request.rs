@@ -336,6 +336,24 @@ impl std::fmt::Display for Shown {
     }
 }
 
+#[cfg(all(test, not(omni_shuttle)))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use super::*;
+
+    #[test]
+    fn a_poisoned_lock_goes_on() {
+        let request = Request::new(0);
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| request.add(|_| resume_unwind(Box::new("in the lock")))));
+        assert!(outcome.is_err() && request.state.is_poisoned());
+        assert!(request.add(|_| ()).is_ok());
+        assert!(request.close("r".to_owned()).is_some());
+        assert_eq!(request.add(|_| ()), Err("r".to_owned()));
+    }
+}
+
 #[cfg(all(test, omni_shuttle))]
 mod interleaving {
     use std::sync::Arc;

@@ -122,6 +122,19 @@ fn fields_may_be_recorded_late_and_the_last_value_wins() {
 }
 
 #[test]
+fn a_field_that_the_span_did_not_declare_can_not_be_recorded() {
+    let line = stage_line(|_| {
+        let stage = info_span!("stage", stage_id = 0);
+        stage.record("num_tokens_out", 5);
+    });
+    assert_eq!(
+        line["stage_table"][0]["num_tokens_out"],
+        Value::Null,
+        "`tracing` drops it before any layer sees it"
+    );
+}
+
+#[test]
 fn what_cannot_be_used_is_as_if_not_recorded_and_warns_naming_span_field_and_value() {
     for (value, shown) in [
         (Box::new(-1_i64) as Box<dyn tracing::Value>, "-1"),

@@ -347,6 +347,16 @@ fn two_instances_are_each_whole() {
 }
 
 #[test]
+fn sixty_instances_share_a_registry() {
+    // A registry has room for 64 filters, and each layer takes one.
+    let log = Log::default();
+    let layers: Vec<_> = (0..60).map(|_| OmniMetricsLayer::new().with_writer(log.clone())).collect();
+    let (_, time) = Clock::mock();
+    run(&Dispatch::new(tracing_subscriber::registry().with(layers)), &time);
+    assert_eq!(log.lines().len(), 60);
+}
+
+#[test]
 fn fmt_prints_the_same_with_and_without_the_layer() {
     let print = |with_omni: bool| {
         let printed = Log::default();
