@@ -77,10 +77,18 @@ impl SpanExporter for NullExporter {
 type Figures = BTreeMap<String, f64>;
 
 fn main() {
-    match env::args().skip_while(|argument| argument != "--set-up").nth(1) {
-        Some(set_up) => run_set_up(&set_up),
-        None => compare(),
+    let option = |name: &str| env::args().skip_while(|argument| argument != name).nth(1);
+    match (option("--set-up"), option("--requests").and_then(|count| count.parse().ok())) {
+        (Some(set_up), None) => run_set_up(&set_up),
+        (Some(set_up), Some(count)) => run_requests(&set_up, count),
+        (None, _) => compare(),
     }
+}
+
+/// Runs requests and nothing else, for a count of instructions.
+fn run_requests(name: &str, count: u32) {
+    let Some(dispatch) = set_up(name) else { return };
+    tracing::dispatcher::with_default(&dispatch, || (0..count).for_each(|_| workload::spans("r1")));
 }
 
 fn set_up(name: &str) -> Option<Dispatch> {
