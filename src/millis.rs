@@ -51,9 +51,11 @@ impl Millis {
         if !(millis >= 0.0 && millis <= u64::MAX as f64 / NANOS_PER_MILLI) {
             return None;
         }
-        // In two parts: a Unix time of today, times 10^6, is past what `f64` counts exactly.
-        let fraction = (millis.fract() * NANOS_PER_MILLI).round() as u64;
-        Some(Self((millis.trunc() as u64).saturating_mul(1_000_000).saturating_add(fraction)))
+        // In two parts: a Unix time of today, times 10^6, is past what `f64` counts exactly. A cast
+        // drops the fraction, and half more before it rounds; both are exact for what is left here.
+        let whole = millis as u64;
+        let fraction = ((millis - whole as f64) * NANOS_PER_MILLI + 0.5) as u64;
+        Some(Self(whole.saturating_mul(1_000_000).saturating_add(fraction)))
     }
 
     /// Appends the text that `Display` shows.
@@ -157,6 +159,25 @@ mod tests {
         ] {
             assert_eq!(Millis::from_nanos(nanos).to_string(), text);
         }
+    }
+
+    #[test]
+    fn any_time_is_written_like_its_decimal() {
+        // Around every power of ten, and numbers in between.
+        let powers = (0..20).map(|power| 10_u64.pow(power));
+        let around = powers.flat_map(|power| [power - 1, power, power + 1, power / 7 * 3]);
+        for nanos in around.chain([0, 9_999_999_999, 10_000_000_000]) {
+            let decimal = format!("{}.{:06}", nanos / 1_000_000, nanos % 1_000_000);
+            let trimmed = decimal.trim_end_matches('0');
+            let expected = if trimmed.ends_with('.') { format!("{trimmed}0") } else { trimmed.to_owned() };
+            assert_eq!(Millis::from_nanos(nanos).to_string(), expected);
+            let mut text = Vec::new();
+            push_decimal(&mut text, u128::from(nanos) << 64);
+            assert!(String::from_utf8(text).unwrap().parse::<f64>().is_ok());
+        }
+        let mut text = Vec::new();
+        push_decimal(&mut text, (1 << 100) * 1_000_000 + 250_000);
+        assert_eq!(text, b"1267650600228229401496703205376.25");
     }
 
     #[test]
