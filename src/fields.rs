@@ -126,6 +126,22 @@ impl SpanFields {
         self.kind = kind;
     }
 
+    /// Leaves nothing of what was recorded.
+    pub(crate) fn wipe(&mut self) {
+        let Self { kind: _, request_id, numbers, label, phase, first_output, further, warnings, unusable } =
+            self;
+        *request_id = None;
+        *numbers = Numbers::default();
+        *label = None;
+        *phase = Phase::default();
+        *first_output = None;
+        if !further.is_empty() {
+            further.clear();
+        }
+        *warnings = Warnings::default();
+        *unusable = SmallVec::new();
+    }
+
     pub(crate) fn stage(&self) -> StageNumbers {
         let [stage_id, batch_id, batch_size, num_tokens_in, num_tokens_out, preprocess_time, stage_gen_time] =
             self.numbers;
