@@ -84,7 +84,8 @@ pub struct MockClock {
 impl MockClock {
     /// Lets `duration` pass.
     pub fn advance(&self, duration: Duration) {
-        self.now.fetch_add(nanos(duration), Ordering::AcqRel);
+        let later = |now: u64| Some(now.saturating_add(nanos(duration)));
+        let _ = self.now.fetch_update(Ordering::AcqRel, Ordering::Acquire, later);
     }
 }
 

@@ -59,7 +59,7 @@ impl Edge {
         let (start, is_recorded) = (measured.start(), numbers.in_flight_time.is_some());
         match phase {
             Phase::Tx => {
-                let half = Half { start, moment: measured.end(), is_recorded, sent_at: None };
+                let half = Half { start, moment: measured.end, is_recorded, sent_at: None };
                 self.hops.add_sent(half, flights);
             }
             Phase::Rx => {

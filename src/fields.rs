@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use tracing::Metadata;
 
 use crate::{
-    layout::Slot,
+    layout::Meaning,
     recorded::{Kept, PANICKED, Recorded},
     tables::Fields,
     value::{self, FieldValue, TEXT_LIMIT, Unusable},
@@ -78,7 +78,7 @@ pub(crate) struct SpanFields {
     unusable: SmallVec<[&'static str; 1]>,
 }
 
-/// The numeric fields of a span, at the places that [`Slot`] gives them. Times are in nanoseconds.
+/// The numeric fields of a span, at the places that [`Meaning`] gives them. Times are in nanoseconds.
 type Numbers = [Option<u64>; 7];
 
 /// The numbers of a `stage` span.
@@ -172,20 +172,20 @@ impl SpanFields {
     /// Takes one value; the last of a field wins, and what can't be used leaves the one before.
     pub(crate) fn set(&mut self, recorded: Recorded, now: u64) {
         let field = recorded.field;
-        match recorded.slot {
-            Slot::Count(place) => self.set_read(place, recorded.number(FieldValue::to_count), &recorded),
-            Slot::Time(place) => self.set_read(place, recorded.number(FieldValue::to_nanos), &recorded),
-            Slot::FirstOutput => self.first_output = self.first_output.or(Some(now)),
-            Slot::Ignored => {}
+        match recorded.meaning {
+            Meaning::Count(place) => self.set_read(place, recorded.number(FieldValue::to_count), &recorded),
+            Meaning::Time(place) => self.set_read(place, recorded.number(FieldValue::to_nanos), &recorded),
+            Meaning::FirstOutput => self.first_output = self.first_output.or(Some(now)),
+            Meaning::Ignored => {}
             _ if recorded.kept == Kept::Panicked => {
                 self.warn(field, &recorded.value, format_args!("{PANICKED}; treated as not recorded"));
             }
-            Slot::RequestId => self.set_request_id(recorded),
-            Slot::Label => {
+            Meaning::RequestId => self.set_request_id(recorded),
+            Meaning::Label => {
                 self.warn_if_cut(&recorded);
                 self.label = recorded.into_text().or(self.label.take());
             }
-            Slot::Phase => match recorded.into_text().as_deref() {
+            Meaning::Phase => match recorded.into_text().as_deref() {
                 Some("tx") => self.phase = Phase::Tx,
                 Some("rx") => self.phase = Phase::Rx,
                 Some(other) => {
@@ -193,7 +193,7 @@ impl SpanFields {
                 }
                 None => {}
             },
-            Slot::Further => {
+            Meaning::Further => {
                 self.warn_if_cut(&recorded);
                 let name = Cow::Borrowed(field);
                 keep_further(&mut self.further, name, recorded.value, self.kind, &mut self.warnings);

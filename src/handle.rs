@@ -105,7 +105,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new() -> Self {
         Self {
-            run: Run::default(),
+            run: Run::new(),
             open_requests: AtomicU64::new(0),
             lines_written: AtomicU64::new(0),
             lines_lost: AtomicU64::new(0),

@@ -16,6 +16,8 @@ pub(crate) struct Hops {
     /// Receivings whose hop is complete without a sending; so many sendings to come are theirs.
     answered: u64,
     crowd: Crowd,
+    /// Hops of crowds that could not be measured.
+    unknown: u64,
 }
 
 /// One half of a hop.
@@ -54,7 +56,9 @@ struct Crowd {
     nanos: i128,
     /// The first sending's end and the last receiving's start.
     bounds: Option<(u64, u64)>,
-    /// A half of a hop that does not count stood among them, so that the sums say nothing.
+    /// Receivings whose time is known without the sums.
+    known: u64,
+    /// A half whose time is known stood among them, so that the sums say nothing of the others.
     is_spoiled: bool,
 }
 
@@ -67,7 +71,7 @@ impl Hops {
         let others_wait = self.received.len() > self.sent.len();
         if self.crowd.is_open() && !others_wait || !self.make_room(|hops| &hops.sent, flights) {
             self.crowd.sent += 1;
-            self.crowd.add(half, -i128::from(half.moment), flights);
+            self.unknown += self.crowd.add(half, -i128::from(half.moment), flights);
         } else {
             self.sent.push(half);
         }
@@ -77,7 +81,9 @@ impl Hops {
         let others_wait = self.sent.len() > self.received.len();
         if self.crowd.is_open() && !others_wait || !self.make_room(|hops| &hops.received, flights) {
             self.crowd.received += 1;
-            self.crowd.add(half, i128::from(half.moment), flights);
+            self.crowd.known += u64::from(half.is_recorded || half.sent_at.is_some());
+            flights.extend(half.flight_of_its_own());
+            self.unknown += self.crowd.add(half, i128::from(half.moment), flights);
         } else {
             self.received.push(half);
         }
@@ -86,16 +92,17 @@ impl Hops {
     /// Matches what is still waiting. Returns how many hops can't be told apart any more.
     pub(crate) fn finish(&mut self, flights: &mut Flights) -> u64 {
         if self.received.is_empty() && !self.crowd.is_open() {
-            return 0;
+            return self.unknown;
         }
         self.settle(flights);
         flights.extend(self.received.drain(..).filter_map(|received| received.flight_of_its_own()));
-        let unknown = self.crowd.sent.min(self.crowd.received);
-        if unknown > 0 {
+        let pairs = self.crowd.sent.min(self.crowd.received);
+        if pairs > 0 {
             self.crowd.is_spoiled = true;
-            self.crowd.end(flights);
+            self.crowd.received = pairs;
+            self.unknown += self.crowd.end(flights);
         }
-        unknown
+        self.unknown
     }
 
     fn make_room(&mut self, side: impl Fn(&Self) -> &SmallVec<[Half; 2]>, flights: &mut Flights) -> bool {
@@ -119,10 +126,10 @@ impl Hops {
         let matched = self.sent.len().min(self.received.len());
         for (sent, received) in self.sent.drain(..matched).zip(self.received.drain(..matched)) {
             let (from, to) = (sent.moment as i64, received.moment as i64);
-            flights.push(match received.sent_at {
-                _ if sent.is_recorded || received.is_recorded => Flight::Recorded { from, to },
-                Some(from) => Flight::Hop { from, to },
-                None => Flight::Hop { from, to },
+            flights.push(if sent.is_recorded || received.is_recorded {
+                Flight::Recorded { from, to }
+            } else {
+                Flight::Hop { from: received.sent_at.unwrap_or(from), to }
             });
         }
     }
@@ -141,22 +148,24 @@ impl Crowd {
         self.sent > 0 || self.received > 0
     }
 
-    fn add(&mut self, half: Half, nanos: i128, flights: &mut Flights) {
+    /// Returns how many hops have turned out to be unknown.
+    fn add(&mut self, half: Half, nanos: i128, flights: &mut Flights) -> u64 {
         self.is_spoiled |= half.is_recorded || half.sent_at.is_some();
         self.nanos += nanos;
         let moment = half.moment;
         self.bounds =
             Some(self.bounds.map_or((moment, moment), |(from, to)| (from.min(moment), to.max(moment))));
-        if self.sent == self.received {
-            self.end(flights);
-        }
+        if self.sent == self.received { self.end(flights) } else { 0 }
     }
 
-    fn end(&mut self, flights: &mut Flights) {
+    fn end(&mut self, flights: &mut Flights) -> u64 {
         let (from, to) = self.bounds.unwrap_or_default();
-        let nanos = (!self.is_spoiled).then(|| i64::try_from(self.nanos).unwrap_or(i64::MAX));
+        let nanos = self.nanos.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        let nanos = (!self.is_spoiled).then_some(nanos);
         flights.push(Flight::Crowd { nanos, from: from as i64, to: to as i64 });
+        let unknown = if self.is_spoiled { self.received.saturating_sub(self.known) } else { 0 };
         *self = Self::default();
+        unknown
     }
 }
 
@@ -233,6 +242,32 @@ mod tests {
         }
         assert_eq!(hops.finish(&mut flights), 0);
         assert_eq!(total + nanos(&flights), 4_000_000);
+    }
+
+    #[test]
+    fn a_crowd_from_another_process_is_measured_by_its_clock() {
+        let (mut hops, mut flights) = (Hops::default(), Flights::new());
+        for n in 0..200 {
+            hops.add_sent(half(n * 10, n * 10 + 1), &mut flights);
+        }
+        for n in 0..200 {
+            let sent_at = Some(n as i64 * 10);
+            hops.add_received(Half { sent_at, ..half(n * 10 + 4, n * 10 + 4) }, &mut flights);
+        }
+        assert_eq!((hops.finish(&mut flights), nanos(&flights)), (0, 800));
+    }
+
+    #[test]
+    fn what_a_crowd_can_not_tell_is_counted() {
+        let (mut hops, mut flights) = (Hops::default(), Flights::new());
+        for n in 0..100 {
+            hops.add_sent(half(n * 10, n * 10 + 1), &mut flights);
+        }
+        for n in 0..100 {
+            let is_recorded = n == 80;
+            hops.add_received(Half { is_recorded, ..half(n * 10 + 4, n * 10 + 4) }, &mut flights);
+        }
+        assert_eq!(hops.finish(&mut flights), 35, "36 in the crowd, one of them recorded");
     }
 
     proptest! {

@@ -292,7 +292,8 @@ fn write_char(out: &mut Vec<u8>, c: char) {
 /// Control characters (C0, DEL, C1), line and paragraph separators, bidirectional controls. All of
 /// them lie in the basic plane, so one escape of four digits does.
 fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Writing to a `Vec` can't fail.

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, ptr, rc::Rc};
 
-use tracing::{Metadata, field::Field};
+use tracing::{Metadata, callsite::Identifier, field::Field};
 
 use crate::fields::Kind;
 
@@ -11,7 +11,7 @@ const KNOWN: usize = 64;
 
 /// What a field stands for in the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Slot {
+pub(crate) enum Meaning {
     /// A count or an id, at this place of the numbers.
     Count(usize),
     /// A time in milliseconds, at this place of the numbers.
@@ -26,10 +26,13 @@ pub(crate) enum Slot {
     Ignored,
 }
 
-/// The slots of a callsite's fields, in their order: a field is found by its index, where comparing
+/// The meanings of a callsite's fields, in their order: a field is found by its index, where comparing
 /// names took a third of what a value costs.
 #[derive(Debug)]
-pub(crate) struct Layout(Box<[Slot]>);
+pub(crate) struct Layout {
+    callsite: Identifier,
+    meanings: Box<[Meaning]>,
+}
 
 thread_local! {
     /// By the address of the callsite's metadata.
@@ -47,8 +50,8 @@ impl Layout {
         if let Ok(Some(layout)) = known {
             return layout;
         }
-        let slots = metadata.fields().iter().map(|field| Slot::of(kind, field.name()));
-        let layout = Rc::new(Self(slots.collect()));
+        let meanings = metadata.fields().iter().map(|field| Meaning::of(kind, field.name()));
+        let layout = Rc::new(Self { callsite: metadata.callsite(), meanings: meanings.collect() });
         let _ = LAYOUTS.try_with(|layouts| {
             if let Ok(mut layouts) = layouts.try_borrow_mut()
                 && layouts.len() < KNOWN
@@ -59,12 +62,14 @@ impl Layout {
         layout
     }
 
-    pub(crate) fn slot(&self, field: &Field) -> Slot {
-        self.0.get(field.index()).copied().unwrap_or(Slot::Further)
+    pub(crate) fn meaning(&self, field: &Field) -> Meaning {
+        // `tracing` lets nobody record another callsite's fields but through hidden functions.
+        let is_ours = field.callsite() == self.callsite;
+        self.meanings.get(field.index()).copied().filter(|_| is_ours).unwrap_or(Meaning::Ignored)
     }
 }
 
-impl Slot {
+impl Meaning {
     fn of(kind: Kind, field: &str) -> Self {
         match (kind, field) {
             (Kind::Preprocess, _) => Self::Ignored,

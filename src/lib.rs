@@ -81,10 +81,11 @@
 //! # Cost and limits
 //!
 //! The layer brings its own filter: foreign events and spans below the lineage level stay as
-//! disabled as they were. State lives as long as its span. A request keeps 1,024 stage rows and
+//! disabled as they were. State lives as long as its span, but for empty
+//! shells of the last eight spans that each thread remembers. A request keeps 1,024 stage rows and
 //! 1,024 transfer rows (further ids share the row without one), 32 further fields a row, 1 KiB a
 //! value, 256 bytes of `request_id`, 16 warnings, 64 separate stretches of activity, and 64 hops
-//! under way on one edge (more are measured together). `panic = "abort"` takes away one
+//! under way on one edge (more are measured together, as far as they can be told apart). `panic = "abort"` takes away one
 //! protection: a user's `Debug` or writer that panics is caught by unwinding.
 
 // A panic in a callback is a panic in the host.

@@ -9,7 +9,7 @@ const NANOS_PER_MILLI: f64 = 1e6;
 /// A length of time in milliseconds, kept as whole nanoseconds.
 ///
 /// Sums of `Millis` are exact, and what is written to JSON (a number with at most six decimals)
-/// reads back as the same value.
+/// reads back as the same value, up to the 104 days that a float holds to the nanosecond.
 ///
 /// ```
 /// use omni_metrics::Millis;

@@ -184,6 +184,11 @@ fn age(request: &Arc<Request>) -> (u64, usize) {
 }
 
 impl Ownership {
+    pub(crate) fn owns(&self, request: &Arc<Request>) -> bool {
+        // They are in this order.
+        self.owners.binary_search_by_key(&age(request), age).is_ok()
+    }
+
     /// Says what the span asked for and did not get.
     pub(crate) fn warn(&self, fields: &mut SpanFields) {
         if self.id_is_not_open {

@@ -7,7 +7,7 @@ use tracing::field::{Field, Visit};
 use crate::{
     Millis,
     contain::contain_formatting,
-    layout::{Layout, Slot},
+    layout::{Layout, Meaning},
     value::{self, FieldValue, TEXT_LIMIT, Unusable},
 };
 
@@ -21,12 +21,12 @@ pub(crate) enum Kept {
     Panicked,
 }
 
-pub(crate) const PANICKED: Unusable = "its formatting panicked";
+pub(crate) const PANICKED: Unusable = "its formatting panicked or led to itself";
 
 /// One value on its way from `tracing` to [`SpanFields::set`].
 #[derive(Debug)]
 pub(crate) struct Recorded {
-    pub(crate) slot: Slot,
+    pub(crate) meaning: Meaning,
     pub(crate) field: &'static str,
     pub(crate) value: FieldValue,
     pub(crate) kept: Kept,
@@ -83,15 +83,15 @@ impl<T: Take> Visitor<'_, T> {
     }
 
     fn value(&mut self, field: &Field, value: FieldValue, kept: Kept, is_bare: bool) {
-        let slot = self.layout.slot(field);
-        self.take.value(Recorded { slot, field: field.name(), value, kept, is_bare });
+        let meaning = self.layout.meaning(field);
+        self.take.value(Recorded { meaning, field: field.name(), value, kept, is_bare });
     }
 }
 
 impl<T: Take> Visit for Visitor<'_, T> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        match (self.layout.slot(field), Millis::from_f64(value)) {
-            (Slot::Time(place), Some(time)) => self.take.number(place, time.as_nanos()),
+        match (self.layout.meaning(field), Millis::from_f64(value)) {
+            (Meaning::Time(place), Some(time)) => self.take.number(place, time.as_nanos()),
             _ => self.typed(field, value),
         }
     }
@@ -104,8 +104,8 @@ impl<T: Take> Visit for Visitor<'_, T> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        match self.layout.slot(field) {
-            Slot::Count(place) => self.take.number(place, value),
+        match self.layout.meaning(field) {
+            Meaning::Count(place) => self.take.number(place, value),
             _ => self.typed(field, value),
         }
     }

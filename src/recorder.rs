@@ -2,6 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    iter,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -26,7 +27,7 @@ use crate::{
     handle::Shared,
     hops::Flights,
     intervals::Intervals,
-    layout::{Layout, Slot},
+    layout::{Layout, Meaning},
     open_spans::OpenSpans,
     ownership::{OpenRequests, Ownership},
     recorded::{Recorded, Take, Visitor},
@@ -75,7 +76,9 @@ impl Recorder {
         for value in late.values {
             match value {
                 LateValue::Number(place, number) => state.fields.set_number(place, number),
-                LateValue::Other(value, _) if span.kind == Kind::Request && value.slot == Slot::RequestId => {
+                LateValue::Other(value, _)
+                    if span.kind == Kind::Request && value.meaning == Meaning::RequestId =>
+                {
                     self.rename(&span, &mut state, value);
                 }
                 LateValue::Other(value, now) => state.fields.set(value, now),
@@ -117,12 +120,15 @@ impl Recorder {
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        let Some(span) = self.open.get(id) else { return };
+        let Some(span) = self.open.get(id).filter(|span| span.kind != Kind::Request) else { return };
         let nearest = ctx
             .span(follows)
             .and_then(|followed| followed.scope().find_map(|span| self.open.get(&span.id())));
         let followed = match nearest {
-            Some(nearest) if nearest.kind != Kind::Request => Followed::Span(nearest),
+            Some(nearest) if nearest.kind != Kind::Request => {
+                nearest.mark_followed();
+                Followed::Span(nearest)
+            }
             Some(nearest) => match &nearest.request {
                 Some(request) => Followed::Request(Arc::clone(request)),
                 None => return,
@@ -146,7 +152,9 @@ impl Recorder {
     }
 
     fn close_preprocess(&self, span: &mut Arc<OpenSpan>) {
-        self.settle(span);
+        if span.is_followed() {
+            self.settle(span);
+        }
         let stage = span.stage.clone().filter(|_| span.is_child_of_stage);
         let time = self.take(span, &mut None).measured.span_time();
         let Some(stage) = stage else { return };
@@ -220,8 +228,15 @@ impl Recorder {
             closed.preprocess = Some(closed.measured.span_time());
         }
 
+        // For many owners, what the stages around own is found out once; for one, only as far as needed.
+        let around =
+            if ownership.owners.len() > 1 { self.owners_around(outer, &numbers) } else { Vec::new() };
         let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
-            let is_part = self.is_part(outer, &numbers, |outer| self.requests.owns(outer, request));
+            let is_part = if closed.is_shared {
+                around.iter().any(|ownership| ownership.owns(request))
+            } else {
+                self.is_part(outer, &numbers, |outer| self.requests.owns(outer, request))
+            };
             request.add(|rows| rows.add_stage(closed, &numbers, is_part))
         };
         for request_id in Self::add_to_owners(&mut closed, ownership, add) {
@@ -319,7 +334,7 @@ impl Recorder {
     ) -> Detached<Row> {
         Detached {
             schema: SCHEMA,
-            timestamp: self.clock.timestamp(closed.measured.end()),
+            timestamp: self.clock.timestamp(closed.measured.end),
             request_id,
             row,
             warnings: warnings.into_vec(),
@@ -342,8 +357,7 @@ impl Recorder {
     /// Decides which requests a closing span belongs to, also for the spans that follow it.
     fn settle(&self, span: &Arc<OpenSpan>) -> Ownership {
         let ownership = self.requests.owners_of(span);
-        let is_followed = Arc::strong_count(span) > 1;
-        if is_followed {
+        if span.is_followed() {
             span.lock().settled = Some(ownership.owners.clone());
         }
         ownership
@@ -356,16 +370,20 @@ impl Recorder {
         numbers: &StageNumbers,
         has_them: impl Fn(&OpenSpan) -> bool,
     ) -> bool {
-        let mut next = outer.cloned().filter(|_| numbers.stage_id.is_some());
-        for _ in 0..NESTING_LIMIT {
-            let Some(outer) = next.and_then(|id| self.open.get(&id)) else { return false };
-            let outer_id = outer.lock().fields.stage().stage_id;
-            if outer_id == numbers.stage_id && has_them(&outer) {
-                return true;
-            }
-            next = outer.stage.clone();
-        }
-        false
+        self.around(outer, numbers).any(|outer| has_them(&outer))
+    }
+
+    fn owners_around(&self, outer: Option<&Id>, numbers: &StageNumbers) -> Vec<Ownership> {
+        self.around(outer, numbers).map(|outer| self.requests.owners_of(&outer)).collect()
+    }
+
+    /// The spans of the same stage around a span, from the nearest of all stages on.
+    fn around(&self, outer: Option<&Id>, numbers: &StageNumbers) -> impl Iterator<Item = Arc<OpenSpan>> {
+        let stage_id = numbers.stage_id;
+        let first = outer.filter(|_| stage_id.is_some()).and_then(|id| self.open.get(id));
+        iter::successors(first, |outer| self.open.get(outer.stage.as_ref()?)).take(NESTING_LIMIT).filter(
+            move |outer| outer.kind == Kind::Stage && outer.lock().fields.stage().stage_id == stage_id,
+        )
     }
 }
 
@@ -404,7 +422,7 @@ impl Take for &mut Late<'_> {
 
     fn value(&mut self, recorded: Recorded) {
         // Only this field's moment counts; a reading for each would be a tenth of the cost.
-        let now = if recorded.slot == Slot::FirstOutput { self.clock.now() } else { 0 };
+        let now = if recorded.meaning == Meaning::FirstOutput { self.clock.now() } else { 0 };
         self.values.push(LateValue::Other(recorded, now));
     }
 }

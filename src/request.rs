@@ -191,7 +191,7 @@ impl Rows {
     }
 
     fn take_common(&mut self, span: &Closed<'_>) {
-        self.activity.add(span.measured.start(), span.measured.end());
+        self.activity.add(span.measured.start(), span.measured.end);
         self.last_exit = self.last_exit.max(span.measured.activity.map(|(_, last)| last));
         self.warnings.extend(&span.fields.warnings);
     }
@@ -213,7 +213,7 @@ impl Rows {
         request: Closed<'_>,
         timestamp: impl Fn(u64) -> Timestamp,
     ) -> Folded {
-        let Measured { created, closed, activity, .. } = request.measured;
+        let Measured { created, end, activity, .. } = request.measured;
         let fields = request.fields;
         let mut warnings = mem::take(&mut fields.warnings);
         let mut flights = Flights::new();
@@ -225,7 +225,8 @@ impl Rows {
         warnings.extend(&self.warnings);
 
         // A batch may have run, and be followed late, before the request was even created.
-        let end = activity.map(|(_, last)| last).max(self.last_exit).unwrap_or(closed).max(created);
+        let last_exit = activity.map(|(_, last)| last).max(self.last_exit);
+        let end = last_exit.unwrap_or(end).max(created);
         let stage_walls = self.stages.iter().filter_map(Stage::wall).collect();
         let stage_table: Vec<_> = self.stages.into_iter().map(|stage| stage.finish(Some(created))).collect();
         let transfer_table: Vec<_> =
@@ -375,8 +376,7 @@ mod interleaving {
                             let mut fields = SpanFields::new(Kind::Stage);
                             fields.set_number(0, stage_id);
                             let numbers = fields.stage();
-                            let measured =
-                                Measured { created: 0, closed: 1, activity: Some((0, 1)), busy: 1 };
+                            let measured = Measured { created: 0, end: 1, activity: Some((0, 1)), busy: 1 };
                             let mut closed = Closed {
                                 measured,
                                 fields: &mut fields,

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 use smallvec::SmallVec;
@@ -15,12 +15,13 @@ pub(crate) const WALL_LIMIT: u64 = 1024;
 /// How many requests are watched for the run's beginning.
 const FIRST_LIMIT: usize = 64;
 
-/// Totals in constant memory, under one lock that is taken once a request.
-#[derive(Debug, Default)]
+/// Totals in constant memory, under one lock that is taken once a request, and at the creation of the
+/// first ones.
+#[derive(Debug)]
 pub(crate) struct Run {
     totals: Mutex<Totals>,
-    /// A request has closed, so that none created from now on can be the run's first.
-    has_closed_one: AtomicBool,
+    /// Creation of the first request that has closed. Only one created before it can be the run's first.
+    first_closed: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -28,8 +29,8 @@ struct Totals {
     requests: u64,
     tokens: u64,
     first_created: Option<u64>,
-    /// Requests created before any closed, in that order. The run begins with the first of them that
-    /// is no wrapper, whether it is open still or not.
+    /// Requests created before the first that has closed. The run begins with the first of them that is
+    /// no wrapper.
     candidates: Vec<Weak<Request>>,
     latest_end: u64,
     /// First start and last end of each stage, by id.
@@ -53,14 +54,14 @@ pub(crate) struct StageWall {
 }
 
 impl Run {
+    pub(crate) fn new() -> Self {
+        Self { totals: Mutex::default(), first_closed: AtomicU64::new(u64::MAX) }
+    }
+
     /// Takes note of a new request, from which the run's wall time may count.
     pub(crate) fn note_created(&self, request: &Arc<Request>) {
-        if !self.has_closed_one.load(Ordering::Relaxed) {
-            self.with(|totals| {
-                if totals.candidates.len() < FIRST_LIMIT {
-                    totals.candidates.push(Arc::downgrade(request));
-                }
-            });
+        if request.created < self.first_closed.load(Ordering::Relaxed) {
+            self.with(|totals| totals.watch(request));
         }
     }
 
@@ -75,7 +76,7 @@ impl Run {
             for wall in &part.stage_walls {
                 totals.widen(*wall);
             }
-            self.has_closed_one.store(true, Ordering::Relaxed);
+            self.first_closed.store(totals.first_created.unwrap_or(u64::MAX), Ordering::Relaxed);
             totals.summary()
         })
     }
@@ -92,7 +93,7 @@ impl Run {
     pub(crate) fn reset(&self) {
         self.with(|totals| {
             *totals = Totals::default();
-            self.has_closed_one.store(false, Ordering::Relaxed);
+            self.first_closed.store(u64::MAX, Ordering::Relaxed);
         });
     }
 
@@ -102,14 +103,23 @@ impl Run {
 }
 
 impl Totals {
+    fn watch(&mut self, request: &Arc<Request>) {
+        if self.candidates.len() >= FIRST_LIMIT {
+            self.candidates.retain(|candidate| candidate.strong_count() > 0);
+        }
+        if self.candidates.len() < FIRST_LIMIT {
+            self.candidates.push(Arc::downgrade(request));
+        }
+    }
+
     /// The creation of the run's first request.
     fn beginning(&mut self) -> Option<u64> {
         let first = self.first_created?;
         self.candidates
             .retain(|candidate| candidate.upgrade().is_some_and(|request| request.created < first));
         let open =
-            self.candidates.iter().filter_map(Weak::upgrade).find(|request| request.is_open_and_counts());
-        Some(open.map_or(first, |request| request.created))
+            self.candidates.iter().filter_map(Weak::upgrade).filter(|request| request.is_open_and_counts());
+        open.map(|request| request.created).chain([first]).min()
     }
 
     fn widen(&mut self, StageWall { stage_id, start, end }: StageWall) {

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) const FOLLOW_LIMIT: usize = 4096;
 
 /// A span of the contract, from its creation to its close; longer only while another open span
-/// follows from it.
+/// follows from it, or as an empty shell that a thread remembers.
 #[derive(Debug)]
 pub(crate) struct OpenSpan {
     pub(crate) kind: Kind,
@@ -33,6 +33,8 @@ pub(crate) struct OpenSpan {
     pub(crate) is_child_of_stage: bool,
     /// It has left the map of open spans, and its id may be another span's by now.
     has_closed: AtomicBool,
+    /// Another span follows from it, and will ask whose it was.
+    is_followed: AtomicBool,
     state: Mutex<SpanState>,
 }
 
@@ -116,6 +118,7 @@ impl OpenSpan {
             stage: None,
             is_child_of_stage: false,
             has_closed: AtomicBool::new(true),
+            is_followed: AtomicBool::new(false),
             state: Mutex::new(SpanState::new(Kind::Preprocess)),
         }
     }
@@ -142,8 +145,10 @@ impl OpenSpan {
 
     /// Makes a closed span blank again, so that nothing it held outlives it.
     pub(crate) fn wipe(&mut self) {
+        self.metadata = None;
         self.request = None;
         self.stage = None;
+        *self.is_followed.get_mut() = false;
         self.state.get_mut().unwrap_or_else(PoisonError::into_inner).wipe();
     }
 
@@ -170,11 +175,19 @@ impl OpenSpan {
         !self.has_closed.load(Ordering::Acquire)
     }
 
+    pub(crate) fn is_followed(&self) -> bool {
+        self.is_followed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn mark_followed(&self) {
+        self.is_followed.store(true, Ordering::Release);
+    }
+
     pub(crate) fn mark_closed(&self) {
         self.has_closed.store(true, Ordering::Release);
     }
 
-    /// Held for a few instructions at a time, never over user code, formatting or I/O.
+    /// Held for a few instructions at a time, never over user code or I/O.
     pub(crate) fn lock(&self) -> MutexGuard<'_, SpanState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -227,7 +240,7 @@ impl Timing {
         self.depth -= 1;
         self.last_exit = self.last_exit.max(Some(now));
         if self.depth == 0 {
-            self.busy += now.saturating_sub(self.busy_since);
+            self.busy = self.busy.saturating_add(now.saturating_sub(self.busy_since));
         }
     }
 
@@ -240,8 +253,8 @@ impl Timing {
         }
         let activity = self.first_enter.zip(self.last_exit);
         let span_time = activity.map_or(0, |(first, last)| last.saturating_sub(first));
-        let closed = activity.map_or_else(now, |(_, last)| last);
-        Measured { created, closed, activity, busy: self.busy.min(span_time) }
+        let end = activity.map_or_else(now, |(_, last)| last);
+        Measured { created, end, activity, busy: self.busy.min(span_time) }
     }
 }
 
@@ -249,8 +262,8 @@ impl Timing {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
     pub(crate) created: u64,
-    /// When it closed, if it was never entered, else its last exit.
-    pub(crate) closed: u64,
+    /// Last exit, or close if it was never entered.
+    pub(crate) end: u64,
     /// First enter and last exit, if it was ever entered.
     pub(crate) activity: Option<(u64, u64)>,
     pub(crate) busy: u64,
@@ -262,13 +275,8 @@ impl Measured {
         self.activity.map_or(self.created, |(first, _)| first)
     }
 
-    /// Last exit, or close if it was never entered.
-    pub(crate) fn end(&self) -> u64 {
-        self.activity.map_or(self.closed, |(_, last)| last)
-    }
-
     pub(crate) fn span_time(&self) -> u64 {
-        self.end().saturating_sub(self.start())
+        self.end.saturating_sub(self.start())
     }
 }
 
@@ -286,7 +294,7 @@ mod tests {
         timing.enter(70);
         timing.exit(75);
         let measured = timing.close(0, || 100);
-        assert_eq!((measured.start(), measured.end(), measured.busy), (10, 75, 35));
+        assert_eq!((measured.start(), measured.end, measured.busy), (10, 75, 35));
     }
 
     #[test]

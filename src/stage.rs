@@ -75,7 +75,7 @@ impl Stage {
         self.first_enter = earliest(self.first_enter, measured.activity.map(|(first, _)| first));
         self.last_exit = self.last_exit.max(measured.activity.map(|(_, last)| last));
         self.first_output = earliest(self.first_output, span.fields.first_output);
-        let (start, end) = (measured.start(), measured.end());
+        let (start, end) = (measured.start(), measured.end);
         self.wall = Some(self.wall.map_or((start, end), |(s, e)| (s.min(start), e.max(end))));
     }
 

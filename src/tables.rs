@@ -94,7 +94,7 @@ pub struct RequestLine {
 pub struct OverallSummary {
     /// Closed requests.
     pub e2e_requests: u64,
-    /// From the creation of the first of these requests to the latest end of any.
+    /// From the creation of the run's first request, closed or open, to the latest end of a closed one.
     pub e2e_wall_time_ms: Millis,
     /// Sum of [`E2eTable::e2e_total_tokens`].
     pub e2e_total_tokens: u64,

@@ -158,6 +158,9 @@ struct Bounded {
 
 impl fmt::Write for Bounded {
     fn write_str(&mut self, piece: &str) -> fmt::Result {
+        if self.is_cut {
+            return Err(fmt::Error);
+        }
         let room = TEXT_LIMIT - self.text.len();
         self.text.push_str(prefix(piece, room));
         if piece.len() > room {

@@ -529,6 +529,31 @@ fn a_wrapper_does_not_begin_the_run() {
 }
 
 #[test]
+fn the_run_begins_with_the_earliest_request_in_whatever_order_they_are_noted() {
+    struct Slow<'a>(&'a Rig);
+    impl std::fmt::Debug for Slow<'_> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            // A request is created while the value of an earlier one is being formatted.
+            self.0.wait_ms(10);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let _default = self.0.install();
+                    info_span!("request", request_id = "inner").in_scope(|| self.0.wait_ms(20));
+                });
+            });
+            f.write_str("slow")
+        }
+    }
+    let lines = lines(|rig| {
+        let outer = info_span!("request", request_id = "outer", value = ?Slow(rig));
+        drop(info_span!("request", request_id = "last").entered());
+        drop(outer);
+    });
+    let of = |id: &str| lines.iter().find(|line| line["request_id"] == id).unwrap();
+    assert_eq!(of("last")["overall_summary"]["e2e_wall_time_ms"], json!(30.0));
+}
+
+#[test]
 fn an_empty_wall_has_no_token_rate() {
     let line = line(|_| {
         let _request = info_span!("request", request_id = "r").entered();
