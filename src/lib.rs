@@ -122,6 +122,7 @@ mod span;
 mod sync;
 
 // Fold: rows, requests, the run.
+mod detached;
 mod edge;
 mod hops;
 mod intervals;

@@ -21,22 +21,17 @@ use tracing_subscriber::{
 
 use crate::{
     Clock, Millis,
-    edge::Edge,
+    detached::DetachedRows,
     emit::Output,
-    fields::{Kind, SpanFields, StageNumbers, TransferNumbers},
+    fields::{Kind, StageNumbers, TransferNumbers},
     handle::Shared,
-    hops::Flights,
-    intervals::Intervals,
     layout::{Layout, Meaning},
     open_spans::OpenSpans,
     ownership::{OpenRequests, Ownership},
-    recorded::{Recorded, Take, Visitor},
-    request::{Closed, Request, warn_of_wall},
-    run::WALL_LIMIT,
+    recorded::{Filling, Late, LateValue, Recorded, Visitor},
+    request::{Closed, Request},
     span::{Enclosing, Followed, OpenSpan, SpanState},
-    stage::Stage,
-    tables::{Detached, Line, SCHEMA},
-    warnings::Warnings,
+    tables::Line,
 };
 
 /// How many enclosing stages are asked whether they are the same stage.
@@ -243,7 +238,7 @@ impl Recorder {
             let is_part = self.is_part(outer, &numbers, |outer| {
                 request_id.is_none() || self.requests.owns_detached(outer, request_id.as_deref())
             });
-            self.emit_stage(&mut closed, &numbers, is_part, request_id);
+            self.detached().stage(&mut closed, &numbers, is_part, request_id);
         }
     }
 
@@ -260,7 +255,7 @@ impl Recorder {
             request.add(|rows| rows.add_transfer(closed, &numbers, sent_at))
         };
         for request_id in Self::add_to_owners(&mut closed, ownership, add) {
-            self.emit_transfer(&mut closed, &numbers, sent_at, request_id);
+            self.detached().transfer(&mut closed, &numbers, sent_at, request_id);
         }
     }
 
@@ -282,63 +277,8 @@ impl Recorder {
         }
     }
 
-    fn emit_stage(
-        &self,
-        closed: &mut Closed<'_>,
-        numbers: &StageNumbers,
-        is_part: bool,
-        request_id: Option<String>,
-    ) {
-        let mut stage = Stage::new(numbers.stage_id);
-        let mut warnings = Warnings::default();
-        warnings.extend(&closed.fields.warnings);
-        stage.add(closed, numbers, is_part, &mut warnings);
-        match numbers.stage_id {
-            Some(id) if id >= WALL_LIMIT => warn_of_wall(&mut warnings, id),
-            _ => {}
-        }
-        if let Some(wall) = stage.wall() {
-            self.shared.run.add_wall(wall);
-        }
-        let mut row = stage.finish(None);
-        row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
-        let line = self.detached(row, closed, request_id, warnings);
-        self.output.emit(&Line::Stage(line), &self.shared);
-    }
-
-    fn emit_transfer(
-        &self,
-        closed: &mut Closed<'_>,
-        numbers: &TransferNumbers,
-        sent_at: Option<i64>,
-        request_id: Option<String>,
-    ) {
-        let mut edge = Edge::new((numbers.from_stage, numbers.to_stage));
-        let (mut flights, mut warnings) = (Flights::new(), Warnings::default());
-        warnings.extend(&closed.fields.warnings);
-        edge.add(closed, numbers, sent_at, &mut flights, &mut warnings);
-        edge.finish(&mut flights, &mut warnings);
-        edge.land(&flights, &mut Intervals::default(), &mut warnings);
-        let mut row = edge.into_row(None, &mut warnings);
-        row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
-        let line = self.detached(row, closed, request_id, warnings);
-        self.output.emit(&Line::Transfer(line), &self.shared);
-    }
-
-    fn detached<Row>(
-        &self,
-        row: Row,
-        closed: &Closed<'_>,
-        request_id: Option<String>,
-        warnings: Warnings,
-    ) -> Detached<Row> {
-        Detached {
-            schema: SCHEMA,
-            timestamp: self.clock.timestamp(closed.measured.end),
-            request_id,
-            row,
-            warnings: warnings.into_vec(),
-        }
+    fn detached(&self) -> DetachedRows<'_> {
+        DetachedRows { clock: &self.clock, output: &self.output, shared: &self.shared }
     }
 
     /// Takes what a span has gathered, now that it closes.
@@ -384,46 +324,6 @@ impl Recorder {
         iter::successors(first, |outer| self.open.get(outer.stage.as_ref()?)).take(NESTING_LIMIT).filter(
             move |outer| outer.kind == Kind::Stage && outer.lock().fields.stage().stage_id == stage_id,
         )
-    }
-}
-
-/// The values of a new span, which nobody else knows yet.
-struct Filling<'a> {
-    fields: &'a mut SpanFields,
-    now: u64,
-}
-
-impl Take for &mut Filling<'_> {
-    fn number(&mut self, place: usize, number: u64) {
-        self.fields.set_number(place, number);
-    }
-
-    fn value(&mut self, recorded: Recorded) {
-        self.fields.set(recorded, self.now);
-    }
-}
-
-/// The values of a late record, gathered before the span is locked.
-struct Late<'a> {
-    clock: &'a Clock,
-    values: SmallVec<[LateValue; 2]>,
-}
-
-enum LateValue {
-    Number(usize, u64),
-    /// A value, and when it was recorded.
-    Other(Recorded, u64),
-}
-
-impl Take for &mut Late<'_> {
-    fn number(&mut self, place: usize, number: u64) {
-        self.values.push(LateValue::Number(place, number));
-    }
-
-    fn value(&mut self, recorded: Recorded) {
-        // Only this field's moment counts; a reading for each would be a tenth of the cost.
-        let now = if recorded.meaning == Meaning::FirstOutput { self.clock.now() } else { 0 };
-        self.values.push(LateValue::Other(recorded, now));
     }
 }
 

@@ -1,0 +1,85 @@
+//! Rows whose request is not open here: a line each.
+
+use crate::{
+    Clock, Millis,
+    edge::Edge,
+    emit::Output,
+    fields::{StageNumbers, TransferNumbers},
+    handle::Shared,
+    hops::Flights,
+    intervals::Intervals,
+    request::{Closed, warn_of_wall},
+    run::WALL_LIMIT,
+    stage::Stage,
+    tables::{Detached, Line, SCHEMA},
+    warnings::Warnings,
+};
+
+/// Makes and writes the line of a span that belongs to no open request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DetachedRows<'a> {
+    pub(crate) clock: &'a Clock,
+    pub(crate) output: &'a Output,
+    pub(crate) shared: &'a Shared,
+}
+
+impl DetachedRows<'_> {
+    pub(crate) fn stage(
+        self,
+        closed: &mut Closed<'_>,
+        numbers: &StageNumbers,
+        is_part: bool,
+        request_id: Option<String>,
+    ) {
+        let mut stage = Stage::new(numbers.stage_id);
+        let mut warnings = Warnings::default();
+        warnings.extend(&closed.fields.warnings);
+        stage.add(closed, numbers, is_part, &mut warnings);
+        match numbers.stage_id {
+            Some(id) if id >= WALL_LIMIT => warn_of_wall(&mut warnings, id),
+            _ => {}
+        }
+        if let Some(wall) = stage.wall() {
+            self.shared.run.add_wall(wall);
+        }
+        let mut row = stage.finish(None);
+        row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
+        let line = self.line(row, closed, request_id, warnings);
+        self.output.emit(&Line::Stage(line), self.shared);
+    }
+
+    pub(crate) fn transfer(
+        self,
+        closed: &mut Closed<'_>,
+        numbers: &TransferNumbers,
+        sent_at: Option<i64>,
+        request_id: Option<String>,
+    ) {
+        let mut edge = Edge::new((numbers.from_stage, numbers.to_stage));
+        let (mut flights, mut warnings) = (Flights::new(), Warnings::default());
+        warnings.extend(&closed.fields.warnings);
+        edge.add(closed, numbers, sent_at, &mut flights, &mut warnings);
+        edge.finish(&mut flights, &mut warnings);
+        edge.land(&flights, &mut Intervals::default(), &mut warnings);
+        let mut row = edge.into_row(None, &mut warnings);
+        row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
+        let line = self.line(row, closed, request_id, warnings);
+        self.output.emit(&Line::Transfer(line), self.shared);
+    }
+
+    fn line<Row>(
+        self,
+        row: Row,
+        closed: &Closed<'_>,
+        request_id: Option<String>,
+        warnings: Warnings,
+    ) -> Detached<Row> {
+        Detached {
+            schema: SCHEMA,
+            timestamp: self.clock.timestamp(closed.measured.end),
+            request_id,
+            row,
+            warnings: warnings.into_vec(),
+        }
+    }
+}
