@@ -1,0 +1,75 @@
+//! What an idle thread remembers of a batch it once entered does not keep the batch's requests.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    io,
+    sync::{
+        atomic::{AtomicI64, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use omni_metrics::OmniMetricsLayer;
+use tracing::{Dispatch, Span, info_span};
+use tracing_subscriber::prelude::*;
+
+struct Counting;
+
+/// Bytes that are live, on all threads.
+static LIVE: AtomicI64 = AtomicI64::new(0);
+
+#[allow(unsafe_code, reason = "an allocator is unsafe to implement")]
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn an_idle_thread_keeps_no_requests_of_a_batch_it_entered() {
+    let layer = OmniMetricsLayer::new().with_writer(io::sink);
+    let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer));
+    let _default = tracing::dispatcher::set_default(&dispatch);
+    let (work, spans) = mpsc::channel::<Span>();
+    let (done, is_done) = mpsc::channel();
+    let worker = thread::spawn(move || {
+        for span in spans {
+            span.in_scope(|| ());
+            drop(span);
+            done.send(()).unwrap();
+        }
+    });
+    let batch = |requests: u32| {
+        let requests: Vec<_> = (0..requests).map(|id| info_span!("request", request_id = id)).collect();
+        let batch = info_span!("stage", stage_id = 0);
+        requests.iter().for_each(|request| {
+            batch.follows_from(request);
+        });
+        work.send(batch.clone()).unwrap();
+        is_done.recv().unwrap();
+        drop(batch);
+    };
+    // The first ones grow the registry and the maps to their size; small ones push every large one out
+    // of what the thread remembers.
+    (0..10).for_each(|_| batch(4_000));
+    (0..100).for_each(|_| batch(1));
+    let without = LIVE.load(Ordering::Relaxed);
+    batch(4_000);
+    let kept = LIVE.load(Ordering::Relaxed) - without;
+    assert!(kept < 128 * 1024, "{kept} bytes");
+    drop(work);
+    worker.join().unwrap();
+}
