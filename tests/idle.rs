@@ -41,11 +41,14 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn an_idle_thread_keeps_no_requests_of_a_batch_it_entered() {
     let layer = OmniMetricsLayer::new().with_writer(io::sink);
+    let handle = layer.handle();
     let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer));
     let _default = tracing::dispatcher::set_default(&dispatch);
     let (work, spans) = mpsc::channel::<Span>();
     let (done, is_done) = mpsc::channel();
+    let worker_dispatch = dispatch.clone();
     let worker = thread::spawn(move || {
+        let _default = tracing::dispatcher::set_default(&worker_dispatch);
         for span in spans {
             span.in_scope(|| ());
             drop(span);
@@ -70,6 +73,7 @@ fn an_idle_thread_keeps_no_requests_of_a_batch_it_entered() {
     batch(4_000);
     let kept = LIVE.load(Ordering::Relaxed) - without;
     assert!(kept < 128 * 1024, "{kept} bytes");
+    assert_eq!(handle.snapshot().open_requests, 0);
     drop(work);
     worker.join().unwrap();
 }
