@@ -1,5 +1,7 @@
 //! Rows whose request is not open here: a line each.
 
+use std::sync::Arc;
+
 use crate::{
     Clock, Millis,
     edge::Edge,
@@ -8,10 +10,11 @@ use crate::{
     handle::Shared,
     hops::Flights,
     intervals::Intervals,
+    json,
     request::{Closed, warn_of_wall},
     run::WALL_LIMIT,
     stage::Stage,
-    tables::{Detached, Line, SCHEMA},
+    tables::{Detached, SCHEMA},
     warnings::Warnings,
 };
 
@@ -29,7 +32,7 @@ impl DetachedRows<'_> {
         closed: &mut Closed<'_>,
         numbers: &StageNumbers,
         is_part: bool,
-        request_id: Option<String>,
+        request_id: Option<Arc<str>>,
     ) {
         let mut stage = Stage::new(numbers.stage_id);
         let mut warnings = Warnings::default();
@@ -42,10 +45,11 @@ impl DetachedRows<'_> {
         if let Some(wall) = stage.wall() {
             self.shared.run.add_wall(wall);
         }
-        let mut row = stage.finish(None);
+        stage.finish(None);
+        let mut row = stage.row;
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
         let line = self.line(row, closed, request_id, warnings);
-        self.output.emit(&Line::Stage(line), self.shared);
+        self.output.emit(self.shared, &line.warnings, |out| json::write_stage(out, &line));
     }
 
     pub(crate) fn transfer(
@@ -53,31 +57,32 @@ impl DetachedRows<'_> {
         closed: &mut Closed<'_>,
         numbers: &TransferNumbers,
         sent_at: Option<i64>,
-        request_id: Option<String>,
+        request_id: Option<Arc<str>>,
     ) {
         let mut edge = Edge::new((numbers.from_stage, numbers.to_stage));
         let (mut flights, mut warnings) = (Flights::new(), Warnings::default());
         warnings.extend(&closed.fields.warnings);
         edge.add(closed, numbers, sent_at, &mut flights, &mut warnings);
-        edge.finish(&mut flights, &mut warnings);
+        edge.match_rest(&mut flights, &mut warnings);
         edge.land(&flights, &mut Intervals::default(), &mut warnings);
-        let mut row = edge.into_row(None, &mut warnings);
+        edge.finish(None, &mut warnings);
+        let mut row = edge.row;
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
         let line = self.line(row, closed, request_id, warnings);
-        self.output.emit(&Line::Transfer(line), self.shared);
+        self.output.emit(self.shared, &line.warnings, |out| json::write_transfer(out, &line));
     }
 
     fn line<Row>(
         self,
         row: Row,
         closed: &Closed<'_>,
-        request_id: Option<String>,
+        request_id: Option<Arc<str>>,
         warnings: Warnings,
     ) -> Detached<Row> {
         Detached {
             schema: SCHEMA,
             timestamp: self.clock.timestamp(closed.measured.end),
-            request_id,
+            request_id: request_id.as_deref().map(str::to_owned),
             row,
             warnings: warnings.into_vec(),
         }

@@ -13,7 +13,7 @@ use crate::{
 /// The row of one edge in one request.
 #[derive(Debug)]
 pub(crate) struct Edge {
-    row: TransferRow,
+    pub(crate) row: TransferRow,
     first_enter: Option<u64>,
     hops: Hops,
 }
@@ -99,7 +99,7 @@ impl Edge {
     }
 
     /// Matches the hops that still wait for their other half.
-    pub(crate) fn finish(&mut self, flights: &mut Flights, warnings: &mut Warnings) {
+    pub(crate) fn match_rest(&mut self, flights: &mut Flights, warnings: &mut Warnings) {
         let unknown = self.hops.finish(flights);
         if unknown > 0 {
             let (from, to) = (Shown(self.row.from_stage), Shown(self.row.to_stage));
@@ -110,8 +110,8 @@ impl Edge {
         }
     }
 
-    /// The row, with its start counted from the request's creation if it has a request.
-    pub(crate) fn into_row(mut self, created: Option<u64>, warnings: &mut Warnings) -> TransferRow {
+    /// Completes the row, with its start counted from the request's creation if it has a request.
+    pub(crate) fn finish(&mut self, created: Option<u64>, warnings: &mut Warnings) {
         let row = &mut self.row;
         row.start_ms = self
             .first_enter
@@ -120,6 +120,5 @@ impl Edge {
         for time in [row.tx_time_ms, row.rx_decode_time_ms, row.in_flight_time_ms] {
             add(&mut row.total_time_ms, time, Kind::Transfer, "total_time_ms", warnings);
         }
-        self.row
     }
 }

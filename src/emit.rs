@@ -9,7 +9,7 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::{contain::contain, handle::Shared, json, tables::Line};
+use crate::{contain::contain, handle::Shared};
 
 /// What a thread keeps of its line buffer between two lines, in bytes.
 const BUFFER_KEPT: usize = 64 * 1024;
@@ -46,14 +46,14 @@ impl Output {
         Self { sink: Arc::new(make_writer) }
     }
 
-    /// Writes the line, on the caller's thread and with no lock held. A failing or panicking
+    /// Writes the line that `append` appends to a buffer, on the caller's thread and with no lock held. A failing or panicking
     /// writer loses the line and nothing else. So does a writer that makes a request of its own,
     /// whose line would be written from within the write of this one, and so on without end.
-    pub(crate) fn emit(&self, line: &Line, shared: &Shared) {
+    pub(crate) fn emit(&self, shared: &Shared, warnings: &[String], append: impl FnOnce(&mut Vec<u8>)) {
         let nested = IS_WRITING.try_with(|flag| flag.replace(true)).unwrap_or(false);
         let is_written = !nested && {
             let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
-            json::write_line(&mut buffer, line);
+            append(&mut buffer);
             // An error of the user's making is dropped in there as well.
             let is_written = contain(|| self.sink.write(&buffer).is_ok());
             buffer.clear();
@@ -63,7 +63,7 @@ impl Output {
             let _ = IS_WRITING.try_with(|flag| flag.set(false));
             is_written == Some(true)
         };
-        shared.count_line(line, is_written);
+        shared.count_line(is_written, warnings.len());
     }
 }
 

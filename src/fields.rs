@@ -1,6 +1,6 @@
 //! The span contract: which spans and fields the layer knows, and what it makes of a value.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use smallvec::SmallVec;
 use tracing::Metadata;
@@ -65,7 +65,7 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct SpanFields {
     kind: Kind,
-    pub(crate) request_id: Option<String>,
+    pub(crate) request_id: Option<Arc<str>>,
     numbers: Numbers,
     /// `stage_name` of a stage, `finish_reason` of a request.
     pub(crate) label: Option<String>,
@@ -218,9 +218,9 @@ impl SpanFields {
         let Some(id) = recorded.into_text() else { return };
         if id.len() > REQUEST_ID_LIMIT {
             self.warn("request_id", &id, format_args!("it is longer than {REQUEST_ID_LIMIT} bytes; cut"));
-            self.request_id = Some(value::prefix(&id, REQUEST_ID_LIMIT).to_owned());
+            self.request_id = Some(value::prefix(&id, REQUEST_ID_LIMIT).into());
         } else {
-            self.request_id = Some(id);
+            self.request_id = Some(id.into());
         }
     }
 

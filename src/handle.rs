@@ -10,7 +10,7 @@ use tracing_core::callsite::rebuild_interest_cache;
 
 use crate::{
     run::Run,
-    tables::{Line, OverallSummary},
+    tables::OverallSummary,
 };
 
 /// A view of a layer and its switch, from any thread, for as long as it is kept: also after the
@@ -118,16 +118,11 @@ impl Shared {
         self.log_stats.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn count_line(&self, line: &Line, is_written: bool) {
+    pub(crate) fn count_line(&self, is_written: bool, warnings: usize) {
         let lines = if is_written { &self.lines_written } else { &self.lines_lost };
         lines.fetch_add(1, Ordering::Relaxed);
-        let warnings = match line {
-            Line::Request(line) => &line.warnings,
-            Line::Stage(line) => &line.warnings,
-            Line::Transfer(line) => &line.warnings,
-        };
-        if !warnings.is_empty() {
-            self.warnings.fetch_add(warnings.len() as u64, Ordering::Relaxed);
+        if warnings > 0 {
+            self.warnings.fetch_add(warnings as u64, Ordering::Relaxed);
         }
     }
 }

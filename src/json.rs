@@ -5,257 +5,260 @@ use std::io::{self, Write};
 
 use crate::{
     FieldValue, Millis, Timestamp,
+    digits::push_number,
     millis::push_decimal,
-    tables::{
-        DetachedStage, DetachedTransfer, E2eTable, Fields, Line, OverallSummary, StageRow, TransferRow,
-    },
+    tables::{Detached, E2eTable, Fields, OverallSummary, SCHEMA, StageRow, TransferRow},
 };
 
-/// Appends the line and its line feed.
-pub(crate) fn write_line(out: &mut Vec<u8>, line: &Line) {
-    let mut json = Object::open(out);
-    match line {
-        Line::Request(request) => {
-            json.text("type", "request");
-            json.number("schema", request.schema.into());
-            json.timestamp("timestamp", request.timestamp);
-            json.text("request_id", &request.request_id);
-            json.object("overall_summary", |json| summary(json, &request.overall_summary));
-            json.object("e2e_table", |json| e2e(json, &request.e2e_table));
-            json.list("stage_table", &request.stage_table, stage);
-            json.list("transfer_table", &request.transfer_table, transfer);
-            json.fields(&request.fields);
-            json.warnings(&request.warnings);
-        }
-        Line::Stage(DetachedStage { schema, timestamp, request_id, row, warnings }) => {
-            json.text("type", "stage");
-            json.number("schema", (*schema).into());
-            json.timestamp("timestamp", *timestamp);
-            json.optional_text("request_id", request_id.as_deref());
-            stage(&mut json, row);
-            json.warnings(warnings);
-        }
-        Line::Transfer(DetachedTransfer { schema, timestamp, request_id, row, warnings }) => {
-            json.text("type", "transfer");
-            json.number("schema", (*schema).into());
-            json.timestamp("timestamp", *timestamp);
-            json.optional_text("request_id", request_id.as_deref());
-            transfer(&mut json, row);
-            json.warnings(warnings);
-        }
+/// A key between its comma and its colon, in one piece: a copy of a literal is a store or two.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
+/// A closed request, as its line shows it.
+pub(crate) struct RequestParts<'a> {
+    pub(crate) timestamp: Timestamp,
+    pub(crate) request_id: &'a str,
+    pub(crate) summary: &'a OverallSummary,
+    pub(crate) e2e: &'a E2eTable,
+    pub(crate) fields: &'a Fields,
+    pub(crate) warnings: &'a [String],
+}
+
+/// Appends the line of a request.
+pub(crate) fn write_request<'a>(
+    out: &mut Vec<u8>,
+    request: &RequestParts<'_>,
+    stages: impl Iterator<Item = &'a StageRow>,
+    transfers: impl Iterator<Item = &'a TransferRow>,
+) {
+    let mut json = Json(out);
+    json.raw("{\"type\":\"request\"");
+    json.number(key!("schema"), SCHEMA.into());
+    json.timestamp(key!("timestamp"), request.timestamp);
+    json.text(key!("request_id"), request.request_id);
+    json.raw(key!("overall_summary"));
+    summary(&mut json, request.summary);
+    json.raw(key!("e2e_table"));
+    e2e(&mut json, request.e2e);
+    json.list(key!("stage_table"), stages, |json, row| {
+        stage(json, "{\"stage_id\":", row);
+        json.raw("}");
+    });
+    json.list(key!("transfer_table"), transfers, |json, row| {
+        transfer(json, "{\"from_stage\":", row);
+        json.raw("}");
+    });
+    json.fields(request.fields);
+    json.warnings(request.warnings);
+    json.raw("}\n");
+}
+
+/// Appends the line of a stage on its own.
+pub(crate) fn write_stage(out: &mut Vec<u8>, line: &Detached<StageRow>) {
+    write_detached(out, "{\"type\":\"stage\"", line, |json, row| stage(json, key!("stage_id"), row));
+}
+
+/// Appends the line of a transfer on its own.
+pub(crate) fn write_transfer(out: &mut Vec<u8>, line: &Detached<TransferRow>) {
+    write_detached(out, "{\"type\":\"transfer\"", line, |json, row| {
+        transfer(json, key!("from_stage"), row);
+    });
+}
+
+fn write_detached<Row>(
+    out: &mut Vec<u8>,
+    opening: &'static str,
+    line: &Detached<Row>,
+    members: impl FnOnce(&mut Json<'_>, &Row),
+) {
+    let mut json = Json(out);
+    json.raw(opening);
+    json.number(key!("schema"), line.schema.into());
+    json.timestamp(key!("timestamp"), line.timestamp);
+    match &line.request_id {
+        Some(id) => json.text(key!("request_id"), id),
+        None => json.raw(",\"request_id\":null"),
     }
-    json.close();
-    out.push(b'\n');
+    members(&mut json, &line.row);
+    json.warnings(&line.warnings);
+    json.raw("}\n");
 }
 
-fn summary(json: &mut Object<'_>, summary: &OverallSummary) {
-    json.number("e2e_requests", summary.e2e_requests);
-    json.time("e2e_wall_time_ms", summary.e2e_wall_time_ms);
-    json.number("e2e_total_tokens", summary.e2e_total_tokens);
-    json.time("e2e_avg_time_per_request_ms", summary.e2e_avg_time_per_request_ms);
-    json.decimal("e2e_avg_tokens_per_s", summary.e2e_avg_tokens_per_s);
-    json.key("stage_wall_time_ms");
-    json.elements(&summary.stage_wall_time_ms, |out, wall| wall.push_to(out));
+fn summary(json: &mut Json<'_>, summary: &OverallSummary) {
+    json.number("{\"e2e_requests\":", summary.e2e_requests);
+    json.time(key!("e2e_wall_time_ms"), summary.e2e_wall_time_ms);
+    json.number(key!("e2e_total_tokens"), summary.e2e_total_tokens);
+    json.time(key!("e2e_avg_time_per_request_ms"), summary.e2e_avg_time_per_request_ms);
+    json.decimal(key!("e2e_avg_tokens_per_s"), summary.e2e_avg_tokens_per_s);
+    json.list(key!("stage_wall_time_ms"), summary.stage_wall_time_ms.iter(), |json, wall| {
+        json.time("", *wall);
+    });
+    json.raw("}");
 }
 
-fn e2e(json: &mut Object<'_>, table: &E2eTable) {
-    json.time("e2e_total_ms", table.e2e_total_ms);
-    json.number("e2e_total_tokens", table.e2e_total_tokens);
-    json.time("transfers_total_time_ms", table.transfers_total_time_ms);
-    json.number("transfers_total_bytes", table.transfers_total_bytes);
-    json.optional_time("queue_time_ms", table.queue_time_ms);
-    json.time("unattributed_time_ms", table.unattributed_time_ms);
-    json.text_if_some("finish_reason", table.finish_reason.as_deref());
+fn e2e(json: &mut Json<'_>, table: &E2eTable) {
+    json.time("{\"e2e_total_ms\":", table.e2e_total_ms);
+    json.number(key!("e2e_total_tokens"), table.e2e_total_tokens);
+    json.time(key!("transfers_total_time_ms"), table.transfers_total_time_ms);
+    json.number(key!("transfers_total_bytes"), table.transfers_total_bytes);
+    json.optional_time(key!("queue_time_ms"), table.queue_time_ms);
+    json.time(key!("unattributed_time_ms"), table.unattributed_time_ms);
+    json.text_if_some(key!("finish_reason"), table.finish_reason.as_deref());
+    json.raw("}");
 }
 
-fn stage(json: &mut Object<'_>, row: &StageRow) {
-    json.optional_number("stage_id", row.stage_id);
-    json.optional_number("batch_id", row.batch_id);
-    json.optional_number("batch_size", row.batch_size);
-    json.optional_number("num_tokens_in", row.num_tokens_in);
-    json.optional_number("num_tokens_out", row.num_tokens_out);
-    json.optional_time("preprocess_time_ms", row.preprocess_time_ms);
-    json.optional_time("stage_gen_time_ms", row.stage_gen_time_ms);
-    json.text_if_some("stage_name", row.stage_name.as_deref());
-    json.optional_time("busy_time_ms", row.busy_time_ms);
-    json.optional_time("queue_time_ms", row.queue_time_ms);
-    json.optional_time("start_ms", row.start_ms);
-    json.time_if_some("wall_time_ms", row.wall_time_ms);
-    json.time_if_some("first_output_ms", row.first_output_ms);
-    json.time_if_some("time_per_output_token_ms", row.time_per_output_token_ms);
-    json.number("events", row.events);
+/// The members of a row; `first` is the key of the first of them.
+fn stage(json: &mut Json<'_>, first: &'static str, row: &StageRow) {
+    json.optional_number(first, row.stage_id);
+    json.optional_number(key!("batch_id"), row.batch_id);
+    json.optional_number(key!("batch_size"), row.batch_size);
+    json.optional_number(key!("num_tokens_in"), row.num_tokens_in);
+    json.optional_number(key!("num_tokens_out"), row.num_tokens_out);
+    json.optional_time(key!("preprocess_time_ms"), row.preprocess_time_ms);
+    json.optional_time(key!("stage_gen_time_ms"), row.stage_gen_time_ms);
+    json.text_if_some(key!("stage_name"), row.stage_name.as_deref());
+    json.optional_time(key!("busy_time_ms"), row.busy_time_ms);
+    json.optional_time(key!("queue_time_ms"), row.queue_time_ms);
+    json.optional_time(key!("start_ms"), row.start_ms);
+    json.time_if_some(key!("wall_time_ms"), row.wall_time_ms);
+    json.time_if_some(key!("first_output_ms"), row.first_output_ms);
+    json.time_if_some(key!("time_per_output_token_ms"), row.time_per_output_token_ms);
+    json.number(key!("events"), row.events);
     json.fields(&row.fields);
 }
 
-fn transfer(json: &mut Object<'_>, row: &TransferRow) {
-    json.optional_number("from_stage", row.from_stage);
-    json.optional_number("to_stage", row.to_stage);
-    json.optional_number("size_bytes", row.size_bytes);
-    json.optional_time("tx_time_ms", row.tx_time_ms);
-    json.optional_time("rx_decode_time_ms", row.rx_decode_time_ms);
-    json.optional_time("in_flight_time_ms", row.in_flight_time_ms);
-    json.time("total_time_ms", row.total_time_ms);
-    json.optional_time("start_ms", row.start_ms);
-    json.time_if_some("wall_time_ms", row.wall_time_ms);
-    json.number("events", row.events);
+/// The members of a row; `first` is the key of the first of them.
+fn transfer(json: &mut Json<'_>, first: &'static str, row: &TransferRow) {
+    json.optional_number(first, row.from_stage);
+    json.optional_number(key!("to_stage"), row.to_stage);
+    json.optional_number(key!("size_bytes"), row.size_bytes);
+    json.optional_time(key!("tx_time_ms"), row.tx_time_ms);
+    json.optional_time(key!("rx_decode_time_ms"), row.rx_decode_time_ms);
+    json.optional_time(key!("in_flight_time_ms"), row.in_flight_time_ms);
+    json.time(key!("total_time_ms"), row.total_time_ms);
+    json.optional_time(key!("start_ms"), row.start_ms);
+    json.time_if_some(key!("wall_time_ms"), row.wall_time_ms);
+    json.number(key!("events"), row.events);
     json.fields(&row.fields);
 }
 
-/// A JSON object under construction. Keys are literals of this file, which need no escape, but for
-/// those of [`fields`](Self::fields).
-struct Object<'a> {
-    out: &'a mut Vec<u8>,
-    is_empty: bool,
-}
+/// A line under construction. Keys are literals of this file, with their punctuation, and need no
+/// escape, but for those of [`fields`](Self::fields).
+struct Json<'a>(&'a mut Vec<u8>);
 
-impl<'a> Object<'a> {
-    fn open(out: &'a mut Vec<u8>) -> Self {
-        out.push(b'{');
-        Self { out, is_empty: true }
-    }
-
-    fn close(self) {
-        self.out.push(b'}');
-    }
-
-    // Inlined, here and below, so that the copy of a literal's bytes is a store or two and no call.
+impl Json<'_> {
+    // Inlined, here and below, so that the length of a literal is known where it is copied.
     #[inline(always)]
-    fn key(&mut self, key: &str) {
-        self.separate();
-        self.out.push(b'"');
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
-    }
-
-    fn separate(&mut self) {
-        if !std::mem::take(&mut self.is_empty) {
-            self.out.push(b',');
-        }
+    fn raw(&mut self, piece: &'static str) {
+        self.0.extend_from_slice(piece.as_bytes());
     }
 
     #[inline(always)]
-    fn null(&mut self, key: &str) {
-        self.key(key);
-        self.out.extend_from_slice(b"null");
+    fn number(&mut self, key: &'static str, number: u64) {
+        self.raw(key);
+        push_number(self.0, number);
     }
 
     #[inline(always)]
-    fn number(&mut self, key: &str, number: u64) {
-        self.key(key);
-        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-    }
-
-    #[inline(always)]
-    fn optional_number(&mut self, key: &str, number: Option<u64>) {
+    fn optional_number(&mut self, key: &'static str, number: Option<u64>) {
+        self.raw(key);
         match number {
-            Some(number) => self.number(key, number),
-            None => self.null(key),
+            Some(number) => push_number(self.0, number),
+            None => self.raw("null"),
         }
     }
 
     #[inline(always)]
-    fn time(&mut self, key: &str, time: Millis) {
-        self.key(key);
-        time.push_to(self.out);
+    fn time(&mut self, key: &'static str, time: Millis) {
+        self.raw(key);
+        time.push_to(self.0);
     }
 
     #[inline(always)]
-    fn optional_time(&mut self, key: &str, time: Option<Millis>) {
+    fn optional_time(&mut self, key: &'static str, time: Option<Millis>) {
+        self.raw(key);
         match time {
-            Some(time) => self.time(key, time),
-            None => self.null(key),
+            Some(time) => time.push_to(self.0),
+            None => self.raw("null"),
         }
     }
 
     #[inline(always)]
-    fn time_if_some(&mut self, key: &str, time: Option<Millis>) {
+    fn time_if_some(&mut self, key: &'static str, time: Option<Millis>) {
         if let Some(time) = time {
             self.time(key, time);
         }
     }
 
-    #[inline(always)]
-    fn decimal(&mut self, key: &str, number: f64) {
-        self.key(key);
-        push_decimal(self.out, (number * 1e6).round() as u128);
+    fn decimal(&mut self, key: &'static str, number: f64) {
+        self.raw(key);
+        push_decimal(self.0, (number * 1e6).round() as u128);
     }
 
-    fn timestamp(&mut self, key: &str, timestamp: Timestamp) {
-        self.key(key);
-        self.out.push(b'"');
-        timestamp.push_to(self.out);
-        self.out.push(b'"');
-    }
-
-    #[inline(always)]
-    fn text(&mut self, key: &str, text: &str) {
-        self.key(key);
-        write_text(self.out, text);
+    fn timestamp(&mut self, key: &'static str, timestamp: Timestamp) {
+        self.raw(key);
+        self.raw("\"");
+        timestamp.push_to(self.0);
+        self.raw("\"");
     }
 
     #[inline(always)]
-    fn optional_text(&mut self, key: &str, text: Option<&str>) {
-        match text {
-            Some(text) => self.text(key, text),
-            None => self.null(key),
-        }
+    fn text(&mut self, key: &'static str, text: &str) {
+        self.raw(key);
+        write_text(self.0, text);
     }
 
     #[inline(always)]
-    fn text_if_some(&mut self, key: &str, text: Option<&str>) {
+    fn text_if_some(&mut self, key: &'static str, text: Option<&str>) {
         if let Some(text) = text {
             self.text(key, text);
         }
     }
 
-    fn object(&mut self, key: &str, members: impl FnOnce(&mut Object<'_>)) {
-        self.key(key);
-        let mut object = Object::open(self.out);
-        members(&mut object);
-        object.close();
-    }
-
-    fn list<Row>(&mut self, key: &str, rows: &[Row], members: impl Fn(&mut Object<'_>, &Row)) {
-        self.key(key);
-        self.elements(rows, |out, row| {
-            let mut object = Object::open(out);
-            members(&mut object, row);
-            object.close();
-        });
-    }
-
-    fn elements<T>(&mut self, elements: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
-        self.out.push(b'[');
-        for (at, element) in elements.iter().enumerate() {
+    #[inline(always)]
+    fn list<T>(
+        &mut self,
+        key: &'static str,
+        elements: impl Iterator<Item = T>,
+        write: impl Fn(&mut Json<'_>, T),
+    ) {
+        self.raw(key);
+        self.raw("[");
+        for (at, element) in elements.enumerate() {
             if at > 0 {
-                self.out.push(b',');
+                self.raw(",");
             }
-            write(self.out, element);
+            write(self, element);
         }
-        self.out.push(b']');
+        self.raw("]");
     }
 
+    #[inline]
     fn fields(&mut self, fields: &Fields) {
         if fields.is_empty() {
             return;
         }
-        self.object("fields", |json| {
-            for (name, value) in fields {
-                json.separate();
-                write_text(json.out, name);
-                json.out.push(b':');
-                match value {
-                    FieldValue::Text(text) => write_text(json.out, text),
-                    value => infallible(write!(json.out, "{value}")),
-                }
+        let mut before = ",\"fields\":{";
+        for (name, value) in fields {
+            self.raw(before);
+            before = ",";
+            write_text(self.0, name);
+            self.raw(":");
+            match value {
+                FieldValue::Text(text) => write_text(self.0, text),
+                value => infallible(write!(self.0, "{value}")),
             }
-        });
+        }
+        self.raw("}");
     }
 
+    #[inline]
     fn warnings(&mut self, warnings: &[String]) {
         if !warnings.is_empty() {
-            self.key("warnings");
-            self.elements(warnings, |out, warning| write_text(out, warning));
+            self.list(key!("warnings"), warnings.iter(), |json, warning| write_text(json.0, warning));
         }
     }
 }

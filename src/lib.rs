@@ -119,6 +119,7 @@ mod clock;
 mod open_spans;
 mod ownership;
 mod span;
+mod spares;
 mod sync;
 
 // Fold: rows, requests, the run.
@@ -131,6 +132,7 @@ mod run;
 mod stage;
 
 // Write: tables, lines, what is left to see.
+mod digits;
 mod emit;
 mod handle;
 mod json;

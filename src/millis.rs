@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::digits::{push_fraction, push_number};
+
 const NANOS_PER_MILLI: f64 = 1e6;
 
 /// A length of time in milliseconds, kept as whole nanoseconds.
@@ -60,8 +62,8 @@ impl Millis {
 
     /// Appends the text that `Display` shows.
     pub(crate) fn push_to(self, out: &mut Vec<u8>) {
-        push_whole(out, self.0 / 1_000_000);
-        push_fraction(out, (self.0 % 1_000_000) as u32);
+        push_number(out, self.0 / 1_000_000);
+        push_fraction(out, self.0 % 1_000_000);
     }
 
     /// The sum, if it fits.
@@ -102,30 +104,10 @@ impl fmt::Display for Millis {
 pub(crate) fn push_decimal(out: &mut Vec<u8>, millionths: u128) {
     let whole = millionths / 1_000_000;
     match u64::try_from(whole) {
-        Ok(whole) => push_whole(out, whole),
+        Ok(whole) => push_number(out, whole),
         Err(_) => out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes()),
     }
-    push_fraction(out, (millionths % 1_000_000) as u32);
-}
-
-fn push_whole(out: &mut Vec<u8>, whole: u64) {
-    // Most times of a line are a few milliseconds.
-    match u8::try_from(whole) {
-        Ok(digit @ 0..=9) => out.push(b'0' + digit),
-        _ => out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes()),
-    }
-}
-
-/// Fixed point by hand: a line has dozens of these, and formatting floats was its largest part. All
-/// six digits are written at once, in pairs that don't wait for each other, and zeros taken back.
-fn push_fraction(out: &mut Vec<u8>, millionths: u32) {
-    let pair = |number: u32| [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8];
-    let [a, b] = pair(millionths / 10_000);
-    let [c, d] = pair(millionths / 100);
-    let [e, f] = pair(millionths);
-    out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
-    let zeros = [f, e, d, c, b].iter().take_while(|digit| **digit == b'0').count();
-    out.truncate(out.len() - zeros);
+    push_fraction(out, (millionths % 1_000_000) as u64);
 }
 
 impl Serialize for Millis {

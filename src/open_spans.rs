@@ -11,6 +11,7 @@ use tracing::span::Id;
 
 use crate::{
     span::OpenSpan,
+    spares::Spares,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -58,11 +59,8 @@ struct Seen {
     span: Arc<OpenSpan>,
 }
 
-/// How many blank spans a thread keeps for the next ones.
-const SPARE: usize = 16;
-
 thread_local! {
-    static SPARES: RefCell<Vec<Arc<OpenSpan>>> = const { RefCell::new(Vec::new()) };
+    static SPARES: Spares<OpenSpan> = const { Spares::new() };
     static SEEN: RefCell<[Option<Seen>; RECENT]> = const { RefCell::new([const { None }; RECENT]) };
 }
 
@@ -78,21 +76,14 @@ impl OpenSpans {
 
     /// A blank span, kept from an earlier one if there is one.
     pub(crate) fn blank() -> Arc<OpenSpan> {
-        let spare = SPARES.try_with(|spares| spares.try_borrow_mut().ok()?.pop());
-        spare.ok().flatten().unwrap_or_else(|| Arc::new(OpenSpan::blank()))
+        Spares::take(&SPARES).unwrap_or_else(|| Arc::new(OpenSpan::blank()))
     }
 
     /// Keeps a span that has closed, wiped, for the next one, unless somebody still refers to it.
     pub(crate) fn keep(mut span: Arc<OpenSpan>) {
         let Some(only) = Arc::get_mut(&mut span) else { return };
         only.wipe();
-        let _ = SPARES.try_with(|spares| {
-            if let Ok(mut spares) = spares.try_borrow_mut()
-                && spares.len() < SPARE
-            {
-                spares.push(span);
-            }
-        });
+        Spares::keep(&SPARES, span);
     }
 
     pub(crate) fn insert(&self, id: &Id, span: Arc<OpenSpan>) {

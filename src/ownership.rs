@@ -21,7 +21,7 @@ const STEP_LIMIT: usize = 16_384;
 /// The open requests that have a `request_id`.
 #[derive(Debug, Default)]
 pub(crate) struct OpenRequests {
-    by_id: DashMap<String, SameId>,
+    by_id: DashMap<Arc<str>, SameId>,
 }
 
 /// The open requests of one id: nearly always one.
@@ -46,10 +46,10 @@ pub(crate) struct Ownership {
 }
 
 impl OpenRequests {
-    pub(crate) fn insert(&self, request_id: Option<&str>, request: &Arc<Request>) {
+    pub(crate) fn insert(&self, request_id: Option<&Arc<str>>, request: &Arc<Request>) {
         let Some(id) = request_id else { return };
         let mut request = Arc::clone(request);
-        match self.by_id.entry(id.to_owned()) {
+        match self.by_id.entry(Arc::clone(id)) {
             Entry::Vacant(vacant) => {
                 vacant.insert(SameId { newest: request, older: BTreeMap::new() });
             }
@@ -63,9 +63,9 @@ impl OpenRequests {
         }
     }
 
-    /// Returns the map's own copy of the id, if no other open request has it.
-    pub(crate) fn remove(&self, request_id: Option<&str>, request: &Arc<Request>) -> Option<String> {
-        let removed = self.by_id.remove_if_mut(request_id?, |_, SameId { newest, older }| {
+    pub(crate) fn remove(&self, request_id: Option<&Arc<str>>, request: &Arc<Request>) {
+        let Some(id) = request_id else { return };
+        self.by_id.remove_if_mut(&**id, |_, SameId { newest, older }| {
             if !Arc::ptr_eq(newest, request) {
                 older.remove(&age(request));
                 return false;
@@ -78,7 +78,6 @@ impl OpenRequests {
                 None => true,
             }
         });
-        removed.map(|(id, _)| id)
     }
 
     fn newest(&self, request_id: &str) -> Option<Arc<Request>> {
@@ -192,7 +191,7 @@ impl Ownership {
     /// Says what the span asked for and did not get.
     pub(crate) fn warn(&self, fields: &mut SpanFields) {
         if self.id_is_not_open {
-            let id = fields.request_id.clone().unwrap_or_default();
+            let id = fields.request_id.clone().unwrap_or_else(|| "".into());
             fields.warn(
                 "request_id",
                 id,

@@ -25,13 +25,13 @@ use crate::{
     emit::Output,
     fields::{Kind, StageNumbers, TransferNumbers},
     handle::Shared,
+    json::{self, RequestParts},
     layout::{Layout, Meaning},
     open_spans::OpenSpans,
     ownership::{OpenRequests, Ownership},
     recorded::{Filling, Late, LateValue, Recorded, Visitor},
-    request::{Closed, Request},
+    request::{Closed, Folded, Request},
     span::{Enclosing, Followed, OpenSpan, SpanState},
-    tables::Line,
 };
 
 /// How many enclosing stages are asked whether they are the same stage.
@@ -85,9 +85,9 @@ impl Recorder {
     /// the past behind.
     fn rename(&self, span: &OpenSpan, state: &mut SpanState, value: Recorded) {
         let Some(request) = &span.request else { return };
-        self.requests.remove(state.fields.request_id.as_deref(), request);
+        self.requests.remove(state.fields.request_id.as_ref(), request);
         state.fields.set(value, 0);
-        self.requests.insert(state.fields.request_id.as_deref(), request);
+        self.requests.insert(state.fields.request_id.as_ref(), request);
     }
 
     /// Finds the nearest span of ours around a new one: nearly always its parent, else further up.
@@ -161,16 +161,27 @@ impl Recorder {
 
     fn close_request(&self, span: &mut Arc<OpenSpan>) {
         self.shared.open_requests.fetch_sub(1, Ordering::Relaxed);
-        let Some(request) = span.request.clone() else { return };
+        let Some(request) = OpenSpan::take_request(span) else { return };
         let mut elsewhere = None;
-        let closed = self.take(span, &mut elsewhere);
-        let kept_id = self.requests.remove(closed.fields.request_id.as_deref(), &request);
+        let mut closed = self.take(span, &mut elsewhere);
+        self.requests.remove(closed.fields.request_id.as_ref(), &request);
         let request_id = closed.fields.request_id.take().unwrap_or_else(generated_id);
-        let Some(rows) = request.close(kept_id.unwrap_or_else(|| request_id.clone())) else { return };
+        let Some(mut rows) = request.close(Arc::clone(&request_id)) else { return };
 
-        let mut folded = rows.fold(request_id, closed, |moment| self.clock.timestamp(moment));
-        folded.line.overall_summary = self.shared.run.add(&folded.part);
-        self.output.emit(&Line::Request(folded.line), &self.shared);
+        let Folded { end, e2e, warnings } = rows.fold(&mut closed);
+        let summary = self.shared.run.add(request.created, end, e2e.e2e_total_tokens, rows.stage_walls());
+        let parts = RequestParts {
+            timestamp: self.clock.timestamp(end),
+            request_id: &request_id,
+            summary: &summary,
+            e2e: &e2e,
+            fields: &closed.fields.further,
+            warnings: warnings.as_slice(),
+        };
+        self.output.emit(&self.shared, parts.warnings, |out| {
+            json::write_request(out, &parts, rows.stage_table(), rows.transfer_table());
+        });
+        Request::keep(request, rows);
     }
 
     fn close_row(&self, span: &mut Arc<OpenSpan>) {
@@ -264,8 +275,8 @@ impl Recorder {
     fn add_to_owners(
         closed: &mut Closed<'_>,
         ownership: &Ownership,
-        add: impl Fn(&mut Closed<'_>, &Arc<Request>) -> Result<(), String>,
-    ) -> SmallVec<[Option<String>; 1]> {
+        add: impl Fn(&mut Closed<'_>, &Arc<Request>) -> Result<(), Arc<str>>,
+    ) -> SmallVec<[Option<Arc<str>>; 1]> {
         match ownership.owners.as_slice() {
             [] => SmallVec::from_buf([closed.fields.request_id.clone()]),
             [one] => match add(closed, one) {
@@ -329,10 +340,10 @@ impl Recorder {
 
 /// An id for a request that was given none, unique in the process and, as far as chance goes,
 /// among processes.
-fn generated_id() -> String {
+fn generated_id() -> Arc<str> {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("process"));
     static COUNT: AtomicU64 = AtomicU64::new(1);
-    format!("req-{:016x}-{}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
+    format!("req-{:016x}-{}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed)).into()
 }
 
 /// Only creation comes through the filter, which has to see it; [`OmniMetricsLayer`] calls the
@@ -349,7 +360,7 @@ where
         let created = self.clock.now();
         let mut enclosing = self.enclosing(attributes, id, &ctx);
         let request = (kind == Kind::Request).then(|| {
-            let request = Arc::new(Request::new(created));
+            let request = Request::begin(created);
             if let Some(outer) = enclosing.request.replace(Arc::clone(&request)) {
                 outer.encloses_request.store(true, Ordering::Relaxed);
             }
@@ -364,7 +375,7 @@ where
         attributes.record(&mut Visitor { layout: &layout, take: &mut Filling { fields, now: created } });
         if let Some(request) = request {
             self.shared.run.note_created(&request);
-            self.requests.insert(fields.request_id.as_deref(), &request);
+            self.requests.insert(fields.request_id.as_ref(), &request);
             self.shared.open_requests.fetch_add(1, Ordering::Relaxed);
         }
         self.open.insert(id, span);

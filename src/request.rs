@@ -1,30 +1,34 @@
 //! One open request: its rows, and the line that they become.
 
-use std::mem;
+use std::{mem, sync::Arc};
 
 use crate::{
-    Millis, Timestamp,
+    Millis,
     edge::Edge,
     fields::{Kind, SpanFields, StageNumbers, TransferNumbers},
     hops::Flights,
     intervals::Intervals,
-    run::{Part, WALL_LIMIT},
+    run::{StageWall, WALL_LIMIT},
     span::Measured,
+    spares::Spares,
     stage::Stage,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
+        thread_local,
     },
-    tables::{E2eTable, Fields, OverallSummary, RequestLine, SCHEMA},
+    tables::{E2eTable, Fields, StageRow, TransferRow},
     warnings::Warnings,
 };
 
 /// How many stage rows, and how many transfer rows, a request has; past that, further ids share
 /// the row without an id.
 pub(crate) const ROW_LIMIT: usize = 1024;
+/// For how many stage rows, and for how many transfer rows, a request that is used again has room.
+const ROWS_KEPT: usize = 16;
 
 /// A request, from the creation of its span until nothing refers to it any more.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Request {
     pub(crate) created: u64,
     /// A `request` span was created inside this one.
@@ -32,11 +36,15 @@ pub(crate) struct Request {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "nearly all are open, and a box would cost each of them")]
-enum State {
-    Open(Rows),
-    Closed { request_id: String },
+#[derive(Debug, Default)]
+struct State {
+    rows: Rows,
+    /// The id that it had when it closed.
+    closed_as: Option<Arc<str>>,
+}
+
+thread_local! {
+    static SPARES: Spares<Request> = const { Spares::new() };
 }
 
 /// A span that has closed, on its way into the rows.
@@ -67,51 +75,68 @@ impl Closed<'_> {
     }
 }
 
-/// A closed request, folded: its line but for the summary, and what the run takes from it.
+/// What a closed request is besides its rows.
 #[derive(Debug)]
 pub(crate) struct Folded {
-    pub(crate) line: RequestLine,
-    pub(crate) part: Part,
+    pub(crate) end: u64,
+    pub(crate) e2e: E2eTable,
+    pub(crate) warnings: Warnings,
 }
 
 impl Request {
-    pub(crate) fn new(created: u64) -> Self {
-        Self {
-            created,
-            encloses_request: AtomicBool::new(false),
-            state: Mutex::new(State::Open(Rows::default())),
+    /// A new request: one that the thread has used before if there is one.
+    pub(crate) fn begin(created: u64) -> Arc<Self> {
+        let mut request = Spares::take(&SPARES).unwrap_or_default();
+        if let Some(only) = Arc::get_mut(&mut request) {
+            only.created = created;
         }
+        request
+    }
+
+    /// Keeps a request that has closed, and its rows, wiped, for the next one, unless somebody still
+    /// refers to it.
+    pub(crate) fn keep(mut request: Arc<Self>, mut rows: Rows) {
+        let Some(only) = Arc::get_mut(&mut request) else { return };
+        rows.wipe();
+        let state = State { rows, closed_as: None };
+        *only = Self { created: 0, encloses_request: AtomicBool::new(false), state: Mutex::new(state) };
+        Spares::keep(&SPARES, request);
     }
 
     /// Adds to the rows, or says which id the request had when it closed.
-    pub(crate) fn add(&self, add: impl FnOnce(&mut Rows)) -> Result<(), String> {
-        match &mut *self.lock() {
-            State::Open(rows) => {
-                add(rows);
+    pub(crate) fn add(&self, add: impl FnOnce(&mut Rows)) -> Result<(), Arc<str>> {
+        let mut state = self.lock();
+        match &state.closed_as {
+            None => {
+                add(&mut state.rows);
                 Ok(())
             }
-            State::Closed { request_id } => Err(request_id.clone()),
+            Some(id) => Err(Arc::clone(id)),
         }
     }
 
     /// Closes the request to further rows. `None` if it is a wrapper: it has no rows, and another
     /// request inside.
-    pub(crate) fn close(&self, request_id: String) -> Option<Rows> {
-        let closed = State::Closed { request_id };
-        let State::Open(rows) = mem::replace(&mut *self.lock(), closed) else { return None };
-        let wraps = self.encloses_request.load(Ordering::Relaxed) && rows.is_empty();
-        (!wraps).then_some(rows)
+    pub(crate) fn close(&self, request_id: Arc<str>) -> Option<Rows> {
+        let mut state = self.lock();
+        if state.closed_as.replace(request_id).is_some() {
+            return None;
+        }
+        let wraps = self.encloses_request.load(Ordering::Relaxed) && state.rows.is_empty();
+        (!wraps).then(|| mem::take(&mut state.rows))
     }
 
     /// Whether it has closed under this id.
     pub(crate) fn has_closed_as(&self, id: Option<&str>) -> bool {
-        matches!(&*self.lock(), State::Closed { request_id } if id == Some(request_id))
+        let state = self.lock();
+        state.closed_as.is_some() && state.closed_as.as_deref() == id
     }
 
     /// Whether it is open, and would be counted if it closed now.
     pub(crate) fn is_open_and_counts(&self) -> bool {
         let encloses = self.encloses_request.load(Ordering::Relaxed);
-        matches!(&*self.lock(), State::Open(rows) if !(encloses && rows.is_empty()))
+        let state = self.lock();
+        state.closed_as.is_none() && !(encloses && state.rows.is_empty())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -136,6 +161,31 @@ pub(crate) struct Rows {
 impl Rows {
     fn is_empty(&self) -> bool {
         self.stages.is_empty() && self.edges.is_empty()
+    }
+
+    /// Leaves nothing but some room for the next request's rows.
+    fn wipe(&mut self) {
+        let Self { stages, edges, activity, first_stage_enter, last_exit, warnings } = self;
+        stages.clear();
+        stages.shrink_to(ROWS_KEPT);
+        edges.clear();
+        edges.shrink_to(ROWS_KEPT);
+        *activity = Intervals::default();
+        *first_stage_enter = None;
+        *last_exit = None;
+        *warnings = Warnings::default();
+    }
+
+    pub(crate) fn stage_table(&self) -> impl Iterator<Item = &StageRow> {
+        self.stages.iter().map(|stage| &stage.row)
+    }
+
+    pub(crate) fn transfer_table(&self) -> impl Iterator<Item = &TransferRow> {
+        self.edges.iter().map(|edge| &edge.row)
+    }
+
+    pub(crate) fn stage_walls(&self) -> impl Iterator<Item = StageWall> {
+        self.stages.iter().filter_map(Stage::wall)
     }
 
     /// Adds a `stage` span. `is_part` says that another one of the same stage, around it, brings
@@ -206,19 +256,13 @@ impl Rows {
         self.edges.binary_search_by_key(&key(ends), |edge| key(edge.ends()))
     }
 
-    /// Folds the rows and the `request` span itself into the line.
-    pub(crate) fn fold(
-        mut self,
-        request_id: String,
-        request: Closed<'_>,
-        timestamp: impl Fn(u64) -> Timestamp,
-    ) -> Folded {
+    /// Completes the rows and folds them, and the `request` span itself, into the end-to-end table.
+    pub(crate) fn fold(&mut self, request: &mut Closed<'_>) -> Folded {
         let Measured { created, end, activity, .. } = request.measured;
-        let fields = request.fields;
-        let mut warnings = mem::take(&mut fields.warnings);
+        let mut warnings = mem::take(&mut request.fields.warnings);
         let mut flights = Flights::new();
         for edge in &mut self.edges {
-            edge.finish(&mut flights, &mut self.warnings);
+            edge.match_rest(&mut flights, &mut self.warnings);
             edge.land(&flights, &mut self.activity, &mut self.warnings);
             flights.clear();
         }
@@ -227,23 +271,23 @@ impl Rows {
         // A batch may have run, and be followed late, before the request was even created.
         let last_exit = activity.map(|(_, last)| last).max(self.last_exit);
         let end = last_exit.unwrap_or(end).max(created);
-        let stage_walls = self.stages.iter().filter_map(Stage::wall).collect();
-        let stage_table: Vec<_> = self.stages.into_iter().map(|stage| stage.finish(Some(created))).collect();
-        let transfer_table: Vec<_> =
-            self.edges.into_iter().map(|edge| edge.into_row(Some(created), &mut warnings)).collect();
-
-        let stage_0 = stage_table.first().filter(|row| row.stage_id == Some(0));
-        let mut tokens = stage_0.and_then(|row| row.num_tokens_in).unwrap_or(0);
-        for row in &stage_table {
-            add(&mut tokens, row.num_tokens_out, Kind::Stage, "num_tokens_out", &mut warnings);
+        let mut tokens = match self.stages.first() {
+            Some(first) if first.id() == Some(0) => first.row.num_tokens_in.unwrap_or(0),
+            _ => 0,
+        };
+        for stage in &mut self.stages {
+            stage.finish(Some(created));
+            add(&mut tokens, stage.row.num_tokens_out, Kind::Stage, "num_tokens_out", &mut warnings);
         }
         let (mut bytes, mut transfer_time) = (0, Millis::ZERO);
-        for row in &transfer_table {
-            add(&mut bytes, row.size_bytes, Kind::Transfer, "size_bytes", &mut warnings);
-            add(&mut transfer_time, Some(row.total_time_ms), Kind::Transfer, "total_time_ms", &mut warnings);
+        for edge in &mut self.edges {
+            edge.finish(Some(created), &mut warnings);
+            let TransferRow { size_bytes, total_time_ms, .. } = edge.row;
+            add(&mut bytes, size_bytes, Kind::Transfer, "size_bytes", &mut warnings);
+            add(&mut transfer_time, Some(total_time_ms), Kind::Transfer, "total_time_ms", &mut warnings);
         }
         let since_created = |moment: u64| Millis::from_nanos(moment.saturating_sub(created));
-        let e2e_table = E2eTable {
+        let e2e = E2eTable {
             e2e_total_ms: since_created(end),
             e2e_total_tokens: tokens,
             transfers_total_time_ms: transfer_time,
@@ -251,20 +295,9 @@ impl Rows {
             queue_time_ms: self.first_stage_enter.map(since_created),
             unattributed_time_ms: since_created(end)
                 .saturating_sub(Millis::from_nanos(self.activity.covered(created, end))),
-            finish_reason: fields.label.take(),
+            finish_reason: request.fields.label.take(),
         };
-        let line = RequestLine {
-            schema: SCHEMA,
-            timestamp: timestamp(end),
-            request_id,
-            overall_summary: OverallSummary::default(),
-            e2e_table,
-            stage_table,
-            transfer_table,
-            fields: mem::take(&mut fields.further),
-            warnings: warnings.into_vec(),
-        };
-        Folded { line, part: Part { created, end, tokens, stage_walls } }
+        Folded { end, e2e, warnings }
     }
 }
 
@@ -345,20 +378,18 @@ mod tests {
 
     #[test]
     fn a_poisoned_lock_goes_on() {
-        let request = Request::new(0);
+        let request = Request::begin(0);
         let outcome =
             catch_unwind(AssertUnwindSafe(|| request.add(|_| resume_unwind(Box::new("in the lock")))));
         assert!(outcome.is_err() && request.state.is_poisoned());
         assert!(request.add(|_| ()).is_ok());
-        assert!(request.close("r".to_owned()).is_some());
-        assert_eq!(request.add(|_| ()), Err("r".to_owned()));
+        assert!(request.close("r".into()).is_some());
+        assert_eq!(request.add(|_| ()), Err("r".into()));
     }
 }
 
 #[cfg(all(test, omni_shuttle))]
 mod interleaving {
-    use std::sync::Arc;
-
     use shuttle::{check_random, thread};
 
     use super::*;
@@ -368,7 +399,7 @@ mod interleaving {
     fn a_span_is_in_the_line_of_its_request_or_learns_its_id_never_both_nor_neither() {
         check_random(
             || {
-                let request = Arc::new(Request::new(0));
+                let request = Request::begin(0);
                 let adders: Vec<_> = (0..3_u64)
                     .map(|stage_id| {
                         let request = Arc::clone(&request);
@@ -388,9 +419,9 @@ mod interleaving {
                         })
                     })
                     .collect();
-                let rows = request.close("r".to_owned()).unwrap();
+                let rows = request.close("r".into()).unwrap();
                 let outcomes = adders.into_iter().map(|adder| adder.join().unwrap());
-                let late = outcomes.filter(|outcome| outcome.as_ref().is_err_and(|id| id == "r")).count();
+                let late = outcomes.filter(|outcome| outcome.as_ref().is_err_and(|id| &*id == "r")).count();
                 assert_eq!(rows.stages.len() + late, 3);
             },
             20_000,

@@ -5,8 +5,6 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use smallvec::SmallVec;
-
 use crate::{Millis, request::Request, tables::OverallSummary};
 
 /// Stage ids from here on have no place in the list of walls, which an id must not blow up.
@@ -37,15 +35,6 @@ struct Totals {
     stage_walls: Vec<Option<(u64, u64)>>,
 }
 
-/// What a request adds to the run.
-#[derive(Debug)]
-pub(crate) struct Part {
-    pub(crate) created: u64,
-    pub(crate) end: u64,
-    pub(crate) tokens: u64,
-    pub(crate) stage_walls: SmallVec<[StageWall; 4]>,
-}
-
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StageWall {
     pub(crate) stage_id: u64,
@@ -66,17 +55,21 @@ impl Run {
     }
 
     /// Counts a request and returns the run up to it.
-    pub(crate) fn add(&self, part: &Part) -> OverallSummary {
+    pub(crate) fn add(
+        &self,
+        created: u64,
+        end: u64,
+        tokens: u64,
+        stage_walls: impl Iterator<Item = StageWall>,
+    ) -> OverallSummary {
         self.with(|totals| {
             totals.requests += 1;
-            totals.tokens = totals.tokens.saturating_add(part.tokens);
-            totals.first_created =
-                Some(totals.first_created.map_or(part.created, |first| first.min(part.created)));
-            totals.latest_end = totals.latest_end.max(part.end);
-            for wall in &part.stage_walls {
-                totals.widen(*wall);
-            }
-            self.first_closed.store(totals.first_created.unwrap_or(u64::MAX), Ordering::Relaxed);
+            totals.tokens = totals.tokens.saturating_add(tokens);
+            let first = totals.first_created.map_or(created, |first| first.min(created));
+            totals.first_created = Some(first);
+            totals.latest_end = totals.latest_end.max(end);
+            stage_walls.for_each(|wall| totals.widen(wall));
+            self.first_closed.store(first, Ordering::Relaxed);
             totals.summary()
         })
     }

@@ -171,6 +171,14 @@ impl OpenSpan {
         }
     }
 
+    /// The request that the span is of, taken out if nobody else refers to the span.
+    pub(crate) fn take_request(span: &mut Arc<Self>) -> Option<Arc<Request>> {
+        match Arc::get_mut(span) {
+            Some(only) => only.request.take(),
+            None => span.request.clone(),
+        }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         !self.has_closed.load(Ordering::Acquire)
     }

@@ -13,7 +13,7 @@ use crate::{
 /// they count, is put to them.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    row: StageRow,
+    pub(crate) row: StageRow,
     first_enter: Option<u64>,
     last_exit: Option<u64>,
     first_output: Option<u64>,
@@ -84,14 +84,13 @@ impl Stage {
         Some(StageWall { stage_id: self.row.stage_id?, start, end })
     }
 
-    /// The row, with its moments counted from the request's creation if it has a request.
-    pub(crate) fn finish(mut self, created: Option<u64>) -> StageRow {
+    /// Completes the row, with its moments counted from the request's creation if it has a request.
+    pub(crate) fn finish(&mut self, created: Option<u64>) {
         let since_created =
             |moment: u64| created.map(|created| Millis::from_nanos(moment.saturating_sub(created)));
         self.row.start_ms = self.first_enter.and_then(since_created);
         self.row.first_output_ms = self.first_output.and_then(since_created);
         self.row.time_per_output_token_ms = self.time_per_output_token();
-        self.row
     }
 
     fn time_per_output_token(&self) -> Option<Millis> {

@@ -6,10 +6,12 @@ pub(crate) use std::sync::PoisonError;
 #[cfg(omni_shuttle)]
 pub(crate) use shuttle::{
     sync::{Mutex, MutexGuard, atomic},
+    thread::LocalKey,
     thread_local,
 };
 #[cfg(not(omni_shuttle))]
 pub(crate) use std::{
     sync::{Mutex, MutexGuard, atomic},
+    thread::LocalKey,
     thread_local,
 };

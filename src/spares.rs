@@ -1,0 +1,32 @@
+//! What a thread has done with and will use again: a request costs hardly an allocation once it is warm.
+
+use std::{cell::RefCell, sync::Arc};
+
+use crate::sync::LocalKey;
+
+/// How many of a kind a thread keeps.
+const SPARE: usize = 16;
+
+/// Blank objects, one list a thread.
+pub(crate) struct Spares<T: 'static>(RefCell<Vec<Arc<T>>>);
+
+impl<T> Spares<T> {
+    pub(crate) const fn new() -> Self {
+        Self(RefCell::new(Vec::new()))
+    }
+
+    pub(crate) fn take(list: &'static LocalKey<Self>) -> Option<Arc<T>> {
+        list.try_with(|Self(spares)| spares.try_borrow_mut().ok()?.pop()).ok()?
+    }
+
+    /// Keeps what has been made blank, if there is room.
+    pub(crate) fn keep(list: &'static LocalKey<Self>, blank: Arc<T>) {
+        let _ = list.try_with(|Self(spares)| {
+            if let Ok(mut spares) = spares.try_borrow_mut()
+                && spares.len() < SPARE
+            {
+                spares.push(blank);
+            }
+        });
+    }
+}
