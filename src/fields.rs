@@ -138,8 +138,8 @@ impl SpanFields {
         if !further.is_empty() {
             further.clear();
         }
-        *warnings = Warnings::default();
-        *unusable = SmallVec::new();
+        warnings.clear();
+        unusable.clear();
     }
 
     pub(crate) fn stage(&self) -> StageNumbers {

@@ -1,13 +1,15 @@
 //! Which field of a callsite is which, found out once.
 
-use std::{cell::RefCell, ptr, rc::Rc};
+use std::{ptr, sync::OnceLock};
 
 use tracing::{Metadata, callsite::Identifier, field::Field};
 
 use crate::fields::Kind;
 
-/// How many callsites a thread remembers; those of further ones are found out each time.
-const KNOWN: usize = 64;
+/// For how many callsites there is room; what finds no place is found out each time.
+const KNOWN: usize = 256;
+/// How many places are tried for a callsite.
+const TRIES: usize = 4;
 
 /// What a field stands for in the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,34 +36,36 @@ pub(crate) struct Layout {
     meanings: Box<[Meaning]>,
 }
 
-thread_local! {
-    /// By the address of the callsite's metadata.
-    static LAYOUTS: RefCell<Vec<(usize, Rc<Layout>)>> = const { RefCell::new(Vec::new()) };
-}
+/// By the address of the callsite's metadata. A callsite is there for good, and so is its layout.
+static LAYOUTS: [OnceLock<Layout>; KNOWN] = [const { OnceLock::new() }; KNOWN];
 
 impl Layout {
-    /// The layout of a span's callsite.
-    pub(crate) fn of(metadata: &'static Metadata<'static>, kind: Kind) -> Rc<Self> {
-        let address = ptr::from_ref(metadata).addr();
-        let known = LAYOUTS.try_with(|layouts| {
-            let layouts = layouts.try_borrow().ok()?;
-            layouts.iter().find(|(known, _)| *known == address).map(|(_, layout)| Rc::clone(layout))
-        });
-        if let Ok(Some(layout)) = known {
-            return layout;
-        }
+    fn new(metadata: &'static Metadata<'static>, kind: Kind) -> Self {
         let meanings = metadata.fields().iter().map(|field| Meaning::of(kind, field.name()));
-        let layout = Rc::new(Self { callsite: metadata.callsite(), meanings: meanings.collect() });
-        let _ = LAYOUTS.try_with(|layouts| {
-            if let Ok(mut layouts) = layouts.try_borrow_mut()
-                && layouts.len() < KNOWN
-            {
-                layouts.push((address, Rc::clone(&layout)));
-            }
-        });
-        layout
+        Self { callsite: metadata.callsite(), meanings: meanings.collect() }
     }
 
+    /// Runs `run` with the layout of a span's callsite.
+    #[inline]
+    pub(crate) fn with<T>(
+        metadata: &'static Metadata<'static>,
+        kind: Kind,
+        run: impl FnOnce(&Self) -> T,
+    ) -> T {
+        // Metadata is larger than 64 bytes.
+        let first = ptr::from_ref(metadata).addr() >> 6;
+        let callsite = metadata.callsite();
+        for place in first..first + TRIES {
+            let Some(place) = LAYOUTS.get(place % KNOWN) else { break };
+            let layout = place.get_or_init(|| Self::new(metadata, kind));
+            if layout.callsite == callsite {
+                return run(layout);
+            }
+        }
+        run(&Self::new(metadata, kind))
+    }
+
+    #[inline]
     pub(crate) fn meaning(&self, field: &Field) -> Meaning {
         // `tracing` lets nobody record another callsite's fields but through hidden functions.
         let is_ours = field.callsite() == self.callsite;

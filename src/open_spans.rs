@@ -50,6 +50,22 @@ impl Slot {
     fn lock(&self) -> MutexGuard<'_, Option<(u64, Arc<OpenSpan>)>> {
         self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn take(&self, id: u64) -> Option<Arc<OpenSpan>> {
+        let (_, span) = self.lock().take_if(|(first, _)| {
+            let is_it = *first == id;
+            if is_it {
+                self.count(|spans| spans - 1);
+            }
+            is_it
+        })?;
+        Some(span)
+    }
+
+    /// Changes the number of spans. Under the slot's lock, so that a store does.
+    fn count(&self, change: impl FnOnce(u32) -> u32) {
+        self.spans.store(change(self.spans.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
 }
 
 /// A span that a thread has seen. It may have closed since; then it says so itself.
@@ -79,19 +95,17 @@ impl OpenSpans {
         Spares::take(&SPARES).unwrap_or_else(|| Arc::new(OpenSpan::blank()))
     }
 
-    /// Keeps a span that has closed, wiped, for the next one, unless somebody still refers to it.
-    pub(crate) fn keep(mut span: Arc<OpenSpan>) {
-        let Some(only) = Arc::get_mut(&mut span) else { return };
-        only.wipe();
-        Spares::keep(&SPARES, span);
+    /// Keeps a span that has closed, and has been wiped, for the next one.
+    pub(crate) fn keep(blank: Arc<OpenSpan>) {
+        Spares::keep(&SPARES, blank);
     }
 
     pub(crate) fn insert(&self, id: &Id, span: Arc<OpenSpan>) {
         let id = id.into_u64();
         let Some(slot) = self.slot_of(id) else { return };
         self.remember(id, Arc::clone(&span));
-        slot.spans.fetch_add(1, Ordering::Relaxed);
         let mut first = slot.lock();
+        slot.count(|spans| spans + 1);
         if first.is_none() {
             *first = Some((id, span));
         } else {
@@ -142,9 +156,12 @@ impl OpenSpans {
         if slot.spans.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let first = slot.lock().take_if(|(first, _)| *first == id);
-        let (_, span) = first.or_else(|| self.overflow.remove(&id))?;
-        slot.spans.fetch_sub(1, Ordering::Relaxed);
+        let span = slot.take(id).or_else(|| {
+            let (_, span) = self.overflow.remove(&id)?;
+            let _first = slot.lock();
+            slot.count(|spans| spans - 1);
+            Some(span)
+        })?;
         span.mark_closed();
         self.forget(id);
         Some(span)

@@ -183,6 +183,11 @@ fn age(request: &Arc<Request>) -> (u64, usize) {
 }
 
 impl Ownership {
+    /// That of a span of one request.
+    pub(crate) fn of(owner: Arc<Request>) -> Self {
+        Self { owners: Owners::from_buf([owner]), ..Self::default() }
+    }
+
     pub(crate) fn owns(&self, request: &Arc<Request>) -> bool {
         // They are in this order.
         self.owners.binary_search_by_key(&age(request), age).is_ok()

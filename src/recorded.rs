@@ -2,11 +2,10 @@
 
 use std::{error::Error, fmt};
 
-use smallvec::SmallVec;
 use tracing::field::{Field, Visit};
 
 use crate::{
-    Clock, Millis,
+    Millis,
     contain::contain_formatting,
     fields::SpanFields,
     layout::{Layout, Meaning},
@@ -179,36 +178,13 @@ pub(crate) struct Filling<'a> {
     pub(crate) now: u64,
 }
 
-impl Take for &mut Filling<'_> {
+impl Take for Filling<'_> {
+    #[inline]
     fn number(&mut self, place: usize, number: u64) {
         self.fields.set_number(place, number);
     }
 
     fn value(&mut self, recorded: Recorded) {
         self.fields.set(recorded, self.now);
-    }
-}
-
-/// The values of a late record, gathered before the span is locked.
-pub(crate) struct Late<'a> {
-    pub(crate) clock: &'a Clock,
-    pub(crate) values: SmallVec<[LateValue; 2]>,
-}
-
-pub(crate) enum LateValue {
-    Number(usize, u64),
-    /// A value, and when it was recorded.
-    Other(Recorded, u64),
-}
-
-impl Take for &mut Late<'_> {
-    fn number(&mut self, place: usize, number: u64) {
-        self.values.push(LateValue::Number(place, number));
-    }
-
-    fn value(&mut self, recorded: Recorded) {
-        // Only this field's moment counts; a reading for each would be a tenth of the cost.
-        let now = if recorded.meaning == Meaning::FirstOutput { self.clock.now() } else { 0 };
-        self.values.push(LateValue::Other(recorded, now));
     }
 }

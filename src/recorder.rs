@@ -29,7 +29,7 @@ use crate::{
     layout::{Layout, Meaning},
     open_spans::OpenSpans,
     ownership::{OpenRequests, Ownership},
-    recorded::{Filling, Late, LateValue, Recorded, Visitor},
+    recorded::{Filling, Recorded, Take, Visitor},
     request::{Closed, Folded, Request},
     span::{Enclosing, Followed, OpenSpan, SpanState},
 };
@@ -61,24 +61,11 @@ impl Recorder {
     }
 
     pub(crate) fn record(&self, id: &Id, values: &Record<'_>) {
-        let Some(span) = self.open.get(id) else { return };
-        let Some(metadata) = span.metadata else { return };
-        let layout = Layout::of(metadata, span.kind);
-        let mut late = Late { clock: &self.clock, values: SmallVec::new() };
-        values.record(&mut Visitor { layout: &layout, take: &mut late });
-
-        let mut state = span.lock();
-        for value in late.values {
-            match value {
-                LateValue::Number(place, number) => state.fields.set_number(place, number),
-                LateValue::Other(value, _)
-                    if span.kind == Kind::Request && value.meaning == Meaning::RequestId =>
-                {
-                    self.rename(&span, &mut state, value);
-                }
-                LateValue::Other(value, now) => state.fields.set(value, now),
-            }
-        }
+        self.open.with(id, |span| {
+            let Some(metadata) = span.metadata else { return };
+            let take = Late { recorder: self, span };
+            Layout::with(metadata, span.kind, |layout| values.record(&mut Visitor { layout, take }));
+        });
     }
 
     /// Gives a request another id. Under the span's lock, so that two threads can't leave an id of
@@ -137,33 +124,41 @@ impl Recorder {
     /// the stack that each of them takes.
     #[inline(never)]
     pub(crate) fn close(&self, id: &Id) {
-        let Some(mut span) = self.open.remove(id) else { return };
-        match span.kind {
-            Kind::Request => self.close_request(&mut span),
-            Kind::Stage | Kind::Transfer => self.close_row(&mut span),
-            Kind::Preprocess => self.close_preprocess(&mut span),
+        let Some(mut shared) = self.open.remove(id) else { return };
+        // It has left the map, so nobody comes to know it any more.
+        if Arc::strong_count(&shared) == 1
+            && let Some(span) = Arc::get_mut(&mut shared)
+        {
+            self.close_span(span, None);
+            span.wipe();
+            OpenSpans::keep(shared);
+        } else {
+            let settled = shared.is_followed().then(|| self.settle(&shared));
+            self.close_span(&mut shared.taken(), settled);
         }
-        OpenSpans::keep(span);
     }
 
-    fn close_preprocess(&self, span: &mut Arc<OpenSpan>) {
-        if span.is_followed() {
-            self.settle(span);
+    fn close_span(&self, span: &mut OpenSpan, settled: Option<Ownership>) {
+        match span.kind {
+            Kind::Request => self.close_request(span),
+            Kind::Stage | Kind::Transfer => self.close_row(span, settled),
+            Kind::Preprocess => self.close_preprocess(span),
         }
-        let stage = span.stage.clone().filter(|_| span.is_child_of_stage);
-        let time = self.take(span, &mut None).measured.span_time();
-        let Some(stage) = stage else { return };
+    }
+
+    fn close_preprocess(&self, span: &mut OpenSpan) {
+        let Some(stage) = span.stage.take().filter(|_| span.is_child_of_stage) else { return };
+        let time = self.closed(span).measured.span_time();
         self.open.with(&stage, |stage| {
             let mut state = stage.lock();
             state.preprocess = Some(state.preprocess.unwrap_or(0).saturating_add(time));
         });
     }
 
-    fn close_request(&self, span: &mut Arc<OpenSpan>) {
+    fn close_request(&self, span: &mut OpenSpan) {
         self.shared.open_requests.fetch_sub(1, Ordering::Relaxed);
-        let Some(request) = OpenSpan::take_request(span) else { return };
-        let mut elsewhere = None;
-        let mut closed = self.take(span, &mut elsewhere);
+        let Some(request) = span.request.take() else { return };
+        let mut closed = self.closed(span);
         self.requests.remove(closed.fields.request_id.as_ref(), &request);
         let request_id = closed.fields.request_id.take().unwrap_or_else(generated_id);
         let Some(mut rows) = request.close(Arc::clone(&request_id)) else { return };
@@ -184,11 +179,14 @@ impl Recorder {
         Request::keep(request, rows);
     }
 
-    fn close_row(&self, span: &mut Arc<OpenSpan>) {
-        let ownership = self.settle(span);
-        let (kind, stage) = (span.kind, span.stage.clone());
-        let mut elsewhere = None;
-        let mut closed = self.take(span, &mut elsewhere);
+    fn close_row(&self, span: &mut OpenSpan, settled: Option<Ownership>) {
+        let ownership = match (settled, span.take_plain_owner()) {
+            (Some(settled), _) => settled,
+            (None, Some(owner)) => Ownership::of(owner),
+            (None, None) => self.requests.owners_of(span),
+        };
+        let (kind, stage) = (span.kind, span.stage.take());
+        let mut closed = self.closed(span);
         closed.batch = ownership.is_batch.then_some(ownership.owners.len() as u64);
         closed.is_shared = ownership.owners.len() > 1;
         ownership.warn(closed.fields);
@@ -292,10 +290,10 @@ impl Recorder {
         DetachedRows { clock: &self.clock, output: &self.output, shared: &self.shared }
     }
 
-    /// Takes what a span has gathered, now that it closes.
-    fn take<'a>(&self, span: &'a mut Arc<OpenSpan>, elsewhere: &'a mut Option<SpanState>) -> Closed<'a> {
+    /// A span's times and fields, now that it closes.
+    fn closed<'a>(&self, span: &'a mut OpenSpan) -> Closed<'a> {
         let created = span.created;
-        let state = OpenSpan::take_state(span, elsewhere);
+        let state = span.state();
         Closed {
             measured: state.timing.close(created, || self.clock.now()),
             fields: &mut state.fields,
@@ -306,11 +304,9 @@ impl Recorder {
     }
 
     /// Decides which requests a closing span belongs to, also for the spans that follow it.
-    fn settle(&self, span: &Arc<OpenSpan>) -> Ownership {
+    fn settle(&self, span: &OpenSpan) -> Ownership {
         let ownership = self.requests.owners_of(span);
-        if span.is_followed() {
-            span.lock().settled = Some(ownership.owners.clone());
-        }
+        span.lock().settled = Some(ownership.owners.clone());
         ownership
     }
 
@@ -335,6 +331,29 @@ impl Recorder {
         iter::successors(first, |outer| self.open.get(outer.stage.as_ref()?)).take(NESTING_LIMIT).filter(
             move |outer| outer.kind == Kind::Stage && outer.lock().fields.stage().stage_id == stage_id,
         )
+    }
+}
+
+/// The values of a late record: each is taken under the span's lock, when no user's code runs.
+struct Late<'a> {
+    recorder: &'a Recorder,
+    span: &'a OpenSpan,
+}
+
+impl Take for Late<'_> {
+    fn number(&mut self, place: usize, number: u64) {
+        self.span.lock().fields.set_number(place, number);
+    }
+
+    fn value(&mut self, recorded: Recorded) {
+        // Only this field's moment counts; a reading for each would be a tenth of the cost.
+        let now = if recorded.meaning == Meaning::FirstOutput { self.recorder.clock.now() } else { 0 };
+        let mut state = self.span.lock();
+        if self.span.kind == Kind::Request && recorded.meaning == Meaning::RequestId {
+            self.recorder.rename(self.span, &mut state, recorded);
+        } else {
+            state.fields.set(recorded, now);
+        }
     }
 }
 
@@ -371,8 +390,9 @@ where
         let Some(only) = Arc::get_mut(&mut span) else { return };
         let metadata = attributes.metadata();
         let fields = only.begin(kind, Some(metadata), created, enclosing);
-        let layout = Layout::of(metadata, kind);
-        attributes.record(&mut Visitor { layout: &layout, take: &mut Filling { fields, now: created } });
+        Layout::with(metadata, kind, |layout| {
+            attributes.record(&mut Visitor { layout, take: Filling { fields, now: created } });
+        });
         if let Some(request) = request {
             self.shared.run.note_created(&request);
             self.requests.insert(fields.request_id.as_ref(), &request);

@@ -173,7 +173,7 @@ impl Rows {
         *activity = Intervals::default();
         *first_stage_enter = None;
         *last_exit = None;
-        *warnings = Warnings::default();
+        warnings.clear();
     }
 
     pub(crate) fn stage_table(&self) -> impl Iterator<Item = &StageRow> {

@@ -68,10 +68,14 @@ impl SpanState {
         let Self { timing, fields, follows, follows_are_cut, preprocess, settled } = self;
         *timing = Timing::default();
         fields.wipe();
-        *follows = SmallVec::new();
+        if !follows.is_empty() {
+            *follows = SmallVec::new();
+        }
         *follows_are_cut = false;
         *preprocess = None;
-        *settled = None;
+        if settled.is_some() {
+            *settled = None;
+        }
     }
 
     pub(crate) fn follow(&mut self, followed: Followed) {
@@ -138,9 +142,9 @@ impl OpenSpan {
         self.stage = enclosing.stage;
         self.is_child_of_stage = enclosing.is_stage;
         *self.has_closed.get_mut() = false;
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        state.fields.begin(kind);
-        &mut state.fields
+        let fields = &mut self.state().fields;
+        fields.begin(kind);
+        fields
     }
 
     /// Makes a closed span blank again, so that nothing it held outlives it.
@@ -149,34 +153,42 @@ impl OpenSpan {
         self.request = None;
         self.stage = None;
         *self.is_followed.get_mut() = false;
-        self.state.get_mut().unwrap_or_else(PoisonError::into_inner).wipe();
+        self.state().wipe();
     }
 
-    /// What the span has gathered, now that it closes: in place if nobody else refers to the span,
-    /// or else moved to `elsewhere`.
-    pub(crate) fn take_state<'a>(
-        span: &'a mut Arc<Self>,
-        elsewhere: &'a mut Option<SpanState>,
-    ) -> &'a mut SpanState {
-        if Arc::get_mut(span).is_none() {
-            let mut state = span.lock();
-            let settled = state.settled.take();
-            let taken = std::mem::replace(&mut *state, SpanState::new(span.kind));
-            state.settled = settled;
-            return elsewhere.insert(taken);
-        }
-        match Arc::get_mut(span) {
-            Some(only) => only.state.get_mut().unwrap_or_else(PoisonError::into_inner),
-            None => elsewhere.get_or_insert_with(|| SpanState::new(Kind::Preprocess)),
+    /// A span of the same standing with everything that this one has gathered, now that it closes
+    /// while others still refer to it. What they may ask for is left here.
+    pub(crate) fn taken(&self) -> Self {
+        let mut state = self.lock();
+        let settled = state.settled.take();
+        let taken = std::mem::replace(&mut *state, SpanState::new(self.kind));
+        state.settled = settled;
+        Self {
+            request: self.request.clone(),
+            stage: self.stage.clone(),
+            kind: self.kind,
+            metadata: self.metadata,
+            created: self.created,
+            is_child_of_stage: self.is_child_of_stage,
+            has_closed: AtomicBool::new(true),
+            is_followed: AtomicBool::new(false),
+            state: Mutex::new(taken),
         }
     }
 
-    /// The request that the span is of, taken out if nobody else refers to the span.
-    pub(crate) fn take_request(span: &mut Arc<Self>) -> Option<Arc<Request>> {
-        match Arc::get_mut(span) {
-            Some(only) => only.request.take(),
-            None => span.request.clone(),
-        }
+    /// What has been gathered, of a span that nobody else refers to.
+    #[inline]
+    pub(crate) fn state(&mut self) -> &mut SpanState {
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The request around the span, if nothing of its own decides otherwise: it names none, and
+    /// follows from nothing.
+    #[inline]
+    pub(crate) fn take_plain_owner(&mut self) -> Option<Arc<Request>> {
+        let state = self.state();
+        let is_plain = state.fields.request_id.is_none() && state.follows.is_empty();
+        if is_plain { self.request.take() } else { None }
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -32,6 +32,10 @@ impl Warnings {
         self.0.extend(others.0.iter().take(room).cloned());
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     pub(crate) fn as_slice(&self) -> &[String] {
         &self.0
     }
