@@ -11,11 +11,18 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::counter::Counter;
+
 /// Where a layer reads the time; [`Clock::system`] unless
 /// [`with_clock`](crate::OmniMetricsLayer::with_clock) says otherwise.
 ///
 /// Moments are nanoseconds since the clock's origin. The wall clock is read once, at the origin;
 /// every timestamp is that reading plus monotonic time, so a stepped system clock moves none.
+///
+/// On Linux on x86-64, where the kernel keeps time by the processor's counter, the system's clock is
+/// read from that counter once it has run for some 10 ms, and corrected by [`Instant`] once a second; the
+/// two differ by less than a few microseconds, and by less than a ten-thousandth of a span's time. Everywhere
+/// else it is [`Instant`].
 #[derive(Debug, Clone)]
 pub struct Clock {
     source: Source,
@@ -25,19 +32,36 @@ pub struct Clock {
 
 #[derive(Debug, Clone)]
 enum Source {
-    System(Instant),
+    System(&'static System),
     Mock(Arc<AtomicU64>),
+}
+
+/// The operating system's monotonic clock, or what is in step with it.
+#[derive(Debug)]
+struct System {
+    origin: Instant,
+    unix_origin: u64,
+    counter: Option<Counter>,
+}
+
+impl System {
+    #[inline]
+    fn now(&self) -> u64 {
+        let clock = || nanos(self.origin.elapsed());
+        self.counter.as_ref().map_or_else(clock, |counter| counter.now(clock))
+    }
 }
 
 impl Clock {
     /// The operating system's monotonic clock. Its origin is the first call in the process.
     pub fn system() -> Self {
-        static ORIGIN: OnceLock<(Instant, u64)> = OnceLock::new();
-        let (origin, unix_origin) = *ORIGIN.get_or_init(|| {
+        static SYSTEM: OnceLock<System> = OnceLock::new();
+        let system = SYSTEM.get_or_init(|| {
+            let counter = Counter::new();
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            (Instant::now(), nanos(unix))
+            System { origin: Instant::now(), unix_origin: nanos(unix), counter }
         });
-        Self { source: Source::System(origin), unix_origin }
+        Self { source: Source::System(system), unix_origin: system.unix_origin }
     }
 
     /// A clock that stands still until [`MockClock::advance`], for exact numbers in tests without
@@ -50,9 +74,10 @@ impl Clock {
     }
 
     /// Nanoseconds since the origin.
+    #[inline]
     pub(crate) fn now(&self) -> u64 {
         match &self.source {
-            Source::System(origin) => nanos(origin.elapsed()),
+            Source::System(system) => system.now(),
             Source::Mock(now) => now.load(Ordering::Acquire),
         }
     }

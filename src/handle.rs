@@ -8,10 +8,7 @@ use std::sync::{
 use serde::{Deserialize, Serialize};
 use tracing_core::callsite::rebuild_interest_cache;
 
-use crate::{
-    run::Run,
-    tables::OverallSummary,
-};
+use crate::{run::Run, tables::OverallSummary};
 
 /// A view of a layer and its switch, from any thread, for as long as it is kept: also after the
 /// subscriber is gone. Clones share one state.

@@ -116,6 +116,7 @@ mod warnings;
 
 // Hold: what is open, and whose it is.
 mod clock;
+mod counter;
 mod open_spans;
 mod ownership;
 mod span;
