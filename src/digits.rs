@@ -9,28 +9,47 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 #[inline]
 pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
     if number >= LIMIT {
-        out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-        return;
+        return push_large(out, number);
     }
-    let digits = eight_digits(number);
-    // The last digit stays, whatever it is.
-    let leading = (digits | 1 << 56).trailing_zeros() / 8;
-    let text = (digits | ZEROS) >> (8 * leading);
+    let (text, length) = integer(number);
     out.extend_from_slice(&text.to_le_bytes());
-    out.truncate(out.len() - leading as usize);
+    out.truncate(out.len() - 8 + length);
 }
 
-/// Appends `millionths / 10^6`, where the quotient is less than one, with its point and one to six
-/// decimals: `.0` or `.000125`.
-#[inline]
-pub(crate) fn push_fraction(out: &mut Vec<u8>, millionths: u64) {
+/// Appends `whole + millionths / 10^6`, where the quotient is less than one, with one to six decimals:
+/// `12.0` or `0.000125`.
+pub(crate) fn push_fixed(out: &mut Vec<u8>, whole: u64, millionths: u64) {
     let digits = eight_digits(millionths * 100);
     // The first decimal stays, whatever it is.
-    let trailing = (digits | 1).leading_zeros() / 8;
-    let text = (digits | ZEROS) << 8 | u64::from(b'.');
+    let decimals = 8 - (digits | 1).leading_zeros() as usize / 8;
+    let fraction = (digits | ZEROS) << 8 | u64::from(b'.');
+    if whole >= LIMIT {
+        push_large(out, whole);
+        out.extend_from_slice(&fraction.to_le_bytes());
+        out.truncate(out.len() - 7 + decimals);
+        return;
+    }
+    let (text, length) = integer(whole);
+    let text = u128::from(text) | u128::from(fraction) << (8 * length);
     out.extend_from_slice(&text.to_le_bytes());
-    // The point took the place of the last of the eight.
-    out.truncate(out.len() + 1 - trailing as usize);
+    out.truncate(out.len() - 15 + length + decimals);
+}
+
+#[cold]
+fn push_large(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// The text of a number of at most eight digits, the first in the lowest byte, and its length.
+#[inline]
+fn integer(number: u64) -> (u64, usize) {
+    // Most times are a few milliseconds, most counts of events are one.
+    if number < 10 {
+        return (number | u64::from(b'0'), 1);
+    }
+    let digits = eight_digits(number);
+    let leading = digits.trailing_zeros() / 8;
+    ((digits | ZEROS) >> (8 * leading), 8 - leading as usize)
 }
 
 /// The decimal digits of a number of at most eight, the first in the lowest byte. Halves, quarters and
@@ -63,13 +82,15 @@ mod tests {
 
     #[test]
     fn any_fraction_has_one_to_six_decimals() {
-        for millionths in 0..1_000_000 {
-            let mut out = b"7".to_vec();
-            push_fraction(&mut out, millionths);
+        for (millionths, whole) in
+            (0..1_000_000).zip([0, 7, 10, 99_999_999, 100_000_000, u64::MAX].iter().cycle())
+        {
+            let mut out = b"x".to_vec();
+            push_fixed(&mut out, *whole, millionths);
             let digits = format!("{millionths:06}");
             let trimmed = digits.trim_end_matches('0');
             let expected = if trimmed.is_empty() { "0" } else { trimmed };
-            assert_eq!(out, format!("7.{expected}").as_bytes());
+            assert_eq!(String::from_utf8(out).unwrap(), format!("x{whole}.{expected}"));
         }
     }
 }

@@ -5,8 +5,7 @@ use std::io::{self, Write};
 
 use crate::{
     FieldValue, Millis, Timestamp,
-    digits::push_number,
-    millis::push_decimal,
+    digits::{push_fixed, push_number},
     tables::{Detached, E2eTable, Fields, OverallSummary, SCHEMA, StageRow, TransferRow},
 };
 
@@ -195,7 +194,12 @@ impl Json<'_> {
 
     fn decimal(&mut self, key: &'static str, number: f64) {
         self.raw(key);
-        push_decimal(self.0, (number * 1e6).round() as u128);
+        if number < 1e12 {
+            let millionths = (number * 1e6).round() as u64;
+            push_fixed(self.0, millionths / 1_000_000, millionths % 1_000_000);
+        } else {
+            infallible(write!(self.0, "{number:?}"));
+        }
     }
 
     fn timestamp(&mut self, key: &'static str, timestamp: Timestamp) {
@@ -316,6 +320,16 @@ mod tests {
             let out = String::from_utf8(out).unwrap();
             prop_assert!(!out.chars().any(is_unsafe));
             prop_assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_decimal_of_any_size_reads_back() {
+        for number in [0.0, 0.000_001, 125.959, 999_999_999_999.999_9, 1e12, 1.5e15, 1.8e28] {
+            let mut out = Vec::new();
+            Json(&mut out).decimal("", number);
+            let read: f64 = serde_json::from_slice(&out).unwrap();
+            assert!((read - number).abs() <= 5e-7_f64.max(number * 1e-15), "{number} {read}");
         }
     }
 
