@@ -4,8 +4,10 @@ use smallvec::SmallVec;
 
 /// How many separate stretches are told apart.
 pub(crate) const LIMIT: usize = 64;
+/// How many are kept meanwhile, so that a surplus is dealt with once in a while and not each time.
+const ROOM: usize = 2 * LIMIT;
 
-/// A union of closed intervals. Past [`LIMIT`] separate ones the smallest gap is filled, so that
+/// A union of closed intervals. Past [`LIMIT`] separate ones the smallest gaps are filled, so that
 /// the union can only grow.
 #[derive(Debug, Default)]
 pub(crate) struct Intervals {
@@ -18,19 +20,20 @@ impl Intervals {
         if start >= end {
             return;
         }
+        if self.disjoint.len() >= ROOM {
+            self.fill_smallest_gaps();
+        }
         // Most come in order: longer than the last one, or behind it.
-        let has_room = self.disjoint.len() < LIMIT;
         match self.disjoint.last_mut() {
             Some(last) if start < last.0 => {}
             Some(last) if start <= last.1 => {
                 last.1 = last.1.max(end);
                 return;
             }
-            _ if has_room => {
+            _ => {
                 self.disjoint.push((start, end));
                 return;
             }
-            _ => {}
         }
         let first = self.disjoint.partition_point(|&(_, e)| e < start);
         let touching = self.disjoint.iter().skip(first).take_while(|&&(s, _)| s <= end).count();
@@ -40,25 +43,33 @@ impl Intervals {
         }
         self.disjoint.drain(first..first + touching);
         self.disjoint.insert(first, (start, end));
-        if self.disjoint.len() > LIMIT {
-            self.fill_smallest_gap();
-        }
     }
 
     /// How much of `from..to` the union covers.
-    pub(crate) fn covered(&self, from: u64, to: u64) -> u64 {
+    pub(crate) fn covered(&mut self, from: u64, to: u64) -> u64 {
+        if self.disjoint.len() > LIMIT {
+            self.fill_smallest_gaps();
+        }
         self.disjoint.iter().map(|&(s, e)| e.min(to).saturating_sub(s.max(from))).sum()
     }
 
-    fn fill_smallest_gap(&mut self) {
-        let gaps = self.disjoint.iter().zip(self.disjoint.iter().skip(1));
-        let smallest = gaps.enumerate().min_by_key(|(_, (left, right))| right.0 - left.1);
-        if let Some((at, (_, &(_, end)))) = smallest {
-            self.disjoint.remove(at + 1);
-            if let Some(left) = self.disjoint.get_mut(at) {
-                left.1 = end;
+    /// Leaves [`LIMIT`] stretches of more.
+    fn fill_smallest_gaps(&mut self) {
+        let surplus = self.disjoint.len() - LIMIT;
+        let pairs = self.disjoint.iter().zip(self.disjoint.iter().skip(1));
+        let mut gaps: SmallVec<[u64; ROOM]> = pairs.map(|(left, right)| right.0 - left.1).collect();
+        let (smaller, &mut largest, _) = gaps.select_nth_unstable(surplus - 1);
+        // Of the gaps as large as the largest to be filled, only some are.
+        let mut ties = surplus - smaller.iter().filter(|gap| **gap < largest).count();
+        self.disjoint.dedup_by(|right, left| {
+            let gap = right.0 - left.1;
+            let is_filled = gap < largest || gap == largest && ties > 0;
+            if is_filled {
+                ties -= usize::from(gap == largest);
+                left.1 = right.1;
             }
-        }
+            is_filled
+        });
     }
 }
 
@@ -78,7 +89,7 @@ mod tests {
 
     #[test]
     fn overlap_counts_once_and_only_inside_the_window() {
-        let union = union(&[(10, 20), (15, 30), (40, 50), (50, 60), (5, 5)]);
+        let mut union = union(&[(10, 20), (15, 30), (40, 50), (50, 60), (5, 5)]);
         assert_eq!(union.covered(0, 100), 40);
         assert_eq!(union.covered(25, 45), 10);
         assert_eq!(union.covered(31, 39), 0);
@@ -90,6 +101,14 @@ mod tests {
         let mut spans: Vec<_> = (0..64).map(|n| (n * 10, n * 10 + 1)).collect();
         spans.push((3, 4));
         assert_eq!(union(&spans).covered(0, 1_000), 65 + 2);
+    }
+
+    #[test]
+    fn of_equal_gaps_no_more_are_filled_than_need_be() {
+        let spans: Vec<_> = (0..100).map(|n| (n * 10, n * 10 + 1)).collect();
+        assert_eq!(union(&spans).covered(0, 1_000), 100 + 36 * 9);
+        let spans: Vec<_> = (0..129).map(|n| (n * 10, n * 10 + 1)).collect();
+        assert_eq!(union(&spans).covered(0, 2_000), 129 + 65 * 9);
     }
 
     proptest! {
@@ -108,9 +127,9 @@ mod tests {
         ) {
             let spans: Vec<_> = starts.into_iter().map(|s| (s, s + 5)).collect();
             let naive = (0..2_010).filter(|t| spans.iter().any(|&(s, e)| s <= *t && *t < e)).count();
-            let union = union(&spans);
+            let mut union = union(&spans);
             prop_assert!(union.covered(0, 3_000) >= naive as u64);
-            prop_assert!(union.disjoint.len() <= LIMIT);
+            prop_assert!(union.disjoint.len() <= LIMIT && union.disjoint.capacity() <= ROOM);
         }
     }
 }
