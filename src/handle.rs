@@ -2,13 +2,13 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
 use serde::{Deserialize, Serialize};
 use tracing_core::callsite::rebuild_interest_cache;
 
-use crate::{run::Run, tables::OverallSummary};
+use crate::{counts::Counts, run::Run, tables::OverallSummary};
 
 /// A view of a layer and its switch, from any thread, for as long as it is kept: also after the
 /// subscriber is gone. Clones share one state.
@@ -59,13 +59,13 @@ impl OmniMetricsHandle {
     /// The state now. Costs a lock that closing requests take as well, for a few instructions and
     /// a copy of the list of stage walls.
     pub fn snapshot(&self) -> Snapshot {
-        let Shared { run, open_requests, lines_written, lines_lost, warnings, .. } = &*self.shared;
+        let Shared { run, counts, .. } = &*self.shared;
         Snapshot {
             overall_summary: run.summary(),
-            open_requests: open_requests.load(Ordering::Relaxed),
-            lines_written: lines_written.load(Ordering::Relaxed),
-            lines_lost: lines_lost.load(Ordering::Relaxed),
-            warnings: warnings.load(Ordering::Relaxed),
+            open_requests: counts.sum(|stripe| &stripe.open_requests),
+            lines_written: counts.sum(|stripe| &stripe.lines_written),
+            lines_lost: counts.sum(|stripe| &stripe.lines_lost),
+            warnings: counts.sum(|stripe| &stripe.warnings),
             log_stats: self.shared.log_stats(),
         }
     }
@@ -92,23 +92,13 @@ impl OmniMetricsHandle {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) run: Run,
-    pub(crate) open_requests: AtomicU64,
-    lines_written: AtomicU64,
-    lines_lost: AtomicU64,
-    warnings: AtomicU64,
+    pub(crate) counts: Counts,
     log_stats: AtomicBool,
 }
 
 impl Shared {
     pub(crate) fn new() -> Self {
-        Self {
-            run: Run::new(),
-            open_requests: AtomicU64::new(0),
-            lines_written: AtomicU64::new(0),
-            lines_lost: AtomicU64::new(0),
-            warnings: AtomicU64::new(0),
-            log_stats: AtomicBool::new(true),
-        }
+        Self { run: Run::new(), counts: Counts::default(), log_stats: AtomicBool::new(true) }
     }
 
     pub(crate) fn log_stats(&self) -> bool {
@@ -116,10 +106,11 @@ impl Shared {
     }
 
     pub(crate) fn count_line(&self, is_written: bool, warnings: usize) {
-        let lines = if is_written { &self.lines_written } else { &self.lines_lost };
+        let stripe = self.counts.stripe();
+        let lines = if is_written { &stripe.lines_written } else { &stripe.lines_lost };
         lines.fetch_add(1, Ordering::Relaxed);
         if warnings > 0 {
-            self.warnings.fetch_add(warnings as u64, Ordering::Relaxed);
+            stripe.warnings.fetch_add(warnings as u64, Ordering::Relaxed);
         }
     }
 }

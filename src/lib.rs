@@ -117,6 +117,7 @@ mod warnings;
 // Hold: what is open, and whose it is.
 mod clock;
 mod counter;
+mod counts;
 mod open_spans;
 mod ownership;
 mod span;

@@ -156,7 +156,7 @@ impl Recorder {
     }
 
     fn close_request(&self, span: &mut OpenSpan) {
-        self.shared.open_requests.fetch_sub(1, Ordering::Relaxed);
+        self.shared.counts.stripe().open_requests.fetch_sub(1, Ordering::Relaxed);
         let Some(request) = span.request.take() else { return };
         let mut closed = self.closed(span);
         self.requests.remove(closed.fields.request_id.as_ref(), &request);
@@ -396,7 +396,7 @@ where
         if let Some(request) = request {
             self.shared.run.note_created(&request);
             self.requests.insert(fields.request_id.as_ref(), &request);
-            self.shared.open_requests.fetch_add(1, Ordering::Relaxed);
+            self.shared.counts.stripe().open_requests.fetch_add(1, Ordering::Relaxed);
         }
         self.open.insert(id, span);
     }

@@ -17,10 +17,15 @@ const FIRST_LIMIT: usize = 64;
 /// first ones.
 #[derive(Debug)]
 pub(crate) struct Run {
-    totals: Mutex<Totals>,
+    totals: Alone,
     /// Creation of the first request that has closed. Only one created before it can be the run's first.
     first_closed: AtomicU64,
 }
+
+/// Away from what every new span reads, which would else wait for each request that closes.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Alone(Mutex<Totals>);
 
 #[derive(Debug, Default)]
 struct Totals {
@@ -44,7 +49,7 @@ pub(crate) struct StageWall {
 
 impl Run {
     pub(crate) fn new() -> Self {
-        Self { totals: Mutex::default(), first_closed: AtomicU64::new(u64::MAX) }
+        Self { totals: Alone::default(), first_closed: AtomicU64::new(u64::MAX) }
     }
 
     /// Takes note of a new request, from which the run's wall time may count.
@@ -69,7 +74,10 @@ impl Run {
             totals.first_created = Some(first);
             totals.latest_end = totals.latest_end.max(end);
             stage_walls.for_each(|wall| totals.widen(wall));
-            self.first_closed.store(first, Ordering::Relaxed);
+            // Only what changes is written, for every new request reads it.
+            if self.first_closed.load(Ordering::Relaxed) != first {
+                self.first_closed.store(first, Ordering::Relaxed);
+            }
             totals.summary()
         })
     }
@@ -91,7 +99,7 @@ impl Run {
     }
 
     fn with<T>(&self, run: impl FnOnce(&mut Totals) -> T) -> T {
-        run(&mut self.totals.lock().unwrap_or_else(PoisonError::into_inner))
+        run(&mut self.totals.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
