@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::counter::Counter;
+use crate::{counter::Counter, digits::padded};
 
 /// Where a layer reads the time; [`Clock::system`] unless
 /// [`with_clock`](crate::OmniMetricsLayer::with_clock) says otherwise.
@@ -131,16 +131,14 @@ impl Timestamp {
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = date_of_days(days);
         // No year past 9999, for which there is no form.
-        push_padded(out, year.min(9999), 4);
-        for (mark, number) in
-            [(b'-', month), (b'-', day), (b'T', second / 3600), (b':', second / 60 % 60), (b':', second % 60)]
-        {
-            out.push(mark);
-            push_padded(out, number, 2);
-        }
-        out.push(b'.');
-        push_padded(out, micros, 6);
-        out.push(b'Z');
+        let [y0, y1, y2, y3, m0, m1, d0, d1] = padded(year.min(9999) * 10_000 + month * 100 + day);
+        let time_of_day = second / 3600 * 10_000 + second / 60 % 60 * 100 + second % 60;
+        let [_, _, h0, h1, n0, n1, s0, s1] = padded(time_of_day);
+        let [_, _, u0, u1, u2, u3, u4, u5] = padded(micros);
+        out.extend_from_slice(&[
+            y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1, b'.', u0,
+            u1, u2, u3, u4, u5, b'Z',
+        ]);
     }
 
     /// Reads the text that [`Display`](fmt::Display) shows; `None` for any other.
@@ -162,13 +160,6 @@ impl fmt::Display for Timestamp {
         let mut text = Vec::with_capacity(27);
         self.push_to(&mut text);
         f.pad(str::from_utf8(&text).unwrap_or_default())
-    }
-}
-
-/// Appends a number with leading zeros.
-fn push_padded(out: &mut Vec<u8>, number: u64, digits: u32) {
-    for place in (0..digits).rev() {
-        out.push(b'0' + (number / 10_u64.pow(place) % 10) as u8);
     }
 }
 

@@ -40,6 +40,12 @@ fn push_large(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
+/// The eight digits of a number of at most so many, zeros in front.
+#[inline]
+pub(crate) fn padded(number: u64) -> [u8; 8] {
+    (eight_digits(number % LIMIT) | ZEROS).to_le_bytes()
+}
+
 /// The text of a number of at most eight digits, the first in the lowest byte, and its length.
 #[inline]
 fn integer(number: u64) -> (u64, usize) {

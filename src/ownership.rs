@@ -18,8 +18,11 @@ use crate::{
 /// How many steps are taken along what spans follow, to find the requests of a batch.
 const STEP_LIMIT: usize = 16_384;
 
+/// Over how many locks the open requests are spread, so that two threads seldom meet at one.
+const SHARDS: usize = 64;
+
 /// The open requests that have a `request_id`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct OpenRequests {
     by_id: DashMap<Arc<str>, SameId>,
 }
@@ -46,6 +49,10 @@ pub(crate) struct Ownership {
 }
 
 impl OpenRequests {
+    pub(crate) fn new() -> Self {
+        Self { by_id: DashMap::with_shard_amount(SHARDS) }
+    }
+
     pub(crate) fn insert(&self, request_id: Option<&Arc<str>>, request: &Arc<Request>) {
         let Some(id) = request_id else { return };
         let mut request = Arc::clone(request);

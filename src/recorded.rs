@@ -61,6 +61,8 @@ impl Recorded {
 pub(crate) trait Take {
     /// A number that needs no more than its place.
     fn number(&mut self, place: usize, number: u64);
+    /// A label, in whole.
+    fn label(&mut self, text: &str);
     /// Any other value.
     fn value(&mut self, recorded: Recorded);
 }
@@ -78,6 +80,9 @@ impl<T: Take> Visitor<'_, T> {
     }
 
     fn text(&mut self, field: &Field, text: &str) {
+        if text.len() <= TEXT_LIMIT && self.layout.meaning(field) == Meaning::Label {
+            return self.take.label(text);
+        }
         let kept = value::prefix(text, TEXT_LIMIT);
         let fate = if kept.len() < text.len() { Kept::Cut } else { Kept::Whole };
         self.value(field, FieldValue::Text(kept.to_owned()), fate, false);
@@ -182,6 +187,10 @@ impl Take for Filling<'_> {
     #[inline]
     fn number(&mut self, place: usize, number: u64) {
         self.fields.set_number(place, number);
+    }
+
+    fn label(&mut self, text: &str) {
+        self.fields.label = Some(text.to_owned());
     }
 
     fn value(&mut self, recorded: Recorded) {

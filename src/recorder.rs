@@ -49,7 +49,7 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new(clock: Clock, output: Output, shared: Arc<Shared>) -> Self {
-        Self { clock, output, shared, open: OpenSpans::new(), requests: OpenRequests::default() }
+        Self { clock, output, shared, open: OpenSpans::new(), requests: OpenRequests::new() }
     }
 
     pub(crate) fn enter(&self, id: &Id) {
@@ -343,6 +343,10 @@ struct Late<'a> {
 impl Take for Late<'_> {
     fn number(&mut self, place: usize, number: u64) {
         self.span.lock().fields.set_number(place, number);
+    }
+
+    fn label(&mut self, text: &str) {
+        self.span.lock().fields.label = Some(text.to_owned());
     }
 
     fn value(&mut self, recorded: Recorded) {

@@ -98,8 +98,10 @@ impl Request {
     pub(crate) fn keep(mut request: Arc<Self>, mut rows: Rows) {
         let Some(only) = Arc::get_mut(&mut request) else { return };
         rows.wipe();
-        let state = State { rows, closed_as: None };
-        *only = Self { created: 0, encloses_request: AtomicBool::new(false), state: Mutex::new(state) };
+        *only.encloses_request.get_mut() = false;
+        let state = only.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.rows = rows;
+        state.closed_as = None;
         Spares::keep(&SPARES, request);
     }
 

@@ -144,22 +144,23 @@ impl Totals {
             e2e_requests: self.requests,
             e2e_wall_time_ms: Millis::from_nanos(wall),
             e2e_total_tokens: self.tokens,
-            e2e_avg_time_per_request_ms: Millis::from_nanos(
-                rounded_ratio(wall.into(), self.requests.into()) as u64
-            ),
+            e2e_avg_time_per_request_ms: Millis::from_nanos(rounded_ratio(wall, self.requests)),
             e2e_avg_tokens_per_s: tokens_per_s(self.tokens, wall),
             stage_wall_time_ms: self.stage_walls.iter().map(width).collect(),
         }
     }
 }
 
-/// Tokens a second, to six decimals.
+/// Tokens a second, to six decimals; zero for an empty wall.
 fn tokens_per_s(tokens: u64, wall_nanos: u64) -> f64 {
-    const MILLIONTHS_PER_S: u128 = 1_000_000 * 1_000_000_000;
-    rounded_ratio(u128::from(tokens) * MILLIONTHS_PER_S, wall_nanos.into()) as f64 / 1e6
+    if wall_nanos == 0 {
+        return 0.0;
+    }
+    let rate = tokens as f64 / (wall_nanos as f64 / 1e9);
+    (rate * 1e6).round() / 1e6
 }
 
 /// Zero for a denominator of zero.
-fn rounded_ratio(numerator: u128, denominator: u128) -> u128 {
-    (numerator + denominator / 2).checked_div(denominator).unwrap_or(0)
+fn rounded_ratio(numerator: u64, denominator: u64) -> u64 {
+    numerator.saturating_add(denominator / 2).checked_div(denominator).unwrap_or(0)
 }

@@ -136,6 +136,9 @@ fn run_set_up(name: &str) {
     } else {
         measure(&mut figures);
     }
+    if name == "omni" {
+        measure_threads(&mut figures);
+    }
     figures.insert(
         "clocks".into(),
         median(100_000, || {
@@ -156,32 +159,24 @@ fn measure(figures: &mut Figures) {
     workload::spans("r1");
     add("allocations", (ALLOCATIONS.get() - before) as f64);
 
-    let request = info_span!("request", request_id = "open").entered();
+    let _request = info_span!("request", request_id = "open").entered();
     let stage = info_span!("stage", stage_id = 0);
     add("enter and exit", median(100_000, || drop(stage.enter())));
     add("new and close", median(20_000, || drop(info_span!("stage", stage_id = 0))));
     add("foreign span", median(20_000, || drop(info_span!("foreign").entered())));
-    add("disabled event", median(200_000, || trace!("disabled")));
-    add("disabled span", median(200_000, || drop(trace_span!("disabled"))));
-    drop((stage, request));
-
-    // Two threads that serve the same request at once would be another case.
-    let request = || thread_local_id(workload::spans);
-    add("one thread", on_threads(1, request));
-    add("two threads", on_threads(2, request));
-    let work = || {
-        black_box((0..2_000_u64).fold(0, |sum, n| black_box(sum ^ n)));
-    };
-    add("one thread, nothing shared", on_threads(1, work));
-    add("two threads, nothing shared", on_threads(2, work));
+    add("disabled event", median(50_000, || trace!("disabled")));
+    add("disabled span", median(50_000, || drop(trace_span!("disabled"))));
 }
 
-/// Runs `run` with an id that is this thread's own.
-fn thread_local_id(run: impl FnOnce(&str)) {
-    thread_local! {
-        static ID: String = format!("{:?}", thread::current().id());
+/// What a second thread costs the first, and what it costs one that shares nothing: the same line by
+/// hand, with a run of each thread's own.
+fn measure_threads(figures: &mut Figures) {
+    let by_hand = workload::ByHand::default;
+    for (name, threads) in [("one thread", 1), ("two threads", 2)] {
+        figures.insert(name.into(), on_threads(threads, || (), |(), id| workload::spans(id)));
+        let alone = on_threads(threads, by_hand, |run, id| drop(run.request(id, &mut io::sink())));
+        figures.insert(format!("{name}, nothing shared"), alone);
     }
-    ID.with(|id| run(id));
 }
 
 /// Nanoseconds a run, the median of the samples.
@@ -196,19 +191,24 @@ fn median(runs: u32, mut run: impl FnMut()) -> f64 {
     middle(&mut samples)
 }
 
-/// Nanoseconds a run where so many threads run at once, the median of the samples.
-fn on_threads(threads: usize, run: impl Fn() + Sync) -> f64 {
-    const RUNS: u32 = 100_000;
+/// Nanoseconds a request where so many threads serve them at once, each with an id of its own. The least
+/// of the samples, since what disturbs a thread only ever adds.
+fn on_threads<T>(threads: usize, state: impl Fn() -> T + Sync, run: impl Fn(&T, &str) + Sync) -> f64 {
+    const RUNS: u32 = 20_000;
     let sample = || {
         let started = Instant::now();
         thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| (0..RUNS).for_each(|_| run()));
+            for thread in 0..threads {
+                let (state, run) = (&state, &run);
+                scope.spawn(move || {
+                    let (state, id) = (state(), format!("thread-{thread}"));
+                    (0..RUNS).for_each(|_| run(&state, &id));
+                });
             }
         });
         started.elapsed().as_nanos() as f64 / f64::from(RUNS)
     };
-    middle(&mut (0..5).map(|_| sample()).collect::<Vec<_>>())
+    (0..SAMPLES).map(|_| sample()).fold(f64::INFINITY, f64::min)
 }
 
 fn middle(samples: &mut [f64]) -> f64 {
