@@ -1,8 +1,9 @@
 //! What the layer costs, against what there is instead. `cargo bench --bench overhead`
 //!
 //! Every set-up runs in a process of its own, since `tracing` caches what callsites are for. The
-//! processes of one round follow each other, so that a drift of the machine meets all of them; a
-//! ratio is the median over the rounds of the ratio within a round.
+//! processes of one round follow each other, so that a drift of the machine meets all of them. A figure
+//! is the least of a process's samples, since what disturbs one only ever adds; a ratio is the median over
+//! the rounds of the ratio within a round.
 #![allow(clippy::print_stdout, reason = "it reports on stdout")]
 
 mod workload;
@@ -13,7 +14,7 @@ use std::{
     collections::BTreeMap,
     env,
     hint::black_box,
-    io,
+    io, iter,
     process::Command,
     thread,
     time::Instant,
@@ -31,8 +32,8 @@ use tracing_subscriber::{
 };
 
 const ROUNDS: usize = 7;
-/// Samples within a process, of which the median is taken.
-const SAMPLES: usize = 11;
+/// Samples within a process, of which the least is taken.
+const SAMPLES: usize = 31;
 
 struct CountingAllocator;
 
@@ -132,7 +133,7 @@ fn run_set_up(name: &str) {
     }
     if name == "by_hand" {
         let by_hand = workload::ByHand::default();
-        figures.insert("request".into(), median(2_000, || drop(by_hand.request("r1", &mut io::sink()))));
+        figures.insert("request".into(), time(1_000, || drop(by_hand.request("r1", &mut io::sink()))));
     } else {
         measure(&mut figures);
     }
@@ -141,7 +142,7 @@ fn run_set_up(name: &str) {
     }
     figures.insert(
         "clocks".into(),
-        median(100_000, || {
+        time(20_000, || {
             black_box((Instant::now(), Instant::now()));
         }),
     );
@@ -154,18 +155,18 @@ fn measure(figures: &mut Figures) {
     let mut add = |name: &str, value: f64| {
         figures.insert(name.into(), value);
     };
-    add("request", median(2_000, || workload::spans("r1")));
+    add("request", time(1_000, || workload::spans("r1")));
     let before = ALLOCATIONS.get();
     workload::spans("r1");
     add("allocations", (ALLOCATIONS.get() - before) as f64);
 
     let _request = info_span!("request", request_id = "open").entered();
     let stage = info_span!("stage", stage_id = 0);
-    add("enter and exit", median(100_000, || drop(stage.enter())));
-    add("new and close", median(20_000, || drop(info_span!("stage", stage_id = 0))));
-    add("foreign span", median(20_000, || drop(info_span!("foreign").entered())));
-    add("disabled event", median(50_000, || trace!("disabled")));
-    add("disabled span", median(50_000, || drop(trace_span!("disabled"))));
+    add("enter and exit", time(20_000, || drop(stage.enter())));
+    add("new and close", time(10_000, || drop(info_span!("stage", stage_id = 0))));
+    add("foreign span", time(20_000, || drop(info_span!("foreign").entered())));
+    add("disabled event", time(20_000, || trace!("disabled")));
+    add("disabled span", time(20_000, || drop(trace_span!("disabled"))));
 }
 
 /// What a second thread costs the first, and what it costs one that shares nothing: the same line by
@@ -179,23 +180,19 @@ fn measure_threads(figures: &mut Figures) {
     }
 }
 
-/// Nanoseconds a run, the median of the samples.
-fn median(runs: u32, mut run: impl FnMut()) -> f64 {
-    let mut samples: Vec<f64> = (0..SAMPLES)
-        .map(|_| {
-            let started = Instant::now();
-            (0..runs).for_each(|_| run());
-            started.elapsed().as_nanos() as f64 / f64::from(runs)
-        })
-        .collect();
-    middle(&mut samples)
+/// Nanoseconds a run.
+fn time(runs: u32, mut run: impl FnMut()) -> f64 {
+    least(|| {
+        let started = Instant::now();
+        (0..runs).for_each(|_| run());
+        started.elapsed().as_nanos() as f64 / f64::from(runs)
+    })
 }
 
-/// Nanoseconds a request where so many threads serve them at once, each with an id of its own. The least
-/// of the samples, since what disturbs a thread only ever adds.
+/// Nanoseconds a request where so many threads serve them at once, each with an id of its own.
 fn on_threads<T>(threads: usize, state: impl Fn() -> T + Sync, run: impl Fn(&T, &str) + Sync) -> f64 {
     const RUNS: u32 = 20_000;
-    let sample = || {
+    least(|| {
         let started = Instant::now();
         thread::scope(|scope| {
             for thread in 0..threads {
@@ -207,8 +204,11 @@ fn on_threads<T>(threads: usize, state: impl Fn() -> T + Sync, run: impl Fn(&T, 
             }
         });
         started.elapsed().as_nanos() as f64 / f64::from(RUNS)
-    };
-    (0..SAMPLES).map(|_| sample()).fold(f64::INFINITY, f64::min)
+    })
+}
+
+fn least(sample: impl FnMut() -> f64) -> f64 {
+    iter::repeat_with(sample).take(SAMPLES).fold(f64::INFINITY, f64::min)
 }
 
 fn middle(samples: &mut [f64]) -> f64 {
