@@ -16,6 +16,7 @@ use std::{
     hint::black_box,
     io, iter,
     process::Command,
+    sync::Barrier,
     thread,
     time::Instant,
 };
@@ -169,14 +170,12 @@ fn measure(figures: &mut Figures) {
     add("disabled span", time(20_000, || drop(trace_span!("disabled"))));
 }
 
-/// What a second thread costs the first, and what it costs one that shares nothing: the same line by
-/// hand, with a run of each thread's own.
+/// What a second thread costs the first where they share a layer, and where each has its own. The shared
+/// one is the global default, since `tracing` counts the references to any other at every span.
 fn measure_threads(figures: &mut Figures) {
-    let by_hand = workload::ByHand::default;
     for (name, threads) in [("one thread", 1), ("two threads", 2)] {
-        figures.insert(name.into(), on_threads(threads, || (), |(), id| workload::spans(id)));
-        let alone = on_threads(threads, by_hand, |run, id| drop(run.request(id, &mut io::sink())));
-        figures.insert(format!("{name}, nothing shared"), alone);
+        figures.insert(name.into(), on_threads(threads, || None));
+        figures.insert(format!("{name}, nothing shared"), on_threads(threads, || set_up("omni")));
     }
 }
 
@@ -190,20 +189,28 @@ fn time(runs: u32, mut run: impl FnMut()) -> f64 {
 }
 
 /// Nanoseconds a request where so many threads serve them at once, each with an id of its own.
-fn on_threads<T>(threads: usize, state: impl Fn() -> T + Sync, run: impl Fn(&T, &str) + Sync) -> f64 {
-    const RUNS: u32 = 20_000;
+fn on_threads(threads: usize, dispatch: impl Fn() -> Option<Dispatch>) -> f64 {
+    const RUNS: u32 = 5_000;
     least(|| {
-        let started = Instant::now();
+        let ready = Barrier::new(threads);
+        let serve = |thread: usize, dispatch: Option<Dispatch>| {
+            let _default = dispatch.map(|dispatch| tracing::dispatcher::set_default(&dispatch));
+            let id = format!("thread-{thread}");
+            workload::spans(&id);
+            ready.wait();
+            let started = Instant::now();
+            (0..RUNS).for_each(|_| workload::spans(&id));
+            started.elapsed().as_nanos() as f64 / f64::from(RUNS)
+        };
         thread::scope(|scope| {
-            for thread in 0..threads {
-                let (state, run) = (&state, &run);
-                scope.spawn(move || {
-                    let (state, id) = (state(), format!("thread-{thread}"));
-                    (0..RUNS).for_each(|_| run(&state, &id));
-                });
-            }
-        });
-        started.elapsed().as_nanos() as f64 / f64::from(RUNS)
+            let serve = &serve;
+            let start = |thread| {
+                let dispatch = dispatch();
+                scope.spawn(move || serve(thread, dispatch))
+            };
+            let threads: Vec<_> = (0..threads).map(start).collect();
+            threads.into_iter().filter_map(|thread| thread.join().ok()).fold(0.0, f64::max)
+        })
     })
 }
 
@@ -313,7 +320,7 @@ const TARGETS: [Target; 12] = [
     },
     Target {
         what: "two threads, time a request",
-        against: "one, over code that shares nothing",
+        against: "one, over layers that share nothing",
         at_most: 1.2,
         aim: 1.05,
         ratio: |round| {
@@ -350,7 +357,8 @@ fn compare() {
     for Target { what, against, at_most, aim, ratio } in TARGETS {
         let mut ratios: Vec<f64> = rounds.iter().filter_map(ratio).collect();
         let median = middle(&mut ratios);
-        let spread = ratios.last().zip(ratios.first()).map_or(0.0, |(most, least)| most - least);
+        let quartile = |quarters: usize| ratios.get(ratios.len() * quarters / 4).copied().unwrap_or_default();
+        let spread = quartile(3) - quartile(1);
         let verdict = if median <= aim {
             ""
         } else if median <= at_most {
@@ -360,7 +368,9 @@ fn compare() {
         };
         println!("| {what} | {against} | {median:.3}{verdict} | ±{:.3} | {at_most} | {aim} |", spread / 2.0);
     }
-    println!("\nnanoseconds, medians of {ROUNDS} processes:");
+    println!(
+        "\nspread: half the distance between the quartiles\n\nnanoseconds, medians of {ROUNDS} processes:"
+    );
     let figures =
         ["request", "enter and exit", "new and close", "foreign span", "disabled event", "disabled span"];
     println!("| set-up | {} |", figures.join(" | "));
