@@ -41,8 +41,10 @@ impl Edge {
         let row = &mut self.row;
         row.events += 1;
         add_to(&mut row.size_bytes, numbers.size_bytes, Kind::Transfer, "size_bytes", warnings);
-        for (name, value) in span.further().into_iter().flatten() {
-            keep_further(&mut row.fields, name, value, Kind::Transfer, warnings);
+        if let Some(further) = span.further() {
+            for (name, value) in further {
+                keep_further(&mut row.fields, name, value, Kind::Transfer, warnings);
+            }
         }
         let phase = span.fields.phase;
         let measured_in = |wanted| (phase == wanted).then(|| measured.span_time());

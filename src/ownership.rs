@@ -100,7 +100,7 @@ impl OpenRequests {
             return Ownership { is_batch: !owners.is_empty(), owners, is_cut, ..Ownership::default() };
         };
         let passed_over = self.passed_over(span, &request);
-        let owners = Owners::from_buf([request]);
+        let owners = Owners::One(request);
         Ownership { owners, id_is_not_open, passed_over, ..Ownership::default() }
     }
 
@@ -138,7 +138,7 @@ impl OpenRequests {
     }
 
     fn owners_of_followed(&self, span: &OpenSpan, mut pending: SmallVec<[Followed; 4]>) -> (Owners, bool) {
-        let mut owners = Owners::new();
+        let mut owners = Vec::new();
         let mut is_cut = span.lock().follows_are_cut;
         // Spans may follow each other in rings.
         let mut visited = HashSet::new();
@@ -157,6 +157,7 @@ impl OpenRequests {
         }
         owners.sort_by_key(age);
         owners.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        let owners = if owners.is_empty() { Owners::None } else { Owners::Batch(owners) };
         (owners, is_cut)
     }
 
@@ -192,7 +193,7 @@ fn age(request: &Arc<Request>) -> (u64, usize) {
 impl Ownership {
     /// That of a span of one request.
     pub(crate) fn of(owner: Arc<Request>) -> Self {
-        Self { owners: Owners::from_buf([owner]), ..Self::default() }
+        Self { owners: Owners::One(owner), ..Self::default() }
     }
 
     pub(crate) fn owns(&self, request: &Arc<Request>) -> bool {

@@ -274,13 +274,13 @@ impl Recorder {
         closed: &mut Closed<'_>,
         ownership: &Ownership,
         add: impl Fn(&mut Closed<'_>, &Arc<Request>) -> Result<(), Arc<str>>,
-    ) -> SmallVec<[Option<Arc<str>>; 1]> {
-        match ownership.owners.as_slice() {
-            [] => SmallVec::from_buf([closed.fields.request_id.clone()]),
+    ) -> Vec<Option<Arc<str>>> {
+        match &*ownership.owners {
+            [] => vec![closed.fields.request_id.clone()],
             [one] => match add(closed, one) {
-                Ok(()) => SmallVec::new(),
-                Err(id) if ownership.is_batch => SmallVec::from_buf([Some(id)]),
-                Err(id) => SmallVec::from_buf([closed.fields.request_id.clone().or(Some(id))]),
+                Ok(()) => Vec::new(),
+                Err(id) if ownership.is_batch => vec![Some(id)],
+                Err(id) => vec![closed.fields.request_id.clone().or(Some(id))],
             },
             many => many.iter().filter_map(|request| add(closed, request).err()).map(Some).collect(),
         }

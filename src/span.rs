@@ -1,6 +1,6 @@
 //! One open span: when it was entered and left, and what was recorded on it.
 
-use std::sync::Arc;
+use std::{ops::Deref, slice, sync::Arc};
 
 use smallvec::SmallVec;
 use tracing::{Metadata, span::Id};
@@ -109,7 +109,25 @@ pub(crate) enum Followed {
 }
 
 /// The requests that a span belongs to: none, one, or those of a batch.
-pub(crate) type Owners = SmallVec<[Arc<Request>; 1]>;
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Owners {
+    #[default]
+    None,
+    One(Arc<Request>),
+    Batch(Vec<Arc<Request>>),
+}
+
+impl Deref for Owners {
+    type Target = [Arc<Request>];
+
+    fn deref(&self) -> &[Arc<Request>] {
+        match self {
+            Self::None => &[],
+            Self::One(request) => slice::from_ref(request),
+            Self::Batch(requests) => requests,
+        }
+    }
+}
 
 impl OpenSpan {
     /// A span of no use yet, for [`begin`](Self::begin).

@@ -54,8 +54,10 @@ impl Stage {
         if let Some(name) = span.label() {
             row.stage_name = Some(name);
         }
-        for (name, value) in span.further().into_iter().flatten() {
-            keep_further(&mut row.fields, name, value, Kind::Stage, warnings);
+        if let Some(further) = span.further() {
+            for (name, value) in further {
+                keep_further(&mut row.fields, name, value, Kind::Stage, warnings);
+            }
         }
         if !is_part {
             let mut add_time = |sum, nanos: Option<u64>, field| {
