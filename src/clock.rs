@@ -41,14 +41,13 @@ enum Source {
 struct System {
     origin: Instant,
     unix_origin: u64,
-    counter: Option<Counter>,
+    counter: Counter,
 }
 
 impl System {
     #[inline]
     fn now(&self) -> u64 {
-        let clock = || nanos(self.origin.elapsed());
-        self.counter.as_ref().map_or_else(clock, |counter| counter.now(clock))
+        self.counter.now(|| nanos(self.origin.elapsed()))
     }
 }
 
@@ -57,9 +56,8 @@ impl Clock {
     pub fn system() -> Self {
         static SYSTEM: OnceLock<System> = OnceLock::new();
         let system = SYSTEM.get_or_init(|| {
-            let counter = Counter::new();
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            System { origin: Instant::now(), unix_origin: nanos(unix), counter }
+            System { origin: Instant::now(), unix_origin: nanos(unix), counter: Counter::new() }
         });
         Self { source: Source::System(system), unix_origin: system.unix_origin }
     }
