@@ -423,7 +423,7 @@ mod interleaving {
                     .collect();
                 let rows = request.close("r".into()).unwrap();
                 let outcomes = adders.into_iter().map(|adder| adder.join().unwrap());
-                let late = outcomes.filter(|outcome| outcome.as_ref().is_err_and(|id| &*id == "r")).count();
+                let late = outcomes.filter(|outcome| outcome.as_ref().is_err_and(|id| **id == *"r")).count();
                 assert_eq!(rows.stages.len() + late, 3);
             },
             20_000,
