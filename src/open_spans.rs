@@ -294,9 +294,12 @@ mod interleaving {
                             ask.send(created).unwrap();
                             assert_eq!(spans.with(&id, |span| span.created), Some(created));
                             assert_eq!(answered.recv().unwrap(), Some(created));
-                            let removed = spans.remove(&id).unwrap();
+                            let mut removed = spans.remove(&id).unwrap();
                             assert_eq!(removed.created, created);
-                            OpenSpans::keep(removed);
+                            if let Some(only) = Arc::get_mut(&mut removed) {
+                                only.wipe();
+                                OpenSpans::keep(removed);
+                            }
                             assert!(spans.with(&id, |span| span.created).is_none());
                         }
                         drop(ask);
