@@ -20,9 +20,9 @@ use crate::{counter::Counter, digits::padded};
 /// every timestamp is that reading plus monotonic time, so a stepped system clock moves none.
 ///
 /// On Linux on x86-64, where the kernel keeps time by the processor's counter, the system's clock is
-/// read from that counter once it has run for some 10 ms, and corrected by [`Instant`] once a second; the
-/// two differ by less than a few microseconds, and by less than a ten-thousandth of a span's time. Everywhere
-/// else it is [`Instant`].
+/// read from that counter once it has run for some 10 ms, and corrected by [`Instant`] once a second while
+/// it is read. The two differ by less than 10 µs and a ten-thousandth of a span's time. Everywhere else it
+/// is [`Instant`].
 #[derive(Debug, Clone)]
 pub struct Clock {
     source: Source,
@@ -41,13 +41,17 @@ enum Source {
 struct System {
     origin: Instant,
     unix_origin: u64,
-    counter: Counter,
+    counter: Option<Counter>,
 }
 
 impl System {
     #[inline]
     fn now(&self) -> u64 {
-        self.counter.now(|| nanos(self.origin.elapsed()))
+        let clock = || nanos(self.origin.elapsed());
+        match &self.counter {
+            Some(counter) => counter.now(clock),
+            None => clock(),
+        }
     }
 }
 
@@ -56,8 +60,9 @@ impl Clock {
     pub fn system() -> Self {
         static SYSTEM: OnceLock<System> = OnceLock::new();
         let system = SYSTEM.get_or_init(|| {
+            let counter = Counter::new();
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            System { origin: Instant::now(), unix_origin: nanos(unix), counter: Counter::new() }
+            System { origin: Instant::now(), unix_origin: nanos(unix), counter }
         });
         Self { source: Source::System(system), unix_origin: system.unix_origin }
     }

@@ -1,30 +1,33 @@
-//! The processor's own counter as a clock: a reading costs a third of the operating system's, of which
-//! a span takes three to five.
+//! The processor's own counter as a clock: a reading costs a third of the operating system's, and a span
+//! takes three to five of them.
 //!
 //! How long a tick is has to be measured, and shifts as the system's clock is disciplined. So the
 //! counter follows that clock on a chain of straight lines, each begun where the one before has led to
-//! and inclined to where the clock is. It serves from the second look at the clock on, and only where the
-//! kernel itself keeps time by it.
+//! and inclined to where the clock is. Where a line has led astray, the clock serves until there is a new
+//! one. All this only where the kernel itself keeps time by the counter.
 
 use std::sync::{
     Mutex,
     atomic::{AtomicU64, Ordering, fence},
 };
 
-/// When the clock is looked at for the second time, in nanoseconds after the first. A pair is good to
-/// some 50 ns, so that a tick is then known to 5 millionths; each further look is ten times as far away,
-/// up to [`INTERVAL`].
+/// When the clock is looked at for the second time, in nanoseconds after the first. One reading of both
+/// is good to some 50 ns, so that a tick is then known to 5 millionths; each further look is ten times as
+/// far away, up to [`INTERVAL`].
 const FIRST_INTERVAL: u64 = 10_000_000;
 /// How far looks at the clock are apart in the end, in nanoseconds.
 const INTERVAL: u64 = 1_000_000_000;
-/// How many ticks the reading of a pair may take: what was interrupted says nothing.
+/// How many ticks the reading of both may take: what was interrupted says nothing.
 const PAIR_TICKS: u64 = 400;
-/// How many times a pair is tried.
+/// How many times it is tried.
 const PAIR_TRIES: usize = 4;
-/// A counter that strays further than one part in so many of the time, and [`SLACK`], is given up.
+/// A line has led astray if it is further off than one part in so many of the time since the last look,
+/// and [`SLACK`].
 const STRAY: u64 = 10_000;
-/// In nanoseconds.
+/// What a line may be off however short the time, in nanoseconds.
 const SLACK: u64 = 10_000;
+/// After how many lines that led astray the counter is given up.
+const STRAYS: u32 = 100;
 
 /// The counter, in step with a clock.
 #[derive(Debug)]
@@ -36,7 +39,14 @@ pub(crate) struct Counter {
     rate: AtomicU64,
     /// When to look at the clock again.
     next_look: AtomicU64,
-    last_look: Mutex<Option<Pair>>,
+    last_look: Mutex<Look>,
+}
+
+#[derive(Debug, Default)]
+struct Look {
+    pair: Option<Pair>,
+    interval: u64,
+    strays: u32,
 }
 
 /// One moment on both clocks.
@@ -56,28 +66,26 @@ struct Line {
 }
 
 impl Counter {
-    pub(crate) const fn new() -> Self {
-        Self {
+    /// The counter of this machine, if the kernel keeps time by it.
+    pub(crate) fn new() -> Option<Self> {
+        hardware::keeps_time().then(|| Self {
             version: AtomicU64::new(1),
             ticks: AtomicU64::new(0),
             nanos: AtomicU64::new(0),
             rate: AtomicU64::new(0),
             next_look: AtomicU64::new(0),
-            last_look: Mutex::new(None),
-        }
+            last_look: Mutex::default(),
+        })
     }
 
     /// Nanoseconds of `clock`, which is looked at now and then. Never waits.
     #[inline]
     pub(crate) fn now(&self, clock: impl Fn() -> u64) -> u64 {
-        let now = match self.line() {
-            Some(line) => line.at(hardware::ticks()),
-            None => clock(),
-        };
-        if now >= self.next_look.load(Ordering::Relaxed) {
-            self.look(&clock);
+        let counted = self.line().and_then(|line| line.at(hardware::ticks()));
+        match counted {
+            Some(now) if now < self.next_look.load(Ordering::Relaxed) => now,
+            _ => self.look(counted.is_some(), &clock),
         }
-        now
     }
 
     #[inline]
@@ -93,30 +101,21 @@ impl Counter {
         is_whole.then_some(line)
     }
 
+    /// Looks at the clock if it is time to, or if the counter went back. Returns what the time is.
     #[cold]
-    fn look(&self, clock: impl Fn() -> u64) {
-        let Ok(mut last_look) = self.last_look.try_lock() else { return };
-        let Some(pair) = Pair::read(&clock) else {
-            self.next_look.store(clock().saturating_add(FIRST_INTERVAL), Ordering::Relaxed);
-            return;
+    fn look(&self, is_counted: bool, clock: impl Fn() -> u64) -> u64 {
+        let now = clock();
+        let went_back = !is_counted && self.line().is_some_and(|line| line.at(hardware::ticks()).is_none());
+        let is_due = is_counted || went_back || now >= self.next_look.load(Ordering::Relaxed);
+        let Some(mut last_look) = is_due.then(|| self.last_look.try_lock().ok()).flatten() else {
+            return now;
         };
-        let (line, interval) = match last_look.replace(pair) {
-            None => (None, FIRST_INTERVAL),
-            Some(before) => {
-                let line = self.line();
-                let is_trusted = line.is_some() || hardware::keeps_time();
-                match Line::next(line, before, pair).filter(|_| is_trusted) {
-                    Some(line) => {
-                        let elapsed = pair.nanos.saturating_sub(before.nanos);
-                        (Some(line), elapsed.saturating_mul(10).min(INTERVAL))
-                    }
-                    // It is of no use, or has strayed: the clock itself serves from here on.
-                    None => (None, u64::MAX),
-                }
-            }
-        };
-        self.set(line);
-        self.next_look.store(pair.nanos.saturating_add(interval), Ordering::Relaxed);
+        let line = last_look.next(self.line(), Pair::read(clock));
+        if let Some(line) = line {
+            self.set(line);
+        }
+        self.next_look.store(now.saturating_add(last_look.interval), Ordering::Relaxed);
+        line.flatten().and_then(|line| line.at(hardware::ticks())).unwrap_or(now)
     }
 
     /// Under the lock of `last_look`.
@@ -133,6 +132,26 @@ impl Counter {
     }
 }
 
+impl Look {
+    /// What becomes of the line at this look: stays as it is, or is replaced by another one or by none.
+    fn next(&mut self, line: Option<Line>, pair: Option<Pair>) -> Option<Option<Line>> {
+        let Some(now) = pair else {
+            self.interval = FIRST_INTERVAL;
+            return None;
+        };
+        let before = self.pair.replace(now);
+        let interval =
+            if before.is_some() { self.interval.saturating_mul(10).min(INTERVAL) } else { FIRST_INTERVAL };
+        self.interval = interval;
+        let next = Line::next(line, before?, now, interval);
+        if next.is_none() {
+            self.strays += 1;
+            self.interval = if self.strays < STRAYS { FIRST_INTERVAL } else { u64::MAX };
+        }
+        Some(next)
+    }
+}
+
 impl Pair {
     /// A moment on both clocks, if it could be read without an interruption.
     fn read(clock: impl Fn() -> u64) -> Option<Self> {
@@ -146,25 +165,35 @@ impl Pair {
 }
 
 impl Line {
+    /// `None` for a moment before the line began: the counter went back.
     #[inline]
-    fn at(&self, ticks: u64) -> u64 {
-        let since = u128::from(ticks.saturating_sub(self.ticks)) * u128::from(self.rate);
-        self.nanos.saturating_add((since >> 32) as u64)
+    fn at(&self, ticks: u64) -> Option<u64> {
+        let since = u128::from(ticks.checked_sub(self.ticks)?) * u128::from(self.rate);
+        Some(self.nanos.saturating_add((since >> 32) as u64))
     }
 
-    /// The line from moment `now` on: it begins where `line` has led to, and meets the clock after as
-    /// long as has passed since `before`. `None` if `line` has led astray.
-    fn next(line: Option<Self>, before: Pair, now: Pair) -> Option<Self> {
+    /// The line from moment `now` on. It begins where `line` has led to and meets the clock after
+    /// `interval`; after a gap between the looks it begins at the clock, since what it is off could not
+    /// be made good in one. `None` if `line` has led astray.
+    fn next(line: Option<Self>, before: Pair, now: Pair, interval: u64) -> Option<Self> {
         let ticks = now.ticks.checked_sub(before.ticks).filter(|ticks| *ticks > 0)?;
         let elapsed = now.nanos.checked_sub(before.nanos).filter(|elapsed| *elapsed > 0)?;
-        let nanos = line.map_or(now.nanos, |line| line.at(now.ticks));
-        if nanos.abs_diff(now.nanos) > SLACK + elapsed / STRAY {
+        let mut next = Self {
+            ticks: now.ticks,
+            nanos: now.nanos,
+            rate: ((u128::from(elapsed) << 32) / u128::from(ticks)).try_into().ok()?,
+        };
+        let Some(line) = line else { return Some(next) };
+        let led_to = line.at(now.ticks)?;
+        if led_to.abs_diff(now.nanos) > SLACK + elapsed / STRAY {
             return None;
         }
-        // As far as the clock went, and what the line lacks.
-        let ahead = (elapsed + now.nanos).checked_sub(nanos)?;
-        let rate = u64::try_from((u128::from(ahead) << 32) / u128::from(ticks)).ok()?;
-        Some(Self { ticks: now.ticks, nanos, rate })
+        if elapsed < 2 * INTERVAL {
+            next.nanos = led_to;
+            let ahead = (interval + now.nanos).checked_sub(led_to)?;
+            next.rate = (u128::from(next.rate) * u128::from(ahead) / u128::from(interval)).try_into().ok()?;
+        }
+        Some(next)
     }
 }
 
@@ -207,39 +236,67 @@ mod tests {
         Pair { ticks: (at * 2.5) as u64 + 7, nanos: (at * (1.0 + fast / 1e6)) as u64 + 1_000 }
     }
 
+    const SECOND: f64 = 1e9;
+
+    fn line(line: Option<Line>, before: Pair, now: Pair) -> Option<Line> {
+        Line::next(line, before, now, INTERVAL)
+    }
+
     #[test]
     fn the_lines_follow_a_clock_without_a_step() {
-        let second = 1e9;
-        let mut line = Line::next(None, pair(0.0, 20.0), pair(second, 20.0)).unwrap();
+        let mut last = line(None, pair(0.0, 20.0), pair(SECOND, 20.0)).unwrap();
         for n in 1..100_u32 {
             // Its rate wanders a little, as that of a disciplined clock.
             let fast = |n: u32| 20.0 + 0.01 * f64::from(n);
             let (before, now) =
-                (pair(f64::from(n) * second, fast(n)), pair(f64::from(n + 1) * second, fast(n + 1)));
-            let next = Line::next(Some(line), before, now).unwrap();
-            assert!(next.at(now.ticks).abs_diff(line.at(now.ticks)) == 0);
-            assert!(line.at(now.ticks).abs_diff(now.nanos) < 3_000, "{n}: {line:?} {now:?}");
-            line = next;
+                (pair(f64::from(n) * SECOND, fast(n)), pair(f64::from(n + 1) * SECOND, fast(n + 1)));
+            let next = line(Some(last), before, now).unwrap();
+            assert_eq!(next.at(now.ticks), last.at(now.ticks));
+            assert!(last.at(now.ticks).unwrap().abs_diff(now.nanos) < 3_000, "{n}: {last:?} {now:?}");
+            last = next;
         }
     }
 
     #[test]
-    fn a_counter_that_jumps_or_stands_still_is_given_up() {
-        let second = 1e9;
-        let line = Line::next(None, pair(0.0, 0.0), pair(second, 0.0)).unwrap();
-        let still = Pair { ticks: pair(second, 0.0).ticks, nanos: 2_000_000_000 };
-        assert_eq!(Line::next(Some(line), pair(second, 0.0), still), None);
-        let ahead = Pair { ticks: pair(9.0 * second, 0.0).ticks, nanos: 2_000_000_000 };
-        assert_eq!(Line::next(Some(line), pair(second, 0.0), ahead), None);
-        let back = Pair { ticks: 3, nanos: 2_000_000_000 };
-        assert_eq!(Line::next(Some(line), pair(second, 0.0), back), None);
+    fn after_a_gap_the_line_begins_at_the_clock() {
+        let first = Line::next(None, pair(0.0, 0.0), pair(0.01 * SECOND, 8.0), 10 * FIRST_INTERVAL).unwrap();
+        let now = pair(3_600.0 * SECOND, 0.0);
+        let next = line(Some(first), pair(0.01 * SECOND, 8.0), now).unwrap();
+        assert_eq!(next.at(now.ticks), Some(now.nanos));
+        let later = pair(3_601.0 * SECOND, 0.0);
+        assert!(next.at(later.ticks).unwrap().abs_diff(later.nanos) < 100);
+    }
+
+    #[test]
+    fn a_line_that_has_led_astray_is_no_more() {
+        let first = line(None, pair(0.0, 0.0), pair(SECOND, 0.0)).unwrap();
+        let at = |ticks: f64| Pair { ticks: pair(ticks, 0.0).ticks, nanos: 2_000_000_000 };
+        assert_eq!(line(Some(first), pair(SECOND, 0.0), at(SECOND)), None, "it stands still");
+        assert_eq!(line(Some(first), pair(SECOND, 0.0), at(9.0 * SECOND)), None, "it jumps ahead");
+        assert_eq!(line(Some(first), pair(SECOND, 0.0), at(0.0)), None, "it jumps back");
+        assert_eq!(first.at(3), None);
+    }
+
+    #[test]
+    fn a_look_measures_again_after_a_line_that_has_led_astray() {
+        let (mut look, mut line) = (Look::default(), None);
+        let mut looks = |at: f64, jump: f64| {
+            let pair = Pair { ticks: pair(at + jump, 0.0).ticks, nanos: pair(at, 0.0).nanos };
+            line = look.next(line, Some(pair)).unwrap_or(line);
+            (line.is_some(), look.interval)
+        };
+        assert_eq!(looks(0.0, 0.0), (false, FIRST_INTERVAL));
+        assert_eq!(looks(0.01 * SECOND, 0.0), (true, 10 * FIRST_INTERVAL));
+        assert_eq!(looks(0.11 * SECOND, 0.0), (true, INTERVAL));
+        assert_eq!(looks(1.11 * SECOND, 5.0 * SECOND), (false, FIRST_INTERVAL));
+        assert_eq!(looks(1.12 * SECOND, 5.0 * SECOND), (true, 10 * FIRST_INTERVAL));
     }
 
     #[test]
     fn the_counter_agrees_with_the_clock() {
         let origin = Instant::now();
         let clock = || origin.elapsed().as_nanos() as u64;
-        let counter = Counter::new();
+        let Some(counter) = Counter::new() else { return };
         thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
@@ -259,6 +316,5 @@ mod tests {
                 });
             }
         });
-        assert_eq!(counter.line().is_some(), hardware::keeps_time());
     }
 }

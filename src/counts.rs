@@ -1,12 +1,17 @@
-//! Counts that are read seldom and written by every request.
+//! What is read seldom and written by every request.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use crate::percentiles::{Histograms, Percentiles};
 
 /// Over how many places a count is spread.
-const STRIPES: usize = 16;
+const STRIPES: usize = 8;
 
-/// One place a few threads, so that they do not wait for each other's writes: two that serve requests at
-/// once would lose a tenth of their time to shared counters.
+/// Each stripe serves a few threads, so that they do not wait for each other's writes: two that serve
+/// requests at once would lose a tenth of their time to shared counters.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     stripes: [Stripe; STRIPES],
@@ -16,11 +21,21 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Stripe {
-    /// A request may be opened on one stripe and closed on another, so this one wraps around.
+    /// A request may be opened on one stripe and closed on another: a single one may be below zero, as a
+    /// number that has wrapped around, and only the sum says something.
     pub(crate) open_requests: AtomicU64,
     pub(crate) lines_written: AtomicU64,
     pub(crate) lines_lost: AtomicU64,
     pub(crate) warnings: AtomicU64,
+    /// Of the requests that closed on one of the stripe's threads.
+    histograms: Mutex<Histograms>,
+}
+
+impl Stripe {
+    /// Runs `run` on the histograms, which only another thread of this stripe can delay.
+    pub(crate) fn histograms<T>(&self, run: impl FnOnce(&mut Histograms) -> T) -> T {
+        run(&mut self.histograms.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Counts {
@@ -33,6 +48,19 @@ impl Counts {
         let at = STRIPE.try_with(|at| *at).unwrap_or(0);
         let [first, ..] = &self.stripes;
         self.stripes.get(at).unwrap_or(first)
+    }
+
+    /// The distributions over all stripes.
+    pub(crate) fn percentiles(&self) -> Percentiles {
+        let mut all = Histograms::default();
+        self.stripes.iter().for_each(|stripe| stripe.histograms(|histograms| all.merge(histograms)));
+        all.percentiles()
+    }
+
+    pub(crate) fn reset_histograms(&self) {
+        self.stripes
+            .iter()
+            .for_each(|stripe| stripe.histograms(|histograms| *histograms = Histograms::default()));
     }
 
     pub(crate) fn sum(&self, count: impl Fn(&Stripe) -> &AtomicU64) -> u64 {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Clock, Millis,
+    Clock, Format, Millis,
     edge::Edge,
     emit::Output,
     fields::{StageNumbers, TransferNumbers},
@@ -15,6 +15,7 @@ use crate::{
     run::WALL_LIMIT,
     stage::Stage,
     tables::{Detached, SCHEMA},
+    text,
     warnings::Warnings,
 };
 
@@ -49,7 +50,10 @@ impl DetachedRows<'_> {
         let mut row = stage.row;
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
         let line = self.line(row, closed, request_id, warnings);
-        self.output.emit(self.shared, &line.warnings, |out| json::write_stage(out, &line));
+        self.output.emit(self.shared, &line.warnings, |out, format| match format {
+            Format::Json => json::write_stage(out, &line),
+            Format::Table => text::append(out, &line),
+        });
     }
 
     pub(crate) fn transfer(
@@ -69,7 +73,10 @@ impl DetachedRows<'_> {
         let mut row = edge.row;
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
         let line = self.line(row, closed, request_id, warnings);
-        self.output.emit(self.shared, &line.warnings, |out| json::write_transfer(out, &line));
+        self.output.emit(self.shared, &line.warnings, |out, format| match format {
+            Format::Json => json::write_transfer(out, &line),
+            Format::Table => text::append(out, &line),
+        });
     }
 
     fn line<Row>(

@@ -9,7 +9,7 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::{contain::contain, handle::Shared};
+use crate::{Format, contain::contain, handle::Shared};
 
 /// What a thread keeps of its line buffer between two lines, in bytes.
 const BUFFER_KEPT: usize = 64 * 1024;
@@ -23,6 +23,7 @@ thread_local! {
 #[derive(Clone)]
 pub(crate) struct Output {
     sink: Arc<dyn Sink>,
+    pub(crate) format: Format,
 }
 
 trait Sink: Send + Sync {
@@ -39,21 +40,26 @@ where
 }
 
 impl Output {
-    pub(crate) fn to<M>(make_writer: M) -> Self
+    pub(crate) fn to<M>(make_writer: M, format: Format) -> Self
     where
         M: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     {
-        Self { sink: Arc::new(make_writer) }
+        Self { sink: Arc::new(make_writer), format }
     }
 
     /// Writes the line that `append` appends to a buffer, on the caller's thread and with no lock held. A failing or panicking
     /// writer loses the line and nothing else. So does a writer that makes a request of its own,
     /// whose line would be written from within the write of this one, and so on without end.
-    pub(crate) fn emit(&self, shared: &Shared, warnings: &[String], append: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn emit(
+        &self,
+        shared: &Shared,
+        warnings: &[String],
+        append: impl FnOnce(&mut Vec<u8>, Format),
+    ) {
         let nested = IS_WRITING.try_with(|flag| flag.replace(true)).unwrap_or(false);
         let is_written = !nested && {
             let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
-            append(&mut buffer);
+            append(&mut buffer, self.format);
             // An error of the user's making is dropped in there as well.
             let is_written = contain(|| self.sink.write(&buffer).is_ok());
             buffer.clear();

@@ -19,11 +19,12 @@ const REQUEST_ID_LIMIT: usize = 256;
 pub(crate) const FURTHER_LIMIT: usize = 32;
 
 /// The spans of the contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Kind {
     Request,
     Stage,
     Transfer,
+    #[default]
     Preprocess,
 }
 
@@ -62,7 +63,7 @@ pub(crate) enum Phase {
 }
 
 /// What has been recorded on one span so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct SpanFields {
     kind: Kind,
     pub(crate) request_id: Option<Arc<str>>,
@@ -107,20 +108,6 @@ pub(crate) struct TransferNumbers {
 }
 
 impl SpanFields {
-    pub(crate) fn new(kind: Kind) -> Self {
-        Self {
-            kind,
-            request_id: None,
-            numbers: Numbers::default(),
-            label: None,
-            phase: Phase::default(),
-            first_output: None,
-            further: Fields::new(),
-            warnings: Warnings::default(),
-            unusable: SmallVec::new(),
-        }
-    }
-
     /// Makes empty fields those of a span of this kind.
     pub(crate) fn begin(&mut self, kind: Kind) {
         self.kind = kind;

@@ -1,14 +1,22 @@
 //! What an operator sees and does while the service runs.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
 use serde::{Deserialize, Serialize};
 use tracing_core::callsite::rebuild_interest_cache;
 
-use crate::{counts::Counts, run::Run, tables::OverallSummary};
+use crate::{
+    Clock, Format, Percentiles,
+    counts::Counts,
+    emit::Output,
+    json,
+    run::Run,
+    tables::{OverallSummary, SCHEMA, SummaryLine},
+    text,
+};
 
 /// A view of a layer and its switch, from any thread, for as long as it is kept: also after the
 /// subscriber is gone. Clones share one state.
@@ -39,6 +47,8 @@ pub struct OmniMetricsHandle {
 pub struct Snapshot {
     /// The run so far.
     pub overall_summary: OverallSummary,
+    /// How the run's numbers are distributed.
+    pub percentiles: Percentiles,
     /// `request` spans that are open now, wrappers included. One that never closes stays here.
     pub open_requests: u64,
     /// Lines that the writer took.
@@ -62,7 +72,9 @@ impl OmniMetricsHandle {
         let Shared { run, counts, .. } = &*self.shared;
         Snapshot {
             overall_summary: run.summary(),
-            open_requests: counts.sum(|stripe| &stripe.open_requests),
+            percentiles: counts.percentiles(),
+            // One that opens and closes meanwhile may be seen to close only.
+            open_requests: counts.sum(|stripe| &stripe.open_requests).cast_signed().max(0).cast_unsigned(),
             lines_written: counts.sum(|stripe| &stripe.lines_written),
             lines_lost: counts.sum(|stripe| &stripe.lines_lost),
             warnings: counts.sum(|stripe| &stripe.warnings),
@@ -70,10 +82,35 @@ impl OmniMetricsHandle {
         }
     }
 
+    /// Writes a line with the run so far, its totals and its [`Percentiles`], to the layer's writer, in
+    /// the layer's format.
+    ///
+    /// At shutdown, [`summary_guard`](Self::summary_guard) does so however the program ends.
+    pub fn write_summary(&self) {
+        let Writing { clock, output } = &*self.shared.writing();
+        let line = SummaryLine {
+            schema: SCHEMA,
+            timestamp: clock.timestamp(clock.now()),
+            overall_summary: self.shared.run.summary(),
+            percentiles: self.shared.counts.percentiles(),
+        };
+        output.emit(&self.shared, &[], |out, format| match format {
+            Format::Json => json::write_summary(out, line),
+            Format::Table => text::append(out, &line),
+        });
+    }
+
+    /// A guard that [writes the summary](Self::write_summary) when it is dropped. Keep it until the last
+    /// request has closed.
+    pub fn summary_guard(&self) -> SummaryGuard {
+        SummaryGuard { handle: self.clone() }
+    }
+
     /// Begins a new run: the summary starts from nothing. Requests that are open go on and will be
     /// the new run's, with their whole time. Counters of lines and warnings stay.
     pub fn reset(&self) {
         self.shared.run.reset();
+        self.shared.counts.reset_histograms();
     }
 
     /// Switches the layer on or off for spans that are created from now on; requests that are open
@@ -88,17 +125,48 @@ impl OmniMetricsHandle {
     }
 }
 
+/// Writes the summary when it is dropped; from [`OmniMetricsHandle::summary_guard`].
+#[derive(Debug)]
+#[must_use = "dropped at once, it writes the summary at once"]
+pub struct SummaryGuard {
+    handle: OmniMetricsHandle,
+}
+
+impl Drop for SummaryGuard {
+    fn drop(&mut self) {
+        self.handle.write_summary();
+    }
+}
+
+/// Where the layer reads the time, and where its lines go.
+#[derive(Debug, Clone)]
+pub(crate) struct Writing {
+    pub(crate) clock: Clock,
+    pub(crate) output: Output,
+}
+
 /// What the layer and its handles share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// The layer has it at hand as well; here for what is asked for through a handle.
+    writing: Mutex<Arc<Writing>>,
     pub(crate) run: Run,
     pub(crate) counts: Counts,
     log_stats: AtomicBool,
 }
 
 impl Shared {
-    pub(crate) fn new() -> Self {
-        Self { run: Run::new(), counts: Counts::default(), log_stats: AtomicBool::new(true) }
+    pub(crate) fn new(writing: Writing) -> Self {
+        let writing = Mutex::new(Arc::new(writing));
+        Self { writing, run: Run::new(), counts: Counts::default(), log_stats: AtomicBool::new(true) }
+    }
+
+    pub(crate) fn set_writing(&self, writing: Writing) {
+        *self.writing.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(writing);
+    }
+
+    fn writing(&self) -> Arc<Writing> {
+        Arc::clone(&self.writing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn log_stats(&self) -> bool {

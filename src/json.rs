@@ -6,7 +6,10 @@ use std::io::{self, Write};
 use crate::{
     FieldValue, Millis, Timestamp,
     digits::{push_fixed, push_number},
-    tables::{Detached, E2eTable, Fields, OverallSummary, SCHEMA, StageRow, TransferRow},
+    tables::{
+        Detached, E2eTable, Fields, Line, OverallSummary, RequestLine, SCHEMA, StageRow, SummaryLine,
+        TransferRow,
+    },
 };
 
 /// A key between its comma and its colon, in one piece: a copy of a literal is a store or two.
@@ -24,6 +27,27 @@ pub(crate) struct RequestParts<'a> {
     pub(crate) e2e: &'a E2eTable,
     pub(crate) fields: &'a Fields,
     pub(crate) warnings: &'a [String],
+}
+
+impl RequestParts<'_> {
+    /// The line as it reads back.
+    pub(crate) fn to_line<'a>(
+        &self,
+        stages: impl Iterator<Item = &'a StageRow>,
+        transfers: impl Iterator<Item = &'a TransferRow>,
+    ) -> RequestLine {
+        RequestLine {
+            schema: SCHEMA,
+            timestamp: self.timestamp,
+            request_id: self.request_id.to_owned(),
+            overall_summary: self.summary.clone(),
+            e2e_table: self.e2e.clone(),
+            stage_table: stages.cloned().collect(),
+            transfer_table: transfers.cloned().collect(),
+            fields: self.fields.clone(),
+            warnings: self.warnings.to_vec(),
+        }
+    }
 }
 
 /// Appends the line of a request.
@@ -53,6 +77,13 @@ pub(crate) fn write_request<'a>(
     json.fields(request.fields);
     json.warnings(request.warnings);
     json.raw("}\n");
+}
+
+/// Appends the line of the run.
+pub(crate) fn write_summary(out: &mut Vec<u8>, line: SummaryLine) {
+    // Numbers and strings go into a `Vec` without an error.
+    infallible(serde_json::to_writer(&mut *out, &Line::Summary(line)).map_err(io::Error::from));
+    out.push(b'\n');
 }
 
 /// Appends the line of a stage on its own.
@@ -298,7 +329,7 @@ fn write_char(out: &mut Vec<u8>, c: char) {
 
 /// Control characters (C0, DEL, C1), line and paragraph separators, bidirectional controls. All of
 /// them lie in the basic plane, so one escape of four digits does.
-fn is_unsafe(c: char) -> bool {
+pub(crate) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -16,10 +16,10 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    Clock,
+    Clock, Format,
     emit::Output,
     filter::SpanFilter,
-    handle::{OmniMetricsHandle, Shared},
+    handle::{OmniMetricsHandle, Shared, Writing},
     recorder::Recorder,
 };
 
@@ -50,8 +50,9 @@ where
     /// A layer that is on, writes JSON lines to stderr and keeps foreign spans up to `INFO` for
     /// lineage.
     pub fn new() -> Self {
-        let shared = Arc::new(Shared::new());
-        let recorder = Recorder::new(Clock::system(), Output::to(io::stderr), Arc::clone(&shared));
+        let writing = Writing { clock: Clock::system(), output: Output::to(io::stderr, Format::default()) };
+        let shared = Arc::new(Shared::new(writing.clone()));
+        let recorder = Recorder::new(writing, Arc::clone(&shared));
         let filter = SpanFilter::new(Arc::clone(&shared));
         Self { shared, filtered: Filtered::new(recorder, filter) }
     }
@@ -65,7 +66,14 @@ where
     where
         W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
     {
-        self.filtered.inner_mut().output = Output::to(make_writer);
+        let set = |writing: &mut Writing| writing.output = Output::to(make_writer, writing.output.format);
+        self.filtered.inner_mut().set_writing(set);
+        self
+    }
+
+    /// Writes JSON lines or text tables, by default [`Format::Json`].
+    pub fn with_format(mut self, format: Format) -> Self {
+        self.filtered.inner_mut().set_writing(|writing| writing.output.format = format);
         self
     }
 
@@ -89,7 +97,7 @@ where
 
     /// Reads the time from `clock`, by default [`Clock::system`]. For tests.
     pub fn with_clock(mut self, clock: Clock) -> Self {
-        self.filtered.inner_mut().clock = clock;
+        self.filtered.inner_mut().set_writing(|writing| writing.clock = clock);
         self
     }
 

@@ -129,6 +129,7 @@ mod detached;
 mod edge;
 mod hops;
 mod intervals;
+mod percentiles;
 mod request;
 mod run;
 mod stage;
@@ -140,15 +141,18 @@ mod handle;
 mod json;
 mod millis;
 mod tables;
+mod text;
 
 pub use clock::{Clock, MockClock, Timestamp};
-pub use handle::{OmniMetricsHandle, Snapshot};
+pub use handle::{OmniMetricsHandle, Snapshot, SummaryGuard};
 pub use layer::OmniMetricsLayer;
 pub use millis::Millis;
+pub use percentiles::{Distribution, Percentiles, StagePercentiles, TransferPercentiles};
 pub use tables::{
     Detached, DetachedStage, DetachedTransfer, E2eTable, Fields, Line, OverallSummary, ReadError,
-    RequestLine, SCHEMA, StageRow, TransferRow,
+    RequestLine, SCHEMA, StageRow, SummaryLine, TransferRow,
 };
+pub use text::Format;
 pub use value::FieldValue;
 
 /// The README's examples are tests.

@@ -92,7 +92,7 @@ impl OpenSpans {
 
     /// A blank span, kept from an earlier one if there is one.
     pub(crate) fn blank() -> Arc<OpenSpan> {
-        Spares::take(&SPARES).unwrap_or_else(|| Arc::new(OpenSpan::blank()))
+        Spares::take(&SPARES).unwrap_or_default()
     }
 
     /// Keeps a span that has closed, and has been wiped, for the next one.

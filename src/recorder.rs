@@ -20,11 +20,11 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    Clock, Millis,
+    Clock, Format, Millis,
     detached::DetachedRows,
     emit::Output,
     fields::{Kind, StageNumbers, TransferNumbers},
-    handle::Shared,
+    handle::{Shared, Writing},
     json::{self, RequestParts},
     layout::{Layout, Meaning},
     open_spans::OpenSpans,
@@ -32,6 +32,7 @@ use crate::{
     recorded::{Filling, Recorded, Take, Visitor},
     request::{Closed, Folded, Request},
     span::{Enclosing, Followed, OpenSpan, SpanState},
+    text,
 };
 
 /// How many enclosing stages are asked whether they are the same stage.
@@ -40,24 +41,38 @@ const NESTING_LIMIT: usize = 64;
 /// The layer without its filter.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    pub(crate) clock: Clock,
-    pub(crate) output: Output,
+    clock: Clock,
+    output: Output,
     shared: Arc<Shared>,
     open: OpenSpans,
     requests: OpenRequests,
 }
 
 impl Recorder {
-    pub(crate) fn new(clock: Clock, output: Output, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(Writing { clock, output }: Writing, shared: Arc<Shared>) -> Self {
         Self { clock, output, shared, open: OpenSpans::new(), requests: OpenRequests::new() }
     }
 
+    /// Changes where it reads the time, or where its lines go.
+    pub(crate) fn set_writing(&mut self, change: impl FnOnce(&mut Writing)) {
+        let mut writing = Writing { clock: self.clock.clone(), output: self.output.clone() };
+        change(&mut writing);
+        self.shared.set_writing(writing.clone());
+        Writing { clock: self.clock, output: self.output } = writing;
+    }
+
     pub(crate) fn enter(&self, id: &Id) {
-        self.open.with(id, |span| span.lock().timing.enter(self.clock.now()));
+        self.open.with(id, |span| {
+            let now = self.clock.now();
+            span.lock().timing.enter(now);
+        });
     }
 
     pub(crate) fn exit(&self, id: &Id) {
-        self.open.with(id, |span| span.lock().timing.exit(self.clock.now()));
+        self.open.with(id, |span| {
+            let now = self.clock.now();
+            span.lock().timing.exit(now);
+        });
     }
 
     pub(crate) fn record(&self, id: &Id, values: &Record<'_>) {
@@ -108,7 +123,9 @@ impl Recorder {
             .and_then(|followed| followed.scope().find_map(|span| self.open.get(&span.id())));
         let followed = match nearest {
             Some(nearest) if nearest.kind != Kind::Request => {
-                nearest.mark_followed();
+                if !nearest.mark_followed() {
+                    return;
+                }
                 Followed::Span(nearest)
             }
             Some(nearest) => match &nearest.request {
@@ -124,24 +141,23 @@ impl Recorder {
     /// the stack that each of them takes.
     #[inline(never)]
     pub(crate) fn close(&self, id: &Id) {
-        let Some(mut shared) = self.open.remove(id) else { return };
+        let Some(mut span) = self.open.remove(id) else { return };
         // It has left the map, so nobody comes to know it any more.
-        if Arc::strong_count(&shared) == 1
-            && let Some(span) = Arc::get_mut(&mut shared)
-        {
-            self.close_span(span, None);
-            span.wipe();
-            OpenSpans::keep(shared);
+        if let Some(only) = Arc::get_mut(&mut span) {
+            self.close_span(only, None);
+            only.wipe();
+            OpenSpans::keep(span);
         } else {
-            let settled = shared.is_followed().then(|| self.settle(&shared));
-            self.close_span(&mut shared.taken(), settled);
+            let ownership = self.requests.owners_of(&span);
+            let mut taken = span.taken(&ownership.owners);
+            self.close_span(&mut taken, Some(ownership));
         }
     }
 
-    fn close_span(&self, span: &mut OpenSpan, settled: Option<Ownership>) {
+    fn close_span(&self, span: &mut OpenSpan, ownership: Option<Ownership>) {
         match span.kind {
             Kind::Request => self.close_request(span),
-            Kind::Stage | Kind::Transfer => self.close_row(span, settled),
+            Kind::Stage | Kind::Transfer => self.close_row(span, ownership),
             Kind::Preprocess => self.close_preprocess(span),
         }
     }
@@ -164,6 +180,9 @@ impl Recorder {
         let Some(mut rows) = request.close(Arc::clone(&request_id)) else { return };
 
         let Folded { end, e2e, warnings } = rows.fold(&mut closed);
+        self.shared.counts.stripe().histograms(|histograms| {
+            histograms.add(&e2e, rows.stage_table(), rows.transfer_table());
+        });
         let summary = self.shared.run.add(request.created, end, e2e.e2e_total_tokens, rows.stage_walls());
         let parts = RequestParts {
             timestamp: self.clock.timestamp(end),
@@ -173,18 +192,18 @@ impl Recorder {
             fields: &closed.fields.further,
             warnings: warnings.as_slice(),
         };
-        self.output.emit(&self.shared, parts.warnings, |out| {
-            json::write_request(out, &parts, rows.stage_table(), rows.transfer_table());
+        let (stages, transfers) = (rows.stage_table(), rows.transfer_table());
+        self.output.emit(&self.shared, parts.warnings, |out, format| match format {
+            Format::Json => json::write_request(out, &parts, stages, transfers),
+            Format::Table => text::append(out, &parts.to_line(stages, transfers)),
         });
         Request::keep(request, rows);
     }
 
-    fn close_row(&self, span: &mut OpenSpan, settled: Option<Ownership>) {
-        let ownership = match (settled, span.take_plain_owner()) {
-            (Some(settled), _) => settled,
-            (None, Some(owner)) => Ownership::of(owner),
-            (None, None) => self.requests.owners_of(span),
-        };
+    fn close_row(&self, span: &mut OpenSpan, ownership: Option<Ownership>) {
+        let ownership = ownership
+            .or_else(|| span.take_plain_owner().map(Ownership::of))
+            .unwrap_or_else(|| self.requests.owners_of(span));
         let (kind, stage) = (span.kind, span.stage.take());
         let mut closed = self.closed(span);
         closed.batch = ownership.is_batch.then_some(ownership.owners.len() as u64);
@@ -210,7 +229,7 @@ impl Recorder {
         if numbers.stage_id.is_none() && !fields.has_unusable("stage_id") {
             fields.warn("stage_id", "none", "a stage without a usable id has a row without one");
         }
-        if ownership.owners.len() > 1 {
+        if closed.is_shared {
             let tokens = [
                 ("num_tokens_in", &mut numbers.num_tokens_in),
                 ("num_tokens_out", &mut numbers.num_tokens_out),
@@ -233,8 +252,7 @@ impl Recorder {
         }
 
         // For many owners, what the stages around own is found out once; for one, only as far as needed.
-        let around =
-            if ownership.owners.len() > 1 { self.owners_around(outer, &numbers) } else { Vec::new() };
+        let around = if closed.is_shared { self.owners_around(outer, &numbers) } else { Vec::new() };
         let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
             let is_part = if closed.is_shared {
                 around.iter().any(|ownership| ownership.owns(request))
@@ -301,13 +319,6 @@ impl Recorder {
             batch: None,
             is_shared: false,
         }
-    }
-
-    /// Decides which requests a closing span belongs to, also for the spans that follow it.
-    fn settle(&self, span: &OpenSpan) -> Ownership {
-        let ownership = self.requests.owners_of(span);
-        span.lock().settled = Some(ownership.owners.clone());
-        ownership
     }
 
     /// Whether a span of the same stage, around this one, brings the times: one that `has_them`.

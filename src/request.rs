@@ -395,7 +395,6 @@ mod interleaving {
     use shuttle::{check_random, thread};
 
     use super::*;
-    use crate::fields::Kind;
 
     #[test]
     fn a_span_is_in_the_line_of_its_request_or_learns_its_id_never_both_nor_neither() {
@@ -406,7 +405,7 @@ mod interleaving {
                     .map(|stage_id| {
                         let request = Arc::clone(&request);
                         thread::spawn(move || {
-                            let mut fields = SpanFields::new(Kind::Stage);
+                            let mut fields = SpanFields::default();
                             fields.set_number(0, stage_id);
                             let numbers = fields.stage();
                             let measured = Measured { created: 0, end: 1, activity: Some((0, 1)), busy: 1 };

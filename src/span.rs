@@ -14,12 +14,12 @@ use crate::{
     },
 };
 
-/// How many spans a span can follow, and how many are looked at to find the requests of a batch.
+/// How many spans a span can follow.
 pub(crate) const FOLLOW_LIMIT: usize = 4096;
 
 /// A span of the contract, from its creation to its close; longer only while another open span
-/// follows from it, or as an empty shell that a thread remembers.
-#[derive(Debug)]
+/// follows from it, or as a shell that another thread remembers.
+#[derive(Debug, Default)]
 pub(crate) struct OpenSpan {
     pub(crate) kind: Kind,
     /// Of its callsite; absent while it is blank.
@@ -33,12 +33,10 @@ pub(crate) struct OpenSpan {
     pub(crate) is_child_of_stage: bool,
     /// It has left the map of open spans, and its id may be another span's by now.
     has_closed: AtomicBool,
-    /// Another span follows from it, and will ask whose it was.
-    is_followed: AtomicBool,
     state: Mutex<SpanState>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct SpanState {
     pub(crate) timing: Timing,
     pub(crate) fields: SpanFields,
@@ -47,25 +45,19 @@ pub(crate) struct SpanState {
     pub(crate) follows_are_cut: bool,
     /// Sum of the span times of `preprocess` children, in nanoseconds.
     pub(crate) preprocess: Option<u64>,
-    /// The requests it belonged to when it closed.
+    /// Another span follows from it, and will ask whose it was.
+    is_followed: bool,
+    /// It has closed, and what it had gathered is elsewhere.
+    is_taken: bool,
+    /// The requests it belonged to when it closed, if another span follows from it.
     pub(crate) settled: Option<Owners>,
 }
 
 impl SpanState {
-    fn new(kind: Kind) -> Self {
-        Self {
-            timing: Timing::default(),
-            fields: SpanFields::new(kind),
-            follows: SmallVec::new(),
-            follows_are_cut: false,
-            preprocess: None,
-            settled: None,
-        }
-    }
-
     /// Field by field, which is cheaper than a new state: most are empty already.
     fn wipe(&mut self) {
-        let Self { timing, fields, follows, follows_are_cut, preprocess, settled } = self;
+        let Self { timing, fields, follows, follows_are_cut, preprocess, is_followed, is_taken, settled } =
+            self;
         *timing = Timing::default();
         fields.wipe();
         if !follows.is_empty() {
@@ -73,9 +65,9 @@ impl SpanState {
         }
         *follows_are_cut = false;
         *preprocess = None;
-        if settled.is_some() {
-            *settled = None;
-        }
+        *is_followed = false;
+        *is_taken = false;
+        *settled = None;
     }
 
     pub(crate) fn follow(&mut self, followed: Followed) {
@@ -130,21 +122,6 @@ impl Deref for Owners {
 }
 
 impl OpenSpan {
-    /// A span of no use yet, for [`begin`](Self::begin).
-    pub(crate) fn blank() -> Self {
-        Self {
-            kind: Kind::Preprocess,
-            metadata: None,
-            created: 0,
-            request: None,
-            stage: None,
-            is_child_of_stage: false,
-            has_closed: AtomicBool::new(true),
-            is_followed: AtomicBool::new(false),
-            state: Mutex::new(SpanState::new(Kind::Preprocess)),
-        }
-    }
-
     /// Makes a blank span one that has been created. Returns its fields, to be filled in.
     pub(crate) fn begin(
         &mut self,
@@ -170,17 +147,16 @@ impl OpenSpan {
         self.metadata = None;
         self.request = None;
         self.stage = None;
-        *self.is_followed.get_mut() = false;
         self.state().wipe();
     }
 
     /// A span of the same standing with everything that this one has gathered, now that it closes
-    /// while others still refer to it. What they may ask for is left here.
-    pub(crate) fn taken(&self) -> Self {
+    /// while others still refer to it. Those that follow from it will ask for its `owners`.
+    pub(crate) fn taken(&self, owners: &Owners) -> Self {
         let mut state = self.lock();
-        let settled = state.settled.take();
-        let taken = std::mem::replace(&mut *state, SpanState::new(self.kind));
-        state.settled = settled;
+        let settled = state.is_followed.then(|| owners.clone());
+        let taken =
+            std::mem::replace(&mut *state, SpanState { is_taken: true, settled, ..SpanState::default() });
         Self {
             request: self.request.clone(),
             stage: self.stage.clone(),
@@ -189,7 +165,6 @@ impl OpenSpan {
             created: self.created,
             is_child_of_stage: self.is_child_of_stage,
             has_closed: AtomicBool::new(true),
-            is_followed: AtomicBool::new(false),
             state: Mutex::new(taken),
         }
     }
@@ -213,12 +188,11 @@ impl OpenSpan {
         !self.has_closed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn is_followed(&self) -> bool {
-        self.is_followed.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn mark_followed(&self) {
-        self.is_followed.store(true, Ordering::Release);
+    /// Notes that another span follows from it. `false` if it is too late.
+    pub(crate) fn mark_followed(&self) -> bool {
+        let mut state = self.lock();
+        state.is_followed = true;
+        !state.is_taken
     }
 
     pub(crate) fn mark_closed(&self) {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, error, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FieldValue, Millis, Timestamp};
+use crate::{FieldValue, Millis, Percentiles, Timestamp};
 
 /// The version of the format, in every line as `schema`.
 pub const SCHEMA: u32 = 1;
@@ -34,6 +34,8 @@ pub enum Line {
     Stage(DetachedStage),
     /// A transfer that belongs to no open request of this process.
     Transfer(DetachedTransfer),
+    /// The run, when asked for.
+    Summary(SummaryLine),
 }
 
 impl FromStr for Line {
@@ -85,6 +87,20 @@ pub struct RequestLine {
     /// What could not be used or measured, a sentence each, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// The run so far: `"type":"summary"`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SummaryLine {
+    /// Version of the format, [`SCHEMA`].
+    pub schema: u32,
+    /// Wall clock when it was asked for.
+    pub timestamp: Timestamp,
+    /// The totals.
+    pub overall_summary: OverallSummary,
+    /// The distributions.
+    pub percentiles: Percentiles,
 }
 
 /// The run: all requests that have closed since the layer was made, or since the last

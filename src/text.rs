@@ -1,0 +1,349 @@
+//! Lines as text tables for people, in the layout that vLLM-Omni prints.
+
+use std::{borrow::Cow, fmt, io::Write};
+
+use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+
+use crate::{
+    Distribution, FieldValue, Millis, Percentiles,
+    json::is_unsafe,
+    tables::{Detached, Fields, Line, OverallSummary, RequestLine, StageRow, SummaryLine, TransferRow},
+};
+
+/// How the layer writes what it has measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// One line of JSON a request, for machines.
+    #[default]
+    Json,
+    /// The same data as text tables, for people: [`RequestLine`]'s `Display`.
+    Table,
+}
+
+/// Appends a line's text.
+pub(crate) fn append(out: &mut Vec<u8>, line: &impl fmt::Display) {
+    // Writing to a `Vec` can't fail.
+    let _ = write!(out, "{line}");
+}
+
+/// What stands where there is no value.
+const ABSENT: &str = "-";
+
+/// A table under construction: a column of names, then one or more of values.
+struct Columns(Table);
+
+/// One value of a table.
+enum Cell<'a> {
+    Absent,
+    Count(u64),
+    Time(Millis),
+    Decimal(f64),
+    Other(&'a FieldValue),
+    Text(&'a str),
+}
+
+impl Columns {
+    fn new(heads: impl Iterator<Item = String>) -> Self {
+        let mut table = Table::new();
+        table.load_style(ASCII_MARKDOWN);
+        table.set_header(std::iter::once("Field".to_owned()).chain(heads));
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        Self(table)
+    }
+
+    /// Adds a row, unless it is all zero or absent.
+    fn row<'a>(&mut self, name: &str, cells: impl Iterator<Item = Cell<'a>>) {
+        let cells: Vec<_> = cells.collect();
+        if cells.iter().any(Cell::says_something) {
+            self.0.add_row(
+                std::iter::once(printable(name).into_owned()).chain(cells.iter().map(Cell::to_text)),
+            );
+        }
+    }
+}
+
+impl Cell<'_> {
+    fn says_something(&self) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Count(count) => *count > 0,
+            Self::Time(time) => *time > Millis::ZERO,
+            Self::Decimal(number) => *number != 0.0,
+            Self::Other(FieldValue::Unsigned(0)) => false,
+            Self::Other(FieldValue::Float(number)) => *number != 0.0,
+            Self::Other(_) | Self::Text(_) => true,
+        }
+    }
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Absent => ABSENT.to_owned(),
+            Self::Count(count) => grouped(&count.to_string()),
+            Self::Time(time) => grouped(&rounded(*time)),
+            Self::Decimal(number) => grouped(&format!("{number:.3}")),
+            Self::Other(FieldValue::Unsigned(number)) => grouped(&number.to_string()),
+            Self::Other(FieldValue::Signed(number)) => grouped(&number.to_string()),
+            Self::Other(FieldValue::Float(number)) => grouped(&format!("{number:.3}")),
+            Self::Other(FieldValue::Text(text)) => printable(text).into_owned(),
+            Self::Other(FieldValue::Bool(value)) => value.to_string(),
+            Self::Text(text) => printable(text).into_owned(),
+        }
+    }
+}
+
+fn count<'a>(count: Option<u64>) -> Cell<'a> {
+    count.map_or(Cell::Absent, Cell::Count)
+}
+
+fn time<'a>(time: Option<Millis>) -> Cell<'a> {
+    time.map_or(Cell::Absent, Cell::Time)
+}
+
+fn kbytes<'a>(bytes: Option<u64>) -> Cell<'a> {
+    bytes.map_or(Cell::Absent, |bytes| Cell::Decimal(bytes as f64 / 1024.0))
+}
+
+fn text(text: Option<&str>) -> Cell<'_> {
+    text.map_or(Cell::Absent, Cell::Text)
+}
+
+/// Milliseconds with three decimals, rounded from the whole nanoseconds.
+fn rounded(time: Millis) -> String {
+    let micros = time.as_nanos() / 1_000 + u64::from(time.as_nanos() % 1_000 >= 500);
+    format!("{}.{:03}", micros / 1_000, micros % 1_000)
+}
+
+/// The decimal with a comma between thousands.
+fn grouped(decimal: &str) -> String {
+    let (sign, digits) = decimal.strip_prefix('-').map_or(("", decimal), |digits| ("-", digits));
+    let (whole, fraction) =
+        digits.split_at(digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len()));
+    let mut text = sign.to_owned();
+    for (at, digit) in whole.char_indices() {
+        if at > 0 && (whole.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text + fraction
+}
+
+/// The text with everything escaped that a terminal could take for a command, or that could reorder or
+/// split a line on a screen.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if is_unsafe(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
+impl fmt::Display for OverallSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Columns::new(std::iter::once("Value".to_owned()));
+        let mut row = |name: &str, cell| table.row(name, std::iter::once(cell));
+        row("e2e_requests", Cell::Count(self.e2e_requests));
+        row("e2e_wall_time_ms", Cell::Time(self.e2e_wall_time_ms));
+        row("e2e_total_tokens", Cell::Count(self.e2e_total_tokens));
+        row("e2e_avg_time_per_request_ms", Cell::Time(self.e2e_avg_time_per_request_ms));
+        row("e2e_avg_tokens_per_s", Cell::Decimal(self.e2e_avg_tokens_per_s));
+        for (id, wall) in self.stage_wall_time_ms.iter().enumerate() {
+            row(&format!("e2e_stage_{id}_wall_time_ms"), Cell::Time(*wall));
+        }
+        writeln!(f, "Overall Summary\n{}", table.0)
+    }
+}
+
+impl fmt::Display for RequestLine {
+    /// The four tables. They end with a line feed, as what the layer writes does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.overall_summary)?;
+        let mut table = Columns::new(std::iter::once("Value".to_owned()));
+        let mut row = |name: &str, cell| table.row(name, std::iter::once(cell));
+        let e2e = &self.e2e_table;
+        row("e2e_total_ms", Cell::Time(e2e.e2e_total_ms));
+        row("e2e_total_tokens", Cell::Count(e2e.e2e_total_tokens));
+        row("transfers_total_time_ms", Cell::Time(e2e.transfers_total_time_ms));
+        row("transfers_total_kbytes", kbytes(Some(e2e.transfers_total_bytes)));
+        row("queue_time_ms", time(e2e.queue_time_ms));
+        row("unattributed_time_ms", Cell::Time(e2e.unattributed_time_ms));
+        row("finish_reason", text(e2e.finish_reason.as_deref()));
+        for (name, value) in &self.fields {
+            row(name, Cell::Other(value));
+        }
+        let id = printable(&self.request_id);
+        writeln!(f, "RequestE2EStats of {id}, until {}\n{}\n", self.timestamp, table.0)?;
+        if !self.stage_table.is_empty() {
+            writeln!(f, "StageRequestStats\n{}\n", stages(&self.stage_table))?;
+        }
+        if !self.transfer_table.is_empty() {
+            writeln!(f, "TransferEdgeStats\n{}\n", transfers(&self.transfer_table))?;
+        }
+        warnings(f, &self.warnings)
+    }
+}
+
+impl fmt::Display for SummaryLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.overall_summary)?;
+        let heads = ["count", "mean", "p50", "p90", "p99", "p99.9", "max"];
+        let mut table = Columns::new(heads.into_iter().map(str::to_owned));
+        let mut times = |name: &str, distribution: Option<Distribution<Millis>>| {
+            if let Some(Distribution { count, mean, p50, p90, p99, p999, max }) = distribution {
+                let times = [mean, p50, p90, p99, p999, max].map(Cell::Time);
+                table.row(name, std::iter::once(Cell::Count(count)).chain(times));
+            }
+        };
+        let Percentiles {
+            e2e_total_ms,
+            queue_time_ms,
+            unattributed_time_ms,
+            tokens_per_s,
+            stages,
+            transfers,
+        } = &self.percentiles;
+        times("e2e_total_ms", *e2e_total_ms);
+        times("queue_time_ms", *queue_time_ms);
+        times("unattributed_time_ms", *unattributed_time_ms);
+        for stage in stages {
+            let name = |field: &str| format!("stage {} {field}", id(stage.stage_id));
+            times(&name("stage_gen_time_ms"), stage.stage_gen_time_ms);
+            times(&name("busy_time_ms"), stage.busy_time_ms);
+            times(&name("queue_time_ms"), stage.queue_time_ms);
+            times(&name("first_output_ms"), stage.first_output_ms);
+            times(&name("time_per_output_token_ms"), stage.time_per_output_token_ms);
+        }
+        for edge in transfers {
+            let name = |field: &str| format!("{}->{} {field}", id(edge.from_stage), id(edge.to_stage));
+            times(&name("tx_time_ms"), edge.tx_time_ms);
+            times(&name("in_flight_time_ms"), edge.in_flight_time_ms);
+            times(&name("rx_decode_time_ms"), edge.rx_decode_time_ms);
+            times(&name("total_time_ms"), edge.total_time_ms);
+        }
+        if let Some(Distribution { count, mean, p50, p90, p99, p999, max }) = *tokens_per_s {
+            let rates = [mean, p50, p90, p99, p999, max].map(Cell::Decimal);
+            table.row("tokens_per_s", std::iter::once(Cell::Count(count)).chain(rates));
+        }
+        writeln!(f, "Percentiles until {}\n{}\n", self.timestamp, table.0)
+    }
+}
+
+impl fmt::Display for Detached<StageRow> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        detached(f, "StageRequestStats", self, |row| stages(std::slice::from_ref(row)))
+    }
+}
+
+impl fmt::Display for Detached<TransferRow> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        detached(f, "TransferEdgeStats", self, |row| transfers(std::slice::from_ref(row)))
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(line) => line.fmt(f),
+            Self::Stage(line) => line.fmt(f),
+            Self::Transfer(line) => line.fmt(f),
+            Self::Summary(line) => line.fmt(f),
+        }
+    }
+}
+
+fn detached<Row>(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    line: &Detached<Row>,
+    table: impl FnOnce(&Row) -> Table,
+) -> fmt::Result {
+    let id = printable(line.request_id.as_deref().unwrap_or("no request"));
+    writeln!(f, "{title} of {id}, detached, until {}\n{}\n", line.timestamp, table(&line.row))?;
+    warnings(f, &line.warnings)
+}
+
+fn warnings(f: &mut fmt::Formatter<'_>, warnings: &[String]) -> fmt::Result {
+    warnings.iter().try_for_each(|warning| writeln!(f, "warning: {}", printable(warning)))?;
+    if warnings.is_empty() { Ok(()) } else { writeln!(f) }
+}
+
+fn id(id: Option<u64>) -> String {
+    id.map_or_else(|| ABSENT.to_owned(), |id| id.to_string())
+}
+
+fn stages(rows: &[StageRow]) -> Table {
+    let mut table = Columns::new(rows.iter().map(|row| id(row.stage_id)));
+    let mut row = |name: &str, cell: fn(&StageRow) -> Cell<'_>| table.row(name, rows.iter().map(cell));
+    row("batch_id", |row| count(row.batch_id));
+    row("batch_size", |row| count(row.batch_size));
+    row("num_tokens_in", |row| count(row.num_tokens_in));
+    row("num_tokens_out", |row| count(row.num_tokens_out));
+    row("preprocess_time_ms", |row| time(row.preprocess_time_ms));
+    row("stage_gen_time_ms", |row| time(row.stage_gen_time_ms));
+    row("stage_name", |row| text(row.stage_name.as_deref()));
+    row("busy_time_ms", |row| time(row.busy_time_ms));
+    row("queue_time_ms", |row| time(row.queue_time_ms));
+    row("start_ms", |row| time(row.start_ms));
+    row("wall_time_ms", |row| time(row.wall_time_ms));
+    row("first_output_ms", |row| time(row.first_output_ms));
+    row("time_per_output_token_ms", |row| time(row.time_per_output_token_ms));
+    row("events", |row| Cell::Count(row.events));
+    further(&mut table, rows.iter().map(|row| &row.fields).collect());
+    table.0
+}
+
+fn transfers(rows: &[TransferRow]) -> Table {
+    let ends = |row: &TransferRow| format!("{}->{}", id(row.from_stage), id(row.to_stage));
+    let mut table = Columns::new(rows.iter().map(ends));
+    let mut row = |name: &str, cell: fn(&TransferRow) -> Cell<'_>| table.row(name, rows.iter().map(cell));
+    row("size_kbytes", |row| kbytes(row.size_bytes));
+    row("tx_time_ms", |row| time(row.tx_time_ms));
+    row("rx_decode_time_ms", |row| time(row.rx_decode_time_ms));
+    row("in_flight_time_ms", |row| time(row.in_flight_time_ms));
+    row("total_time_ms", |row| Cell::Time(row.total_time_ms));
+    row("start_ms", |row| time(row.start_ms));
+    row("wall_time_ms", |row| time(row.wall_time_ms));
+    row("events", |row| Cell::Count(row.events));
+    further(&mut table, rows.iter().map(|row| &row.fields).collect());
+    table.0
+}
+
+/// A row for each further field that any of the columns has.
+fn further(table: &mut Columns, columns: Vec<&Fields>) {
+    let mut names: Vec<_> = columns.iter().flat_map(|fields| fields.keys()).collect();
+    names.sort();
+    names.dedup();
+    for name in names {
+        table.row(name, columns.iter().map(|fields| fields.get(name).map_or(Cell::Absent, Cell::Other)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        for (decimal, text) in [
+            ("0", "0"),
+            ("999", "999"),
+            ("1000", "1,000"),
+            ("41299.190", "41,299.190"),
+            ("-1234567", "-1,234,567"),
+            ("1e300", "1e300"),
+        ] {
+            assert_eq!(grouped(decimal), text);
+        }
+    }
+
+    #[test]
+    fn times_are_rounded_to_the_microsecond() {
+        for (nanos, text) in [(0, "0.000"), (499, "0.000"), (500, "0.001"), (41_299_189_999, "41299.190")] {
+            assert_eq!(rounded(Millis::from_nanos(nanos)), text);
+        }
+        assert_eq!(rounded(Millis::MAX), "18446744073709.552");
+    }
+}
