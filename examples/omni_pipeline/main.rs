@@ -38,7 +38,7 @@ use std::{
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use omni_metrics::OmniMetricsLayer;
+use omni_metrics::{Format, OmniMetricsLayer};
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing_subscriber::prelude::*;
 
@@ -55,9 +55,15 @@ type Result<T, E = Failure> = std::result::Result<T, E>;
 #[derive(Debug, Parser)]
 #[command(name = "omni_pipeline", version)]
 struct Args {
-    /// Write a line of JSON with the metrics of every request to stderr
+    /// Write the metrics of every request to stderr
     #[arg(long)]
     log_stats: bool,
+    /// With --log-stats: write totals and percentiles at the end
+    #[arg(long)]
+    summary: bool,
+    /// What to write them as
+    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    format: FormatName,
     /// How many requests to serve
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     requests: u32,
@@ -75,12 +81,32 @@ struct Args {
     out: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum FormatName {
+    /// A line of JSON
+    Json,
+    /// Text tables
+    Table,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Json => Self::Json,
+            FormatName::Table => Self::Table,
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
     // All of the set-up. The flag may also be switched while the service runs, through the layer's
     // handle; while it is off, the spans below cost next to nothing.
-    tracing_subscriber::registry().with(OmniMetricsLayer::new().with_log_stats(args.log_stats)).init();
+    let layer = OmniMetricsLayer::new().with_format(args.format.into()).with_log_stats(args.log_stats);
+    let handle = layer.handle();
+    tracing_subscriber::registry().with(layer).init();
+    let _summary = (args.log_stats && args.summary).then(|| handle.summary_guard());
 
     match serve(&args).await {
         Ok(()) => ExitCode::SUCCESS,

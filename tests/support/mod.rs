@@ -90,6 +90,12 @@ impl Rig {
         self.log.lines()
     }
 
+    /// Runs `program` under the subscriber, whatever it writes.
+    pub fn run_text(&self, program: impl FnOnce(&Self)) {
+        let _default = self.install();
+        program(self);
+    }
+
     pub fn wait_ms(&self, millis: u64) {
         self.time.advance(Duration::from_millis(millis));
     }
