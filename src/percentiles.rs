@@ -1,6 +1,7 @@
 //! Distributions of what requests measured, in constant memory.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::{
     Millis,
@@ -16,45 +17,17 @@ const BUCKETS: usize = 64;
 /// Whole numbers below [`BUCKETS`] have a bucket of their own; each power of two above has an octave.
 const OCTAVES: usize = 59;
 
-/// Counts of whole numbers by their size, and nothing else: adding one is a store. A library's would do,
-/// at two and a half to ten times the cost, and a request has thirty.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Histogram {
-    /// By octave and bucket, all of them or none: a value of a new size must not allocate.
-    buckets: Vec<u64>,
-}
+/// The counts of one histogram: of whole numbers by their size, and nothing else, so that adding one is
+/// a store. A library's would do, at two and a half to ten times the cost, and a request has thirty.
+#[derive(Debug, Clone, Copy)]
+struct Histogram<'a>(&'a [u64]);
 
-impl Histogram {
-    #[inline]
-    pub(crate) fn add(&mut self, value: u64) {
-        if let Some(count) = self.buckets.get_mut(place(value)) {
-            *count += 1;
-        } else {
-            self.add_first(value);
-        }
-    }
-
-    #[cold]
-    fn add_first(&mut self, value: u64) {
-        self.buckets = vec![0; OCTAVES * BUCKETS];
-        if let Some(count) = self.buckets.get_mut(place(value)) {
-            *count += 1;
-        }
-    }
-
-    pub(crate) fn merge(&mut self, other: &Self) {
-        if self.buckets.is_empty() {
-            self.buckets.clone_from(&other.buckets);
-        } else {
-            self.buckets.iter_mut().zip(&other.buckets).for_each(|(ours, theirs)| *ours += theirs);
-        }
-    }
-
+impl Histogram<'_> {
     /// The value that so many of a thousand values don't exceed.
-    fn permille(&self, count: u64, permille: u64) -> u64 {
+    fn permille(self, count: u64, permille: u64) -> u64 {
         let rank = (u128::from(count) * u128::from(permille)).div_ceil(1000).max(1);
         let mut below = 0;
-        let place = self.buckets.iter().position(|count| {
+        let place = self.0.iter().position(|count| {
             below += u128::from(*count);
             below >= rank
         });
@@ -62,13 +35,10 @@ impl Histogram {
     }
 
     /// `None` if there are no values.
-    fn distribution<T>(&self, unit: impl Fn(u64) -> T) -> Option<Distribution<T>> {
-        let count: u64 = self.buckets.iter().sum();
-        let sums = self
-            .buckets
-            .iter()
-            .enumerate()
-            .map(|(place, count)| u128::from(*count) * u128::from(middle(place)));
+    fn distribution<T>(self, unit: impl Fn(u64) -> T) -> Option<Distribution<T>> {
+        let count: u64 = self.0.iter().sum();
+        let sums =
+            self.0.iter().enumerate().map(|(place, count)| u128::from(*count) * u128::from(middle(place)));
         let mean = sums.sum::<u128>().checked_div(count.into())? as u64;
         let permille = |permille| unit(self.permille(count, permille));
         Some(Distribution {
@@ -80,6 +50,10 @@ impl Histogram {
             p999: permille(999),
             max: permille(1000),
         })
+    }
+
+    fn times(self) -> Option<Distribution<Millis>> {
+        self.distribution(Millis::from_nanos)
     }
 }
 
@@ -174,20 +148,25 @@ pub struct TransferPercentiles {
     pub total_time_ms: Option<Distribution<Millis>>,
 }
 
-/// The histograms of rows, by what identifies a row.
-type Rows<Key, const N: usize> = Vec<(Key, [Histogram; N])>;
+/// How many histograms belong to the request as a whole, to a stage, to an edge.
+const PER_REQUEST: usize = 4;
+const PER_STAGE: usize = 5;
+const PER_EDGE: usize = 4;
+const FIRST_OF_STAGES: usize = PER_REQUEST;
+const FIRST_OF_EDGES: usize = FIRST_OF_STAGES + ROW_LIMIT * PER_STAGE;
+const HISTOGRAMS: usize = FIRST_OF_EDGES + ROW_LIMIT * PER_EDGE;
 
-/// What the distributions of a run are made of. Its size depends on the stages and edges, not on how
-/// many requests went into it.
+/// The buckets of one histogram.
+const SIZE: usize = OCTAVES * BUCKETS;
+
+/// What the distributions of a run are made of.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Histograms {
-    e2e_total: Histogram,
-    queue_time: Histogram,
-    unattributed_time: Histogram,
-    /// In thousandths.
-    tokens_per_s: Histogram,
-    stages: Rows<Option<u64>, 5>,
-    edges: Rows<(Option<u64>, Option<u64>), 4>,
+    /// All that there will ever be, or none: neither a new stage nor a value of a new size allocates.
+    /// Of the 4 MiB, the system gives what has been written to.
+    counts: Vec<u64>,
+    stages: SmallVec<[Option<u64>; ROW_LIMIT]>,
+    edges: SmallVec<[(Option<u64>, Option<u64>); ROW_LIMIT]>,
 }
 
 impl Histograms {
@@ -198,111 +177,129 @@ impl Histograms {
         stages: impl Iterator<Item = &'a StageRow>,
         transfers: impl Iterator<Item = &'a TransferRow>,
     ) {
-        self.e2e_total.add(e2e.e2e_total_ms.as_nanos());
-        add(&mut self.queue_time, e2e.queue_time_ms);
-        self.unattributed_time.add(e2e.unattributed_time_ms.as_nanos());
+        if self.counts.is_empty() {
+            self.counts = vec![0; HISTOGRAMS * SIZE];
+        }
         let nanos = e2e.e2e_total_ms.as_nanos();
+        self.count(0, nanos);
+        self.count_time(1, e2e.queue_time_ms);
+        self.count(2, e2e.unattributed_time_ms.as_nanos());
         if nanos > 0 {
-            self.tokens_per_s.add((e2e.e2e_total_tokens as f64 * 1e12 / nanos as f64) as u64);
+            // In thousandths.
+            self.count(3, (e2e.e2e_total_tokens as f64 * 1e12 / nanos as f64) as u64);
         }
         for row in stages {
-            let Some([gen_time, busy, queue, first_output, per_token]) =
-                entry(&mut self.stages, row.stage_id)
-            else {
-                continue;
-            };
-            add(gen_time, row.stage_gen_time_ms);
-            add(busy, row.busy_time_ms);
-            add(queue, row.queue_time_ms);
-            add(first_output, row.first_output_ms);
-            add(per_token, row.time_per_output_token_ms);
+            let Some(at) = find(&mut self.stages, row.stage_id) else { continue };
+            let first = FIRST_OF_STAGES + at * PER_STAGE;
+            self.count_time(first, row.stage_gen_time_ms);
+            self.count_time(first + 1, row.busy_time_ms);
+            self.count_time(first + 2, row.queue_time_ms);
+            self.count_time(first + 3, row.first_output_ms);
+            self.count_time(first + 4, row.time_per_output_token_ms);
         }
         for row in transfers {
-            let ends = (row.from_stage, row.to_stage);
-            let Some([tx, in_flight, rx_decode, total]) = entry(&mut self.edges, ends) else { continue };
-            add(tx, row.tx_time_ms);
-            add(in_flight, row.in_flight_time_ms);
-            add(rx_decode, row.rx_decode_time_ms);
-            total.add(row.total_time_ms.as_nanos());
+            let Some(at) = find(&mut self.edges, (row.from_stage, row.to_stage)) else { continue };
+            let first = FIRST_OF_EDGES + at * PER_EDGE;
+            self.count_time(first, row.tx_time_ms);
+            self.count_time(first + 1, row.in_flight_time_ms);
+            self.count_time(first + 2, row.rx_decode_time_ms);
+            self.count(first + 3, row.total_time_ms.as_nanos());
         }
+    }
+
+    #[inline]
+    fn count(&mut self, histogram: usize, value: u64) {
+        if let Some(count) = self.counts.get_mut(histogram * SIZE + place(value)) {
+            *count += 1;
+        }
+    }
+
+    #[inline]
+    fn count_time(&mut self, histogram: usize, time: Option<Millis>) {
+        if let Some(time) = time {
+            self.count(histogram, time.as_nanos());
+        }
+    }
+
+    fn histogram(&self, at: usize) -> Histogram<'_> {
+        Histogram(self.counts.get(at * SIZE..(at + 1) * SIZE).unwrap_or_default())
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.e2e_total.merge(&other.e2e_total);
-        self.queue_time.merge(&other.queue_time);
-        self.unattributed_time.merge(&other.unattributed_time);
-        self.tokens_per_s.merge(&other.tokens_per_s);
-        merge_rows(&mut self.stages, &other.stages);
-        merge_rows(&mut self.edges, &other.edges);
+        if other.counts.is_empty() {
+            return;
+        }
+        if self.counts.is_empty() {
+            self.clone_from(other);
+            return;
+        }
+        let of_stages = other.stages.iter().enumerate().flat_map(|(at, id)| {
+            let ours = find(&mut self.stages, *id).into_iter();
+            ours.flat_map(move |ours| (0..PER_STAGE).map(move |n| (ours * PER_STAGE + n, at * PER_STAGE + n)))
+        });
+        let of_stages = of_stages.map(|(ours, theirs)| (FIRST_OF_STAGES + ours, FIRST_OF_STAGES + theirs));
+        let of_edges = other.edges.iter().enumerate().flat_map(|(at, ends)| {
+            let ours = find(&mut self.edges, *ends).into_iter();
+            ours.flat_map(move |ours| (0..PER_EDGE).map(move |n| (ours * PER_EDGE + n, at * PER_EDGE + n)))
+        });
+        let of_edges = of_edges.map(|(ours, theirs)| (FIRST_OF_EDGES + ours, FIRST_OF_EDGES + theirs));
+        let pairs = (0..PER_REQUEST).map(|at| (at, at)).chain(of_stages).chain(of_edges);
+        for (ours, theirs) in pairs {
+            let ours = self.counts.get_mut(ours * SIZE..(ours + 1) * SIZE).unwrap_or_default();
+            ours.iter_mut().zip(other.histogram(theirs).0).for_each(|(ours, theirs)| *ours += theirs);
+        }
     }
 
     pub(crate) fn percentiles(&self) -> Percentiles {
-        let time = |histogram: &Histogram| histogram.distribution(Millis::from_nanos);
-        // The row without an id comes last, as in the tables.
-        let mut stages: Vec<_> = self
-            .stages
-            .iter()
-            .map(|(stage_id, [gen_time, busy, queue, first_output, per_token])| StagePercentiles {
+        let time = |at: usize| self.histogram(at).times();
+        let stage = |(at, stage_id): (usize, &Option<u64>)| {
+            let first = FIRST_OF_STAGES + at * PER_STAGE;
+            StagePercentiles {
                 stage_id: *stage_id,
-                stage_gen_time_ms: time(gen_time),
-                busy_time_ms: time(busy),
-                queue_time_ms: time(queue),
-                first_output_ms: time(first_output),
-                time_per_output_token_ms: time(per_token),
-            })
-            .collect();
+                stage_gen_time_ms: time(first),
+                busy_time_ms: time(first + 1),
+                queue_time_ms: time(first + 2),
+                first_output_ms: time(first + 3),
+                time_per_output_token_ms: time(first + 4),
+            }
+        };
+        let transfer = |(at, ends): (usize, &(Option<u64>, Option<u64>))| {
+            let first = FIRST_OF_EDGES + at * PER_EDGE;
+            TransferPercentiles {
+                from_stage: ends.0,
+                to_stage: ends.1,
+                tx_time_ms: time(first),
+                in_flight_time_ms: time(first + 1),
+                rx_decode_time_ms: time(first + 2),
+                total_time_ms: time(first + 3),
+            }
+        };
+        let mut stages: Vec<_> = self.stages.iter().enumerate().map(stage).collect();
+        let mut transfers: Vec<_> = self.edges.iter().enumerate().map(transfer).collect();
+        // The row without an id comes last, as in the tables.
         stages.sort_by_key(|row| (row.stage_id.is_none(), row.stage_id));
-        let mut transfers: Vec<_> = self
-            .edges
-            .iter()
-            .map(|((from_stage, to_stage), [tx, in_flight, rx_decode, total])| TransferPercentiles {
-                from_stage: *from_stage,
-                to_stage: *to_stage,
-                tx_time_ms: time(tx),
-                in_flight_time_ms: time(in_flight),
-                rx_decode_time_ms: time(rx_decode),
-                total_time_ms: time(total),
-            })
-            .collect();
         transfers.sort_by_key(|row| {
             (row.from_stage.is_none(), row.from_stage, row.to_stage.is_none(), row.to_stage)
         });
         Percentiles {
-            e2e_total_ms: time(&self.e2e_total),
-            queue_time_ms: time(&self.queue_time),
-            unattributed_time_ms: time(&self.unattributed_time),
-            tokens_per_s: self.tokens_per_s.distribution(|thousandths| thousandths as f64 / 1e3),
+            e2e_total_ms: time(0),
+            queue_time_ms: time(1),
+            unattributed_time_ms: time(2),
+            tokens_per_s: self.histogram(3).distribution(|thousandths| thousandths as f64 / 1e3),
             stages,
             transfers,
         }
     }
 }
 
-fn add(histogram: &mut Histogram, time: Option<Millis>) {
-    if let Some(time) = time {
-        histogram.add(time.as_nanos());
+/// The place of an id among those that have percentiles, a new one if there is room.
+fn find<Id: PartialEq>(known: &mut SmallVec<[Id; ROW_LIMIT]>, id: Id) -> Option<usize> {
+    let at = known.iter().position(|known| *known == id);
+    if at.is_none() && known.len() < ROW_LIMIT {
+        known.push(id);
+        return Some(known.len() - 1);
     }
-}
-
-/// The histograms of a row, new ones if there is room.
-fn entry<Key: PartialEq, const N: usize>(rows: &mut Rows<Key, N>, key: Key) -> Option<&mut [Histogram; N]> {
-    let at = match rows.iter().position(|(known, _)| *known == key) {
-        Some(at) => at,
-        None if rows.len() < ROW_LIMIT => {
-            rows.push((key, std::array::from_fn(|_| Histogram::default())));
-            rows.len() - 1
-        }
-        None => return None,
-    };
-    rows.get_mut(at).map(|(_, histograms)| histograms)
-}
-
-fn merge_rows<Key: PartialEq + Copy, const N: usize>(rows: &mut Rows<Key, N>, others: &Rows<Key, N>) {
-    for (key, others) in others {
-        if let Some(histograms) = entry(rows, *key) {
-            histograms.iter_mut().zip(others).for_each(|(ours, theirs)| ours.merge(theirs));
-        }
-    }
+    at
 }
 
 #[cfg(test)]
@@ -317,7 +314,7 @@ mod tests {
         let around = powers.flat_map(|power| [power - 1, power, power + power / 3, power + (power - 1)]);
         for value in around.chain(0..1000).chain([u64::MAX]) {
             let place = place(value);
-            assert!(place < OCTAVES * BUCKETS, "{value}");
+            assert!(place < SIZE, "{value}");
             assert!(middle(place).abs_diff(value) as f64 <= value as f64 / 128.0, "{value}");
         }
     }
@@ -329,13 +326,18 @@ mod tests {
                 prop_oneof![0_u64..100, 1_000_u64..1_000_000, 1_000_000_u64..100_000_000_000, any::<u64>()], 1..600
             )
         ) {
-            let (mut whole, mut halves) = (Histogram::default(), [Histogram::default(), Histogram::default()]);
+            let (mut whole, mut merged, mut other) =
+                (Histograms::default(), Histograms::default(), Histograms::default());
             for (at, value) in values.iter().enumerate() {
-                whole.add(*value);
-                halves[at % 2].add(*value);
+                let e2e = E2eTable { e2e_total_ms: Millis::from_nanos(*value), ..E2eTable::default() };
+                let stage = StageRow { stage_id: Some(*value % 3), stage_gen_time_ms: Some(e2e.e2e_total_ms), ..StageRow::default() };
+                whole.add(&e2e, [&stage].into_iter(), [].into_iter());
+                let half = if at % 2 == 0 { &mut merged } else { &mut other };
+                half.add(&e2e, [&stage].into_iter(), [].into_iter());
             }
-            let [mut merged, other] = halves;
             merged.merge(&other);
+            prop_assert_eq!(merged.percentiles(), whole.percentiles());
+            let whole = whole.histogram(0);
             let mut sorted = values.clone();
             sorted.sort_unstable();
             let (count, is_near) = (values.len() as u64, |found: u64, exact: u64| {
@@ -345,7 +347,6 @@ mod tests {
                 let exact = sorted[(sorted.len() * permille as usize).div_ceil(1000).max(1) - 1];
                 let found = whole.permille(count, permille);
                 prop_assert!(is_near(found, exact), "{permille}: {found} {exact}");
-                prop_assert_eq!(merged.permille(count, permille), found);
             }
             let distribution = whole.distribution(|value| value).unwrap();
             prop_assert_eq!(distribution.count, count);
