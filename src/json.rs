@@ -29,6 +29,21 @@ pub(crate) struct RequestParts<'a> {
     pub(crate) warnings: &'a [String],
 }
 
+#[cfg(feature = "cli")]
+impl<'a> RequestParts<'a> {
+    /// Those of a line that was read.
+    pub(crate) fn of(line: &'a RequestLine) -> Self {
+        Self {
+            timestamp: line.timestamp,
+            request_id: &line.request_id,
+            summary: &line.overall_summary,
+            e2e: &line.e2e_table,
+            fields: &line.fields,
+            warnings: &line.warnings,
+        }
+    }
+}
+
 impl RequestParts<'_> {
     /// The line as it reads back.
     pub(crate) fn to_line<'a>(

@@ -143,6 +143,11 @@ mod millis;
 mod tables;
 mod text;
 
+// Read: the reader of logs.
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+
 pub use clock::{Clock, MockClock, Timestamp};
 pub use handle::{OmniMetricsHandle, Snapshot, SummaryGuard};
 pub use layer::OmniMetricsLayer;

@@ -28,7 +28,7 @@ pub(crate) struct Run {
 struct Alone(Mutex<Totals>);
 
 #[derive(Debug, Default)]
-struct Totals {
+pub(crate) struct Totals {
     requests: u64,
     tokens: u64,
     first_created: Option<u64>,
@@ -68,12 +68,7 @@ impl Run {
         stage_walls: impl Iterator<Item = StageWall>,
     ) -> OverallSummary {
         self.with(|totals| {
-            totals.requests += 1;
-            totals.tokens = totals.tokens.saturating_add(tokens);
-            let first = totals.first_created.map_or(created, |first| first.min(created));
-            totals.first_created = Some(first);
-            totals.latest_end = totals.latest_end.max(end);
-            stage_walls.for_each(|wall| totals.widen(wall));
+            let first = totals.add(created, end, tokens, stage_walls);
             // Only what changes is written, for every new request reads it.
             if self.first_closed.load(Ordering::Relaxed) != first {
                 self.first_closed.store(first, Ordering::Relaxed);
@@ -104,6 +99,23 @@ impl Run {
 }
 
 impl Totals {
+    /// Counts a request. Returns when the first that has closed was created.
+    pub(crate) fn add(
+        &mut self,
+        created: u64,
+        end: u64,
+        tokens: u64,
+        stage_walls: impl Iterator<Item = StageWall>,
+    ) -> u64 {
+        self.requests += 1;
+        self.tokens = self.tokens.saturating_add(tokens);
+        let first = self.first_created.map_or(created, |first| first.min(created));
+        self.first_created = Some(first);
+        self.latest_end = self.latest_end.max(end);
+        stage_walls.for_each(|wall| self.widen(wall));
+        first
+    }
+
     fn watch(&mut self, request: &Arc<Request>) {
         if self.candidates.len() >= FIRST_LIMIT {
             self.candidates.retain(|candidate| candidate.strong_count() > 0);
@@ -136,7 +148,7 @@ impl Totals {
         }
     }
 
-    fn summary(&mut self) -> OverallSummary {
+    pub(crate) fn summary(&mut self) -> OverallSummary {
         let wall = self.beginning().map_or(0, |first| self.latest_end.saturating_sub(first));
         let width =
             |wall: &Option<(u64, u64)>| Millis::from_nanos(wall.map_or(0, |(s, e)| e.saturating_sub(s)));

@@ -38,12 +38,50 @@ pub enum Line {
     Summary(SummaryLine),
 }
 
+impl Line {
+    /// The request that the line is of, as far as it says.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Request(line) => Some(&line.request_id),
+            Self::Stage(line) => line.request_id.as_deref(),
+            Self::Transfer(line) => line.request_id.as_deref(),
+            Self::Summary(_) => None,
+        }
+    }
+}
+
 impl FromStr for Line {
     type Err = ReadError;
 
     /// Reads one line. Unknown keys are passed over; the keys that identify the line must be there.
     fn from_str(line: &str) -> Result<Self, ReadError> {
         serde_json::from_str(line).map_err(ReadError)
+    }
+}
+
+#[cfg(feature = "cli")]
+impl RequestLine {
+    /// What `e2e_total_tokens` is by the rows.
+    pub(crate) fn tokens(&self) -> u64 {
+        let input =
+            self.stage_table.iter().find(|row| row.stage_id == Some(0)).and_then(|row| row.num_tokens_in);
+        let output = self.stage_table.iter().filter_map(|row| row.num_tokens_out);
+        output.fold(input.unwrap_or(0), u64::saturating_add)
+    }
+}
+
+#[cfg(feature = "cli")]
+impl TransferRow {
+    /// What the table is sorted by.
+    pub(crate) fn order(&self) -> (bool, Option<u64>, bool, Option<u64>) {
+        (self.from_stage.is_none(), self.from_stage, self.to_stage.is_none(), self.to_stage)
+    }
+
+    /// What `total_time_ms` is by its parts.
+    pub(crate) fn parts(&self) -> Millis {
+        let parts = [self.tx_time_ms, self.rx_decode_time_ms, self.in_flight_time_ms];
+        let nanos = parts.into_iter().flatten().map(Millis::as_nanos);
+        Millis::from_nanos(nanos.fold(0, u64::saturating_add))
     }
 }
 

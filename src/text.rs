@@ -31,10 +31,10 @@ pub(crate) fn append(out: &mut Vec<u8>, line: &impl fmt::Display) {
 const ABSENT: &str = "-";
 
 /// A table under construction: a column of names, then one or more of values.
-struct Columns(Table);
+pub(crate) struct Columns(Table);
 
 /// One value of a table.
-enum Cell<'a> {
+pub(crate) enum Cell<'a> {
     Absent,
     Count(u64),
     Time(Millis),
@@ -45,9 +45,13 @@ enum Cell<'a> {
 
 impl Columns {
     fn new(heads: impl Iterator<Item = String>) -> Self {
+        Self::of(std::iter::once("Field".to_owned()).chain(heads))
+    }
+
+    fn of(heads: impl Iterator<Item = String>) -> Self {
         let mut table = Table::new();
         table.load_style(ASCII_MARKDOWN);
-        table.set_header(std::iter::once("Field".to_owned()).chain(heads));
+        table.set_header(heads);
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -55,13 +59,35 @@ impl Columns {
     }
 
     /// Adds a row, unless it is all zero or absent.
-    fn row<'a>(&mut self, name: &str, cells: impl Iterator<Item = Cell<'a>>) {
+    pub(crate) fn row<'a>(&mut self, name: &str, cells: impl Iterator<Item = Cell<'a>>) {
         let cells: Vec<_> = cells.collect();
         if cells.iter().any(Cell::says_something) {
             self.0.add_row(
                 std::iter::once(printable(name).into_owned()).chain(cells.iter().map(Cell::to_text)),
             );
         }
+    }
+}
+
+/// What only the reader's tables need.
+#[cfg(feature = "cli")]
+impl Columns {
+    /// With a head for the column of names.
+    pub(crate) fn named<const N: usize>(name: &str, heads: [&str; N]) -> Self {
+        Self::of(std::iter::once(name).chain(heads).map(str::to_owned))
+    }
+
+    /// Aligns a column to the left.
+    pub(crate) fn left(&mut self, column: usize) {
+        if let Some(column) = self.0.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Left);
+        }
+    }
+}
+
+impl fmt::Display for Columns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -270,7 +296,8 @@ fn warnings(f: &mut fmt::Formatter<'_>, warnings: &[String]) -> fmt::Result {
     if warnings.is_empty() { Ok(()) } else { writeln!(f) }
 }
 
-fn id(id: Option<u64>) -> String {
+/// The id in a head or a name.
+pub(crate) fn id(id: Option<u64>) -> String {
     id.map_or_else(|| ABSENT.to_owned(), |id| id.to_string())
 }
 

@@ -1,0 +1,111 @@
+//! `omni-metrics`: tables, summaries, checks and joins of logs.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+mod check;
+mod input;
+mod join;
+mod summary;
+mod tables;
+
+use input::Inputs;
+
+/// Reads the logs of services that use the omni-metrics layer.
+///
+/// Lines that are not the layer's are passed over, so that whatever else went to stderr may stay in.
+/// Files may be compressed (gzip). Without files, or for `-`, standard input is read.
+#[derive(Debug, Parser)]
+#[command(name = "omni-metrics", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Prints requests as text tables
+    Tables(tables::Args),
+    /// Prints rates, percentiles, where the time goes, and the slowest requests
+    Summary(summary::Args),
+    /// Verifies every line: exit code 1 and a sentence for each violation, 2 for unreadable input
+    Check(Files),
+    /// Puts the rows of worker processes into their requests, and writes complete lines
+    Join(Files),
+    /// Prints shell completions
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Prints the manual page
+    Man,
+}
+
+/// Where to read from.
+#[derive(Debug, clap::Args)]
+struct Files {
+    /// Logs, in the order in which they were written; `-` is standard input
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// Why a command ends early.
+#[derive(Debug)]
+enum Failure {
+    /// Input that can't be read, or output that can't be written.
+    Io(String),
+    /// Nobody reads the output any more.
+    Hangup,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::Hangup } else { Self::Io(error.to_string()) }
+    }
+}
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match run(args.command, &mut out).and_then(|code| Ok(out.flush().map(|()| code)?)) {
+        Ok(code) => code,
+        Err(Failure::Hangup) => ExitCode::SUCCESS,
+        Err(Failure::Io(message)) => {
+            complain(&message);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
+    match command {
+        Command::Tables(args) => tables::run(&args, out),
+        Command::Summary(args) => summary::run(&args, out),
+        Command::Check(files) => check::run(Inputs::new(&files.files), out),
+        Command::Join(files) => join::run(Inputs::new(&files.files), out),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "omni-metrics", &mut script);
+            out.write_all(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Args::command()).render(out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Says something on stderr. If that is gone as well, the exit code still tells.
+fn complain(message: &str) {
+    let _ = writeln!(io::stderr(), "omni-metrics: {message}");
+}
