@@ -154,7 +154,9 @@ impl Timestamp {
         let seconds = number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?;
         let timestamp = Self((days * 86_400 + seconds) * 1_000_000 + number(20..26)?);
         // Writing it again checks the punctuation and the range of every part.
-        (timestamp.to_string() == text).then_some(timestamp)
+        let mut written = Vec::with_capacity(27);
+        timestamp.push_to(&mut written);
+        (written == text.as_bytes()).then_some(timestamp)
     }
 }
 

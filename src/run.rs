@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+#[cfg(feature = "cli")]
+use crate::request::earliest;
 use crate::{Millis, request::Request, tables::OverallSummary};
 
 /// Stage ids from here on have no place in the list of walls, which an id must not blow up.
@@ -114,6 +116,20 @@ impl Totals {
         self.latest_end = self.latest_end.max(end);
         stage_walls.for_each(|wall| self.widen(wall));
         first
+    }
+
+    /// Adds those of another part of the run.
+    #[cfg(feature = "cli")]
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.tokens = self.tokens.saturating_add(other.tokens);
+        self.first_created = earliest(self.first_created, other.first_created);
+        self.latest_end = self.latest_end.max(other.latest_end);
+        for (stage_id, wall) in (0..).zip(&other.stage_walls) {
+            if let Some((start, end)) = *wall {
+                self.widen(StageWall { stage_id, start, end });
+            }
+        }
     }
 
     fn watch(&mut self, request: &Arc<Request>) {

@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, IsTerminal, Read},
+    mem,
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
 };
 
 use flate2::bufread::MultiGzDecoder;
@@ -13,7 +16,9 @@ use super::{Failure, Result, complain};
 use crate::{Line, text::printable};
 
 /// The longest line that is read, in bytes. The layer's own are far shorter.
-const LINE_LIMIT: u64 = 16 << 20;
+const LINE_LIMIT: usize = 16 << 20;
+/// How many chunks of lines a parser is ahead of who takes them.
+const AHEAD: usize = 4;
 /// Input of at least so many bytes gets a progress bar.
 const LONG: u64 = 32 << 20;
 /// How many broken lines are named; more are counted.
@@ -51,40 +56,86 @@ impl std::fmt::Display for Place<'_> {
     }
 }
 
+/// Whole lines on their way from the reader to a parser.
+enum Chunk {
+    /// Another file begins.
+    File(String),
+    Lines(Vec<u8>),
+    Failed(String),
+}
+
+/// A chunk, parsed, and each of our lines mapped.
+enum Batch<T> {
+    File(String),
+    Lines(Vec<Parsed<T>>),
+    Failed(String),
+}
+
+enum Parsed<T> {
+    Line(T),
+    Foreign,
+    Broken(String),
+}
+
 impl Inputs {
     pub(super) fn new(files: &[PathBuf]) -> Self {
         let paths = if files.is_empty() { vec![PathBuf::from("-")] } else { files.to_vec() };
         Self { paths, read: Counts::default() }
     }
 
-    /// Hands every line of ours to `take`.
-    pub(super) fn for_each(&mut self, mut take: impl FnMut(Place<'_>, Line) -> Result<()>) -> Result<()> {
+    /// Hands every line of ours to `take`, in order.
+    pub(super) fn for_each(&mut self, take: impl FnMut(Place<'_>, Line) -> Result<()>) -> Result<()> {
+        self.map(|| |line| line, take)
+    }
+
+    /// Parses lines on all cores, where a mapper of the core's own makes something of each, and hands that
+    /// to `take`, in order. What a line is made of is best dropped where it was made.
+    pub(super) fn map<T, Mapper>(
+        &mut self,
+        mut mapper: impl FnMut() -> Mapper,
+        mut take: impl FnMut(Place<'_>, T) -> Result<()>,
+    ) -> Result<()>
+    where
+        T: Send + 'static,
+        Mapper: FnMut(Line) -> T + Send + 'static,
+    {
         let progress = progress_bar(&self.paths);
-        let mut buffer = Vec::new();
-        for path in &self.paths {
-            let shown = path.display().to_string();
-            let file = printable(&shown);
-            let failure = |error: io::Error| Failure::Io(format!("cannot read {file}: {error}"));
-            let mut reader = open(path, &progress).map_err(failure)?;
-            for number in 1.. {
-                buffer.clear();
-                let length =
-                    reader.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut buffer).map_err(failure)?;
-                if length == 0 {
-                    break;
-                }
-                let place = Place { file: &file, number };
-                match parse(&buffer) {
-                    Parsed::Line(line) => {
-                        self.read.lines += 1;
-                        take(place, *line)?;
-                    }
-                    Parsed::Foreign => self.read.foreign += 1,
-                    Parsed::Broken(why) => {
-                        self.read.broken += 1;
-                        if self.read.broken <= NAMED {
-                            progress
-                                .suspend(|| complain(&format!("{place}: a broken line is left out: {why}")));
+        let (mut parsers, mut batches) = (Vec::new(), Vec::new());
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            let (chunk, chunks) = mpsc::sync_channel(AHEAD);
+            let (batch, mapped) = mpsc::sync_channel(AHEAD);
+            let mut map = mapper();
+            // Not joined: whoever stops taking lines need not wait for more of them.
+            thread::spawn(move || {
+                chunks.into_iter().try_for_each(|chunk| batch.send(Batch::of(chunk, &mut map)))
+            });
+            parsers.push(chunk);
+            batches.push(mapped);
+        }
+        let (paths, bar) = (self.paths.clone(), progress.clone());
+        thread::spawn(move || {
+            let mut parsers = parsers.iter().cycle();
+            let mut send = |chunk| parsers.next().is_some_and(|parser| parser.send(chunk).is_ok());
+            paths.iter().all(|path| read(path, &bar, &mut send))
+        });
+
+        let (mut file, mut number) = (String::new(), 0);
+        // What the reader dealt out in turns comes back in turns.
+        for batch in batches.iter().cycle().map_while(|mapped| mapped.recv().ok()) {
+            match batch {
+                Batch::File(next) => (file, number) = (next, 0),
+                Batch::Failed(why) => return Err(Failure::Io(format!("cannot read {file}: {why}"))),
+                Batch::Lines(lines) => {
+                    for parsed in lines {
+                        number += 1;
+                        let place = Place { file: &file, number };
+                        match parsed {
+                            Parsed::Line(mapped) => {
+                                self.read.lines += 1;
+                                take(place, mapped)?;
+                            }
+                            Parsed::Foreign => self.read.foreign += 1,
+                            Parsed::Broken(why) => self.name_broken(place, &why, &progress),
                         }
                     }
                 }
@@ -96,15 +147,59 @@ impl Inputs {
         }
         Ok(())
     }
+
+    fn name_broken(&mut self, place: Place<'_>, why: &str, progress: &ProgressBar) {
+        self.read.broken += 1;
+        if self.read.broken <= NAMED {
+            progress.suspend(|| complain(&format!("{place}: a broken line is left out: {why}")));
+        }
+    }
 }
 
-enum Parsed {
-    Line(Box<Line>),
-    Foreign,
-    Broken(String),
+impl<T> Batch<T> {
+    fn of(chunk: Chunk, map: &mut impl FnMut(Line) -> T) -> Self {
+        match chunk {
+            Chunk::File(file) => Self::File(file),
+            Chunk::Failed(why) => Self::Failed(why),
+            Chunk::Lines(bytes) => {
+                let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+                Self::Lines(bytes.split(|byte| *byte == b'\n').map(|line| parse(line, map)).collect())
+            }
+        }
+    }
 }
 
-fn parse(bytes: &[u8]) -> Parsed {
+/// Deals out a file. `false` if nobody takes its lines any more, or it can't be read.
+fn read(path: &Path, progress: &ProgressBar, send: &mut impl FnMut(Chunk) -> bool) -> bool {
+    let shown = path.display().to_string();
+    send(Chunk::File(printable(&shown).into_owned()))
+        && open(path, progress).and_then(|reader| read_lines(reader, send)).unwrap_or_else(|error| {
+            send(Chunk::Failed(error.to_string()));
+            false
+        })
+}
+
+/// Deals out whole lines, as they come. `false` if nobody takes them any more.
+fn read_lines(mut reader: impl BufRead, send: &mut impl FnMut(Chunk) -> bool) -> io::Result<bool> {
+    let mut pending = Vec::new();
+    loop {
+        let available = reader.fill_buf()?;
+        if available.is_empty() {
+            return Ok(pending.is_empty() || send(Chunk::Lines(pending)));
+        }
+        let length = available.len();
+        let whole = available.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let (whole, rest) = available.split_at(whole);
+        pending.extend_from_slice(whole);
+        if (!whole.is_empty() || pending.len() > LINE_LIMIT) && !send(Chunk::Lines(mem::take(&mut pending))) {
+            return Ok(false);
+        }
+        pending.extend_from_slice(rest);
+        reader.consume(length);
+    }
+}
+
+fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<T> {
     const OURS: [&[u8]; 4] =
         [br#"{"type":"request""#, br#"{"type":"stage""#, br#"{"type":"transfer""#, br#"{"type":"summary""#];
     let bytes = bytes.trim_ascii();
@@ -112,13 +207,17 @@ fn parse(bytes: &[u8]) -> Parsed {
     if !is_ours && bytes.first() != Some(&b'{') {
         return Parsed::Foreign;
     }
-    let line = match bytes.strip_prefix(br#"{"type":"request","#) {
+    // Checked as a whole, which is cheaper than for each key.
+    let Ok(text) = str::from_utf8(bytes) else {
+        return if is_ours { Parsed::Broken("it is not UTF-8".to_owned()) } else { Parsed::Foreign };
+    };
+    let line = match text.strip_prefix(r#"{"type":"request","#) {
         // Straight to its type, without the detour that finding a tag takes.
-        Some(_) => serde_json::from_slice(bytes).map(Line::Request),
-        None => serde_json::from_slice(bytes),
+        Some(_) => serde_json::from_str(text).map(Line::Request),
+        None => serde_json::from_str(text),
     };
     match line {
-        Ok(line) => Parsed::Line(Box::new(line)),
+        Ok(line) => Parsed::Line(map(line)),
         // Others log JSON too.
         Err(_) if !is_ours => Parsed::Foreign,
         Err(error) => Parsed::Broken(error.to_string()),

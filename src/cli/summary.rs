@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
     io::Write,
     process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::Serialize;
@@ -39,11 +40,18 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files.files);
+    // One for each core, since most of the time goes into reading the lines.
+    let mut parts = Vec::new();
+    let mapper = || {
+        let part = Arc::new(Mutex::new(Summary::new(args.slowest)));
+        parts.push(Arc::clone(&part));
+        move |line: Line| part.lock().unwrap_or_else(PoisonError::into_inner).add(&line)
+    };
+    inputs.map(mapper, |_, ()| Ok(()))?;
     let mut summary = Summary::new(args.slowest);
-    inputs.for_each(|_, line| {
-        summary.add(&line);
-        Ok(())
-    })?;
+    for part in &parts {
+        summary.merge(&mut part.lock().unwrap_or_else(PoisonError::into_inner));
+    }
     let report = summary.into_report(inputs.read);
     if args.json {
         serde_json::to_writer(&mut *out, &report).map_err(std::io::Error::from)?;
@@ -146,7 +154,24 @@ impl Summary {
             }
             Line::Summary(_) => return,
         };
-        warnings.iter().for_each(|warning| count(&mut self.warnings, &kind(warning)));
+        warnings.iter().for_each(|warning| count(&mut self.warnings, &kind(warning), 1));
+    }
+
+    fn merge(&mut self, other: &mut Self) {
+        self.totals.merge(&other.totals);
+        self.histograms.merge(&other.histograms);
+        self.last = self.last.max(other.last);
+        self.e2e += other.e2e;
+        self.detached += other.detached;
+        for (part, time) in &other.parts {
+            *self.parts.entry(*part).or_default() += time;
+        }
+        other.reasons.iter().for_each(|(reason, times)| count(&mut self.reasons, reason, *times));
+        other.warnings.iter().for_each(|(kind, times)| count(&mut self.warnings, kind, *times));
+        self.slowest.append(&mut other.slowest);
+        while self.slowest.len() > self.limit {
+            self.slowest.pop();
+        }
     }
 
     fn add_request(&mut self, line: &RequestLine) {
@@ -164,7 +189,7 @@ impl Summary {
         for (part, time) in parts(line) {
             *self.parts.entry(part).or_default() += u128::from(time.as_nanos());
         }
-        count(&mut self.reasons, e2e.finish_reason.as_deref().unwrap_or("none"));
+        count(&mut self.reasons, e2e.finish_reason.as_deref().unwrap_or("none"), 1);
         let is_slow = self.slowest.len() < self.limit
             || self.slowest.peek().is_some_and(|Reverse(fastest)| e2e.e2e_total_ms > fastest.e2e_total_ms);
         if is_slow {
@@ -214,11 +239,11 @@ impl Summary {
 }
 
 /// Counts one of a kind, as far as there is room for kinds.
-fn count(kinds: &mut BTreeMap<String, u64>, kind: &str) {
+fn count(kinds: &mut BTreeMap<String, u64>, kind: &str, times: u64) {
     let kind = if kinds.len() < KINDS || kinds.contains_key(kind) { kind } else { "others" };
     match kinds.get_mut(kind) {
-        Some(count) => *count += 1,
-        None => drop(kinds.insert(kind.to_owned(), 1)),
+        Some(count) => *count += times,
+        None => drop(kinds.insert(kind.to_owned(), times)),
     }
 }
 
@@ -331,7 +356,7 @@ mod tests {
     #[test]
     fn kinds_are_bounded() {
         let mut kinds = BTreeMap::new();
-        (0..2_000).for_each(|n| count(&mut kinds, &n.to_string()));
+        (0..2_000).for_each(|n| count(&mut kinds, &n.to_string(), 1));
         assert_eq!((kinds.len(), kinds["others"]), (KINDS + 1, 2_000 - KINDS as u64));
     }
 }

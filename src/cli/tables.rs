@@ -26,7 +26,11 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     Inputs::new(&args.files.files).for_each(|_, line| {
         match args.last {
             _ if !is_wanted(&line) => {}
-            None => write!(out, "{line}")?,
+            None => {
+                write!(out, "{line}")?;
+                // The service may be at the other end of a pipe.
+                out.flush()?;
+            }
             Some(limit) => {
                 last.push_back(line);
                 if last.len() > limit {
