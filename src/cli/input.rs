@@ -162,8 +162,14 @@ impl<T> Batch<T> {
             Chunk::File(file) => Self::File(file),
             Chunk::Failed(why) => Self::Failed(why),
             Chunk::Lines(bytes) => {
-                let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-                Self::Lines(bytes.split(|byte| *byte == b'\n').map(|line| parse(line, map)).collect())
+                let (mut lines, mut rest) = (Vec::new(), bytes.as_slice());
+                while !rest.is_empty() {
+                    let before = rest;
+                    // On memory, it finds the line feed and can't fail.
+                    let length = rest.skip_until(b'\n').unwrap_or_default();
+                    lines.push(parse(before.get(..length).unwrap_or(before), map));
+                }
+                Self::Lines(lines)
             }
         }
     }

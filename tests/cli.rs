@@ -1,0 +1,299 @@
+//! The reader, `omni-metrics`, as a user runs it.
+
+mod support;
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use omni_metrics::{Line, RequestLine};
+use serde_json::Value;
+use support::Rig;
+use tracing::info_span;
+
+/// A log that the example `omni_pipeline` wrote: 40 requests and the summary.
+const PIPELINE: &str = "tests/data/pipeline.jsonl";
+
+fn omni(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_omni-metrics")).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+fn omni_of(args: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_omni-metrics"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    text(&output.stdout)
+}
+
+/// A file of this test's own.
+fn file(name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path = directory.join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+fn pipeline_lines() -> Vec<String> {
+    fs::read_to_string(PIPELINE).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_output_on_a_log_of_the_example_is_this() {
+    for (args, golden) in [
+        (&["summary", PIPELINE][..], "tests/data/summary.txt"),
+        (&["summary", "--json", "--slowest", "2", PIPELINE], "tests/data/summary.json"),
+        (&["tables", "--request", "req-0004", PIPELINE], "tests/data/request.txt"),
+        (&["check", PIPELINE], "tests/data/check.txt"),
+    ] {
+        let found = stdout(&omni(args));
+        if std::env::var_os("OMNI_GOLDEN").is_some() {
+            fs::write(golden, &found).unwrap();
+        }
+        assert_eq!(found, fs::read_to_string(golden).unwrap(), "{args:?}; OMNI_GOLDEN=1 writes it anew");
+    }
+}
+
+#[test]
+fn a_summary_says_what_the_lines_say() {
+    let summary: Value = serde_json::from_str(&stdout(&omni(&["summary", "--json", PIPELINE]))).unwrap();
+    let requests: Vec<RequestLine> = pipeline_lines()
+        .iter()
+        .filter_map(|line| match line.parse() {
+            Ok(Line::Request(line)) => Some(line),
+            _ => None,
+        })
+        .collect();
+    let tokens: u64 = requests.iter().map(|request| request.e2e_table.e2e_total_tokens).sum();
+    assert_eq!(summary["overall_summary"]["e2e_requests"], 40);
+    assert_eq!(summary["overall_summary"]["e2e_total_tokens"], tokens);
+    let mut e2e: Vec<f64> = requests.iter().map(|request| request.e2e_table.e2e_total_ms.as_f64()).collect();
+    e2e.sort_by(f64::total_cmp);
+    for (key, exact) in [("p50", e2e[19]), ("p90", e2e[35]), ("p99", e2e[39]), ("max", e2e[39])] {
+        let found = summary["percentiles"]["e2e_total_ms"][key].as_f64().unwrap();
+        assert!((found - exact).abs() <= exact / 100.0, "{key}: {found} {exact}");
+    }
+    let slowest = summary["slowest"].as_array().unwrap();
+    assert_eq!(slowest.len(), 5);
+    assert_eq!(slowest[0]["e2e_total_ms"], e2e[39]);
+    let whole: f64 = e2e.iter().sum();
+    let unattributed: f64 =
+        requests.iter().map(|request| request.e2e_table.unattributed_time_ms.as_f64()).sum();
+    let share = summary["shares_of_e2e"].as_array().unwrap().iter().find(|row| row["part"] == "unattributed");
+    assert!((share.unwrap()["share"].as_f64().unwrap() - unattributed / whole).abs() < 1e-9);
+}
+
+#[test]
+fn other_lines_are_passed_over_and_broken_ones_named() {
+    let lines = pipeline_lines();
+    let cut = &lines[1][..lines[1].len() / 2];
+    let log = format!(
+        "starting up\n{}\n{{\"level\":\"info\",\"type\":\"request\",\"msg\":\"hi\"}}\n{cut}\n\u{1b}[31mred\u{1b}[0m\n{}",
+        lines[0], lines[2]
+    );
+    let path = file("mixed.log", &log);
+    let output = omni(&["summary", "--json", path.to_str().unwrap()]);
+    let summary: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(summary["overall_summary"]["e2e_requests"], 2);
+    assert_eq!((&summary["foreign_lines"], &summary["broken_lines"]), (&Value::from(3), &Value::from(1)));
+    let complaint = text(&output.stderr);
+    assert!(complaint.contains("mixed.log:4: a broken line is left out"), "{complaint}");
+}
+
+#[test]
+fn standard_input_and_gzip_are_read_as_well() {
+    let log = fs::read(PIPELINE).unwrap();
+    let plain = stdout(&omni(&["summary", PIPELINE]));
+    assert_eq!(stdout(&omni_of(&["summary"], &log)), plain);
+    assert_eq!(stdout(&omni_of(&["summary", "-"], &log)), plain);
+    // Two members, as a rotation that appends makes them.
+    let (first, second) = log.split_at(log.len() / 3);
+    let mut compressed = Vec::new();
+    for part in [first, second] {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(part).unwrap();
+        compressed.extend(encoder.finish().unwrap());
+    }
+    let path = file("log.gz", compressed);
+    assert_eq!(stdout(&omni(&["summary", path.to_str().unwrap()])), plain);
+}
+
+#[test]
+fn tables_shows_one_request_or_the_last_ones() {
+    let one = stdout(&omni(&["tables", "--request", "req-0007", PIPELINE]));
+    assert_eq!(one.matches("RequestE2EStats of ").count(), 1);
+    assert!(one.contains("RequestE2EStats of req-0007,"), "{one}");
+    let last = stdout(&omni(&["tables", "--last", "3", PIPELINE]));
+    assert_eq!(last.matches("Overall Summary").count(), 3);
+    assert!(last.contains("Percentiles until"), "the summary line is the last: {last}");
+}
+
+#[test]
+fn check_finds_each_kind_of_violation() {
+    let lines = pipeline_lines();
+    let sound = file("sound.jsonl", lines.join("\n"));
+    let output = omni(&["check", sound.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+
+    let change = |pointer: &str, value: Value| {
+        let mut line: Value = serde_json::from_str(&lines[4]).unwrap();
+        *line.pointer_mut(pointer).expect(pointer) = value;
+        // Keys in the documented order, so that the line is known for ours.
+        let Ok(Line::Request(line)) = serde_json::from_value(line) else { panic!("{pointer}") };
+        let mut changed = lines.clone();
+        changed[4] = serde_json::to_string(&Line::Request(line)).unwrap();
+        changed
+    };
+    for (pointer, value, sentence) in [
+        ("/e2e_table/e2e_total_tokens", 1.into(), "e2e_total_tokens is not the sum of the rows: expected "),
+        ("/e2e_table/transfers_total_bytes", 1.into(), "transfers_total_bytes is not the sum"),
+        ("/e2e_table/transfers_total_time_ms", 1e6.into(), "transfers_total_time_ms is not the sum"),
+        ("/e2e_table/unattributed_time_ms", 1e6.into(), "unattributed_time_ms is more than e2e_total_ms"),
+        ("/transfer_table/0/tx_time_ms", 1e3.into(), "edge 0->1: total_time_ms is not the sum of its parts"),
+        ("/stage_table/1/preprocess_time_ms", 1e6.into(), "stage 1: preprocess_time_ms is more than"),
+        ("/stage_table/1/busy_time_ms", 1e6.into(), "stage 1: busy_time_ms is more than"),
+        ("/stage_table/0/stage_id", 9.into(), "stage_table: expected in the order"),
+        ("/overall_summary/e2e_avg_tokens_per_s", 1e9.into(), "e2e_avg_tokens_per_s is not"),
+        ("/overall_summary/e2e_avg_time_per_request_ms", 1e9.into(), "e2e_avg_time_per_request_ms is not"),
+        ("/schema", 2.into(), "schema: expected 1, found 2"),
+    ] {
+        let path = file("unsound.jsonl", change(pointer, value).join("\n"));
+        let output = omni(&["check", path.to_str().unwrap()]);
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{pointer}: {said}");
+        let sentence = format!("unsound.jsonl:5: {sentence}");
+        assert!(said.contains(&sentence), "{pointer}: {said}");
+    }
+}
+
+#[test]
+fn check_misses_lines_and_finds_doubles_and_knows_a_new_run() {
+    let lines = pipeline_lines();
+    let by_number = |line: &String| {
+        let value: Value = serde_json::from_str(line).unwrap();
+        value["overall_summary"]["e2e_requests"].as_u64().unwrap()
+    };
+    let without: Vec<_> = lines.iter().filter(|line| !(6..=8).contains(&by_number(line))).cloned().collect();
+    let output = omni_of(&["check"], without.join("\n").as_bytes());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("found none of 6 to 8 (3 lines are missing)"), "{output:?}");
+
+    let twice = [lines.clone(), lines.clone()].concat().join("\n");
+    assert_eq!(omni_of(&["check"], twice.as_bytes()).status.code(), Some(0), "the service was started again");
+    let double = [lines.clone(), vec![lines[3].clone()]].concat().join("\n");
+    assert_eq!(omni_of(&["check"], double.as_bytes()).status.code(), Some(1));
+}
+
+#[test]
+fn input_that_can_not_be_read_is_exit_code_2() {
+    let output = omni(&["check", "no/such/file"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("cannot read no/such/file"), "{output:?}");
+    let broken = file("broken.gz", [0x1f, 0x8b, 8, 0, 1, 2, 3]);
+    assert_eq!(omni(&["summary", broken.to_str().unwrap()]).status.code(), Some(2));
+}
+
+#[test]
+fn a_reader_that_hangs_up_is_no_error() {
+    let log = fs::read_to_string(PIPELINE).unwrap().repeat(200);
+    let path = file("long.jsonl", log);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_omni-metrics"))
+        .args(["tables", path.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+/// What one process would write, and what two processes do.
+fn one_and_two_processes() -> (String, String, String) {
+    let stage = |rig: &Rig, id: Option<&str>| {
+        let stage =
+            info_span!("stage", stage_id = 1, request_id = id, num_tokens_out = 7, stage_name = "talker");
+        stage.in_scope(|| rig.wait_ms(4));
+    };
+    let coordinator = |rig: &Rig, id: &'static str, rest: &dyn Fn()| {
+        let _request = info_span!("request", request_id = id).entered();
+        rig.wait_ms(1);
+        info_span!("stage", stage_id = 0, num_tokens_in = 3, num_tokens_out = 2).in_scope(|| rig.wait_ms(2));
+        info_span!("transfer", from_stage = 0, to_stage = 1, size_bytes = 100).in_scope(|| rig.wait_ms(1));
+        rest();
+        rig.wait_ms(1);
+    };
+    let ids = ["r1", "r2"];
+    let whole = Rig::new();
+    whole.run(|rig| ids.iter().for_each(|id| coordinator(rig, id, &|| stage(rig, None))));
+    let (front, worker) = (Rig::new(), Rig::new());
+    ids.iter().for_each(|id| {
+        let at_work = || {
+            front.wait_ms(4);
+            worker.run(|rig| stage(rig, Some(id)));
+        };
+        // Both see the same time.
+        worker.wait_ms(4);
+        front.run(|rig| coordinator(rig, id, &at_work));
+        worker.wait_ms(1);
+    });
+    (whole.log.text(), front.log.text(), worker.log.text())
+}
+
+#[test]
+fn join_gives_the_lines_that_one_process_would_have_written() {
+    let (whole, front, worker) = one_and_two_processes();
+    let (front, worker) = (file("front.jsonl", front), file("worker.jsonl", worker));
+    for order in [[&worker, &front], [&front, &worker]] {
+        let joined = stdout(&omni(&["join", order[0].to_str().unwrap(), order[1].to_str().unwrap()]));
+        assert_eq!(joined, whole);
+    }
+    let path = file("joined.jsonl", &whole);
+    assert_eq!(omni(&["check", path.to_str().unwrap()]).status.code(), Some(0));
+}
+
+#[test]
+fn join_lists_rows_that_find_no_request() {
+    let (_, front, worker) = one_and_two_processes();
+    let lost = worker.replace("\"r2\"", "\"r\\u001b9\"");
+    let output = omni_of(&["join"], (front + &lost).as_bytes());
+    assert_eq!(stdout(&output).lines().count(), 2);
+    let complaint = text(&output.stderr);
+    assert!(complaint.contains("request r\\u{1b}9: 1 rows, but no line of the request"), "{complaint}");
+}
+
+#[test]
+fn join_leaves_complete_lines_as_they_are_and_in_their_order() {
+    let requests: Vec<_> =
+        pipeline_lines().into_iter().filter(|line| line.contains(r#""type":"request""#)).collect();
+    let joined = stdout(&omni(&["join", PIPELINE]));
+    assert_eq!(joined.lines().collect::<Vec<_>>(), requests);
+}
+
+#[test]
+fn completions_and_a_manual_page_are_generated() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(stdout(&omni(&["completions", shell])).contains("omni-metrics"));
+    }
+    let manual = stdout(&omni(&["man"]));
+    assert!(manual.contains(".TH omni-metrics") && manual.contains("summary"), "{manual}");
+}
