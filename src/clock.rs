@@ -21,8 +21,9 @@ use crate::{counter::Counter, digits::padded};
 ///
 /// On Linux on x86-64, where the kernel keeps time by the processor's counter, the system's clock is
 /// read from that counter once it has run for some 10 ms, and corrected by [`Instant`] once a second while
-/// it is read. The two differ by less than 10 µs and a ten-thousandth of a span's time. Everywhere else it
-/// is [`Instant`].
+/// it is read. The two differ by less than 10 µs, and by less than a ten-thousandth of a span's time, unless
+/// the system's clock changes its rate by more than that, which is followed within a second. Everywhere
+/// else it is [`Instant`].
 #[derive(Debug, Clone)]
 pub struct Clock {
     source: Source,

@@ -53,14 +53,14 @@ impl Counts {
     /// The distributions over all stripes.
     pub(crate) fn percentiles(&self) -> Percentiles {
         let mut all = Histograms::default();
-        self.stripes.iter().for_each(|stripe| stripe.histograms(|histograms| all.merge(histograms)));
+        for stripe in &self.stripes {
+            all.merge(|run| stripe.histograms(|histograms| run(histograms)));
+        }
         all.percentiles()
     }
 
     pub(crate) fn reset_histograms(&self) {
-        self.stripes
-            .iter()
-            .for_each(|stripe| stripe.histograms(|histograms| *histograms = Histograms::default()));
+        self.stripes.iter().for_each(|stripe| stripe.histograms(Histograms::reset));
     }
 
     pub(crate) fn sum(&self, count: impl Fn(&Stripe) -> &AtomicU64) -> u64 {

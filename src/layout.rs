@@ -32,6 +32,7 @@ pub(crate) enum Meaning {
 /// names took a third of what a value costs.
 #[derive(Debug)]
 pub(crate) struct Layout {
+    metadata: &'static Metadata<'static>,
     callsite: Identifier,
     meanings: Box<[Meaning]>,
 }
@@ -42,7 +43,7 @@ static LAYOUTS: [OnceLock<Layout>; KNOWN] = [const { OnceLock::new() }; KNOWN];
 impl Layout {
     fn new(metadata: &'static Metadata<'static>, kind: Kind) -> Self {
         let meanings = metadata.fields().iter().map(|field| Meaning::of(kind, field.name()));
-        Self { callsite: metadata.callsite(), meanings: meanings.collect() }
+        Self { metadata, callsite: metadata.callsite(), meanings: meanings.collect() }
     }
 
     /// Runs `run` with the layout of a span's callsite.
@@ -54,11 +55,11 @@ impl Layout {
     ) -> T {
         // Metadata is larger than 64 bytes.
         let first = ptr::from_ref(metadata).addr() >> 6;
-        let callsite = metadata.callsite();
         for place in first..first + TRIES {
             let Some(place) = LAYOUTS.get(place % KNOWN) else { break };
             let layout = place.get_or_init(|| Self::new(metadata, kind));
-            if layout.callsite == callsite {
+            // Not by the callsite: those without a size may share an address.
+            if ptr::eq(layout.metadata, metadata) {
                 return run(layout);
             }
         }

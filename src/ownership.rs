@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::{
     fields::SpanFields,
     request::Request,
-    span::{FOLLOW_LIMIT, Followed, OpenSpan, Owners},
+    span::{FOLLOW_LIMIT, Followed, OpenSpan, Owners, Settled},
 };
 
 /// How many steps are taken along what spans follow, to find the requests of a batch.
@@ -95,7 +95,7 @@ impl OpenRequests {
     /// those of the spans it follows.
     pub(crate) fn owners_of(&self, span: &OpenSpan) -> Ownership {
         let mut follows = SmallVec::new();
-        let Some((request, id_is_not_open)) = self.single_owner(span, &mut follows) else {
+        let Some((request, id_is_not_open)) = self.single_owner(span, &mut follows, None) else {
             let (owners, is_cut) = self.owners_of_followed(span, follows);
             return Ownership { is_batch: !owners.is_empty(), owners, is_cut, ..Ownership::default() };
         };
@@ -147,10 +147,11 @@ impl OpenRequests {
             steps += 1;
             match followed {
                 Followed::Request(request) => owners.push(request),
-                Followed::Span(_) if steps > STEP_LIMIT => is_cut = true,
-                Followed::Span(span) => {
+                Followed::Span(..) if steps > STEP_LIMIT => is_cut = true,
+                Followed::Span(span, settled) => {
                     if visited.insert(Arc::as_ptr(&span)) {
-                        owners.extend(self.single_owner(&span, &mut pending).map(|(request, _)| request));
+                        let owner = self.single_owner(&span, &mut pending, Some(&settled));
+                        owners.extend(owner.map(|(request, _)| request));
                     }
                 }
             }
@@ -162,14 +163,17 @@ impl OpenRequests {
     }
 
     /// The one request of a span, and whether its own id was of no use; or else what it follows is
-    /// added to `pending`.
+    /// added to `pending`, or what it was `settled` to belong to when it closed.
     fn single_owner(
         &self,
         span: &OpenSpan,
         pending: &mut SmallVec<[Followed; 4]>,
+        settled: Option<&Settled>,
     ) -> Option<(Arc<Request>, bool)> {
         let state = span.lock();
-        if let Some(settled) = &state.settled {
+        if state.is_taken
+            && let Some(settled) = settled.and_then(Settled::get)
+        {
             pending.extend(settled.iter().cloned().map(Followed::Request));
             return None;
         }

@@ -165,9 +165,14 @@ pub(crate) struct Histograms {
     /// All that there will ever be, or none: neither a new stage nor a value of a new size allocates.
     /// Of the 4 MiB, the system gives what has been written to.
     counts: Vec<u64>,
-    stages: SmallVec<[Option<u64>; ROW_LIMIT]>,
-    edges: SmallVec<[(Option<u64>, Option<u64>); ROW_LIMIT]>,
+    stages: IdsOf<Option<u64>>,
+    edges: IdsOf<(Option<u64>, Option<u64>)>,
+    /// How often it was reset, which gives the places other ids.
+    resets: u64,
 }
+
+/// What the rows with percentiles are known by, in the order of their histograms.
+type IdsOf<Id> = SmallVec<[Id; ROW_LIMIT]>;
 
 impl Histograms {
     /// Adds a closed request.
@@ -225,29 +230,42 @@ impl Histograms {
         Histogram(self.counts.get(at * SIZE..(at + 1) * SIZE).unwrap_or_default())
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
-        if other.counts.is_empty() {
-            return;
-        }
+    /// Adds another's. `with` runs on the other, and is called for one histogram at a time, so that whoever
+    /// adds to it meanwhile need not wait for all of them.
+    pub(crate) fn merge(&mut self, mut with: impl FnMut(&mut dyn FnMut(&Self))) {
+        let (mut stages, mut edges, mut reset) = (IdsOf::new(), IdsOf::new(), 0);
+        with(&mut |other| {
+            if !other.counts.is_empty() {
+                (stages, edges, reset) = (other.stages.clone(), other.edges.clone(), other.resets);
+            }
+        });
         if self.counts.is_empty() {
-            self.clone_from(other);
-            return;
+            self.counts = vec![0; HISTOGRAMS * SIZE];
         }
-        let of_stages = other.stages.iter().enumerate().flat_map(|(at, id)| {
-            let ours = find(&mut self.stages, *id).into_iter();
-            ours.flat_map(move |ours| (0..PER_STAGE).map(move |n| (ours * PER_STAGE + n, at * PER_STAGE + n)))
-        });
-        let of_stages = of_stages.map(|(ours, theirs)| (FIRST_OF_STAGES + ours, FIRST_OF_STAGES + theirs));
-        let of_edges = other.edges.iter().enumerate().flat_map(|(at, ends)| {
-            let ours = find(&mut self.edges, *ends).into_iter();
-            ours.flat_map(move |ours| (0..PER_EDGE).map(move |n| (ours * PER_EDGE + n, at * PER_EDGE + n)))
-        });
-        let of_edges = of_edges.map(|(ours, theirs)| (FIRST_OF_EDGES + ours, FIRST_OF_EDGES + theirs));
-        let pairs = (0..PER_REQUEST).map(|at| (at, at)).chain(of_stages).chain(of_edges);
+        let mut pairs: Vec<_> = (0..PER_REQUEST).map(|at| (at, at)).collect();
+        for (theirs, id) in stages.into_iter().enumerate() {
+            let Some(ours) = find(&mut self.stages, id) else { continue };
+            let first = |at: usize| FIRST_OF_STAGES + at * PER_STAGE;
+            pairs.extend((0..PER_STAGE).map(|n| (first(ours) + n, first(theirs) + n)));
+        }
+        for (theirs, ends) in edges.into_iter().enumerate() {
+            let Some(ours) = find(&mut self.edges, ends) else { continue };
+            let first = |at: usize| FIRST_OF_EDGES + at * PER_EDGE;
+            pairs.extend((0..PER_EDGE).map(|n| (first(ours) + n, first(theirs) + n)));
+        }
         for (ours, theirs) in pairs {
             let ours = self.counts.get_mut(ours * SIZE..(ours + 1) * SIZE).unwrap_or_default();
-            ours.iter_mut().zip(other.histogram(theirs).0).for_each(|(ours, theirs)| *ours += theirs);
+            with(&mut |other| {
+                if other.resets == reset {
+                    ours.iter_mut().zip(other.histogram(theirs).0).for_each(|(ours, theirs)| *ours += theirs);
+                }
+            });
         }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn reset(&mut self) {
+        *self = Self { resets: self.resets + 1, ..Self::default() };
     }
 
     pub(crate) fn percentiles(&self) -> Percentiles {
@@ -293,7 +311,7 @@ impl Histograms {
 }
 
 /// The place of an id among those that have percentiles, a new one if there is room.
-fn find<Id: PartialEq>(known: &mut SmallVec<[Id; ROW_LIMIT]>, id: Id) -> Option<usize> {
+fn find<Id: PartialEq>(known: &mut IdsOf<Id>, id: Id) -> Option<usize> {
     let at = known.iter().position(|known| *known == id);
     if at.is_none() && known.len() < ROW_LIMIT {
         known.push(id);
@@ -335,7 +353,7 @@ mod tests {
                 let half = if at % 2 == 0 { &mut merged } else { &mut other };
                 half.add(&e2e, [&stage].into_iter(), [].into_iter());
             }
-            merged.merge(&other);
+            merged.merge(|run| run(&other));
             prop_assert_eq!(merged.percentiles(), whole.percentiles());
             let whole = whole.histogram(0);
             let mut sorted = values.clone();

@@ -123,10 +123,8 @@ impl Recorder {
             .and_then(|followed| followed.scope().find_map(|span| self.open.get(&span.id())));
         let followed = match nearest {
             Some(nearest) if nearest.kind != Kind::Request => {
-                if !nearest.mark_followed() {
-                    return;
-                }
-                Followed::Span(nearest)
+                let Some(settled) = nearest.settled() else { return };
+                Followed::Span(nearest, settled)
             }
             Some(nearest) => match &nearest.request {
                 Some(request) => Followed::Request(Arc::clone(request)),

@@ -1,6 +1,10 @@
 //! One open span: when it was entered and left, and what was recorded on it.
 
-use std::{ops::Deref, slice, sync::Arc};
+use std::{
+    ops::Deref,
+    slice,
+    sync::{Arc, OnceLock},
+};
 
 use smallvec::SmallVec;
 use tracing::{Metadata, span::Id};
@@ -45,19 +49,20 @@ pub(crate) struct SpanState {
     pub(crate) follows_are_cut: bool,
     /// Sum of the span times of `preprocess` children, in nanoseconds.
     pub(crate) preprocess: Option<u64>,
-    /// Another span follows from it, and will ask whose it was.
-    is_followed: bool,
+    /// Where those that follow from it will find whose it was, if there are any.
+    settled: Option<Arc<Settled>>,
     /// It has closed, and what it had gathered is elsewhere.
-    is_taken: bool,
-    /// The requests it belonged to when it closed, if another span follows from it.
-    pub(crate) settled: Option<Owners>,
+    pub(crate) is_taken: bool,
 }
+
+/// The requests that a span belonged to when it closed. Apart from the span, of which other threads keep
+/// shells.
+pub(crate) type Settled = OnceLock<Owners>;
 
 impl SpanState {
     /// Field by field, which is cheaper than a new state: most are empty already.
     fn wipe(&mut self) {
-        let Self { timing, fields, follows, follows_are_cut, preprocess, is_followed, is_taken, settled } =
-            self;
+        let Self { timing, fields, follows, follows_are_cut, preprocess, settled, is_taken } = self;
         *timing = Timing::default();
         fields.wipe();
         if !follows.is_empty() {
@@ -65,9 +70,8 @@ impl SpanState {
         }
         *follows_are_cut = false;
         *preprocess = None;
-        *is_followed = false;
-        *is_taken = false;
         *settled = None;
+        *is_taken = false;
     }
 
     pub(crate) fn follow(&mut self, followed: Followed) {
@@ -88,7 +92,7 @@ impl Followed {
     fn address(&self) -> usize {
         match self {
             Self::Request(request) => Arc::as_ptr(request).addr(),
-            Self::Span(span) => Arc::as_ptr(span).addr(),
+            Self::Span(span, _) => Arc::as_ptr(span).addr(),
         }
     }
 }
@@ -97,7 +101,7 @@ impl Followed {
 #[derive(Debug, Clone)]
 pub(crate) enum Followed {
     Request(Arc<Request>),
-    Span(Arc<OpenSpan>),
+    Span(Arc<OpenSpan>, Arc<Settled>),
 }
 
 /// The requests that a span belongs to: none, one, or those of a batch.
@@ -154,9 +158,11 @@ impl OpenSpan {
     /// while others still refer to it. Those that follow from it will ask for its `owners`.
     pub(crate) fn taken(&self, owners: &Owners) -> Self {
         let mut state = self.lock();
-        let settled = state.is_followed.then(|| owners.clone());
-        let taken =
-            std::mem::replace(&mut *state, SpanState { is_taken: true, settled, ..SpanState::default() });
+        if let Some(settled) = state.settled.take() {
+            // Set here only, so it is empty.
+            let _ = settled.set(owners.clone());
+        }
+        let taken = std::mem::replace(&mut *state, SpanState { is_taken: true, ..SpanState::default() });
         Self {
             request: self.request.clone(),
             stage: self.stage.clone(),
@@ -188,11 +194,10 @@ impl OpenSpan {
         !self.has_closed.load(Ordering::Acquire)
     }
 
-    /// Notes that another span follows from it. `false` if it is too late.
-    pub(crate) fn mark_followed(&self) -> bool {
+    /// Where a span that follows from it will find whose it was; `None` if it is too late.
+    pub(crate) fn settled(&self) -> Option<Arc<Settled>> {
         let mut state = self.lock();
-        state.is_followed = true;
-        !state.is_taken
+        (!state.is_taken).then(|| Arc::clone(state.settled.get_or_insert_default()))
     }
 
     pub(crate) fn mark_closed(&self) {

@@ -55,7 +55,7 @@ fn an_idle_thread_keeps_no_requests_of_a_batch_it_entered() {
             done.send(()).unwrap();
         }
     });
-    let batch = |is_entered: bool| {
+    let batch = |is_entered: bool, is_followed: bool| {
         let requests: Vec<_> = (0..4_000_u32).map(|id| info_span!("request", request_id = id)).collect();
         let batch = info_span!("stage", stage_id = 0);
         requests.iter().for_each(|request| {
@@ -65,12 +65,18 @@ fn an_idle_thread_keeps_no_requests_of_a_batch_it_entered() {
             work.send(batch.clone()).unwrap();
             is_done.recv().unwrap();
         }
+        let next = info_span!("stage", stage_id = 1);
+        if is_followed {
+            next.follows_from(&batch);
+        }
         drop(batch);
+        drop(next);
     };
     // The first ones grow the registry and the maps to their size.
-    (0..10).for_each(|_| batch(false));
+    (0..10).for_each(|_| batch(false, true));
     let without = LIVE.load(Ordering::Relaxed);
-    batch(true);
+    batch(true, false);
+    batch(true, true);
     let kept = LIVE.load(Ordering::Relaxed) - without;
     assert!(kept < 128 * 1024, "{kept} bytes");
     assert_eq!(handle.snapshot().open_requests, 0);

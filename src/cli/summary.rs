@@ -159,7 +159,7 @@ impl Summary {
 
     fn merge(&mut self, other: &mut Self) {
         self.totals.merge(&other.totals);
-        self.histograms.merge(&other.histograms);
+        self.histograms.merge(|run| run(&other.histograms));
         self.last = self.last.max(other.last);
         self.e2e += other.e2e;
         self.detached += other.detached;
