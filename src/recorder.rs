@@ -2,7 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    iter,
+    iter, mem,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -181,11 +181,14 @@ impl Recorder {
         self.shared.counts.stripe().histograms(|histograms| {
             histograms.add(&e2e, rows.stage_table(), rows.transfer_table());
         });
-        let summary = self.shared.run.add(request.created, end, e2e.e2e_total_tokens, rows.stage_walls());
+        let mut summary = mem::take(&mut rows.summary);
+        let tokens = e2e.e2e_total_tokens;
+        self.shared.run.add(request.created, end, tokens, rows.stage_walls(), &mut summary);
+        rows.summary = summary;
         let parts = RequestParts {
             timestamp: self.clock.timestamp(end),
             request_id: &request_id,
-            summary: &summary,
+            summary: &rows.summary,
             e2e: &e2e,
             fields: &closed.fields.further,
             warnings: warnings.as_slice(),

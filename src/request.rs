@@ -17,7 +17,7 @@ use crate::{
         atomic::{AtomicBool, Ordering},
         thread_local,
     },
-    tables::{E2eTable, Fields, StageRow, TransferRow},
+    tables::{E2eTable, Fields, OverallSummary, StageRow, TransferRow},
     warnings::Warnings,
 };
 
@@ -158,6 +158,8 @@ pub(crate) struct Rows {
     first_stage_enter: Option<u64>,
     last_exit: Option<u64>,
     warnings: Warnings,
+    /// The run up to the request, put in as it closes.
+    pub(crate) summary: OverallSummary,
 }
 
 impl Rows {
@@ -167,11 +169,13 @@ impl Rows {
 
     /// Leaves nothing but some room for the next request's rows.
     fn wipe(&mut self) {
-        let Self { stages, edges, activity, first_stage_enter, last_exit, warnings } = self;
+        let Self { stages, edges, activity, first_stage_enter, last_exit, warnings, summary } = self;
         stages.clear();
         stages.shrink_to(ROWS_KEPT);
         edges.clear();
         edges.shrink_to(ROWS_KEPT);
+        summary.stage_wall_time_ms.clear();
+        summary.stage_wall_time_ms.shrink_to(ROWS_KEPT);
         *activity = Intervals::default();
         *first_stage_enter = None;
         *last_exit = None;

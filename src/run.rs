@@ -61,22 +61,23 @@ impl Run {
         }
     }
 
-    /// Counts a request and returns the run up to it.
+    /// Counts a request and makes `summary` that of the run up to it.
     pub(crate) fn add(
         &self,
         created: u64,
         end: u64,
         tokens: u64,
         stage_walls: impl Iterator<Item = StageWall>,
-    ) -> OverallSummary {
+        summary: &mut OverallSummary,
+    ) {
         self.with(|totals| {
             let first = totals.add(created, end, tokens, stage_walls);
             // Only what changes is written, for every new request reads it.
             if self.first_closed.load(Ordering::Relaxed) != first {
                 self.first_closed.store(first, Ordering::Relaxed);
             }
-            totals.summary()
-        })
+            totals.put_into(summary);
+        });
     }
 
     /// Counts a stage that has no request in this process.
@@ -165,17 +166,23 @@ impl Totals {
     }
 
     pub(crate) fn summary(&mut self) -> OverallSummary {
+        let mut summary = OverallSummary::default();
+        self.put_into(&mut summary);
+        summary
+    }
+
+    /// Uses the room that the summary's list has.
+    fn put_into(&mut self, summary: &mut OverallSummary) {
         let wall = self.beginning().map_or(0, |first| self.latest_end.saturating_sub(first));
         let width =
             |wall: &Option<(u64, u64)>| Millis::from_nanos(wall.map_or(0, |(s, e)| e.saturating_sub(s)));
-        OverallSummary {
-            e2e_requests: self.requests,
-            e2e_wall_time_ms: Millis::from_nanos(wall),
-            e2e_total_tokens: self.tokens,
-            e2e_avg_time_per_request_ms: Millis::from_nanos(rounded_ratio(wall, self.requests)),
-            e2e_avg_tokens_per_s: tokens_per_s(self.tokens, wall),
-            stage_wall_time_ms: self.stage_walls.iter().map(width).collect(),
-        }
+        summary.e2e_requests = self.requests;
+        summary.e2e_wall_time_ms = Millis::from_nanos(wall);
+        summary.e2e_total_tokens = self.tokens;
+        summary.e2e_avg_time_per_request_ms = Millis::from_nanos(rounded_ratio(wall, self.requests));
+        summary.e2e_avg_tokens_per_s = tokens_per_s(self.tokens, wall);
+        summary.stage_wall_time_ms.clear();
+        summary.stage_wall_time_ms.extend(self.stage_walls.iter().map(width));
     }
 }
 
