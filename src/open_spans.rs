@@ -243,7 +243,8 @@ impl Hasher for IdHasher {
     }
 }
 
-#[cfg(all(test, omni_shuttle))]
+#[cfg(test)]
+#[cfg(omni_shuttle)]
 mod interleaving {
     use shuttle::{check_random, sync::mpsc, thread};
 

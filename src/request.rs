@@ -376,7 +376,8 @@ impl std::fmt::Display for Shown {
     }
 }
 
-#[cfg(all(test, not(omni_shuttle)))]
+#[cfg(test)]
+#[cfg(not(omni_shuttle))]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -394,7 +395,8 @@ mod tests {
     }
 }
 
-#[cfg(all(test, omni_shuttle))]
+#[cfg(test)]
+#[cfg(omni_shuttle)]
 mod interleaving {
     use shuttle::{check_random, thread};
 

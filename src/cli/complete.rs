@@ -1,0 +1,154 @@
+//! A request and the rows of workers, made one.
+
+use crate::{
+    Line, Millis, RequestLine,
+    tables::{StageRow, TransferRow},
+};
+
+/// When a request was created and ended, in nanoseconds since the Unix epoch.
+pub(super) fn times(request: &RequestLine) -> (u64, u64) {
+    let end = request.timestamp.unix_micros().saturating_mul(1_000);
+    (end.saturating_sub(request.e2e_table.e2e_total_ms.as_nanos()), end)
+}
+
+/// When a detached row began and ended.
+pub(super) fn extent(line: &Line) -> Option<(u64, u64)> {
+    let (timestamp, wall) = match line {
+        Line::Stage(line) => (line.timestamp, line.row.wall_time_ms),
+        Line::Transfer(line) => (line.timestamp, line.row.wall_time_ms),
+        Line::Request(_) | Line::Summary(_) => return None,
+    };
+    let end = timestamp.unix_micros().saturating_mul(1_000);
+    Some((end.saturating_sub(wall.unwrap_or_default().as_nanos()), end))
+}
+
+/// Adds the rows to the request's, and computes its totals anew.
+pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
+    let (created, end) = times(request);
+    let mut end = end;
+    let mut known = Stretches::of(request);
+    let before = known.length();
+    let old_e2e = request.e2e_table.e2e_total_ms;
+    for row in rows {
+        let Some((start, ended)) = extent(row) else { continue };
+        end = end.max(ended);
+        known.add(start.saturating_sub(created), ended.saturating_sub(created));
+        let start = Millis::from_nanos(start.saturating_sub(created));
+        match row {
+            Line::Stage(line) => {
+                add_stage(&mut request.stage_table, &line.row, start);
+                let queue = &mut request.e2e_table.queue_time_ms;
+                *queue = Some(queue.map_or(start, |queue| queue.min(start)));
+                request.warnings.extend(line.warnings.iter().cloned());
+            }
+            Line::Transfer(line) => {
+                add_transfer(&mut request.transfer_table, &line.row, start);
+                request.warnings.extend(line.warnings.iter().cloned());
+            }
+            Line::Request(_) | Line::Summary(_) => {}
+        }
+    }
+    request.warnings.truncate(16);
+    let e2e_total = Millis::from_nanos(end.saturating_sub(created)).max(old_e2e);
+    let grown = e2e_total.saturating_sub(old_e2e);
+    let tokens = request.tokens();
+    let e2e = &mut request.e2e_table;
+    e2e.e2e_total_ms = e2e_total;
+    e2e.e2e_total_tokens = tokens;
+    e2e.transfers_total_bytes =
+        request.transfer_table.iter().filter_map(|row| row.size_bytes).fold(0, u64::saturating_add);
+    let transfers = request.transfer_table.iter().map(|row| row.total_time_ms.as_nanos());
+    e2e.transfers_total_time_ms = Millis::from_nanos(transfers.fold(0, u64::saturating_add));
+    // What the rows cover that nothing covered before. The request's own stretches are known by their
+    // rows' start and time only, so for rows of several spans this is an estimate.
+    let covered = Millis::from_nanos(known.length().saturating_sub(before));
+    let unattributed =
+        Millis::from_nanos(e2e.unattributed_time_ms.as_nanos().saturating_add(grown.as_nanos()));
+    e2e.unattributed_time_ms = unattributed.saturating_sub(covered);
+}
+
+/// Stretches of a request's time, in nanoseconds since its creation, that rows account for.
+struct Stretches(Vec<(u64, u64)>);
+
+impl Stretches {
+    fn of(request: &RequestLine) -> Self {
+        let mut stretches = Self(Vec::new());
+        let stages = request.stage_table.iter().map(|row| (row.start_ms, row.stage_gen_time_ms));
+        let transfers = request.transfer_table.iter().map(|row| (row.start_ms, Some(row.total_time_ms)));
+        for (start, time) in stages.chain(transfers) {
+            if let (Some(start), Some(time)) = (start, time) {
+                stretches.add(start.as_nanos(), start.as_nanos().saturating_add(time.as_nanos()));
+            }
+        }
+        stretches
+    }
+
+    fn add(&mut self, start: u64, end: u64) {
+        self.0.push((start, end));
+    }
+
+    /// Of their union.
+    fn length(&self) -> u64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        let (mut length, mut until) = (0, 0);
+        for (start, end) in sorted {
+            length += end.saturating_sub(start.max(until));
+            until = until.max(end);
+        }
+        length
+    }
+}
+
+fn add_stage(rows: &mut Vec<StageRow>, added: &StageRow, start: Millis) {
+    let order = |row: &StageRow| (row.stage_id.is_none(), row.stage_id);
+    let at = rows.binary_search_by_key(&order(added), order).unwrap_or_else(|at| {
+        rows.insert(at, StageRow { stage_id: added.stage_id, ..StageRow::default() });
+        at
+    });
+    let Some(row) = rows.get_mut(at) else { return };
+    row.batch_id = added.batch_id.or(row.batch_id);
+    row.batch_size = added.batch_size.or(row.batch_size);
+    if added.stage_name.is_some() {
+        row.stage_name.clone_from(&added.stage_name);
+    }
+    add_count(&mut row.num_tokens_in, added.num_tokens_in);
+    add_count(&mut row.num_tokens_out, added.num_tokens_out);
+    add_time(&mut row.preprocess_time_ms, added.preprocess_time_ms);
+    add_time(&mut row.stage_gen_time_ms, added.stage_gen_time_ms);
+    add_time(&mut row.busy_time_ms, added.busy_time_ms);
+    add_time(&mut row.queue_time_ms, added.queue_time_ms);
+    row.start_ms = Some(row.start_ms.map_or(start, |known| known.min(start)));
+    row.time_per_output_token_ms = row.time_per_output_token_ms.or(added.time_per_output_token_ms);
+    row.events += added.events;
+    row.fields.extend(added.fields.clone());
+}
+
+fn add_transfer(rows: &mut Vec<TransferRow>, added: &TransferRow, start: Millis) {
+    let at = rows.binary_search_by_key(&added.order(), TransferRow::order).unwrap_or_else(|at| {
+        let (from_stage, to_stage) = (added.from_stage, added.to_stage);
+        rows.insert(at, TransferRow { from_stage, to_stage, ..TransferRow::default() });
+        at
+    });
+    let Some(row) = rows.get_mut(at) else { return };
+    add_count(&mut row.size_bytes, added.size_bytes);
+    add_time(&mut row.tx_time_ms, added.tx_time_ms);
+    add_time(&mut row.rx_decode_time_ms, added.rx_decode_time_ms);
+    add_time(&mut row.in_flight_time_ms, added.in_flight_time_ms);
+    row.total_time_ms = row.parts();
+    row.start_ms = Some(row.start_ms.map_or(start, |known| known.min(start)));
+    row.events += added.events;
+    row.fields.extend(added.fields.clone());
+}
+
+fn add_count(sum: &mut Option<u64>, added: Option<u64>) {
+    if let Some(added) = added {
+        *sum = Some(sum.unwrap_or(0).saturating_add(added));
+    }
+}
+
+fn add_time(sum: &mut Option<Millis>, added: Option<Millis>) {
+    let mut nanos = sum.map(Millis::as_nanos);
+    add_count(&mut nanos, added.map(Millis::as_nanos));
+    *sum = nanos.map(Millis::from_nanos);
+}
