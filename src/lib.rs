@@ -105,6 +105,7 @@
 // Record: what `tracing` says.
 mod layer;
 
+mod closing;
 mod filter;
 mod recorder;
 
