@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The longest `request_id`, in bytes.
-const REQUEST_ID_LIMIT: usize = 256;
+pub(crate) const REQUEST_ID_LIMIT: usize = 256;
 /// How many further fields a row keeps.
 pub(crate) const FURTHER_LIMIT: usize = 32;
 

@@ -7,7 +7,7 @@ use tracing::field::{Field, Visit};
 use crate::{
     Millis,
     contain::contain_formatting,
-    fields::SpanFields,
+    fields::{REQUEST_ID_LIMIT, SpanFields},
     layout::{Layout, Meaning},
     value::{self, FieldValue, TEXT_LIMIT, Unusable},
 };
@@ -63,6 +63,8 @@ pub(crate) trait Take {
     fn number(&mut self, place: usize, number: u64);
     /// A label, in whole.
     fn label(&mut self, text: &str);
+    /// An id of a request, in whole.
+    fn request_id(&mut self, id: &str);
     /// Any other value.
     fn value(&mut self, recorded: Recorded);
 }
@@ -80,8 +82,10 @@ impl<T: Take> Visitor<'_, T> {
     }
 
     fn text(&mut self, field: &Field, text: &str) {
-        if text.len() <= TEXT_LIMIT && self.layout.meaning(field) == Meaning::Label {
-            return self.take.label(text);
+        match self.layout.meaning(field) {
+            Meaning::Label if text.len() <= TEXT_LIMIT => return self.take.label(text),
+            Meaning::RequestId if text.len() <= REQUEST_ID_LIMIT => return self.take.request_id(text),
+            _ => {}
         }
         let kept = value::prefix(text, TEXT_LIMIT);
         let fate = if kept.len() < text.len() { Kept::Cut } else { Kept::Whole };
@@ -191,6 +195,10 @@ impl Take for Filling<'_> {
 
     fn label(&mut self, text: &str) {
         self.fields.label = Some(text.to_owned());
+    }
+
+    fn request_id(&mut self, id: &str) {
+        self.fields.request_id = Some(id.into());
     }
 
     fn value(&mut self, recorded: Recorded) {

@@ -14,7 +14,7 @@ use tracing_subscriber::{
 use crate::{
     Clock,
     emit::Output,
-    fields::Kind,
+    fields::{Kind, SpanFields},
     handle::{Shared, Writing},
     layout::{Layout, Meaning},
     open_spans::OpenSpans,
@@ -71,10 +71,10 @@ impl Recorder {
 
     /// Gives a request another id. Under the span's lock, so that two threads can't leave an id of
     /// the past behind.
-    fn rename(&self, span: &OpenSpan, state: &mut SpanState, value: Recorded) {
+    fn rename(&self, span: &OpenSpan, state: &mut SpanState, set: impl FnOnce(&mut SpanFields)) {
         let Some(request) = &span.request else { return };
         self.requests.remove(state.fields.request_id.as_ref(), request);
-        state.fields.set(value, 0);
+        set(&mut state.fields);
         self.requests.insert(state.fields.request_id.as_ref(), request);
     }
 
@@ -128,6 +128,16 @@ struct Late<'a> {
     span: &'a OpenSpan,
 }
 
+impl Late<'_> {
+    fn set_request_id(&self, set: impl FnOnce(&mut SpanFields)) {
+        let mut state = self.span.lock();
+        match self.span.kind {
+            Kind::Request => self.recorder.rename(self.span, &mut state, set),
+            _ => set(&mut state.fields),
+        }
+    }
+}
+
 impl Take for Late<'_> {
     fn number(&mut self, place: usize, number: u64) {
         self.span.lock().fields.set_number(place, number);
@@ -137,15 +147,17 @@ impl Take for Late<'_> {
         self.span.lock().fields.label = Some(text.to_owned());
     }
 
+    fn request_id(&mut self, id: &str) {
+        self.set_request_id(|fields| fields.request_id = Some(id.into()));
+    }
+
     fn value(&mut self, recorded: Recorded) {
+        if recorded.meaning == Meaning::RequestId {
+            return self.set_request_id(|fields| fields.set(recorded, 0));
+        }
         // Only this field's moment counts; a reading for each would be a tenth of the cost.
         let now = if recorded.meaning == Meaning::FirstOutput { self.recorder.clock.now() } else { 0 };
-        let mut state = self.span.lock();
-        if self.span.kind == Kind::Request && recorded.meaning == Meaning::RequestId {
-            self.recorder.rename(self.span, &mut state, recorded);
-        } else {
-            state.fields.set(recorded, now);
-        }
+        self.span.lock().fields.set(recorded, now);
     }
 }
 

@@ -36,11 +36,18 @@ pub(crate) struct Request {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    rows: Rows,
-    /// The id that it had when it closed.
-    closed_as: Option<Arc<str>>,
+/// Behind a pointer, so that closing moves no more than that.
+#[derive(Debug)]
+enum State {
+    Open(Box<Rows>),
+    /// With the id that it had then.
+    Closed(Arc<str>),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Open(Box::default())
+    }
 }
 
 thread_local! {
@@ -95,50 +102,43 @@ impl Request {
 
     /// Keeps a request that has closed, and its rows, wiped, for the next one, unless somebody still
     /// refers to it.
-    pub(crate) fn keep(mut request: Arc<Self>, mut rows: Rows) {
+    pub(crate) fn keep(mut request: Arc<Self>, mut rows: Box<Rows>) {
         let Some(only) = Arc::get_mut(&mut request) else { return };
         rows.wipe();
         *only.encloses_request.get_mut() = false;
-        let state = only.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        state.rows = rows;
-        state.closed_as = None;
+        *only.state.get_mut().unwrap_or_else(PoisonError::into_inner) = State::Open(rows);
         Spares::keep(&SPARES, request);
     }
 
     /// Adds to the rows, or says which id the request had when it closed.
     pub(crate) fn add(&self, add: impl FnOnce(&mut Rows)) -> Result<(), Arc<str>> {
-        let mut state = self.lock();
-        match &state.closed_as {
-            None => {
-                add(&mut state.rows);
+        match &mut *self.lock() {
+            State::Open(rows) => {
+                add(rows);
                 Ok(())
             }
-            Some(id) => Err(Arc::clone(id)),
+            State::Closed(id) => Err(Arc::clone(id)),
         }
     }
 
     /// Closes the request to further rows. `None` if it is a wrapper: it has no rows, and another
     /// request inside.
-    pub(crate) fn close(&self, request_id: Arc<str>) -> Option<Rows> {
-        let mut state = self.lock();
-        if state.closed_as.replace(request_id).is_some() {
-            return None;
-        }
-        let wraps = self.encloses_request.load(Ordering::Relaxed) && state.rows.is_empty();
-        (!wraps).then(|| mem::take(&mut state.rows))
+    pub(crate) fn close(&self, request_id: Arc<str>) -> Option<Box<Rows>> {
+        let state = mem::replace(&mut *self.lock(), State::Closed(request_id));
+        let State::Open(rows) = state else { return None };
+        let wraps = self.encloses_request.load(Ordering::Relaxed) && rows.is_empty();
+        (!wraps).then_some(rows)
     }
 
     /// Whether it has closed under this id.
     pub(crate) fn has_closed_as(&self, id: Option<&str>) -> bool {
-        let state = self.lock();
-        state.closed_as.is_some() && state.closed_as.as_deref() == id
+        matches!(&*self.lock(), State::Closed(closed_as) if Some(&**closed_as) == id)
     }
 
     /// Whether it is open, and would be counted if it closed now.
     pub(crate) fn is_open_and_counts(&self) -> bool {
         let encloses = self.encloses_request.load(Ordering::Relaxed);
-        let state = self.lock();
-        state.closed_as.is_none() && !(encloses && state.rows.is_empty())
+        matches!(&*self.lock(), State::Open(rows) if !(encloses && rows.is_empty()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
