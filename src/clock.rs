@@ -129,6 +129,11 @@ impl Timestamp {
         self.0
     }
 
+    #[cfg(feature = "cli")]
+    pub(crate) const fn from_unix_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
     /// Appends the text that [`Display`](fmt::Display) shows.
     pub(crate) fn push_to(self, out: &mut Vec<u8>) {
         let (seconds, micros) = (self.0 / 1_000_000, self.0 % 1_000_000);

@@ -58,18 +58,24 @@ impl Histogram<'_> {
 }
 
 /// The place of a value's bucket.
-fn place(value: u64) -> usize {
+pub(crate) fn place(value: u64) -> usize {
     let octave = 58 - (value | (BUCKETS as u64 - 1)).leading_zeros() as usize;
     let bucket = value >> octave.saturating_sub(1);
     octave * BUCKETS + bucket as usize % BUCKETS
 }
 
+/// The least value of the bucket at a place.
+pub(crate) fn least(place: usize) -> u64 {
+    let (octave, bucket) = (place / BUCKETS, place % BUCKETS);
+    octave.checked_sub(1).map_or(bucket as u64, |shift| {
+        ((BUCKETS + bucket) as u64).checked_shl(shift as u32).unwrap_or(u64::MAX)
+    })
+}
+
 /// The middle of the bucket at a place.
 fn middle(place: usize) -> u64 {
-    let (octave, bucket) = (place / BUCKETS, place % BUCKETS);
-    let Some(shift) = octave.checked_sub(1) else { return bucket as u64 };
-    let least = ((BUCKETS + bucket) as u64) << shift;
-    least + ((1 << shift) - 1) / 2
+    let shift = (place / BUCKETS).saturating_sub(1);
+    least(place) + ((1 << shift) - 1) / 2
 }
 
 /// How a number is distributed over the requests of a run.

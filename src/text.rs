@@ -143,7 +143,7 @@ fn rounded(time: Millis) -> String {
 }
 
 /// The decimal with a comma between thousands.
-fn grouped(decimal: &str) -> String {
+pub(crate) fn grouped(decimal: &str) -> String {
     let (sign, digits) = decimal.strip_prefix('-').map_or(("", decimal), |digits| ("-", digits));
     let (whole, fraction) =
         digits.split_at(digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len()));

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, BufReader, IsTerminal, Read},
     mem,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
 };
 
@@ -71,7 +71,8 @@ enum Batch<T> {
     Failed(String),
 }
 
-enum Parsed<T> {
+/// What a line is.
+pub(super) enum Parsed<T> {
     Line(T),
     Foreign,
     Broken(String),
@@ -81,6 +82,15 @@ impl Inputs {
     pub(super) fn new(files: &[PathBuf]) -> Self {
         let paths = if files.is_empty() { vec![PathBuf::from("-")] } else { files.to_vec() };
         Self { paths, read: Counts::default() }
+    }
+
+    /// The inputs, as a person names them.
+    pub(super) fn names(&self) -> String {
+        let names = self.paths.iter().map(|path| match path.to_str() {
+            Some("-") => "standard input".to_owned(),
+            _ => printable(&path.display().to_string()).into_owned(),
+        });
+        names.collect::<Vec<_>>().join(", ")
     }
 
     /// Hands every line of ours to `take`, in order.
@@ -148,6 +158,28 @@ impl Inputs {
         Ok(())
     }
 
+    /// Folds all lines into one value: one for each core, since most of the time goes into reading lines,
+    /// and these merged.
+    pub(super) fn fold<T: Send + 'static>(
+        &mut self,
+        new: impl Fn() -> T,
+        add: fn(&mut T, &Line),
+        merge: fn(&mut T, &mut T),
+    ) -> Result<T> {
+        let mut parts = Vec::new();
+        let mapper = || {
+            let part = Arc::new(Mutex::new(new()));
+            parts.push(Arc::clone(&part));
+            move |line: Line| add(&mut part.lock().unwrap_or_else(PoisonError::into_inner), &line)
+        };
+        self.map(mapper, |_, ()| Ok(()))?;
+        let mut whole = new();
+        for part in &parts {
+            merge(&mut whole, &mut part.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        Ok(whole)
+    }
+
     fn name_broken(&mut self, place: Place<'_>, why: &str, progress: &ProgressBar) {
         self.read.broken += 1;
         if self.read.broken <= NAMED {
@@ -205,7 +237,7 @@ fn read_lines(mut reader: impl BufRead, send: &mut impl FnMut(Chunk) -> bool) ->
     }
 }
 
-fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<T> {
+pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<T> {
     const OURS: [&[u8]; 4] =
         [br#"{"type":"request""#, br#"{"type":"stage""#, br#"{"type":"transfer""#, br#"{"type":"summary""#];
     let bytes = bytes.trim_ascii();

@@ -13,8 +13,11 @@ mod check;
 mod complete;
 mod input;
 mod join;
+mod parts;
+mod report;
 mod summary;
 mod tables;
+mod watch;
 
 use input::Inputs;
 
@@ -39,6 +42,10 @@ enum Command {
     Check(Files),
     /// Puts the rows of worker processes into their requests, and writes complete lines
     Join(Files),
+    /// Writes a page for the browser: distributions, where the time goes, and waterfalls of requests
+    Report(report::Args),
+    /// Follows a growing log, and shows its rates, percentiles and slowest requests on the terminal
+    Watch(watch::Args),
     /// Prints shell completions
     Completions {
         /// For which shell
@@ -93,6 +100,8 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
         Command::Summary(args) => summary::run(&args, out),
         Command::Check(files) => check::run(Inputs::new(&files.files), out),
         Command::Join(files) => join::run(Inputs::new(&files.files), out),
+        Command::Report(args) => report::run(&args, out),
+        Command::Watch(args) => watch::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "omni-metrics", &mut script);

@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
     io::Write,
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::Serialize;
@@ -13,12 +12,13 @@ use serde::Serialize;
 use super::{
     Files, Result,
     input::{Counts, Inputs},
+    parts::{Share, Times, dominating},
 };
 use crate::{
-    Line, Millis, OverallSummary, RequestLine, SCHEMA, SummaryLine, Timestamp,
+    Line, Millis, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine, Timestamp,
     percentiles::Histograms,
     run::{StageWall, Totals},
-    text::{Cell, Columns, id, printable},
+    text::{Cell, Columns, printable},
 };
 
 /// How many kinds of warnings, and how many finish reasons, are told apart.
@@ -40,18 +40,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files.files);
-    // One for each core, since most of the time goes into reading the lines.
-    let mut parts = Vec::new();
-    let mapper = || {
-        let part = Arc::new(Mutex::new(Summary::new(args.slowest)));
-        parts.push(Arc::clone(&part));
-        move |line: Line| part.lock().unwrap_or_else(PoisonError::into_inner).add(&line)
-    };
-    inputs.map(mapper, |_, ()| Ok(()))?;
-    let mut summary = Summary::new(args.slowest);
-    for part in &parts {
-        summary.merge(&mut part.lock().unwrap_or_else(PoisonError::into_inner));
-    }
+    let summary = inputs.fold(|| Summary::new(args.slowest), Summary::add, Summary::merge)?;
     let report = summary.into_report(inputs.read);
     if args.json {
         serde_json::to_writer(&mut *out, &report).map_err(std::io::Error::from)?;
@@ -63,27 +52,16 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
 }
 
 /// What is kept of the lines: its size does not depend on how many there are.
-struct Summary {
+pub(super) struct Summary {
     totals: Totals,
     histograms: Histograms,
     last: Timestamp,
-    e2e: u128,
-    parts: BTreeMap<Part, u128>,
+    times: Times,
     reasons: BTreeMap<String, u64>,
     warnings: BTreeMap<String, u64>,
     detached: u64,
     slowest: BinaryHeap<Reverse<Slow>>,
     limit: usize,
-}
-
-/// Something that a request's time goes into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Queue,
-    /// The stage without an id comes last.
-    Stage(Reverse<bool>, Option<u64>),
-    Transfers,
-    Unattributed,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -95,41 +73,14 @@ struct Slow {
     dominating_time_ms: Millis,
 }
 
-impl std::fmt::Display for Part {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Queue => f.write_str("queue"),
-            Self::Stage(_, stage_id) => write!(f, "stage {}", id(*stage_id)),
-            Self::Transfers => f.write_str("transfers"),
-            Self::Unattributed => f.write_str("unattributed"),
-        }
-    }
-}
-
-/// Where the time of one request goes. Parts that overlap are counted in full.
-fn parts(line: &RequestLine) -> impl Iterator<Item = (Part, Millis)> {
-    let stages = line.stage_table.iter().map(|row| {
-        (
-            Part::Stage(Reverse(row.stage_id.is_some()), row.stage_id),
-            row.stage_gen_time_ms.unwrap_or_default(),
-        )
-    });
-    let e2e = &line.e2e_table;
-    stages.chain([
-        (Part::Queue, e2e.queue_time_ms.unwrap_or_default()),
-        (Part::Transfers, e2e.transfers_total_time_ms),
-        (Part::Unattributed, e2e.unattributed_time_ms),
-    ])
-}
-
 impl Summary {
-    fn new(limit: usize) -> Self {
+    /// With so many of the slowest requests.
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             totals: Totals::default(),
             histograms: Histograms::default(),
             last: Timestamp::default(),
-            e2e: 0,
-            parts: BTreeMap::new(),
+            times: Times::default(),
             reasons: BTreeMap::new(),
             warnings: BTreeMap::new(),
             detached: 0,
@@ -138,7 +89,7 @@ impl Summary {
         }
     }
 
-    fn add(&mut self, line: &Line) {
+    pub(super) fn add(&mut self, line: &Line) {
         let warnings = match line {
             Line::Request(line) => {
                 self.add_request(line);
@@ -157,15 +108,12 @@ impl Summary {
         warnings.iter().for_each(|warning| count(&mut self.warnings, &kind(warning), 1));
     }
 
-    fn merge(&mut self, other: &mut Self) {
+    pub(super) fn merge(&mut self, other: &mut Self) {
         self.totals.merge(&other.totals);
         self.histograms.merge(|run| run(&other.histograms));
         self.last = self.last.max(other.last);
-        self.e2e += other.e2e;
+        self.times.merge(&other.times);
         self.detached += other.detached;
-        for (part, time) in &other.parts {
-            *self.parts.entry(*part).or_default() += time;
-        }
         other.reasons.iter().for_each(|(reason, times)| count(&mut self.reasons, reason, *times));
         other.warnings.iter().for_each(|(kind, times)| count(&mut self.warnings, kind, *times));
         self.slowest.append(&mut other.slowest);
@@ -185,16 +133,12 @@ impl Summary {
         self.totals.add(created, end, e2e.e2e_total_tokens, walls);
         self.histograms.add(e2e, line.stage_table.iter(), line.transfer_table.iter());
         self.last = self.last.max(line.timestamp);
-        self.e2e += u128::from(e2e.e2e_total_ms.as_nanos());
-        for (part, time) in parts(line) {
-            *self.parts.entry(part).or_default() += u128::from(time.as_nanos());
-        }
+        self.times.add(line);
         count(&mut self.reasons, e2e.finish_reason.as_deref().unwrap_or("none"), 1);
         let is_slow = self.slowest.len() < self.limit
             || self.slowest.peek().is_some_and(|Reverse(fastest)| e2e.e2e_total_ms > fastest.e2e_total_ms);
         if is_slow {
-            let (part, time) =
-                parts(line).max_by_key(|(_, time)| *time).unwrap_or((Part::Queue, Millis::ZERO));
+            let (part, time) = dominating(line);
             self.slowest.push(Reverse(Slow {
                 e2e_total_ms: e2e.e2e_total_ms,
                 request_id: line.request_id.clone(),
@@ -208,18 +152,16 @@ impl Summary {
         }
     }
 
-    fn into_report(mut self, read: Counts) -> Report {
-        let share = |time: u128| if self.e2e == 0 { 0.0 } else { time as f64 / self.e2e as f64 };
+    pub(super) fn percentiles(&self) -> Percentiles {
+        self.histograms.percentiles()
+    }
+
+    pub(super) fn into_report(mut self, read: Counts) -> Report {
         let rows = |times: BTreeMap<String, u64>| {
             let mut rows: Vec<_> = times.into_iter().collect();
             rows.sort_by_key(|(_, count)| Reverse(*count));
             rows.into_iter().map(|(name, count)| Counted { name, count }).collect()
         };
-        let shares = self.parts.iter().map(|(part, time)| Share {
-            part: part.to_string(),
-            time_ms: Millis::from_nanos((*time).try_into().unwrap_or(u64::MAX)),
-            share: share(*time),
-        });
         Report {
             line: SummaryLine {
                 schema: SCHEMA,
@@ -227,7 +169,7 @@ impl Summary {
                 overall_summary: self.totals.summary(),
                 percentiles: self.histograms.percentiles(),
             },
-            shares_of_e2e: shares.collect(),
+            shares_of_e2e: self.times.shares().collect(),
             finish_reasons: rows(self.reasons),
             slowest: self.slowest.into_sorted_vec().into_iter().map(|Reverse(slow)| slow).collect(),
             warnings: rows(self.warnings),
@@ -257,29 +199,22 @@ fn kind(warning: &str) -> String {
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename = "summary")]
-struct Report {
+pub(super) struct Report {
     #[serde(flatten)]
-    line: SummaryLine,
-    shares_of_e2e: Vec<Share>,
-    finish_reasons: Vec<Counted>,
+    pub(super) line: SummaryLine,
+    pub(super) shares_of_e2e: Vec<Share>,
+    pub(super) finish_reasons: Vec<Counted>,
     slowest: Vec<Slow>,
-    warnings: Vec<Counted>,
-    detached: u64,
-    foreign_lines: u64,
-    broken_lines: u64,
+    pub(super) warnings: Vec<Counted>,
+    pub(super) detached: u64,
+    pub(super) foreign_lines: u64,
+    pub(super) broken_lines: u64,
 }
 
 #[derive(Serialize)]
-struct Share {
-    part: String,
-    time_ms: Millis,
-    share: f64,
-}
-
-#[derive(Serialize)]
-struct Counted {
-    name: String,
-    count: u64,
+pub(super) struct Counted {
+    pub(super) name: String,
+    pub(super) count: u64,
 }
 
 impl Report {

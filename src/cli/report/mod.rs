@@ -1,0 +1,172 @@
+//! `report`: a run as one page for the browser, which needs nothing else.
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
+use serde::Serialize;
+
+use super::{Failure, Files, Result, input::Inputs, parts::Share, summary::Summary};
+use crate::{Line, Millis, OverallSummary, Percentiles, text::grouped};
+
+mod latency;
+mod sample;
+mod throughput;
+
+use latency::Latencies;
+use sample::Sample;
+use throughput::Throughput;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    files: Files,
+    /// Where the page goes; without it, to standard output
+    #[arg(short, long, value_name = "PAGE")]
+    output: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
+    let mut inputs = Inputs::new(&args.files.files);
+    let run = inputs.fold(Run::new, Run::add, Run::merge)?;
+    let page = run.into_page(&inputs)?;
+    match &args.output {
+        None => out.write_all(page.as_bytes())?,
+        Some(path) => std::fs::write(path, page)
+            .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the page shows: its size does not depend on how many lines there are.
+struct Run {
+    summary: Summary,
+    latencies: Latencies,
+    throughput: Throughput,
+    sample: Sample,
+}
+
+/// A headline number.
+#[derive(Serialize)]
+struct Tile {
+    name: &'static str,
+    value: String,
+    unit: &'static str,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self {
+            summary: Summary::new(0),
+            latencies: Latencies::default(),
+            throughput: Throughput::default(),
+            sample: Sample::default(),
+        }
+    }
+
+    fn add(&mut self, line: &Line) {
+        self.summary.add(line);
+        if let Line::Request(line) = line {
+            self.latencies.add(line);
+            self.throughput.add(line);
+            self.sample.add(line);
+        }
+    }
+
+    fn merge(&mut self, other: &mut Self) {
+        self.summary.merge(&mut other.summary);
+        self.latencies.merge(&other.latencies);
+        self.throughput.merge(&other.throughput);
+        self.sample.merge(&mut other.sample);
+    }
+
+    fn into_page(self, inputs: &Inputs) -> Result<String> {
+        let report = self.summary.into_report(inputs.read);
+        let Percentiles { e2e_total_ms, .. } = &report.line.percentiles;
+        let marks: Vec<_> = e2e_total_ms
+            .iter()
+            .flat_map(|times| [("p50", times.p50), ("p90", times.p90), ("p99", times.p99)])
+            .collect();
+        let requests = report.line.overall_summary.e2e_requests;
+        let sample = self.sample.into_json();
+        let page = context! {
+            files => inputs.names(),
+            ended => report.line.timestamp.to_string(),
+            tiles => Value::from(Serde(&tiles(&report.line.overall_summary, &marks_of(&marks), &report.shares_of_e2e))),
+            latency => Value::from(Serde(&self.latencies.chart(&marks))),
+            bars => Value::from(Serde(&self.latencies.bars())),
+            throughput => Value::from(Serde(&self.throughput.chart())),
+            requests => count(requests),
+            shown => sample.shown,
+            is_sampled => (sample.shown as u64) < requests,
+            slowest => sample.slowest,
+            data => Value::from_safe_string(sample.json),
+            reasons => Value::from(Serde(&report.finish_reasons)),
+            warnings => Value::from(Serde(&report.warnings)),
+            detached => report.detached,
+            foreign => report.foreign_lines,
+            broken => report.broken_lines,
+            style => Value::from_safe_string(include_str!("style.css").to_owned()),
+            script => Value::from_safe_string(include_str!("script.js").to_owned()),
+        };
+        let mut templates = Environment::new();
+        templates.set_auto_escape_callback(|_| AutoEscape::Html);
+        let rendered = templates.render_str(include_str!("page.html"), page);
+        rendered.map_err(|error| Failure::Io(format!("cannot make the page: {error:#}")))
+    }
+}
+
+fn marks_of(marks: &[(&'static str, Millis)]) -> Vec<Tile> {
+    let name = |mark: &str| match mark {
+        "p50" => "e2e, median",
+        "p90" => "e2e, p90",
+        _ => "e2e, p99",
+    };
+    let tile = |(mark, time): &(&str, Millis)| Tile { name: name(mark), value: shown(*time), unit: "" };
+    marks.iter().map(tile).collect()
+}
+
+fn tiles(totals: &OverallSummary, marks: &[Tile], shares: &[Share]) -> Vec<Tile> {
+    let OverallSummary { e2e_requests, e2e_wall_time_ms, e2e_total_tokens, e2e_avg_tokens_per_s, .. } =
+        totals;
+    let seconds = e2e_wall_time_ms.as_f64() / 1e3;
+    let rate = if seconds > 0.0 { *e2e_requests as f64 / seconds } else { 0.0 };
+    let unattributed =
+        shares.iter().find(|share| share.part == "unattributed").map_or(0.0, |share| share.share);
+    let tile = |name, value, unit| Tile { name, value, unit };
+    let mut tiles =
+        vec![tile("requests", count(*e2e_requests), ""), tile("requests a second", decimal(rate), "")];
+    tiles.extend(marks.iter().map(|mark| tile(mark.name, mark.value.clone(), mark.unit)));
+    tiles.extend([
+        tile("tokens", count(*e2e_total_tokens), ""),
+        tile("tokens a second", decimal(*e2e_avg_tokens_per_s), ""),
+        tile("wall time", shown(*e2e_wall_time_ms), ""),
+        tile("unattributed", format!("{:.1}", unattributed * 100.0), "% of e2e"),
+    ]);
+    tiles
+}
+
+/// A count for people.
+fn count(number: u64) -> String {
+    grouped(&number.to_string())
+}
+
+/// A number for people, with three digits or more.
+fn decimal(number: f64) -> String {
+    match number {
+        number if number >= 1000.0 => count(number.round() as u64),
+        number if number >= 100.0 => format!("{number:.0}"),
+        number if number >= 10.0 => format!("{number:.1}"),
+        number => format!("{number:.2}"),
+    }
+}
+
+/// A time for people, in the unit that suits it.
+fn shown(time: Millis) -> String {
+    let millis = time.as_f64();
+    match millis {
+        millis if millis >= 60_000.0 => format!("{} min", decimal(millis / 60_000.0)),
+        millis if millis >= 1_000.0 => format!("{} s", decimal(millis / 1_000.0)),
+        millis if millis >= 1.0 || millis == 0.0 => format!("{} ms", decimal(millis)),
+        millis => format!("{} µs", decimal(millis * 1e3)),
+    }
+}

@@ -1,0 +1,249 @@
+//! The requests whose waterfalls the page has: the slowest, and some by chance.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use serde::Serialize;
+
+use crate::{Millis, RequestLine, StageRow, TransferRow};
+
+/// How many of the slowest there are, and how many by chance.
+const SLOWEST: usize = 400;
+const RANDOM: usize = 600;
+/// What all of them may take, in bytes, and one of them.
+const ROOM: usize = 3_500_000;
+const ROOM_OF_ONE: usize = 20_000;
+/// How many rows of a table are shown, and how long a text is.
+const ROWS: usize = 64;
+const TEXT: usize = 200;
+
+/// The requests kept so far. Chance is a hash of the request, so that the same log gives the same page.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    slowest: BinaryHeap<Reverse<(Millis, u64, String)>>,
+    random: BinaryHeap<(u64, Millis, String)>,
+}
+
+/// The sample as the page has it.
+pub(super) struct Sampled {
+    pub(super) json: String,
+    pub(super) shown: usize,
+    /// How many of them are the slowest of all.
+    pub(super) slowest: usize,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: &'a str,
+    ended: String,
+    e2e: Millis,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<Millis>,
+    unattributed: Millis,
+    tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    stages: Vec<Stage<'a>>,
+    transfers: Vec<Transfer>,
+    /// Rows that are left out.
+    more: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<&'a str>,
+}
+
+/// A row of the stage table, in the order of `Stage` in `script.js`.
+#[derive(Serialize)]
+struct Stage<'a>(
+    Option<u64>,
+    Option<&'a str>,
+    Option<Millis>,
+    Option<Millis>,
+    Option<Millis>,
+    Option<Millis>,
+    Option<Millis>,
+    Option<u64>,
+    Option<u64>,
+    Option<Millis>,
+    u64,
+);
+
+/// A row of the transfer table, in the order of `Transfer` in `script.js`.
+#[derive(Serialize)]
+struct Transfer(
+    Option<u64>,
+    Option<u64>,
+    Option<Millis>,
+    Option<Millis>,
+    Option<Millis>,
+    Option<Millis>,
+    Option<u64>,
+    u64,
+);
+
+impl Sample {
+    pub(super) fn add(&mut self, line: &RequestLine) {
+        let e2e = line.e2e_table.e2e_total_ms;
+        let mut hasher = DefaultHasher::new();
+        (&line.request_id, line.timestamp.unix_micros(), e2e.as_nanos()).hash(&mut hasher);
+        let chance = hasher.finish();
+        let is_slow = self.slowest.len() < SLOWEST
+            || self.slowest.peek().is_some_and(|Reverse((fastest, _, _))| e2e > *fastest);
+        let is_random =
+            self.random.len() < RANDOM || self.random.peek().is_some_and(|(last, _, _)| chance < *last);
+        if !is_slow && !is_random {
+            return;
+        }
+        let json = to_json(line);
+        if is_slow {
+            self.slowest.push(Reverse((e2e, chance, json.clone())));
+        }
+        if is_random {
+            self.random.push((chance, e2e, json));
+        }
+        self.trim();
+    }
+
+    pub(super) fn merge(&mut self, other: &mut Self) {
+        self.slowest.append(&mut other.slowest);
+        self.random.append(&mut other.random);
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        while self.slowest.len() > SLOWEST {
+            self.slowest.pop();
+        }
+        while self.random.len() > RANDOM {
+            self.random.pop();
+        }
+    }
+
+    /// A list, slowest first.
+    pub(super) fn into_json(self) -> Sampled {
+        let mut left = ROOM;
+        let mut fits = |json: &String| {
+            let room = left.checked_sub(json.len() + 2);
+            left = room.unwrap_or(left);
+            room.is_some()
+        };
+        let slowest = self.slowest.into_sorted_vec().into_iter().map(|Reverse(slow)| slow);
+        let mut shown: BTreeSet<_> = slowest.filter(|(_, _, json)| fits(json)).collect();
+        let slowest = shown.len();
+        for (chance, e2e, json) in self.random.into_sorted_vec() {
+            let request = (e2e, chance, json);
+            if !shown.contains(&request) && fits(&request.2) {
+                shown.insert(request);
+            }
+        }
+        let list: Vec<_> = shown.iter().rev().map(|(_, _, json)| json.as_str()).collect();
+        Sampled { json: format!("[{}]", list.join(",\n")), shown: list.len(), slowest }
+    }
+}
+
+/// One request, as text that may stand within a `script` element.
+fn to_json(line: &RequestLine) -> String {
+    let whole = json(line, ROWS);
+    let kept = if whole.len() > ROOM_OF_ONE { json(line, ROWS / 8) } else { whole };
+    kept.replace('<', "\\u003c")
+}
+
+fn json(line: &RequestLine, rows: usize) -> String {
+    let (stages, transfers) = (&line.stage_table, &line.transfer_table);
+    let shown = Shown {
+        id: cut(&line.request_id),
+        ended: line.timestamp.to_string(),
+        e2e: line.e2e_table.e2e_total_ms,
+        queue: line.e2e_table.queue_time_ms,
+        unattributed: line.e2e_table.unattributed_time_ms,
+        tokens: line.e2e_table.e2e_total_tokens,
+        reason: line.e2e_table.finish_reason.as_deref().map(cut),
+        stages: stages.iter().take(rows).map(Stage::of).collect(),
+        transfers: transfers.iter().take(rows).map(Transfer::of).collect(),
+        more: stages.len().saturating_sub(rows) + transfers.len().saturating_sub(rows),
+        warnings: line.warnings.iter().take(16).map(|warning| cut(warning)).collect(),
+    };
+    // Numbers and strings go into a `String` without an error.
+    serde_json::to_string(&shown).unwrap_or_default()
+}
+
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(TEXT)).unwrap_or(text)
+}
+
+impl<'a> Stage<'a> {
+    fn of(row: &'a StageRow) -> Self {
+        Self(
+            row.stage_id,
+            row.stage_name.as_deref().map(cut),
+            row.start_ms,
+            row.stage_gen_time_ms,
+            row.busy_time_ms,
+            row.queue_time_ms,
+            row.first_output_ms,
+            row.num_tokens_in,
+            row.num_tokens_out,
+            row.preprocess_time_ms,
+            row.events,
+        )
+    }
+}
+
+impl Transfer {
+    fn of(row: &TransferRow) -> Self {
+        Self(
+            row.from_stage,
+            row.to_stage,
+            row.start_ms,
+            row.tx_time_ms,
+            row.in_flight_time_ms,
+            row.rx_decode_time_ms,
+            row.size_bytes,
+            row.events,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::E2eTable;
+
+    fn line(n: u64, text: &str) -> RequestLine {
+        let e2e_table = E2eTable { e2e_total_ms: Millis::from_nanos(n * 1_000), ..E2eTable::default() };
+        let row = StageRow { stage_name: Some(text.to_owned()), ..StageRow::default() };
+        RequestLine {
+            request_id: format!("r{n}"),
+            e2e_table,
+            stage_table: vec![row; 30],
+            warnings: vec![text.to_owned(); 16],
+            ..RequestLine::default()
+        }
+    }
+
+    #[test]
+    fn the_slowest_are_there_and_all_of_it_has_its_room() {
+        let (mut one, mut other) = (Sample::default(), Sample::default());
+        for n in 0..20_000 {
+            let sample = if n % 2 == 0 { &mut one } else { &mut other };
+            sample.add(&line(n, &"é</script>".repeat(40)));
+        }
+        one.merge(&mut other);
+        let Sampled { json, shown, slowest } = one.into_json();
+        assert!(json.len() <= ROOM && slowest == SLOWEST.min(shown) && shown > 100, "{} {shown}", json.len());
+        assert!(!json.contains('<'));
+        let requests: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+        assert_eq!((requests.len(), &requests[0]["id"]), (shown, &"r19999".into()));
+        assert_eq!(requests[99]["id"], "r19900");
+    }
+
+    #[test]
+    fn few_requests_are_all_there_once() {
+        let mut sample = Sample::default();
+        (0..100).for_each(|n| sample.add(&line(n, "x")));
+        let Sampled { json, shown, slowest } = sample.into_json();
+        assert_eq!((shown, slowest, json.matches("\"id\":").count()), (100, 100, 100));
+    }
+}

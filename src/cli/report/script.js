@@ -1,0 +1,175 @@
+"use strict";
+(() => {
+  const element = (id) => document.getElementById(id);
+  const make = (tag, className, text) => {
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    if (text !== undefined) made.textContent = text;
+    return made;
+  };
+
+  // What the pointer is over, or the arrow keys have reached, is explained beside it.
+  const tip = element("tip");
+  const show = (about, x, y) => {
+    tip.textContent = about.dataset.tip;
+    tip.hidden = false;
+    const { width, height } = tip.getBoundingClientRect();
+    tip.style.left = Math.max(4, Math.min(x + 12, innerWidth - width - 4)) + "px";
+    tip.style.top = (y - height - 12 > 4 ? y - height - 12 : y + 18) + "px";
+  };
+  const hide = () => {
+    tip.hidden = true;
+    document.querySelectorAll(".active").forEach((active) => active.classList.remove("active"));
+  };
+  document.addEventListener("pointermove", (event) => {
+    const about = event.target.closest?.("[data-tip]");
+    if (about) show(about, event.clientX, event.clientY);
+    else if (!tip.hidden) hide();
+  });
+  document.addEventListener("focusout", hide);
+  document.addEventListener("focusin", (event) => {
+    const about = event.target;
+    if (!about.matches(".lane")) return;
+    const { left, top } = about.getBoundingClientRect();
+    show(about, left, top);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") return hide();
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const chart = event.target.closest?.(".columns, .bar");
+    if (!step || !chart) return;
+    event.preventDefault();
+    const parts = [...chart.children];
+    const from = parts.findIndex((part) => part.classList.contains("active"));
+    const at = from < 0 ? (step > 0 ? 0 : parts.length - 1) : Math.max(0, Math.min(from + step, parts.length - 1));
+    hide();
+    parts[at].classList.add("active");
+    const { left, top, width } = parts[at].getBoundingClientRect();
+    show(parts[at], left + width / 2, top);
+  });
+
+  const list = element("requests");
+  if (!list) return;
+  const requests = JSON.parse(element("data").textContent);
+  const search = element("search");
+  const waterfall = element("waterfall");
+  const LISTED = 200;
+  let found = [];
+  let chosen = null;
+
+  const time = (millis) =>
+    millis === null || millis === undefined ? "–"
+      : millis >= 1000 ? (millis / 1000).toFixed(3) + " s"
+      : millis >= 1 || millis === 0 ? millis.toFixed(3) + " ms"
+      : (millis * 1000).toFixed(1) + " µs";
+  const count = (number) => (number === null ? "–" : number.toLocaleString("en"));
+  const id = (number) => (number === null ? "none" : String(number));
+
+  const Stage = ([stage, name, start, gen, busy, queue, first, tokensIn, tokensOut, preprocess, events]) => ({
+    name: name ? `${id(stage)} ${name}` : `stage ${id(stage)}`,
+    start,
+    parts: [[gen, `stage-${stage === null ? 7 : stage % 7}`]],
+    busy, first,
+    text: `stage ${id(stage)}${name ? " " + name : ""}: start ${time(start)}, generation ${time(gen)}, busy ${time(busy)}, ` +
+      `queue ${time(queue)}, first output ${time(first)}, preprocess ${time(preprocess)}, ` +
+      `tokens in ${count(tokensIn)}, tokens out ${count(tokensOut)}, ${events} spans`,
+  });
+  const Transfer = ([from, to, start, tx, flight, rx, bytes, events]) => ({
+    name: `${id(from)} → ${id(to)}`,
+    start,
+    parts: [[tx, "transfers"], [flight, "transfers faint"], [rx, "transfers"]],
+    text: `transfer ${id(from)} to ${id(to)}: start ${time(start)}, tx ${time(tx)}, in flight ${time(flight)}, ` +
+      `rx decode ${time(rx)}, ${count(bytes)} bytes, ${events} spans`,
+  });
+
+  const lane = (row, scale) => {
+    const line = make("div", "lane");
+    line.tabIndex = 0;
+    line.dataset.tip = row.text;
+    line.setAttribute("role", "img");
+    line.setAttribute("aria-label", row.text);
+    line.append(make("span", "", row.name));
+    const track = make("div", "track");
+    let from = row.start;
+    if (from === null) track.append(make("span", "", "never entered"));
+    else {
+      for (const [length, className] of row.parts) {
+        if (!length) continue;
+        const bar = make("div", className);
+        bar.style.left = from * scale + "%";
+        bar.style.width = Math.min(length * scale, Math.max(0, 100 - from * scale)) + "%";
+        track.append(bar);
+        from += length;
+      }
+      if (row.first !== null && row.first !== undefined) {
+        const tick = make("div", "tick");
+        tick.style.left = row.first * scale + "%";
+        track.append(tick);
+      }
+    }
+    line.append(track);
+    return line;
+  };
+
+  const draw = (request) => {
+    const scale = 100 / (request.e2e || 1);
+    const rows = [...request.stages.map(Stage), ...request.transfers.map(Transfer)];
+    rows.sort((a, b) => (a.start ?? Infinity) - (b.start ?? Infinity));
+    const head = make("h3", "", request.id);
+    const facts = make("p", "",
+      `e2e ${time(request.e2e)}, queue ${time(request.queue)}, unattributed ${time(request.unattributed)}, ` +
+      `${count(request.tokens)} tokens, finish_reason ${request.reason ?? "none"}, ended ${request.ended}`);
+    waterfall.replaceChildren(head, facts);
+    if (request.queue) rows.unshift({ name: "queue", start: 0, parts: [[request.queue, "queue"]], text: `queue: ${time(request.queue)}` });
+    waterfall.append(...rows.map((row) => lane(row, scale)));
+    const axis = make("p", "axis");
+    axis.append(make("span", "", "0"), make("span", "", time(request.e2e)));
+    waterfall.append(axis, make("p", "",
+      "A bar begins where the row does; a row of several spans is drawn in one piece. A line across it is the first output."));
+    if (request.more) waterfall.append(make("p", "", `${request.more} more rows are left out.`));
+    for (const warning of request.warnings ?? []) waterfall.append(make("p", "", "Warning: " + warning));
+  };
+
+  const choose = (at) => {
+    const request = found[at];
+    if (!request) return;
+    chosen = request;
+    [...list.children].forEach((item, n) => {
+      item.setAttribute("aria-selected", String(n === at));
+      if (n === at) {
+        list.setAttribute("aria-activedescendant", item.id);
+        item.scrollIntoView({ block: "nearest" });
+      }
+    });
+    draw(request);
+  };
+
+  const fill = () => {
+    const wanted = search.value.trim().toLowerCase();
+    const all = requests.filter((request) => request.id.toLowerCase().includes(wanted));
+    found = all.slice(0, LISTED);
+    element("found").textContent =
+      `${all.length} requests` + (all.length > LISTED ? `, the slowest ${LISTED} are listed` : "");
+    list.replaceChildren(...found.map((request, at) => {
+      const item = make("li");
+      item.id = "request-" + at;
+      item.setAttribute("role", "option");
+      item.append(make("span", "", request.id), make("span", "time", time(request.e2e)));
+      item.addEventListener("click", () => choose(at));
+      return item;
+    }));
+    if (found.length) choose(Math.max(0, found.indexOf(chosen)));
+    else waterfall.replaceChildren(make("p", "", "No request here has such an id."));
+  };
+
+  search.addEventListener("input", fill);
+  list.addEventListener("keydown", (event) => {
+    const at = found.indexOf(chosen);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: found.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    choose(Math.max(0, Math.min(to, found.length - 1)));
+  });
+  fill();
+  list.scrollTop = 0;
+})();

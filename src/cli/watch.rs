@@ -1,0 +1,369 @@
+//! `watch`: a growing log, live on the terminal.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, BufRead, BufReader, IsTerminal, Seek},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::mpsc::{self, TryRecvError},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use ratatui::{
+    Frame,
+    crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers},
+    layout::{Constraint, Layout},
+    style::{Color, Modifier, Style},
+    text::Line as Text,
+    widgets::{Block, Cell, Paragraph, Row, Sparkline, Table},
+};
+
+use super::{
+    Failure, Result,
+    input::{Counts, Parsed, parse},
+    parts::dominating,
+    summary::Summary,
+};
+use crate::{Distribution, Line, Millis, RequestLine, text::printable};
+
+/// What counts as now, in seconds.
+const NOW: u64 = 60;
+/// How many requests of now are kept; of a service that is faster than that, the last.
+const RECENT: usize = 100_000;
+/// How often the view is drawn, and a file is looked at for more.
+const TICK: Duration = Duration::from_millis(200);
+/// How many lines the view is behind before the reader waits.
+const AHEAD: usize = 10_000;
+/// How many of the slowest requests are shown.
+const SLOWEST: usize = 10;
+/// The longest line that is read, in bytes.
+const LINE_LIMIT: usize = 16 << 20;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A log that is being written; without it, or for `-`, standard input
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    if !io::stdout().is_terminal() {
+        return Err(Failure::Io(
+            "watch needs a terminal; for a file or a pipe there is `summary`".to_owned(),
+        ));
+    }
+    let path = args.file.clone().filter(|path| path != Path::new("-"));
+    if path.is_none() && io::stdin().is_terminal() {
+        return Err(Failure::Io("watch needs a FILE, or a log on standard input".to_owned()));
+    }
+    let (send, lines) = mpsc::sync_channel(AHEAD);
+    let source = match path {
+        Some(path) => {
+            let file = File::open(&path)
+                .map_err(|error| Failure::Io(format!("cannot read {}: {error}", path.display())))?;
+            let name = path.display().to_string();
+            thread::spawn(move || drop(follow(&path, file, &send)));
+            name
+        }
+        None => {
+            thread::spawn(move || drop(read(&mut BufReader::new(io::stdin()), &mut Vec::new(), &send)));
+            "standard input".to_owned()
+        }
+    };
+    let mut terminal = ratatui::try_init()?;
+    let mut view = View::new(printable(&source).into_owned());
+    let outcome = loop {
+        view.take(&lines);
+        if let Err(error) = terminal.draw(|frame| view.draw(frame, now())) {
+            break Err(error);
+        }
+        match is_to_quit() {
+            Ok(false) => {}
+            Ok(true) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    ratatui::try_restore()?;
+    outcome?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_to_quit() -> io::Result<bool> {
+    if !event::poll(TICK)? {
+        return Ok(false);
+    }
+    let Event::Key(key) = event::read()? else { return Ok(false) };
+    let is_interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+    let is_quit = matches!(key.code, KeyCode::Char('q') | KeyCode::Esc);
+    Ok(key.kind == KeyEventKind::Press && (is_interrupt || is_quit))
+}
+
+/// Microseconds since the Unix epoch.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_micros().try_into().unwrap_or(u64::MAX)
+}
+
+type Lines = mpsc::SyncSender<Parsed<Line>>;
+
+/// Hands over what the file has and will have, and what a new file of its name has after it.
+fn follow(path: &Path, file: File, send: &Lines) -> io::Result<()> {
+    let (mut reader, mut pending) = (BufReader::new(file), Vec::new());
+    loop {
+        if !read(&mut reader, &mut pending, send)? {
+            return Ok(());
+        }
+        thread::sleep(TICK);
+        let position = reader.stream_position()?;
+        // Between two names a rotated log has none.
+        let Ok(current) = File::open(path) else { continue };
+        let is_another = !is_same(&current, reader.get_ref())?;
+        if is_another || current.metadata()?.len() < position {
+            read(&mut reader, &mut pending, send)?;
+            (reader, pending) = (BufReader::new(current), Vec::new());
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_same(one: &File, other: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let (one, other) = (one.metadata()?, other.metadata()?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+}
+
+#[cfg(not(unix))]
+fn is_same(one: &File, other: &File) -> io::Result<bool> {
+    Ok(one.metadata()?.created()? == other.metadata()?.created()?)
+}
+
+/// Hands over whole lines up to the end of what there is. `false` if nobody takes them any more.
+fn read(reader: &mut impl BufRead, pending: &mut Vec<u8>, send: &Lines) -> io::Result<bool> {
+    loop {
+        let available = reader.fill_buf()?;
+        if available.is_empty() {
+            return Ok(true);
+        }
+        let end = available.iter().position(|byte| *byte == b'\n');
+        let length = end.map_or(available.len(), |end| end + 1);
+        if pending.len() <= LINE_LIMIT {
+            pending.extend(available.iter().take(length));
+        }
+        reader.consume(length);
+        if end.is_some() {
+            let parsed = parse(pending, &mut |line| line);
+            pending.clear();
+            if send.send(parsed).is_err() {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// A request of the last minute.
+struct Recent {
+    ended: u64,
+    e2e: Millis,
+    queue: Option<Millis>,
+    unattributed: Millis,
+    tokens: u64,
+    id: String,
+    part: String,
+    part_time: Millis,
+}
+
+impl Recent {
+    fn of(line: &RequestLine) -> Self {
+        let e2e = &line.e2e_table;
+        let (part, part_time) = dominating(line);
+        Self {
+            ended: line.timestamp.unix_micros(),
+            e2e: e2e.e2e_total_ms,
+            queue: e2e.queue_time_ms,
+            unattributed: e2e.unattributed_time_ms,
+            tokens: e2e.e2e_total_tokens,
+            id: line.request_id.clone(),
+            part: part.to_string(),
+            part_time,
+        }
+    }
+}
+
+struct View {
+    source: String,
+    read: Counts,
+    requests: u64,
+    has_ended: bool,
+    run: Summary,
+    recent: VecDeque<Recent>,
+}
+
+impl View {
+    fn new(source: String) -> Self {
+        Self {
+            source,
+            read: Counts::default(),
+            requests: 0,
+            has_ended: false,
+            run: Summary::new(0),
+            recent: VecDeque::new(),
+        }
+    }
+
+    fn take(&mut self, lines: &mpsc::Receiver<Parsed<Line>>) {
+        // Not all of an old log at once, so that the view stays alive meanwhile.
+        for _ in 0..AHEAD {
+            match lines.try_recv() {
+                Ok(Parsed::Line(line)) => self.add(&line),
+                Ok(Parsed::Foreign) => self.read.foreign += 1,
+                Ok(Parsed::Broken(_)) => self.read.broken += 1,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.has_ended = true;
+                    break;
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, line: &Line) {
+        self.read.lines += 1;
+        self.run.add(line);
+        if let Line::Request(line) = line {
+            self.requests += 1;
+            self.recent.push_back(Recent::of(line));
+            if self.recent.len() > RECENT {
+                self.recent.pop_front();
+            }
+        }
+    }
+
+    fn draw(&mut self, frame: &mut Frame<'_>, now: u64) {
+        let since = now.saturating_sub(NOW * 1_000_000);
+        self.recent.retain(|request| request.ended >= since);
+        let run = self.run.percentiles();
+        let rows = 3 + run.stages.len().min(16) as u16;
+        let areas = Layout::vertical([
+            Constraint::Length(2),
+            Constraint::Length(5),
+            Constraint::Length(6),
+            Constraint::Length(SLOWEST as u16 + 3),
+            Constraint::Length(rows + 3),
+            Constraint::Min(0),
+        ]);
+        let [head, rates, times, slowest, stages, _] = areas.areas(frame.area());
+        frame.render_widget(self.head(), head);
+        let per_second = self.per_second(now);
+        let busiest = per_second.iter().max().copied().unwrap_or(0);
+        let title = format!(" requests a second, the last minute; at most {busiest} ");
+        let sparkline = Sparkline::default().data(per_second).style(Style::new().fg(Color::Cyan));
+        frame.render_widget(sparkline.block(Block::bordered().title(title)), rates);
+        frame.render_widget(self.times(), times);
+        frame.render_widget(self.slowest(), slowest);
+        let all = [
+            ("e2e", run.e2e_total_ms),
+            ("queue", run.queue_time_ms),
+            ("unattributed", run.unattributed_time_ms),
+        ];
+        let all = all.into_iter().map(|(name, times)| (name.to_owned(), times));
+        let of_stages = run
+            .stages
+            .iter()
+            .map(|stage| (format!("stage {}", crate::text::id(stage.stage_id)), stage.stage_gen_time_ms));
+        let rows = all.chain(of_stages).filter_map(|(name, times)| Some(distribution(name, &times?)));
+        frame
+            .render_widget(table(" the whole log ", ["", "count", "p50", "p90", "p99", "max"], rows), stages);
+    }
+
+    fn head(&self) -> Paragraph<'_> {
+        let (requests, tokens) = self.rates();
+        let Counts { foreign, broken, .. } = self.read;
+        let mut counts = format!("{} requests", self.requests);
+        if broken > 0 {
+            counts.push_str(&format!(", {broken} broken lines"));
+        }
+        if foreign > 0 {
+            counts.push_str(&format!(", {foreign} lines of others"));
+        }
+        let ended = if self.has_ended { ", at its end" } else { "" };
+        let bold = Style::new().add_modifier(Modifier::BOLD);
+        Paragraph::new(vec![
+            Text::styled(format!("{}{ended}: {counts}   q quits", self.source), bold),
+            Text::from(format!("last minute: {requests:.1} requests/s, {tokens:.1} tokens/s")),
+        ])
+    }
+
+    /// Requests and tokens a second, over the last minute.
+    fn rates(&self) -> (f64, f64) {
+        let tokens: f64 = self.recent.iter().map(|request| request.tokens as f64).sum();
+        (self.recent.len() as f64 / NOW as f64, tokens / NOW as f64)
+    }
+
+    fn per_second(&self, now: u64) -> Vec<u64> {
+        let mut counts = vec![0; NOW as usize];
+        for request in &self.recent {
+            let ago = (now.saturating_sub(request.ended) / 1_000_000) as usize;
+            if let Some(count) = counts.iter_mut().rev().nth(ago) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
+    fn times(&self) -> Table<'_> {
+        let e2e = self.recent.iter().map(|request| request.e2e).collect();
+        let queue = self.recent.iter().filter_map(|request| request.queue).collect();
+        let unattributed = self.recent.iter().map(|request| request.unattributed).collect();
+        let rows = [("e2e", e2e), ("queue", queue), ("unattributed", unattributed)]
+            .into_iter()
+            .filter_map(|(name, times)| Some(distribution(name.to_owned(), &exact(times)?)));
+        table(" the last minute ", ["", "count", "p50", "p90", "p99", "max"], rows)
+    }
+
+    fn slowest(&self) -> Table<'_> {
+        let mut slowest: Vec<_> = self.recent.iter().collect();
+        slowest.sort_by_key(|request| std::cmp::Reverse(request.e2e));
+        let rows = slowest.into_iter().take(SLOWEST).map(|request| {
+            let id = printable(&request.id).into_owned();
+            let cells = [id, request.e2e.to_string(), request.part.clone(), request.part_time.to_string()];
+            Row::new(cells.map(Cell::from))
+        });
+        table(" slowest of the last minute ", ["request_id", "e2e_total_ms", "mostly", "time_ms"], rows)
+    }
+}
+
+/// The distribution of a few times, exactly.
+fn exact(mut times: Vec<Millis>) -> Option<Distribution<Millis>> {
+    times.sort_unstable();
+    let sum: u128 = times.iter().map(|time| u128::from(time.as_nanos())).sum();
+    let at = |permille: usize| times.get((times.len() * permille).div_ceil(1000).max(1) - 1).copied();
+    Some(Distribution {
+        count: times.len() as u64,
+        mean: Millis::from_nanos(sum.checked_div(times.len() as u128)? as u64),
+        p50: at(500)?,
+        p90: at(900)?,
+        p99: at(990)?,
+        p999: at(999)?,
+        max: at(1000)?,
+    })
+}
+
+fn distribution(name: String, times: &Distribution<Millis>) -> Row<'static> {
+    let Distribution { count, p50, p90, p99, max, .. } = times;
+    let shown = [p50, p90, p99, max].map(|time| format!("{:.3}", time.as_f64()));
+    Row::new([name, count.to_string()].into_iter().chain(shown).map(Cell::from))
+}
+
+fn table<'a, const N: usize>(
+    title: &'a str,
+    heads: [&'a str; N],
+    rows: impl Iterator<Item = Row<'a>>,
+) -> Table<'a> {
+    let widths =
+        [Constraint::Fill(2)].into_iter().chain([Constraint::Fill(1)].into_iter().cycle().take(N - 1));
+    let head = Row::new(heads).style(Style::new().add_modifier(Modifier::DIM));
+    Table::new(rows, widths).header(head).block(Block::bordered().title(title))
+}
