@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, io::Write, process::ExitCode};
 
-use super::{Result, input::Inputs};
+use super::{Result, input::Inputs, paint};
 use crate::{
     Line, Millis, OverallSummary, RequestLine, SCHEMA, StageRow, TransferRow, request::Shown, text::printable,
 };
@@ -41,10 +41,12 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
     }
     let read = inputs.read;
     if violations == 0 && read.broken == 0 {
-        writeln!(out, "{} lines are sound, {} lines of others", read.lines, read.foreign)?;
+        let sound = paint::good(format!("{} lines are sound", read.lines));
+        writeln!(out, "{sound}, {} lines of others", read.foreign)?;
         return Ok(ExitCode::SUCCESS);
     }
-    writeln!(out, "{violations} violations in {} lines, {} broken lines", read.lines, read.broken)?;
+    let found = paint::bad(format!("{violations} violations"));
+    writeln!(out, "{found} in {} lines, {} broken lines", read.lines, read.broken)?;
     Ok(ExitCode::from(1))
 }
 

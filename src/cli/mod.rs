@@ -13,6 +13,7 @@ mod check;
 mod complete;
 mod input;
 mod join;
+mod paint;
 mod parts;
 mod report;
 mod summary;
@@ -83,7 +84,7 @@ type Result<T> = std::result::Result<T, Failure>;
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout().lock()));
     match run(args.command, &mut out).and_then(|code| Ok(out.flush().map(|()| code)?)) {
         Ok(code) => code,
         Err(Failure::Hangup) => ExitCode::SUCCESS,
@@ -117,5 +118,5 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
 
 /// Says something on stderr. If that is gone as well, the exit code still tells.
 fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "omni-metrics: {message}");
+    let _ = writeln!(anstream::stderr(), "{}: {message}", paint::bad("omni-metrics"));
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{
     Files, Result,
     input::{Counts, Inputs},
+    paint,
     parts::{Share, Times, dominating},
 };
 use crate::{
@@ -46,7 +47,9 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         serde_json::to_writer(&mut *out, &report).map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
-        report.print(out)?;
+        let mut text = Vec::new();
+        report.print(&mut text)?;
+        out.write_all(paint::tables(&String::from_utf8_lossy(&text)).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, io::Write, process::ExitCode};
 
-use super::{Files, Result, input::Inputs};
+use super::{Files, Result, input::Inputs, paint};
 use crate::Line;
 
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         match args.last {
             _ if !is_wanted(&line) => {}
             None => {
-                write!(out, "{line}")?;
+                out.write_all(paint::tables(&line.to_string()).as_bytes())?;
                 // The service may be at the other end of a pipe.
                 out.flush()?;
             }
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         Ok(())
     })?;
     for line in last {
-        write!(out, "{line}")?;
+        out.write_all(paint::tables(&line.to_string()).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,202 @@
+//! The reader on a terminal: the live view, and colours.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use omni_metrics::OmniMetricsLayer;
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use tracing::info_span;
+use tracing_subscriber::{layer::SubscriberExt, registry};
+
+const READER: &str = env!("CARGO_BIN_EXE_omni-metrics");
+const PIPELINE: &str = "tests/data/pipeline.jsonl";
+const SIZE: PtySize = PtySize { rows: 48, cols: 120, pixel_width: 0, pixel_height: 0 };
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A program on a terminal.
+struct Terminal {
+    master: Box<dyn MasterPty + Send>,
+    keys: Box<dyn Write + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    output: mpsc::Receiver<Vec<u8>>,
+    screen: vt100::Parser,
+    raw: Vec<u8>,
+}
+
+impl Terminal {
+    fn run(program: &str, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let pair = native_pty_system().openpty(SIZE).unwrap();
+        let mut command = CommandBuilder::new(program);
+        command.args(args);
+        command.cwd(env!("CARGO_MANIFEST_DIR"));
+        for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
+            command.env_remove(variable);
+        }
+        command.env("TERM", "xterm-256color");
+        variables.iter().for_each(|(name, value)| command.env(name, value));
+        let child = pair.slave.spawn_command(command).unwrap();
+        let (mut reader, keys) =
+            (pair.master.try_clone_reader().unwrap(), pair.master.take_writer().unwrap());
+        let (send, output) = mpsc::channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = reader.read(&mut buffer) {
+                send.send(buffer[..length].to_vec()).ok();
+            }
+        });
+        let screen = vt100::Parser::new(SIZE.rows, SIZE.cols, 0);
+        Self { master: pair.master, keys, child, output, screen, raw: Vec::new() }
+    }
+
+    fn take(&mut self) {
+        if let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(50)) {
+            self.screen.process(&bytes);
+            self.raw.extend(bytes);
+        }
+    }
+
+    fn text(&self) -> String {
+        self.screen.screen().contents()
+    }
+
+    /// Waits until the screen shows all of the texts.
+    fn shows(&mut self, texts: &[&str]) -> String {
+        let start = Instant::now();
+        while !texts.iter().all(|text| self.text().contains(text)) {
+            assert!(start.elapsed() < PATIENCE, "no {texts:?} in\n{}", self.text());
+            self.take();
+        }
+        self.text()
+    }
+
+    fn ends(&mut self) -> u32 {
+        let start = Instant::now();
+        loop {
+            self.take();
+            if let Some(status) = self.child.try_wait().unwrap() {
+                self.take();
+                return status.exit_code();
+            }
+            assert!(start.elapsed() < PATIENCE, "it does not end:\n{}", self.text());
+        }
+    }
+}
+
+/// A log, and a service that writes to it.
+struct Service {
+    path: PathBuf,
+    file: Arc<Mutex<File>>,
+    subscriber: tracing::Dispatch,
+}
+
+impl Service {
+    fn at(path: &Path) -> Self {
+        let open = OpenOptions::new().create(true).append(true).open(path).unwrap();
+        let file = Arc::new(Mutex::new(open));
+        let written = Arc::clone(&file);
+        let writer = move || written.lock().unwrap().try_clone().unwrap();
+        let subscriber = registry().with(OmniMetricsLayer::new().with_writer(writer)).into();
+        Self { path: path.to_owned(), file, subscriber }
+    }
+
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_file(&path);
+        Self::at(&path)
+    }
+
+    fn request(&self, id: &str, millis: u64) {
+        tracing::dispatcher::with_default(&self.subscriber, || {
+            info_span!("request", request_id = id).in_scope(|| {
+                info_span!("stage", stage_id = 3, num_tokens_out = 60)
+                    .in_scope(|| thread::sleep(Duration::from_millis(millis)));
+            });
+        });
+    }
+
+    fn raw(&self, text: &str) {
+        self.file.lock().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn watch_shows_what_is_written_while_it_runs() {
+    let service = Service::new("watched.jsonl");
+    service.request("fast-one", 1);
+    let mut terminal = Terminal::run(READER, &["watch", service.path.to_str().unwrap()], &[]);
+    terminal.shows(&["1 requests", "fast-one", "requests a second", "slowest of the last minute", "stage 3"]);
+    service.request("slow-one", 40);
+    service.raw("somebody else's line\n{\"type\":\"request\",\"schema\":1,\"cut\n");
+    let text = terminal.shows(&["2 requests", "slow-one", "1 lines of others", "1 broken lines"]);
+    assert!(text.find("slow-one").unwrap() < text.find("fast-one").unwrap(), "{text}");
+    assert!(text.contains("0.0 requests/s, 2.0 tokens/s"), "{text}");
+
+    // Half a line is a line once it is whole.
+    let line =
+        fs::read_to_string(&service.path).unwrap().lines().next().unwrap().replace("fast-one", "half-one");
+    let (begin, end) = line.split_at(100);
+    service.raw(begin);
+    thread::sleep(Duration::from_millis(500));
+    service.raw(&format!("{end}\n"));
+    terminal.shows(&["3 requests", "half-one", "1 broken lines"]);
+
+    // A log that is rotated goes on in a new file.
+    fs::rename(&service.path, service.path.with_extension("1")).unwrap();
+    service.request("last-of-the-old", 1);
+    let rotated = Service::at(&service.path);
+    rotated.request("first-of-the-new", 1);
+    terminal.shows(&["5 requests", "last-of-the-old", "first-of-the-new"]);
+    rotated.file.lock().unwrap().set_len(0).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    rotated.request("after-the-cut", 1);
+    terminal.shows(&["6 requests", "after-the-cut"]);
+
+    terminal.master.resize(PtySize { rows: 20, cols: 60, ..SIZE }).unwrap();
+    terminal.keys.write_all(b"q").unwrap();
+    assert_eq!(terminal.ends(), 0);
+    assert!(!terminal.screen.screen().alternate_screen(), "the terminal is as it was");
+}
+
+#[test]
+fn watch_reads_a_pipe_and_takes_keys_all_the_same() {
+    let command = format!("cat {PIPELINE} | {READER} watch");
+    let mut terminal = Terminal::run("sh", &["-c", &command], &[]);
+    terminal.shows(&["standard input, at its end: 40 requests", "stage 0", "stage 2"]);
+    terminal.keys.write_all(b"\x03").unwrap();
+    assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
+fn watch_says_what_it_needs() {
+    for (args, said) in [
+        (&["watch"][..], "watch needs a FILE, or a log on standard input"),
+        (&["watch", "/no/such/file"], "cannot read /no/such/file"),
+    ] {
+        let mut terminal = Terminal::run(READER, args, &[]);
+        terminal.shows(&[said]);
+        assert_eq!(terminal.ends(), 2);
+    }
+    let output = std::process::Command::new(READER).args(["watch", PIPELINE]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("watch needs a terminal"));
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    for (variables, is_coloured) in
+        [(&[][..], true), (&[("NO_COLOR", "1")], false), (&[("TERM", "dumb")], false)]
+    {
+        let mut terminal = Terminal::run(READER, &["summary", PIPELINE], variables);
+        assert_eq!(terminal.ends(), 0);
+        terminal.shows(&["Slowest requests", "Finish reasons"]);
+        assert_eq!(terminal.raw.contains(&0x1b), is_coloured, "{variables:?}");
+    }
+    let piped = std::process::Command::new(READER).args(["summary", PIPELINE]).output().unwrap();
+    assert!(!piped.stdout.contains(&0x1b));
+}
