@@ -297,3 +297,39 @@ fn completions_and_a_manual_page_are_generated() {
     let manual = stdout(&omni(&["man"]));
     assert!(manual.contains(".TH omni-metrics") && manual.contains("summary"), "{manual}");
 }
+
+#[test]
+fn a_report_is_one_page_that_needs_nothing_else() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report.html");
+    stdout(&omni(&["report", PIPELINE, "-o", path.to_str().unwrap()]));
+    let page = fs::read_to_string(&path).unwrap();
+    assert_eq!(page, stdout(&omni(&["report", PIPELINE])), "the same without a file");
+    for outside in ["http:", "https:", "src=", "@import", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    let data = page.split_once("type=\"application/json\">").unwrap().1.split_once("</script>").unwrap().0;
+    let data: Value = serde_json::from_str(data).unwrap();
+    let summary: Value = serde_json::from_str(&stdout(&omni(&["summary", "--json", PIPELINE]))).unwrap();
+    assert_eq!(data.as_array().unwrap().len(), 40);
+    assert_eq!(data[0]["id"], summary["slowest"][0]["request_id"]);
+    assert_eq!(data[0]["e2e"], summary["slowest"][0]["e2e_total_ms"]);
+    for share in summary["shares_of_e2e"].as_array().unwrap() {
+        let shown =
+            format!("{}: {:.1} %", share["part"].as_str().unwrap(), share["share"].as_f64().unwrap() * 100.0);
+        assert!(page.contains(&shown), "{shown}");
+    }
+}
+
+#[test]
+fn a_report_of_nothing_and_of_a_hostile_log_is_a_page_too() {
+    let page = stdout(&omni_of(&["report"], b"nothing of ours\n"));
+    assert!(page.contains("1 lines of others") && page.trim_end().ends_with("</html>"));
+    let evil = "</script><b>{{ 7*6000000007 }}";
+    let line = pipeline_lines()[0].replace("req-0001", evil).replace("\"thinker\"", &format!("{evil:?}"));
+    assert!(line.contains(evil));
+    let page = stdout(&omni_of(&["report"], line.as_bytes()));
+    assert!(!page.contains("<b>") && !page.contains("42000000049"), "neither markup nor template");
+    let output = omni(&["report", PIPELINE, "-o", "/no/such/directory/page.html"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("cannot write /no/such/directory/page.html"));
+}
