@@ -17,6 +17,8 @@ use crate::{Line, text::printable};
 
 /// The longest line that is read, in bytes. The layer's own are far shorter.
 const LINE_LIMIT: usize = 16 << 20;
+/// How much is read at a time, in bytes.
+const CHUNK: usize = 1 << 18;
 /// How many chunks of lines a parser is ahead of who takes them.
 const AHEAD: usize = 4;
 /// Input of at least so many bytes gets a progress bar.
@@ -218,22 +220,30 @@ fn read(path: &Path, progress: &ProgressBar, send: &mut impl FnMut(Chunk) -> boo
 }
 
 /// Deals out whole lines, as they come. `false` if nobody takes them any more.
-fn read_lines(mut reader: impl BufRead, send: &mut impl FnMut(Chunk) -> bool) -> io::Result<bool> {
-    let mut pending = Vec::new();
+fn read_lines(mut reader: impl Read, send: &mut impl FnMut(Chunk) -> bool) -> io::Result<bool> {
+    let mut lines = Vec::new();
     loop {
-        let available = reader.fill_buf()?;
-        if available.is_empty() {
-            return Ok(pending.is_empty() || send(Chunk::Lines(pending)));
+        let kept = lines.len();
+        // Straight to where they are parsed, without a copy in between.
+        lines.resize(kept + CHUNK, 0);
+        let length = match reader.read(lines.get_mut(kept..).unwrap_or_default()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Ok(0) => {
+                lines.truncate(kept);
+                return Ok(lines.is_empty() || send(Chunk::Lines(lines)));
+            }
+            length => length?,
+        };
+        lines.truncate(kept + length);
+        let fresh = lines.get(kept..).unwrap_or_default();
+        let end = fresh.iter().rposition(|byte| *byte == b'\n').map(|at| kept + at + 1);
+        let end = end.or((lines.len() > LINE_LIMIT).then_some(lines.len()));
+        if let Some(end) = end {
+            let rest = lines.split_off(end);
+            if !send(Chunk::Lines(mem::replace(&mut lines, rest))) {
+                return Ok(false);
+            }
         }
-        let length = available.len();
-        let whole = available.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let (whole, rest) = available.split_at(whole);
-        pending.extend_from_slice(whole);
-        if (!whole.is_empty() || pending.len() > LINE_LIMIT) && !send(Chunk::Lines(mem::take(&mut pending))) {
-            return Ok(false);
-        }
-        pending.extend_from_slice(rest);
-        reader.consume(length);
     }
 }
 
@@ -262,16 +272,13 @@ pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<
     }
 }
 
-fn open(path: &Path, progress: &ProgressBar) -> io::Result<Box<dyn BufRead>> {
+fn open(path: &Path, progress: &ProgressBar) -> io::Result<Box<dyn Read>> {
     let raw: Box<dyn Read> =
         if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
-    let mut reader = BufReader::with_capacity(1 << 18, progress.wrap_read(raw));
+    // What is longer than its buffer goes past it.
+    let mut reader = BufReader::new(progress.wrap_read(raw));
     let is_gzip = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    Ok(if is_gzip {
-        Box::new(BufReader::with_capacity(1 << 18, MultiGzDecoder::new(reader)))
-    } else {
-        Box::new(reader)
-    })
+    Ok(if is_gzip { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) })
 }
 
 /// On a terminal, for long input.

@@ -328,8 +328,8 @@ impl View {
         slowest.sort_by_key(|request| std::cmp::Reverse(request.e2e));
         let rows = slowest.into_iter().take(SLOWEST).map(|request| {
             let id = printable(&request.id).into_owned();
-            let cells = [id, request.e2e.to_string(), request.part.clone(), request.part_time.to_string()];
-            Row::new(cells.map(Cell::from))
+            let part = Cell::from(request.part.clone());
+            Row::new([Cell::from(id), number(request.e2e), part, number(request.part_time)])
         });
         table(" slowest of the last minute ", ["request_id", "e2e_total_ms", "mostly", "time_ms"], rows)
     }
@@ -353,8 +353,13 @@ fn exact(mut times: Vec<Millis>) -> Option<Distribution<Millis>> {
 
 fn distribution(name: String, times: &Distribution<Millis>) -> Row<'static> {
     let Distribution { count, p50, p90, p99, max, .. } = times;
-    let shown = [p50, p90, p99, max].map(|time| format!("{:.3}", time.as_f64()));
-    Row::new([name, count.to_string()].into_iter().chain(shown).map(Cell::from))
+    let count = Cell::from(Text::from(count.to_string()).right_aligned());
+    Row::new([Cell::from(name), count].into_iter().chain([p50, p90, p99, max].map(|time| number(*time))))
+}
+
+/// A time, with its decimals below those of the others.
+fn number(time: Millis) -> Cell<'static> {
+    Cell::from(Text::from(format!("{:.3}", time.as_f64())).right_aligned())
 }
 
 fn table<'a, const N: usize>(
@@ -364,6 +369,10 @@ fn table<'a, const N: usize>(
 ) -> Table<'a> {
     let widths =
         [Constraint::Fill(2)].into_iter().chain([Constraint::Fill(1)].into_iter().cycle().take(N - 1));
+    let heads = heads.map(|head| match head {
+        "request_id" | "mostly" => Text::from(head),
+        number => Text::from(number).right_aligned(),
+    });
     let head = Row::new(heads).style(Style::new().add_modifier(Modifier::DIM));
     Table::new(rows, widths).header(head).block(Block::bordered().title(title))
 }
