@@ -151,7 +151,7 @@ impl Timestamp {
     }
 
     /// Reads the text that [`Display`](fmt::Display) shows; `None` for any other.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let number = |range: std::ops::Range<usize>| {
             let digits = text.get(range)?;
             digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u64>().ok())?

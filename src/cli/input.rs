@@ -12,7 +12,7 @@ use std::{
 use flate2::bufread::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Failure, Result, complain};
+use super::{Failure, Result, complain, verbatim};
 use crate::{Line, text::printable};
 
 /// The longest line that is read, in bytes. The layer's own are far shorter.
@@ -259,12 +259,10 @@ pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<
     let Ok(text) = str::from_utf8(bytes) else {
         return if is_ours { Parsed::Broken("it is not UTF-8".to_owned()) } else { Parsed::Foreign };
     };
-    let line = match text.strip_prefix(r#"{"type":"request","#) {
-        // Straight to its type, without the detour that finding a tag takes.
-        Some(_) => serde_json::from_str(text).map(Line::Request),
-        None => serde_json::from_str(text),
-    };
-    match line {
+    if let Some(request) = verbatim::request(text) {
+        return Parsed::Line(map(Line::Request(request)));
+    }
+    match serde_json::from_str(text) {
         Ok(line) => Parsed::Line(map(line)),
         // Others log JSON too.
         Err(_) if !is_ours => Parsed::Foreign,

@@ -18,6 +18,7 @@ mod parts;
 mod report;
 mod summary;
 mod tables;
+mod verbatim;
 mod watch;
 
 use input::Inputs;
