@@ -66,6 +66,8 @@ impl Recorder {
     fn close_request(&self, span: &mut OpenSpan) {
         self.shared.counts.stripe().open_requests.fetch_sub(1, Ordering::Relaxed);
         let Some(request) = span.request.take() else { return };
+        #[cfg(feature = "metrics")]
+        self.shared.facade.ended(&request);
         let mut closed = self.closed(span);
         self.requests.remove(closed.fields.request_id.as_ref(), &request);
         let request_id = closed.fields.request_id.take().unwrap_or_else(generated_id);
@@ -75,6 +77,8 @@ impl Recorder {
         self.shared.counts.stripe().histograms(|histograms| {
             histograms.add(&e2e, rows.stage_table(), rows.transfer_table());
         });
+        #[cfg(feature = "metrics")]
+        self.shared.facade.add(&e2e, rows.stage_table(), rows.transfer_table());
         let mut summary = mem::take(&mut rows.summary);
         let tokens = e2e.e2e_total_tokens;
         self.shared.run.add(request.created, end, tokens, rows.stage_walls(), &mut summary);

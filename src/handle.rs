@@ -8,6 +8,8 @@ use std::sync::{
 use serde::{Deserialize, Serialize};
 use tracing_core::callsite::rebuild_interest_cache;
 
+#[cfg(feature = "metrics")]
+use crate::facade::Facade;
 use crate::{
     Clock, Format, Percentiles,
     counts::Counts,
@@ -154,13 +156,22 @@ pub(crate) struct Shared {
     writing: Mutex<Arc<Writing>>,
     pub(crate) run: Run,
     pub(crate) counts: Counts,
+    #[cfg(feature = "metrics")]
+    pub(crate) facade: Facade,
     log_stats: AtomicBool,
 }
 
 impl Shared {
     pub(crate) fn new(writing: Writing) -> Self {
         let writing = Mutex::new(Arc::new(writing));
-        Self { writing, run: Run::new(), counts: Counts::default(), log_stats: AtomicBool::new(true) }
+        Self {
+            writing,
+            run: Run::new(),
+            counts: Counts::default(),
+            #[cfg(feature = "metrics")]
+            facade: Facade::default(),
+            log_stats: AtomicBool::new(true),
+        }
     }
 
     pub(crate) fn set_writing(&self, writing: Writing) {
@@ -182,5 +193,7 @@ impl Shared {
         if warnings > 0 {
             stripe.warnings.fetch_add(warnings as u64, Ordering::Relaxed);
         }
+        #[cfg(feature = "metrics")]
+        self.facade.line(is_written, warnings);
     }
 }

@@ -139,6 +139,8 @@ mod stage;
 // Write: tables, lines, what is left to see.
 mod digits;
 mod emit;
+#[cfg(feature = "metrics")]
+mod facade;
 mod handle;
 mod json;
 mod millis;

@@ -178,6 +178,8 @@ where
             let request = Request::begin(created);
             if let Some(outer) = enclosing.request.replace(Arc::clone(&request)) {
                 outer.encloses_request.store(true, Ordering::Relaxed);
+                #[cfg(feature = "metrics")]
+                self.shared.facade.ended(&outer);
             }
             request
         });
@@ -191,6 +193,8 @@ where
         });
         if let Some(request) = request {
             self.shared.run.note_created(&request);
+            #[cfg(feature = "metrics")]
+            self.shared.facade.created();
             self.requests.insert(fields.request_id.as_ref(), &request);
             self.shared.counts.stripe().open_requests.fetch_add(1, Ordering::Relaxed);
         }

@@ -33,6 +33,8 @@ pub(crate) struct Request {
     pub(crate) created: u64,
     /// A `request` span was created inside this one.
     pub(crate) encloses_request: AtomicBool,
+    #[cfg(feature = "metrics")]
+    pub(crate) is_in_flight: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -96,6 +98,10 @@ impl Request {
         let mut request = Spares::take(&SPARES).unwrap_or_default();
         if let Some(only) = Arc::get_mut(&mut request) {
             only.created = created;
+            #[cfg(feature = "metrics")]
+            {
+                *only.is_in_flight.get_mut() = true;
+            }
         }
         request
     }
