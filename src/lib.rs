@@ -88,6 +88,12 @@
 //! under way on one edge (more are measured together, as far as they can be told apart). 16 stages and 16
 //! edges have percentiles. `panic = "abort"` takes away one protection: a user's `Debug` or writer that
 //! panics is caught by unwinding.
+//!
+//! # Features
+//!
+//! None is on by default. `cli`: the reader, `omni-metrics`. `metrics`: the numbers of every closed request go
+//! through the [`metrics`](https://docs.rs/metrics) facade as well, to the recorder that is installed when
+//! the first request is created; README has the list.
 
 // A panic in a callback is a panic in the host.
 #![warn(
