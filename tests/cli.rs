@@ -143,8 +143,16 @@ fn tables_shows_one_request_or_the_last_ones() {
     assert_eq!(one.matches("RequestE2EStats of ").count(), 1);
     assert!(one.contains("RequestE2EStats of req-0007,"), "{one}");
     let last = stdout(&omni(&["tables", "--last", "3", PIPELINE]));
-    assert_eq!(last.matches("Overall Summary").count(), 3);
-    assert!(last.contains("Percentiles until"), "the summary line is the last: {last}");
+    assert_eq!(last.matches("RequestE2EStats of ").count(), 3);
+    assert!(
+        last.contains("req-0040") && !last.contains("Percentiles until"),
+        "requests, not the run: {last}"
+    );
+    let none = omni(&["tables", "--request", "nobody", PIPELINE]);
+    assert_eq!(
+        (none.status.code(), &*text(&none.stderr)),
+        (Some(1), "omni-metrics: no line of request nobody\n")
+    );
 }
 
 #[test]
@@ -210,6 +218,36 @@ fn input_that_can_not_be_read_is_exit_code_2() {
     assert!(text(&output.stderr).contains("cannot read no/such/file"), "{output:?}");
     let broken = file("broken.gz", [0x1f, 0x8b, 8, 0, 1, 2, 3]);
     assert_eq!(omni(&["summary", broken.to_str().unwrap()]).status.code(), Some(2));
+}
+
+#[test]
+fn a_compressed_log_without_an_end_is_read_as_far_as_it_goes() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(fs::read(PIPELINE).unwrap().as_slice()).unwrap();
+    let whole = encoder.finish().unwrap();
+    let path = file("cut.gz", &whole[..whole.len() * 2 / 3]);
+    let output = omni(&["summary", "--json", path.to_str().unwrap()]);
+    let summary: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let requests = summary["overall_summary"]["e2e_requests"].as_u64().unwrap();
+    assert!((10..40).contains(&requests), "{requests}");
+    assert!(text(&output.stderr).contains("the file is cut"), "{output:?}");
+    assert_eq!(omni(&["check", path.to_str().unwrap()]).status.code(), Some(1));
+}
+
+#[test]
+fn input_without_a_line_of_ours_is_said_to_be_so() {
+    let output = omni_of(&["summary"], b"hello\n");
+    assert_eq!(stdout(&output), "no requests\nBesides: 1 lines of others\n");
+    assert_eq!(text(&output.stderr), "omni-metrics: no line of omni-metrics in standard input\n");
+}
+
+#[test]
+fn every_command_has_its_manual_page() {
+    for command in ["tables", "summary", "check", "join", "report", "watch"] {
+        let page = stdout(&omni(&["man", command]));
+        assert!(page.contains(&format!("omni\\-metrics\\-{command}")), "{page}");
+    }
+    assert_eq!(omni(&["man", "nothing"]).status.code(), Some(2));
 }
 
 #[test]

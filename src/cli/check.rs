@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, fmt::Display, io::Write, process::ExitCode};
 
-use super::{Result, input::Inputs, paint};
+use super::{
+    Result,
+    input::{Counts, Inputs},
+    paint,
+};
 use crate::{
     Line, Millis, OverallSummary, RequestLine, SCHEMA, StageRow, TransferRow, request::Shown, text::printable,
 };
@@ -46,7 +50,8 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
         return Ok(ExitCode::SUCCESS);
     }
     let found = paint::bad(format!("{violations} violations"));
-    writeln!(out, "{found} in {} lines, {} broken lines", read.lines, read.broken)?;
+    let Counts { lines, broken, foreign } = read;
+    writeln!(out, "{found} in {lines} lines, {broken} broken lines, {foreign} lines of others")?;
     Ok(ExitCode::from(1))
 }
 

@@ -63,6 +63,8 @@ enum Chunk {
     /// Another file begins.
     File(String),
     Lines(Vec<u8>),
+    /// The rest of the file can't be decompressed.
+    Cut(String),
     Failed(String),
 }
 
@@ -154,6 +156,9 @@ impl Inputs {
             }
         }
         progress.finish_and_clear();
+        if self.read.lines == 0 {
+            complain(&format!("no line of omni-metrics in {}", self.names()));
+        }
         if self.read.broken > NAMED {
             complain(&format!("{} more broken lines are left out", self.read.broken - NAMED));
         }
@@ -195,6 +200,7 @@ impl<T> Batch<T> {
         match chunk {
             Chunk::File(file) => Self::File(file),
             Chunk::Failed(why) => Self::Failed(why),
+            Chunk::Cut(why) => Self::Lines(vec![Parsed::Broken(format!("the file is cut: {why}"))]),
             Chunk::Lines(bytes) => {
                 let (mut lines, mut rest) = (Vec::new(), bytes.as_slice());
                 while !rest.is_empty() {
@@ -213,15 +219,21 @@ impl<T> Batch<T> {
 fn read(path: &Path, progress: &ProgressBar, send: &mut impl FnMut(Chunk) -> bool) -> bool {
     let shown = path.display().to_string();
     send(Chunk::File(printable(&shown).into_owned()))
-        && open(path, progress).and_then(|reader| read_lines(reader, send)).unwrap_or_else(|error| {
-            send(Chunk::Failed(error.to_string()));
-            false
-        })
+        && open(path, progress)
+            .and_then(|(reader, is_gzip)| read_lines(reader, is_gzip, send))
+            .unwrap_or_else(|error| {
+                send(Chunk::Failed(error.to_string()));
+                false
+            })
 }
 
 /// Deals out whole lines, as they come. `false` if nobody takes them any more.
-fn read_lines(mut reader: impl Read, send: &mut impl FnMut(Chunk) -> bool) -> io::Result<bool> {
-    let mut lines = Vec::new();
+fn read_lines(
+    mut reader: impl Read,
+    is_gzip: bool,
+    send: &mut impl FnMut(Chunk) -> bool,
+) -> io::Result<bool> {
+    let (mut lines, mut has_begun) = (Vec::new(), false);
     loop {
         let kept = lines.len();
         // Straight to where they are parsed, without a copy in between.
@@ -232,8 +244,16 @@ fn read_lines(mut reader: impl Read, send: &mut impl FnMut(Chunk) -> bool) -> io
                 lines.truncate(kept);
                 return Ok(lines.is_empty() || send(Chunk::Lines(lines)));
             }
+            // A service that was killed leaves its compressed log without an end.
+            Err(error) if is_gzip && has_begun => {
+                lines.truncate(kept);
+                return Ok(
+                    (lines.is_empty() || send(Chunk::Lines(lines))) && send(Chunk::Cut(error.to_string()))
+                );
+            }
             length => length?,
         };
+        has_begun |= length > 0;
         lines.truncate(kept + length);
         let fresh = lines.get(kept..).unwrap_or_default();
         let end = fresh.iter().rposition(|byte| *byte == b'\n').map(|at| kept + at + 1);
@@ -270,13 +290,15 @@ pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<
     }
 }
 
-fn open(path: &Path, progress: &ProgressBar) -> io::Result<Box<dyn Read>> {
+fn open(path: &Path, progress: &ProgressBar) -> io::Result<(Box<dyn Read>, bool)> {
     let raw: Box<dyn Read> =
         if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
     // What is longer than its buffer goes past it.
     let mut reader = BufReader::new(progress.wrap_read(raw));
     let is_gzip = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    Ok(if is_gzip { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) })
+    let reader: Box<dyn Read> =
+        if is_gzip { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
+    Ok((reader, is_gzip))
 }
 
 /// On a terminal, for long input.

@@ -40,9 +40,9 @@ enum Command {
     Tables(tables::Args),
     /// Prints rates, percentiles, where the time goes, and the slowest requests
     Summary(summary::Args),
-    /// Verifies every line: exit code 1 and a sentence for each violation, 2 for unreadable input
+    /// Verifies every line: exit code 1 and a sentence for each violation or broken line, 2 for unreadable input
     Check(Files),
-    /// Puts the rows of worker processes into their requests, and writes complete lines
+    /// Puts the rows of worker processes into their requests, and writes these; the rest is named on stderr
     Join(Files),
     /// Writes a page for the browser: distributions, where the time goes, and waterfalls of requests
     Report(report::Args),
@@ -54,7 +54,10 @@ enum Command {
         shell: Shell,
     },
     /// Prints the manual page
-    Man,
+    Man {
+        /// Of one of the commands
+        command: Option<String>,
+    },
 }
 
 /// Where to read from.
@@ -110,8 +113,15 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
             out.write_all(&script)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Man => {
-            clap_mangen::Man::new(Args::command()).render(out)?;
+        Command::Man { command } => {
+            let mut whole = Args::command();
+            whole.build();
+            let page = match &command {
+                None => Some(&whole),
+                Some(name) => whole.find_subcommand(name),
+            };
+            let unknown = || Failure::Io("there is no such command".to_owned());
+            clap_mangen::Man::new(page.ok_or_else(unknown)?.clone()).render(out)?;
             Ok(ExitCode::SUCCESS)
         }
     }

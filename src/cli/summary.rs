@@ -223,8 +223,10 @@ pub(super) struct Counted {
 impl Report {
     fn print(&self, out: &mut impl Write) -> Result<()> {
         let OverallSummary { e2e_requests, .. } = self.line.overall_summary;
-        write!(out, "{}", self.line)?;
-        if e2e_requests > 0 {
+        if e2e_requests == 0 {
+            writeln!(out, "no requests")?;
+        } else {
+            write!(out, "{}", self.line)?;
             let mut table = Columns::named("Where the time goes", ["time_ms", "of e2e", ""]);
             for Share { part, time_ms, share } in &self.shares_of_e2e {
                 let (percent, bar) = (format!("{:.1} %", share * 100.0), bar(*share));
@@ -259,7 +261,7 @@ impl Report {
         }
         let mut rest = Vec::new();
         for (count, what) in [
-            (self.detached, "rows of workers whose request is in another log (see `join`)"),
+            (self.detached, "rows of workers that are not in their requests (see `join`)"),
             (self.foreign_lines, "lines of others"),
             (self.broken_lines, "broken lines"),
         ] {

@@ -2,8 +2,8 @@
 
 use std::{collections::VecDeque, io::Write, process::ExitCode};
 
-use super::{Files, Result, input::Inputs, paint};
-use crate::Line;
+use super::{Files, Result, complain, input::Inputs, paint};
+use crate::{Line, text::printable};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -12,20 +12,24 @@ pub(super) struct Args {
     /// Only the request with this id, and the rows of workers that name it
     #[arg(long, value_name = "ID")]
     request: Option<String>,
-    /// Only the last N
+    /// Only the last N requests, and rows of workers
     #[arg(long, value_name = "N")]
     last: Option<usize>,
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
-    let mut last = VecDeque::new();
+    let (mut last, mut is_found) = (VecDeque::new(), false);
     let is_wanted = |line: &Line| match &args.request {
         Some(wanted) => line.request_id() == Some(wanted),
         None => true,
     };
     Inputs::new(&args.files.files).for_each(|_, line| {
+        let is_wanted = is_wanted(&line);
+        is_found |= is_wanted;
         match args.last {
-            _ if !is_wanted(&line) => {}
+            _ if !is_wanted => {}
+            // Not a request, but all of them.
+            Some(_) if matches!(line, Line::Summary(_)) => {}
             None => {
                 out.write_all(paint::tables(&line.to_string()).as_bytes())?;
                 // The service may be at the other end of a pipe.
@@ -43,5 +47,11 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     for line in last {
         out.write_all(paint::tables(&line.to_string()).as_bytes())?;
     }
-    Ok(ExitCode::SUCCESS)
+    match &args.request {
+        Some(wanted) if !is_found => {
+            complain(&format!("no line of request {}", printable(wanted)));
+            Ok(ExitCode::from(1))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }

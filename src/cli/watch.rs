@@ -298,8 +298,8 @@ impl View {
 
     /// Requests and tokens a second, over the last minute.
     fn rates(&self) -> (f64, f64) {
-        let tokens: f64 = self.recent.iter().map(|request| request.tokens as f64).sum();
-        (self.recent.len() as f64 / NOW as f64, tokens / NOW as f64)
+        let tokens = self.recent.iter().fold(0, |sum: u64, request| sum.saturating_add(request.tokens));
+        (self.recent.len() as f64 / NOW as f64, tokens as f64 / NOW as f64)
     }
 
     fn per_second(&self, now: u64) -> Vec<u64> {

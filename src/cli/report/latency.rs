@@ -21,6 +21,7 @@ pub(super) struct Latencies(BTreeMap<usize, Times>);
 #[derive(Serialize)]
 pub(super) struct Chart {
     columns: Vec<Column>,
+    most: String,
     /// What the chart says, in a sentence.
     text: String,
     first: String,
@@ -92,6 +93,7 @@ impl Latencies {
         let text: Vec<_> = marks.iter().map(|(name, time)| format!("{name} {}", shown(*time))).collect();
         Some(Chart {
             columns: columns.collect(),
+            most: format!("{} requests", count(most)),
             text: format!("End-to-end latency of requests: {}", text.join(", ")),
             first: time_of(first / width * width),
             last: time_of((last / width + 1) * width),

@@ -69,7 +69,7 @@
     name: name ? `${id(stage)} ${name}` : `stage ${id(stage)}`,
     start,
     parts: [[gen, `stage-${stage === null ? 7 : stage % 7}`]],
-    busy, first,
+    wait: queue, busy, first,
     text: `stage ${id(stage)}${name ? " " + name : ""}: start ${time(start)}, generation ${time(gen)}, busy ${time(busy)}, ` +
       `queue ${time(queue)}, first output ${time(first)}, preprocess ${time(preprocess)}, ` +
       `tokens in ${count(tokensIn)}, tokens out ${count(tokensOut)}, ${events} spans`,
@@ -91,6 +91,12 @@
     line.append(make("span", "", row.name));
     const track = make("div", "track");
     let from = row.start;
+    if (row.wait && from !== null) {
+      const waiting = make("div", "waiting");
+      waiting.style.left = Math.max(0, from - row.wait) * scale + "%";
+      waiting.style.width = Math.min(row.wait, from) * scale + "%";
+      track.append(waiting);
+    }
     if (from === null) track.append(make("span", "", "never entered"));
     else {
       for (const [length, className] of row.parts) {
@@ -125,7 +131,8 @@
     const axis = make("p", "axis");
     axis.append(make("span", "", "0"), make("span", "", time(request.e2e)));
     waterfall.append(axis, make("p", "",
-      "A bar begins where the row does; a row of several spans is drawn in one piece. A line across it is the first output."));
+      "A bar begins where the row does; a row of several spans is drawn in one piece. " +
+      "What is hatched before it is a stage's own queue; a line across it is the first output."));
     if (request.more) waterfall.append(make("p", "", `${request.more} more rows are left out.`));
     for (const warning of request.warnings ?? []) waterfall.append(make("p", "", "Warning: " + warning));
   };

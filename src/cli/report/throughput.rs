@@ -28,6 +28,8 @@ struct Counted {
 pub(super) struct Chart {
     requests: Vec<Column>,
     tokens: Vec<Column>,
+    most_requests: String,
+    most_tokens: String,
     /// How long a column is.
     length: String,
     first: String,
@@ -78,17 +80,25 @@ impl Throughput {
         }
     }
 
+    fn most(&self, number: fn(Counted) -> u64) -> u64 {
+        self.stretches.values().map(|counted| number(*counted)).max().unwrap_or(0)
+    }
+
+    /// What a count of a stretch is in a second.
+    fn rate(&self, counted: u64) -> String {
+        decimal(counted as f64 / (self.length as f64 / 1e6))
+    }
+
     pub(super) fn chart(&self) -> Option<Chart> {
         let (first, last) = self.span()?;
         let start = |at: u64| Timestamp::from_unix_micros(at * self.length).to_string();
         let columns = |number: fn(Counted) -> u64, unit: &str| {
-            let most = self.stretches.values().map(|counted| number(*counted)).max().unwrap_or(1).max(1);
+            let most = self.most(number).max(1);
             let column = |at| {
                 let counted = number(self.stretches.get(&at).copied().unwrap_or_default());
-                let rate = counted as f64 / (self.length as f64 / 1e6);
                 Column {
                     name: start(at),
-                    value: format!("{} {unit} a second", decimal(rate)),
+                    value: format!("{} {unit} a second", self.rate(counted)),
                     height: counted as f64 / most as f64 * 100.0,
                     mark: String::new(),
                 }
@@ -98,6 +108,8 @@ impl Throughput {
         Some(Chart {
             requests: columns(|counted| counted.requests, "requests"),
             tokens: columns(|counted| counted.tokens, "tokens"),
+            most_requests: self.rate(self.most(|counted| counted.requests)),
+            most_tokens: self.rate(self.most(|counted| counted.tokens)),
             length: shown(Millis::from_nanos(self.length.saturating_mul(1_000))),
             first: start(first),
             last: start(last + 1),
