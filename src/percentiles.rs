@@ -83,9 +83,11 @@ pub(crate) fn place(value: u64) -> usize {
 /// The least value of the bucket at a place.
 pub(crate) fn least(place: usize) -> u64 {
     let (octave, bucket) = (place / BUCKETS, place % BUCKETS);
-    octave.checked_sub(1).map_or(bucket as u64, |shift| {
-        ((BUCKETS + bucket) as u64).checked_shl(shift as u32).unwrap_or(u64::MAX)
-    })
+    match octave.checked_sub(1) {
+        None => bucket as u64,
+        // The end of the last bucket is past all numbers.
+        Some(shift) => ((BUCKETS + bucket) as u64).saturating_mul(1 << shift),
+    }
 }
 
 /// The middle of the bucket at a place.
@@ -362,8 +364,10 @@ mod tests {
     fn every_value_has_a_bucket_and_lies_near_its_middle() {
         let powers = (0..64).map(|power| 1_u64 << power);
         let around = powers.flat_map(|power| [power - 1, power, power + power / 3, power + (power - 1)]);
+        assert_eq!(least(SIZE), u64::MAX);
         for value in around.chain(0..1000).chain([u64::MAX]) {
             let place = place(value);
+            assert!(least(place) <= value && value <= least(place + 1), "{value}");
             assert!(place < SIZE, "{value}");
             assert!(middle(place).abs_diff(value) as f64 <= value as f64 / 128.0, "{value}");
         }
