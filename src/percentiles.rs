@@ -28,13 +28,13 @@ struct Histogram<'a> {
 /// What of a histogram's values is known exactly.
 #[derive(Debug, Clone, Copy, Default)]
 struct Exact {
-    sum: u64,
+    sum: u128,
     max: u64,
 }
 
 impl Exact {
     fn add(&mut self, other: Self) {
-        self.sum = self.sum.saturating_add(other.sum);
+        self.sum += other.sum;
         self.max = self.max.max(other.max);
     }
 }
@@ -55,7 +55,7 @@ impl Histogram<'_> {
     fn distribution<T>(self, unit: impl Fn(u64) -> T) -> Option<Distribution<T>> {
         let Exact { sum, max } = self.exact;
         let count: u64 = self.counts.iter().sum();
-        let mean = sum.checked_div(count)?;
+        let mean = sum.checked_div(count.into())? as u64;
         let permille = |permille| unit(self.permille(count, permille).min(max));
         Some(Distribution {
             count,
@@ -244,7 +244,7 @@ impl Histograms {
             *count += 1;
         }
         if let Some(exact) = self.exact.get_mut(histogram) {
-            exact.add(Exact { sum: value, max: value });
+            exact.add(Exact { sum: value.into(), max: value });
         }
     }
 
@@ -406,8 +406,7 @@ mod tests {
             prop_assert_eq!(distribution.count, count);
             prop_assert_eq!(distribution.max, *sorted.last().unwrap());
             let sum: u128 = values.iter().map(|value| u128::from(*value)).sum();
-            let sum = u64::try_from(sum).unwrap_or(u64::MAX);
-            prop_assert_eq!(distribution.mean, sum / count);
+            prop_assert_eq!(u128::from(distribution.mean), sum / u128::from(count));
         }
     }
 }
