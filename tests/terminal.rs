@@ -158,6 +158,8 @@ fn watch_shows_what_is_written_while_it_runs() {
     terminal.shows(&["6 requests", "after-the-cut"]);
 
     terminal.master.resize(PtySize { rows: 20, cols: 60, ..SIZE }).unwrap();
+    // A key that comes with a change of size may wait for the next one.
+    thread::sleep(Duration::from_secs(1));
     terminal.keys.write_all(b"q").unwrap();
     assert_eq!(terminal.ends(), 0);
     assert!(!terminal.screen.screen().alternate_screen(), "the terminal is as it was");
