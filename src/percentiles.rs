@@ -8,7 +8,8 @@ use crate::{
     tables::{E2eTable, StageRow, TransferRow},
 };
 
-/// How many stages, and how many edges, have percentiles; further ids have none.
+/// How many stages, and how many edges, have percentiles: the smallest ids, so that those of several threads
+/// are the same ones, and each has all of its values.
 pub(crate) const ROW_LIMIT: usize = 16;
 
 /// How many buckets an octave is divided into. A value lies within half a bucket of its middle, so
@@ -130,9 +131,9 @@ pub struct Percentiles {
     pub unattributed_time_ms: Option<Distribution<Millis>>,
     /// Of `e2e_total_tokens * 1000 / e2e_total_ms`.
     pub tokens_per_s: Option<Distribution<f64>>,
-    /// By `stage_id`, of the first 16 stages.
+    /// By `stage_id`, of the 16 smallest ids.
     pub stages: Vec<StagePercentiles>,
-    /// By (`from_stage`, `to_stage`), of the first 16 edges.
+    /// By (`from_stage`, `to_stage`), of the 16 smallest pairs.
     pub transfers: Vec<TransferPercentiles>,
 }
 
@@ -190,14 +191,83 @@ pub(crate) struct Histograms {
     /// Of the 4 MiB, the system gives what has been written to.
     counts: Vec<u64>,
     exact: Vec<Exact>,
-    stages: IdsOf<Option<u64>>,
-    edges: IdsOf<(Option<u64>, Option<u64>)>,
-    /// How often it was reset, which gives the places other ids.
-    resets: u64,
+    stages: Ids<OrderedId>,
+    edges: Ids<(OrderedId, OrderedId)>,
+    /// How often a place got another id.
+    changes: u64,
 }
 
-/// What the rows with percentiles are known by, in the order of their histograms.
-type IdsOf<Id> = SmallVec<[Id; ROW_LIMIT]>;
+/// An id in the order of the tables, where its absence comes last.
+type OrderedId = u128;
+
+fn ordered(id: Option<u64>) -> OrderedId {
+    id.map_or(u128::MAX, u128::from)
+}
+
+fn unordered(id: OrderedId) -> Option<u64> {
+    id.try_into().ok()
+}
+
+/// What the rows with percentiles are known by, in the order of their histograms: the smallest ids there are.
+#[derive(Debug, Clone)]
+struct Ids<Id> {
+    known: SmallVec<[Id; ROW_LIMIT]>,
+    /// The smallest id that found no place, or lost its own; it and those above have none.
+    bound: Option<Id>,
+}
+
+impl<Id> Default for Ids<Id> {
+    fn default() -> Self {
+        Self { known: SmallVec::new(), bound: None }
+    }
+}
+
+/// Where an id is.
+enum Found {
+    At(usize),
+    /// There, where a larger one was until now.
+    InsteadAt(usize),
+    Nowhere,
+}
+
+impl<Id: Copy + Ord> Ids<Id> {
+    fn find(&mut self, id: Id) -> Found {
+        if self.bound.is_some_and(|bound| id >= bound) {
+            return Found::Nowhere;
+        }
+        if let Some(at) = self.known.iter().position(|known| *known == id) {
+            return Found::At(at);
+        }
+        if self.known.len() < ROW_LIMIT {
+            self.known.push(id);
+            return Found::At(self.known.len() - 1);
+        }
+        let largest = self.known.iter_mut().enumerate().max_by_key(|(_, known)| **known);
+        match largest {
+            Some((at, largest)) if *largest > id => {
+                let lost = std::mem::replace(largest, id);
+                self.bound(lost);
+                Found::InsteadAt(at)
+            }
+            _ => {
+                self.bound(id);
+                Found::Nowhere
+            }
+        }
+    }
+
+    fn bound(&mut self, id: Id) {
+        self.bound = Some(self.bound.map_or(id, |bound| bound.min(id)));
+    }
+
+    /// The places and ids of those that have all of their values, in order.
+    fn in_order(&self) -> Vec<(usize, Id)> {
+        let known = self.known.iter().copied().enumerate();
+        let mut whole: Vec<_> = known.filter(|(_, id)| self.bound.is_none_or(|bound| *id < bound)).collect();
+        whole.sort_unstable_by_key(|(_, id)| *id);
+        whole
+    }
+}
 
 impl Histograms {
     /// Adds a closed request.
@@ -220,8 +290,7 @@ impl Histograms {
             self.count(3, (e2e.e2e_total_tokens as f64 * 1e12 / nanos as f64) as u64);
         }
         for row in stages {
-            let Some(at) = find(&mut self.stages, row.stage_id) else { continue };
-            let first = FIRST_OF_STAGES + at * PER_STAGE;
+            let Some(first) = self.first_of_stage(ordered(row.stage_id)) else { continue };
             self.count_time(first, row.stage_gen_time_ms);
             self.count_time(first + 1, row.busy_time_ms);
             self.count_time(first + 2, row.queue_time_ms);
@@ -229,12 +298,37 @@ impl Histograms {
             self.count_time(first + 4, row.time_per_output_token_ms);
         }
         for row in transfers {
-            let Some(at) = find(&mut self.edges, (row.from_stage, row.to_stage)) else { continue };
-            let first = FIRST_OF_EDGES + at * PER_EDGE;
+            let ends = (ordered(row.from_stage), ordered(row.to_stage));
+            let Some(first) = self.first_of_edge(ends) else { continue };
             self.count_time(first, row.tx_time_ms);
             self.count_time(first + 1, row.in_flight_time_ms);
             self.count_time(first + 2, row.rx_decode_time_ms);
             self.count(first + 3, row.total_time_ms.as_nanos());
+        }
+    }
+
+    fn first_of_stage(&mut self, id: OrderedId) -> Option<usize> {
+        let found = self.stages.find(id);
+        self.first_of(found, FIRST_OF_STAGES, PER_STAGE)
+    }
+
+    fn first_of_edge(&mut self, ends: (OrderedId, OrderedId)) -> Option<usize> {
+        let found = self.edges.find(ends);
+        self.first_of(found, FIRST_OF_EDGES, PER_EDGE)
+    }
+
+    /// The first histogram of a row, emptied if it was another's.
+    fn first_of(&mut self, found: Found, begin: usize, each: usize) -> Option<usize> {
+        match found {
+            Found::At(at) => Some(begin + at * each),
+            Found::InsteadAt(at) => {
+                let first = begin + at * each;
+                self.changes += 1;
+                self.counts.get_mut(first * SIZE..(first + each) * SIZE)?.fill(0);
+                self.exact.get_mut(first..first + each)?.fill(Exact::default());
+                Some(first)
+            }
+            Found::Nowhere => None,
         }
     }
 
@@ -263,51 +357,61 @@ impl Histograms {
     /// Adds another's. `with` runs on the other, and is called for one histogram at a time, so that whoever
     /// adds to it meanwhile need not wait for all of them.
     pub(crate) fn merge(&mut self, mut with: impl FnMut(&mut dyn FnMut(&Self))) {
-        let (mut stages, mut edges, mut reset) = (IdsOf::new(), IdsOf::new(), 0);
+        let (mut stages, mut edges, mut changes) = (Ids::default(), Ids::default(), 0);
         with(&mut |other| {
             if !other.counts.is_empty() {
-                (stages, edges, reset) = (other.stages.clone(), other.edges.clone(), other.resets);
+                (stages, edges, changes) = (other.stages.clone(), other.edges.clone(), other.changes);
             }
         });
         if self.counts.is_empty() {
             self.counts = vec![0; HISTOGRAMS * SIZE];
             self.exact = vec![Exact::default(); HISTOGRAMS];
         }
-        let mut pairs: Vec<_> = (0..PER_REQUEST).map(|at| (at, at)).collect();
-        for (theirs, id) in stages.into_iter().enumerate() {
-            let Some(ours) = find(&mut self.stages, id) else { continue };
-            let first = |at: usize| FIRST_OF_STAGES + at * PER_STAGE;
-            pairs.extend((0..PER_STAGE).map(|n| (first(ours) + n, first(theirs) + n)));
+        if let Some(bound) = stages.bound {
+            self.stages.bound(bound);
         }
-        for (theirs, ends) in edges.into_iter().enumerate() {
-            let Some(ours) = find(&mut self.edges, ends) else { continue };
-            let first = |at: usize| FIRST_OF_EDGES + at * PER_EDGE;
-            pairs.extend((0..PER_EDGE).map(|n| (first(ours) + n, first(theirs) + n)));
+        if let Some(bound) = edges.bound {
+            self.edges.bound(bound);
         }
-        for (ours, theirs) in pairs {
-            let Some(our_exact) = self.exact.get_mut(ours) else { continue };
-            let ours = self.counts.get_mut(ours * SIZE..(ours + 1) * SIZE).unwrap_or_default();
-            with(&mut |other| {
-                if other.resets == reset {
-                    let Histogram { counts, exact } = other.histogram(theirs);
-                    ours.iter_mut().zip(counts).for_each(|(ours, theirs)| *ours += theirs);
-                    our_exact.add(exact);
-                }
-            });
+        let mut add = |ours: usize, theirs: usize, each: usize, this: &mut Self| {
+            for n in 0..each {
+                let Some(our_exact) = this.exact.get_mut(ours + n) else { continue };
+                let counts_at = (ours + n) * SIZE..(ours + n + 1) * SIZE;
+                let our_counts = this.counts.get_mut(counts_at).unwrap_or_default();
+                with(&mut |other| {
+                    if other.changes == changes {
+                        let Histogram { counts, exact } = other.histogram(theirs + n);
+                        our_counts.iter_mut().zip(counts).for_each(|(ours, theirs)| *ours += theirs);
+                        our_exact.add(exact);
+                    }
+                });
+            }
+        };
+        add(0, 0, PER_REQUEST, self);
+        // In order, so that none has to give way to one after it.
+        for (theirs, id) in stages.in_order() {
+            if let Some(ours) = self.first_of_stage(id) {
+                add(ours, FIRST_OF_STAGES + theirs * PER_STAGE, PER_STAGE, self);
+            }
+        }
+        for (theirs, ends) in edges.in_order() {
+            if let Some(ours) = self.first_of_edge(ends) {
+                add(ours, FIRST_OF_EDGES + theirs * PER_EDGE, PER_EDGE, self);
+            }
         }
     }
 
     /// Forgets everything.
     pub(crate) fn reset(&mut self) {
-        *self = Self { resets: self.resets + 1, ..Self::default() };
+        *self = Self { changes: self.changes + 1, ..Self::default() };
     }
 
     pub(crate) fn percentiles(&self) -> Percentiles {
         let time = |at: usize| self.histogram(at).times();
-        let stage = |(at, stage_id): (usize, &Option<u64>)| {
+        let stage = |(at, id): (usize, OrderedId)| {
             let first = FIRST_OF_STAGES + at * PER_STAGE;
             StagePercentiles {
-                stage_id: *stage_id,
+                stage_id: unordered(id),
                 stage_gen_time_ms: time(first),
                 busy_time_ms: time(first + 1),
                 queue_time_ms: time(first + 2),
@@ -315,43 +419,26 @@ impl Histograms {
                 time_per_output_token_ms: time(first + 4),
             }
         };
-        let transfer = |(at, ends): (usize, &(Option<u64>, Option<u64>))| {
+        let transfer = |(at, (from, to)): (usize, (OrderedId, OrderedId))| {
             let first = FIRST_OF_EDGES + at * PER_EDGE;
             TransferPercentiles {
-                from_stage: ends.0,
-                to_stage: ends.1,
+                from_stage: unordered(from),
+                to_stage: unordered(to),
                 tx_time_ms: time(first),
                 in_flight_time_ms: time(first + 1),
                 rx_decode_time_ms: time(first + 2),
                 total_time_ms: time(first + 3),
             }
         };
-        let mut stages: Vec<_> = self.stages.iter().enumerate().map(stage).collect();
-        let mut transfers: Vec<_> = self.edges.iter().enumerate().map(transfer).collect();
-        // The row without an id comes last, as in the tables.
-        stages.sort_by_key(|row| (row.stage_id.is_none(), row.stage_id));
-        transfers.sort_by_key(|row| {
-            (row.from_stage.is_none(), row.from_stage, row.to_stage.is_none(), row.to_stage)
-        });
         Percentiles {
             e2e_total_ms: time(0),
             queue_time_ms: time(1),
             unattributed_time_ms: time(2),
             tokens_per_s: self.histogram(3).distribution(|thousandths| thousandths as f64 / 1e3),
-            stages,
-            transfers,
+            stages: self.stages.in_order().into_iter().map(stage).collect(),
+            transfers: self.edges.in_order().into_iter().map(transfer).collect(),
         }
     }
-}
-
-/// The place of an id among those that have percentiles, a new one if there is room.
-fn find<Id: PartialEq>(known: &mut IdsOf<Id>, id: Id) -> Option<usize> {
-    let at = known.iter().position(|known| *known == id);
-    if at.is_none() && known.len() < ROW_LIMIT {
-        known.push(id);
-        return Some(known.len() - 1);
-    }
-    at
 }
 
 #[cfg(test)]
@@ -370,6 +457,35 @@ mod tests {
             assert!(least(place) <= value && value <= least(place + 1), "{value}");
             assert!(place < SIZE, "{value}");
             assert!(middle(place).abs_diff(value) as f64 <= value as f64 / 128.0, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_smallest_ids_have_all_their_values_however_they_are_spread() {
+        let mut parts = vec![Histograms::default(); 3];
+        let ids = |n: u64| (0..3).map(move |k| (n * 7 + k * 11) % 40);
+        for n in 0..3_000 {
+            let row = |id| {
+                let stage_id = (id < 39).then_some(id);
+                StageRow { stage_id, stage_gen_time_ms: Some(Millis::from_nanos(id)), ..StageRow::default() }
+            };
+            let rows: Vec<_> = ids(n).map(row).collect();
+            // Runs of requests, so that no part sees the ids in the order in which another does.
+            if let Some(part) = parts.get_mut((n / 10 % 3) as usize) {
+                part.add(&E2eTable::default(), rows.iter(), [].into_iter());
+            }
+        }
+        for order in [[0, 1, 2], [2, 1, 0]] {
+            let mut whole = Histograms::default();
+            order.iter().for_each(|part| whole.merge(|run| run(&parts[*part])));
+            let found: Vec<_> = whole.percentiles().stages;
+            let expected: Vec<_> = (0..ROW_LIMIT as u64).map(Some).collect();
+            assert_eq!(found.iter().map(|row| row.stage_id).collect::<Vec<_>>(), expected);
+            for row in found {
+                let times = row.stage_gen_time_ms.unwrap();
+                let count = (0..3_000).flat_map(ids).filter(|id| Some(*id) == row.stage_id).count() as u64;
+                assert_eq!((times.count, Some(times.max.as_nanos())), (count, row.stage_id));
+            }
         }
     }
 
