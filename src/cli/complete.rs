@@ -120,7 +120,7 @@ fn add_stage(rows: &mut Vec<StageRow>, added: &StageRow, start: Millis) {
     add_time(&mut row.queue_time_ms, added.queue_time_ms);
     row.start_ms = Some(row.start_ms.map_or(start, |known| known.min(start)));
     row.time_per_output_token_ms = row.time_per_output_token_ms.or(added.time_per_output_token_ms);
-    row.events += added.events;
+    row.events = row.events.saturating_add(added.events);
     row.fields.extend(added.fields.clone());
 }
 
@@ -137,7 +137,7 @@ fn add_transfer(rows: &mut Vec<TransferRow>, added: &TransferRow, start: Millis)
     add_time(&mut row.in_flight_time_ms, added.in_flight_time_ms);
     row.total_time_ms = row.parts();
     row.start_ms = Some(row.start_ms.map_or(start, |known| known.min(start)));
-    row.events += added.events;
+    row.events = row.events.saturating_add(added.events);
     row.fields.extend(added.fields.clone());
 }
 

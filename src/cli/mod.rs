@@ -13,6 +13,7 @@ mod check;
 mod complete;
 mod input;
 mod join;
+mod kinds;
 mod paint;
 mod parts;
 mod report;

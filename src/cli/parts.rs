@@ -1,23 +1,20 @@
 //! Where the time of requests goes.
 
-use std::{cmp::Reverse, collections::BTreeMap, fmt};
+use std::{cmp::Reverse, fmt};
 
 use serde::Serialize;
 
+use super::kinds::Kinds;
 use crate::{Millis, RequestLine, text::id};
-
-/// How many parts are told apart; further stages share one.
-const LIMIT: usize = 256;
 
 /// Something that a request's time goes into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     Queue,
-    /// The stage without an id comes last.
-    Stage(Reverse<bool>, Option<u64>),
-    OtherStages,
     Transfers,
     Unattributed,
+    /// The stage without an id comes last.
+    Stage(Reverse<bool>, Option<u64>),
 }
 
 impl fmt::Display for Part {
@@ -25,7 +22,6 @@ impl fmt::Display for Part {
         match self {
             Self::Queue => f.write_str("queue"),
             Self::Stage(_, stage_id) => write!(f, "stage {}", id(*stage_id)),
-            Self::OtherStages => f.write_str("other stages"),
             Self::Transfers => f.write_str("transfers"),
             Self::Unattributed => f.write_str("unattributed"),
         }
@@ -56,7 +52,8 @@ pub(super) fn dominating(line: &RequestLine) -> (Part, Millis) {
 pub(super) struct Times {
     pub(super) requests: u64,
     e2e: u128,
-    parts: BTreeMap<Part, u128>,
+    /// Those that every request has are the smallest, so that only stages can be too many.
+    parts: Kinds<Part>,
 }
 
 /// One part of the time of many requests.
@@ -72,30 +69,25 @@ impl Times {
     pub(super) fn add(&mut self, line: &RequestLine) {
         self.requests += 1;
         self.e2e += u128::from(line.e2e_table.e2e_total_ms.as_nanos());
-        parts(line).for_each(|(part, time)| self.add_part(part, time.as_nanos().into()));
+        parts(line).for_each(|(part, time)| self.parts.add(part, time.as_nanos().into()));
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
         self.e2e += other.e2e;
-        other.parts.iter().for_each(|(part, time)| self.add_part(*part, *time));
-    }
-
-    fn add_part(&mut self, part: Part, nanos: u128) {
-        if let Some(time) = self.parts.get_mut(&part) {
-            *time += nanos;
-        } else if self.parts.len() < LIMIT || !matches!(part, Part::Stage(..)) {
-            self.parts.insert(part, nanos);
-        } else {
-            *self.parts.entry(Part::OtherStages).or_default() += nanos;
-        }
+        self.parts.merge(&other.parts);
     }
 
     pub(super) fn shares(&self) -> impl Iterator<Item = Share> {
-        self.parts.iter().map(|(part, time)| Share {
-            part: part.to_string(),
-            time_ms: Millis::from_nanos((*time).try_into().unwrap_or(u64::MAX)),
-            share: if self.e2e == 0 { 0.0 } else { *time as f64 / self.e2e as f64 },
+        let rest = (self.parts.rest > 0).then(|| ("other stages".to_owned(), self.parts.rest));
+        let in_order =
+            self.parts.iter().filter(|(part, _)| !matches!(part, Part::Transfers | Part::Unattributed));
+        let last = self.parts.iter().filter(|(part, _)| matches!(part, Part::Transfers | Part::Unattributed));
+        let named = |(part, time): (&Part, u128)| (part.to_string(), time);
+        in_order.map(named).chain(rest).chain(last.map(named)).map(|(part, time)| Share {
+            part,
+            time_ms: Millis::from_nanos(time.try_into().unwrap_or(u64::MAX)),
+            share: if self.e2e == 0 { 0.0 } else { time as f64 / self.e2e as f64 },
         })
     }
 }
@@ -117,6 +109,9 @@ mod tests {
             times.add(&RequestLine { stage_table: vec![row], ..RequestLine::default() });
         }
         let sum: u64 = times.shares().map(|share| share.time_ms.as_nanos()).sum();
-        assert_eq!((sum, times.parts.len()), (2_000, LIMIT + 1));
+        assert_eq!(sum, 2_000);
+        let names: Vec<_> = times.shares().map(|share| share.part).collect();
+        assert_eq!((&*names[0], &*names[1], names.len()), ("queue", "stage 0", 257));
+        assert_eq!(names[254..], ["other stages", "transfers", "unattributed"]);
     }
 }

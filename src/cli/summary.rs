@@ -1,17 +1,13 @@
 //! `summary`: a run in numbers, from its lines.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
-    io::Write,
-    process::ExitCode,
-};
+use std::{cmp::Reverse, collections::BinaryHeap, io::Write, process::ExitCode};
 
 use serde::Serialize;
 
 use super::{
     Files, Result,
     input::{Counts, Inputs},
+    kinds::Kinds,
     paint,
     parts::{Share, Times, dominating},
 };
@@ -22,8 +18,6 @@ use crate::{
     text::{Cell, Columns, printable},
 };
 
-/// How many kinds of warnings, and how many finish reasons, are told apart.
-const KINDS: usize = 256;
 /// How wide the bar of a share of the whole is.
 const BAR: f64 = 40.0;
 
@@ -60,8 +54,9 @@ pub(super) struct Summary {
     histograms: Histograms,
     last: Timestamp,
     times: Times,
-    reasons: BTreeMap<String, u64>,
-    warnings: BTreeMap<String, u64>,
+    /// By `finish_reason`, absent ones first.
+    reasons: Kinds<Option<String>>,
+    warnings: Kinds<String>,
     detached: u64,
     slowest: BinaryHeap<Reverse<Slow>>,
     limit: usize,
@@ -84,8 +79,8 @@ impl Summary {
             histograms: Histograms::default(),
             last: Timestamp::default(),
             times: Times::default(),
-            reasons: BTreeMap::new(),
-            warnings: BTreeMap::new(),
+            reasons: Kinds::default(),
+            warnings: Kinds::default(),
             detached: 0,
             slowest: BinaryHeap::new(),
             limit,
@@ -108,7 +103,7 @@ impl Summary {
             }
             Line::Summary(_) => return,
         };
-        warnings.iter().for_each(|warning| count(&mut self.warnings, &kind(warning), 1));
+        warnings.iter().for_each(|warning| self.warnings.add(kind(warning), 1));
     }
 
     pub(super) fn merge(&mut self, other: &mut Self) {
@@ -117,8 +112,8 @@ impl Summary {
         self.last = self.last.max(other.last);
         self.times.merge(&other.times);
         self.detached += other.detached;
-        other.reasons.iter().for_each(|(reason, times)| count(&mut self.reasons, reason, *times));
-        other.warnings.iter().for_each(|(kind, times)| count(&mut self.warnings, kind, *times));
+        self.reasons.merge(&other.reasons);
+        self.warnings.merge(&other.warnings);
         self.slowest.append(&mut other.slowest);
         while self.slowest.len() > self.limit {
             self.slowest.pop();
@@ -130,16 +125,18 @@ impl Summary {
         let end = line.timestamp.unix_micros().saturating_mul(1_000);
         let created = end.saturating_sub(e2e.e2e_total_ms.as_nanos());
         let walls = line.stage_table.iter().filter_map(|row| {
-            let start = created + row.start_ms?.as_nanos();
-            Some(StageWall { stage_id: row.stage_id?, start, end: start + row.stage_gen_time_ms?.as_nanos() })
+            let start = created.saturating_add(row.start_ms?.as_nanos());
+            let end = start.saturating_add(row.stage_gen_time_ms?.as_nanos());
+            Some(StageWall { stage_id: row.stage_id?, start, end })
         });
         self.totals.add(created, end, e2e.e2e_total_tokens, walls);
         self.histograms.add(e2e, line.stage_table.iter(), line.transfer_table.iter());
         self.last = self.last.max(line.timestamp);
         self.times.add(line);
-        count(&mut self.reasons, e2e.finish_reason.as_deref().unwrap_or("none"), 1);
+        self.reasons.add(e2e.finish_reason.clone(), 1);
+        // Of those that are as slow, the ids decide, so that the order of lines does not.
         let is_slow = self.slowest.len() < self.limit
-            || self.slowest.peek().is_some_and(|Reverse(fastest)| e2e.e2e_total_ms > fastest.e2e_total_ms);
+            || self.slowest.peek().is_some_and(|Reverse(fastest)| e2e.e2e_total_ms >= fastest.e2e_total_ms);
         if is_slow {
             let (part, time) = dominating(line);
             self.slowest.push(Reverse(Slow {
@@ -160,11 +157,7 @@ impl Summary {
     }
 
     pub(super) fn into_report(mut self, read: Counts) -> Report {
-        let rows = |times: BTreeMap<String, u64>| {
-            let mut rows: Vec<_> = times.into_iter().collect();
-            rows.sort_by_key(|(_, count)| Reverse(*count));
-            rows.into_iter().map(|(name, count)| Counted { name, count }).collect()
-        };
+        let reason = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
         Report {
             line: SummaryLine {
                 schema: SCHEMA,
@@ -173,9 +166,9 @@ impl Summary {
                 percentiles: self.histograms.percentiles(),
             },
             shares_of_e2e: self.times.shares().collect(),
-            finish_reasons: rows(self.reasons),
+            finish_reasons: counted(&self.reasons, reason),
             slowest: self.slowest.into_sorted_vec().into_iter().map(|Reverse(slow)| slow).collect(),
-            warnings: rows(self.warnings),
+            warnings: counted(&self.warnings, String::clone),
             detached: self.detached,
             foreign_lines: read.foreign,
             broken_lines: read.broken,
@@ -183,13 +176,16 @@ impl Summary {
     }
 }
 
-/// Counts one of a kind, as far as there is room for kinds.
-fn count(kinds: &mut BTreeMap<String, u64>, kind: &str, times: u64) {
-    let kind = if kinds.len() < KINDS || kinds.contains_key(kind) { kind } else { "others" };
-    match kinds.get_mut(kind) {
-        Some(count) => *count += times,
-        None => drop(kinds.insert(kind.to_owned(), times)),
+/// The most frequent first, and what is left behind them.
+fn counted<K: Ord + Clone>(kinds: &Kinds<K>, name: impl Fn(&K) -> String) -> Vec<Counted> {
+    let count = |count: u128| count.try_into().unwrap_or(u64::MAX);
+    let mut rows: Vec<_> =
+        kinds.iter().map(|(kind, times)| Counted { name: name(kind), count: count(times) }).collect();
+    rows.sort_by_key(|row| Reverse(row.count));
+    if kinds.rest > 0 {
+        rows.push(Counted { name: "others".to_owned(), count: count(kinds.rest) });
     }
+    rows
 }
 
 /// A warning without the value, which is another one each time.
@@ -291,12 +287,5 @@ mod tests {
         let expected = "span `stage`, field `num_tokens_in`: it is negative; treated as not recorded";
         assert_eq!(kind(warning), expected);
         assert_eq!(kind("something else"), "something else");
-    }
-
-    #[test]
-    fn kinds_are_bounded() {
-        let mut kinds = BTreeMap::new();
-        (0..2_000).for_each(|n| count(&mut kinds, &n.to_string(), 1));
-        assert_eq!((kinds.len(), kinds["others"]), (KINDS + 1, 2_000 - KINDS as u64));
     }
 }
