@@ -182,6 +182,8 @@ fn check_finds_each_kind_of_violation() {
         ("/stage_table/0/stage_id", 9.into(), "stage_table: expected in the order"),
         ("/overall_summary/e2e_avg_tokens_per_s", 1e9.into(), "e2e_avg_tokens_per_s is not"),
         ("/overall_summary/e2e_avg_time_per_request_ms", 1e9.into(), "e2e_avg_time_per_request_ms is not"),
+        ("/stage_table/1/stage_id", 0.into(), "stage_table: expected in the order of stage_id, one row each"),
+        ("/overall_summary/e2e_requests", 0.into(), "e2e_requests: expected at least 1"),
         ("/schema", 2.into(), "schema: expected 1, found 2"),
     ] {
         let path = file("unsound.jsonl", change(pointer, value).join("\n"));
@@ -370,4 +372,46 @@ fn a_report_of_nothing_and_of_a_hostile_log_is_a_page_too() {
     let output = omni(&["report", PIPELINE, "-o", "/no/such/directory/page.html"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("cannot write /no/such/directory/page.html"));
+}
+
+#[test]
+fn a_line_that_is_too_long_is_one_line() {
+    let line = &pipeline_lines()[0];
+    let long = "x".repeat(17 << 20);
+    let cut = &line[..100];
+    let log = format!("{long}{line}\n{line}\n{cut}{long}\n{cut}\n\u{feff}{line}");
+    let output = omni_of(&["summary", "--json"], log.as_bytes());
+    let summary: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(summary["overall_summary"]["e2e_requests"], 2, "a byte order mark is none of the line");
+    assert_eq!((&summary["foreign_lines"], &summary["broken_lines"]), (&Value::from(1), &Value::from(2)));
+    let complaint = text(&output.stderr);
+    assert!(
+        complaint.contains("-:3: a broken line") && complaint.contains("-:4: a broken line"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn check_tells_of_violations_though_nobody_reads_them() {
+    let broken = pipeline_lines()[0].replace("\"schema\":1", "\"schema\":2");
+    for (line, code) in [(broken, 1), (pipeline_lines()[0].clone(), 0)] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_omni-metrics"))
+            .args(["check"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+    }
+}
+
+#[test]
+fn times_that_do_not_fit_together_are_summed_as_far_as_they_go() {
+    let line = pipeline_lines()[0].replace("\"start_ms\":0.467079", "\"start_ms\":18000000000000.0");
+    assert!(line.contains("18000000000000.0"));
+    let output = omni_of(&["summary", "--json"], [line, pipeline_lines()[1].clone()].join("\n").as_bytes());
+    let summary: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(summary["overall_summary"]["e2e_requests"], 2);
 }

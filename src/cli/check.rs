@@ -1,6 +1,11 @@
 //! `check`: every invariant of a line, and of a run's lines.
 
-use std::{collections::BTreeMap, fmt::Display, io::Write, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    io::Write,
+    process::ExitCode,
+};
 
 use super::{
     Result,
@@ -122,6 +127,9 @@ fn check_request(line: &RequestLine, report: &mut Report) {
     let e2e = &line.e2e_table;
     report.same("schema", SCHEMA, line.schema);
     check_summary(&line.overall_summary, report);
+    if line.overall_summary.e2e_requests == 0 {
+        report.say("e2e_requests: expected at least 1 in a request, found 0".to_owned());
+    }
     report.same("e2e_total_tokens is not the sum of the rows", line.tokens(), e2e.e2e_total_tokens);
     let bytes = sum(line.transfer_table.iter().filter_map(|row| row.size_bytes));
     report.same("transfers_total_bytes is not the sum of the rows", bytes, e2e.transfers_total_bytes);
@@ -130,12 +138,14 @@ fn check_request(line: &RequestLine, report: &mut Report) {
     report.same_time(what, Millis::from_nanos(time), e2e.transfers_total_time_ms);
     let what = "unattributed_time_ms is more than e2e_total_ms";
     report.at_most(what, Some(e2e.e2e_total_ms), Some(e2e.unattributed_time_ms));
-    if !line.stage_table.is_sorted_by_key(|row| (row.stage_id.is_none(), row.stage_id)) {
-        report.say("stage_table: expected in the order of stage_id, found another".to_owned());
+    let key = |row: &StageRow| (row.stage_id.is_none(), row.stage_id);
+    if !line.stage_table.is_sorted_by(|row, next| key(row) < key(next)) {
+        report.say("stage_table: expected in the order of stage_id, one row each, found another".to_owned());
     }
-    if !line.transfer_table.is_sorted_by_key(TransferRow::order) {
+    if !line.transfer_table.is_sorted_by(|row, next| row.order() < next.order()) {
         report.say(
-            "transfer_table: expected in the order of from_stage and to_stage, found another".to_owned(),
+            "transfer_table: expected in the order of from_stage and to_stage, one row each, found another"
+                .to_owned(),
         );
     }
     line.stage_table.iter().for_each(|row| check_stage(row, report));
@@ -183,25 +193,21 @@ fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)
 }
 
-/// The numbers that the lines of a run have had, as stretches without a gap: first to last.
+/// The numbers that the lines of a run have had.
 #[derive(Default)]
 struct Numbers {
+    /// As stretches without a gap: first to last.
     stretches: BTreeMap<u64, u64>,
+    /// Small ones that came once more: those of a new run in the same file as soon as there is a first
+    /// request among them, and doubles otherwise.
+    again: BTreeSet<u64>,
 }
 
 impl Numbers {
     fn add(&mut self, number: u64, sentences: &mut Vec<String>) {
         let before = self.stretches.range(..=number).next_back().map(|(first, last)| (*first, *last));
         match before {
-            Some((_, last)) if last >= number && number > NEAR_BEGINNING => {
-                sentences.push(format!("e2e_requests: expected each number once, found {number} again"));
-            }
-            Some((_, last)) if last >= number => {
-                // Another run has begun in the same file.
-                let run = std::mem::take(self);
-                run.finish(sentences);
-                self.add(number, sentences);
-            }
+            Some((_, last)) if last >= number => self.add_again(number, sentences),
             Some((first, last)) if last + 1 == number => {
                 self.stretches.insert(first, number);
                 self.close_gap(first, number);
@@ -214,6 +220,16 @@ impl Numbers {
         }
     }
 
+    fn add_again(&mut self, number: u64, sentences: &mut Vec<String>) {
+        if number > NEAR_BEGINNING || !self.again.insert(number) {
+            sentences.push(double(number));
+        } else if number == 1 {
+            let again = std::mem::take(&mut self.again);
+            std::mem::take(self).finish(sentences);
+            again.into_iter().for_each(|number| self.add(number, sentences));
+        }
+    }
+
     fn close_gap(&mut self, first: u64, last: u64) {
         if let Some(end) = last.checked_add(1).and_then(|next| self.stretches.remove(&next)) {
             self.stretches.insert(first, end);
@@ -221,7 +237,10 @@ impl Numbers {
     }
 
     fn finish(self, sentences: &mut Vec<String>) {
-        let mut expected = 1;
+        sentences.extend(self.again.into_iter().map(double));
+        // A log that begins far on is the later part of a rotated one.
+        let first = self.stretches.first_key_value().map(|(first, _)| *first);
+        let mut expected = first.filter(|first| *first > NEAR_BEGINNING).unwrap_or(1);
         for (at, (first, last)) in self.stretches.into_iter().enumerate() {
             if first > expected && at < GAPS {
                 let missing = first - expected;
@@ -231,6 +250,49 @@ impl Numbers {
                 ));
             }
             expected = last.saturating_add(1);
+        }
+    }
+}
+
+fn double(number: u64) -> String {
+    format!("e2e_requests: expected each number once, found {number} again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sentences(numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
+        let (mut run, mut sentences) = (Numbers::default(), Vec::new());
+        numbers.into_iter().for_each(|number| run.add(number, &mut sentences));
+        run.finish(&mut sentences);
+        sentences
+    }
+
+    #[test]
+    fn a_run_that_is_whole_rotated_or_begun_again_is_sound() {
+        assert!(sentences((1..=1000).rev()).is_empty());
+        assert!(sentences(301..=600).is_empty(), "a later part of a log");
+        assert!(sentences((1..=300).chain(1..=300)).is_empty());
+        assert!(sentences((1..=300).chain([3, 2, 1, 4])).is_empty(), "a new run, out of order");
+    }
+
+    #[test]
+    fn doubles_and_gaps_are_found() {
+        for (numbers, found) in [
+            ((1..=100).chain(50..=50).chain(101..=200).collect::<Vec<_>>(), vec!["found 50 again"]),
+            ((1..=600).chain(500..=500).collect(), vec!["found 500 again"]),
+            ((1..=300).chain(302..=303).collect(), vec!["none of 301 to 301"]),
+            ((3..=300).collect(), vec!["none of 1 to 2"]),
+            ((1..=9).chain([2, 1, 4]).collect(), vec!["none of 3 to 3"]),
+            ((1..=9).chain([2, 2]).collect(), vec!["found 2 again", "found 2 again"]),
+        ] {
+            let sentences = sentences(numbers);
+            assert_eq!(sentences.len(), found.len(), "{sentences:?}");
+            assert!(
+                sentences.iter().zip(&found).all(|(sentence, found)| sentence.contains(found)),
+                "{sentences:?}"
+            );
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::{Line, text::printable};
 
 /// The longest line that is read, in bytes. The layer's own are far shorter.
 const LINE_LIMIT: usize = 16 << 20;
+/// What is looked at of a line that is longer.
+const LONG_LINE_SHOWN: usize = 64;
 /// How much is read at a time, in bytes.
 const CHUNK: usize = 1 << 18;
 /// How many chunks of lines a parser is ahead of who takes them.
@@ -66,6 +68,8 @@ enum Chunk {
     /// The rest of the file can't be decompressed.
     Cut(String),
     Failed(String),
+    /// All files have been read. Without it, a thread has died.
+    End,
 }
 
 /// A chunk, parsed, and each of our lines mapped.
@@ -73,6 +77,7 @@ enum Batch<T> {
     File(String),
     Lines(Vec<Parsed<T>>),
     Failed(String),
+    End,
 }
 
 /// What a line is.
@@ -130,13 +135,15 @@ impl Inputs {
         thread::spawn(move || {
             let mut parsers = parsers.iter().cycle();
             let mut send = |chunk| parsers.next().is_some_and(|parser| parser.send(chunk).is_ok());
-            paths.iter().all(|path| read(path, &bar, &mut send))
+            paths.iter().all(|path| read(path, &bar, &mut send)) && send(Chunk::End)
         });
 
         let (mut file, mut number) = (String::new(), 0);
         // What the reader dealt out in turns comes back in turns.
-        for batch in batches.iter().cycle().map_while(|mapped| mapped.recv().ok()) {
-            match batch {
+        for mapped in batches.iter().cycle() {
+            let died = |_| Failure::Io(format!("the reader broke down in {file}, after line {number}"));
+            match mapped.recv().map_err(died)? {
+                Batch::End => break,
                 Batch::File(next) => (file, number) = (next, 0),
                 Batch::Failed(why) => return Err(Failure::Io(format!("cannot read {file}: {why}"))),
                 Batch::Lines(lines) => {
@@ -200,6 +207,7 @@ impl<T> Batch<T> {
         match chunk {
             Chunk::File(file) => Self::File(file),
             Chunk::Failed(why) => Self::Failed(why),
+            Chunk::End => Self::End,
             Chunk::Cut(why) => Self::Lines(vec![Parsed::Broken(format!("the file is cut: {why}"))]),
             Chunk::Lines(bytes) => {
                 let (mut lines, mut rest) = (Vec::new(), bytes.as_slice());
@@ -233,9 +241,9 @@ fn read_lines(
     is_gzip: bool,
     send: &mut impl FnMut(Chunk) -> bool,
 ) -> io::Result<bool> {
-    let (mut lines, mut has_begun) = (Vec::new(), false);
+    let (mut lines, mut has_begun, mut is_too_long) = (Vec::new(), false, false);
     loop {
-        let kept = lines.len();
+        let mut kept = lines.len();
         // Straight to where they are parsed, without a copy in between.
         lines.resize(kept + CHUNK, 0);
         let length = match reader.read(lines.get_mut(kept..).unwrap_or_default()) {
@@ -255,14 +263,26 @@ fn read_lines(
         };
         has_begun |= length > 0;
         lines.truncate(kept + length);
+        if is_too_long {
+            let rest = lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |at| at + 1);
+            is_too_long = rest == lines.len() && lines.last() != Some(&b'\n');
+            lines.drain(..rest);
+            kept = 0;
+        }
         let fresh = lines.get(kept..).unwrap_or_default();
         let end = fresh.iter().rposition(|byte| *byte == b'\n').map(|at| kept + at + 1);
-        let end = end.or((lines.len() > LINE_LIMIT).then_some(lines.len()));
         if let Some(end) = end {
             let rest = lines.split_off(end);
             if !send(Chunk::Lines(mem::replace(&mut lines, rest))) {
                 return Ok(false);
             }
+        } else if lines.len() > LINE_LIMIT {
+            // What it begins with tells whose line it was.
+            lines.truncate(LONG_LINE_SHOWN);
+            if !send(Chunk::Lines(mem::take(&mut lines))) {
+                return Ok(false);
+            }
+            is_too_long = true;
         }
     }
 }
@@ -270,7 +290,8 @@ fn read_lines(
 pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<T> {
     const OURS: [&[u8]; 4] =
         [br#"{"type":"request""#, br#"{"type":"stage""#, br#"{"type":"transfer""#, br#"{"type":"summary""#];
-    let bytes = bytes.trim_ascii();
+    // An editor may have put a byte order mark in front.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
     let is_ours = OURS.iter().any(|opening| bytes.starts_with(opening));
     if !is_ours && bytes.first() != Some(&b'{') {
         return Parsed::Foreign;

@@ -74,13 +74,16 @@ struct Files {
 enum Failure {
     /// Input that can't be read, or output that can't be written.
     Io(String),
-    /// Nobody reads the output any more.
-    Hangup,
+    /// Nobody reads the output any more. What is known by then is the exit code.
+    Hangup(ExitCode),
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe { Self::Hangup } else { Self::Io(error.to_string()) }
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Hangup(ExitCode::SUCCESS),
+            _ => Self::Io(error.to_string()),
+        }
     }
 }
 
@@ -90,9 +93,12 @@ type Result<T> = std::result::Result<T, Failure>;
 pub fn main() -> ExitCode {
     let args = Args::parse();
     let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout().lock()));
-    match run(args.command, &mut out).and_then(|code| Ok(out.flush().map(|()| code)?)) {
-        Ok(code) => code,
-        Err(Failure::Hangup) => ExitCode::SUCCESS,
+    let outcome = run(args.command, &mut out).and_then(|code| match out.flush().map_err(Failure::from) {
+        Err(Failure::Hangup(_)) => Err(Failure::Hangup(code)),
+        flushed => flushed.map(|()| code),
+    });
+    match outcome {
+        Ok(code) | Err(Failure::Hangup(code)) => code,
         Err(Failure::Io(message)) => {
             complain(&message);
             ExitCode::from(2)
@@ -104,7 +110,13 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
     match command {
         Command::Tables(args) => tables::run(&args, out),
         Command::Summary(args) => summary::run(&args, out),
-        Command::Check(files) => check::run(Inputs::new(&files.files), out),
+        Command::Check(files) => {
+            // Until the end it writes violations only.
+            check::run(Inputs::new(&files.files), out).map_err(|failure| match failure {
+                Failure::Hangup(_) => Failure::Hangup(ExitCode::from(1)),
+                other => other,
+            })
+        }
         Command::Join(files) => join::run(Inputs::new(&files.files), out),
         Command::Report(args) => report::run(&args, out),
         Command::Watch(args) => watch::run(&args),
