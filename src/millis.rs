@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::digits::push_fixed;
 
 const NANOS_PER_MILLI: f64 = 1e6;
-/// Below it, `f64` counts nanoseconds exactly: 2^53 of them and more.
-const EXACT_MILLIS: f64 = 9e9;
+/// Below it, `f64` counts half nanoseconds exactly, which rounding needs: 2^52 nanoseconds and less.
+const EXACT_MILLIS: f64 = 4.5e9;
 
 /// A length of time in milliseconds, kept as whole nanoseconds.
 ///
@@ -156,6 +156,19 @@ mod tests {
             assert_eq!(Millis::from_f64(millis), None, "{millis}");
         }
         assert_eq!(Millis::from_f64(-0.0), Some(Millis::ZERO));
+    }
+
+    #[test]
+    fn a_time_is_rounded_to_the_nearest_nanosecond() {
+        for (millis, nanos) in [
+            (0.000_000_4, 0),
+            (0.000_000_6, 1),
+            (4_499_999_999.000_001, 4_499_999_999_000_001),
+            (5_000_000_000.000_001, 5_000_000_000_000_001),
+            (9_007_199_254.740_991, 9_007_199_254_740_991),
+        ] {
+            assert_eq!(Millis::from_f64(millis), Some(Millis(nanos)), "{millis}");
+        }
     }
 
     #[test]

@@ -5,8 +5,10 @@ use crate::{
     E2eTable, Millis, OverallSummary, RequestLine, StageRow, Timestamp, TransferRow, tables::Fields,
 };
 
-/// A number of so many digits fits, and is a double without loss.
+/// A number of so many digits fits.
 const DIGITS: usize = 15;
+/// Up to here, in nanoseconds, the library rounds a decimal to the nanosecond that it says: 26 days.
+const EXACT_NANOS: u64 = 1 << 51;
 
 /// The request on a line; `None` if anything is not as the layer writes it, or stands there
 /// seldom, like an escape in a text.
@@ -197,14 +199,11 @@ impl Text<'_> {
     /// Milliseconds with one to six decimals, as whole nanoseconds.
     fn time(&mut self) -> Option<Millis> {
         const SCALE: [u64; 7] = [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
-        let before = self.0.len();
         let millis = self.number()?;
         self.literal(".")?;
         let (decimals, length) = self.digits()?;
-        if before - self.0.len() > DIGITS {
-            return None;
-        }
-        Some(Millis::from_nanos(millis * 1_000_000 + decimals * SCALE.get(length)?))
+        let nanos = millis.checked_mul(1_000_000)?.checked_add(decimals * SCALE.get(length)?)?;
+        (nanos < EXACT_NANOS).then_some(Millis::from_nanos(nanos))
     }
 
     /// Further fields, which the library reads.
@@ -265,9 +264,21 @@ mod tests {
             ("\"events\":1", "\"events\":1e0"),
             ("\"e2e_requests\":1", "\"e2e_requests\":18446744073709551615"),
             ("\"start_ms\":", "\"start_ms\":1234567890"),
+            ("\"start_ms\":0.467079", "\"start_ms\":2251799813.685248"),
         ] {
             let changed = line.replacen(from, to, 1);
             assert!(changed != line && request(&changed).is_none(), "{changed}");
+        }
+    }
+
+    #[test]
+    fn any_time_up_to_the_limit_reads_the_same() {
+        let steps = (0..200_000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 13);
+        for nanos in steps.chain((1..51).flat_map(|power| [(1 << power) - 1, 1 << power, (1 << power) + 1])) {
+            let nanos = Millis::from_nanos(nanos % EXACT_NANOS);
+            let text = nanos.to_string();
+            assert_eq!(Text(text.as_bytes()).time(), Some(nanos));
+            assert_eq!(serde_json::from_str::<Millis>(&text).unwrap(), nanos);
         }
     }
 
