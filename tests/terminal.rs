@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use omni_metrics::OmniMetricsLayer;
+use omni_metrics::{Clock, MockClock, OmniMetricsLayer};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use tracing::info_span;
 use tracing_subscriber::{layer::SubscriberExt, registry};
@@ -76,8 +76,15 @@ impl Terminal {
     }
 
     fn ends(&mut self) -> u32 {
+        self.ends_at(b"")
+    }
+
+    /// Presses a key until the program ends: one that comes with a change of size waits for the next.
+    fn ends_at(&mut self, key: &[u8]) -> u32 {
         let start = Instant::now();
         loop {
+            // The terminal may be gone already.
+            let _ = self.keys.write_all(key);
             self.take();
             if let Some(status) = self.child.try_wait().unwrap() {
                 self.take();
@@ -88,12 +95,16 @@ impl Terminal {
     }
 }
 
-/// A log, and a service that writes to it.
+/// A log, and a service that writes to it. Its clock begins now, and stands still but in requests.
 struct Service {
     path: PathBuf,
     file: Arc<Mutex<File>>,
+    clock: MockClock,
     subscriber: tracing::Dispatch,
 }
+
+/// The origin of the mock clock.
+const ORIGIN: Duration = Duration::from_secs(1_769_860_800);
 
 impl Service {
     fn at(path: &Path) -> Self {
@@ -101,8 +112,10 @@ impl Service {
         let file = Arc::new(Mutex::new(open));
         let written = Arc::clone(&file);
         let writer = move || written.lock().unwrap().try_clone().unwrap();
-        let subscriber = registry().with(OmniMetricsLayer::new().with_writer(writer)).into();
-        Self { path: path.to_owned(), file, subscriber }
+        let (layers_clock, clock) = Clock::mock();
+        clock.advance(SystemTime::now().duration_since(UNIX_EPOCH + ORIGIN).unwrap());
+        let layer = OmniMetricsLayer::new().with_writer(writer).with_clock(layers_clock);
+        Self { path: path.to_owned(), file, clock, subscriber: registry().with(layer).into() }
     }
 
     fn new(name: &str) -> Self {
@@ -115,7 +128,7 @@ impl Service {
         tracing::dispatcher::with_default(&self.subscriber, || {
             info_span!("request", request_id = id).in_scope(|| {
                 info_span!("stage", stage_id = 3, num_tokens_out = 60)
-                    .in_scope(|| thread::sleep(Duration::from_millis(millis)));
+                    .in_scope(|| self.clock.advance(Duration::from_millis(millis)));
             });
         });
     }
@@ -131,18 +144,18 @@ fn watch_shows_what_is_written_while_it_runs() {
     service.request("fast-one", 1);
     let mut terminal = Terminal::run(READER, &["watch", service.path.to_str().unwrap()], &[]);
     terminal.shows(&["1 requests", "fast-one", "requests a second", "slowest of the last minute", "stage 3"]);
-    service.request("slow-one", 40);
+    service.request("slow-one", 40_000);
     service.raw("somebody else's line\n{\"type\":\"request\",\"schema\":1,\"cut\n");
     let text = terminal.shows(&["2 requests", "slow-one", "1 lines of others", "1 broken lines"]);
     assert!(text.find("slow-one").unwrap() < text.find("fast-one").unwrap(), "{text}");
-    assert!(text.contains("0.0 requests/s, 2.0 tokens/s"), "{text}");
+    assert!(text.contains("0.0 requests/s, 2.0 tokens/s") && text.contains("40000.000"), "{text}");
 
     // Half a line is a line once it is whole.
     let line =
         fs::read_to_string(&service.path).unwrap().lines().next().unwrap().replace("fast-one", "half-one");
     let (begin, end) = line.split_at(100);
-    service.raw(begin);
-    thread::sleep(Duration::from_millis(500));
+    service.raw(&format!("another line\n{begin}"));
+    terminal.shows(&["2 requests", "2 lines of others"]);
     service.raw(&format!("{end}\n"));
     terminal.shows(&["3 requests", "half-one", "1 broken lines"]);
 
@@ -152,16 +165,14 @@ fn watch_shows_what_is_written_while_it_runs() {
     let rotated = Service::at(&service.path);
     rotated.request("first-of-the-new", 1);
     terminal.shows(&["5 requests", "last-of-the-old", "first-of-the-new"]);
+    rotated.raw(&format!("{}\n", "a long line ".repeat(200)));
+    terminal.shows(&["3 lines of others"]);
     rotated.file.lock().unwrap().set_len(0).unwrap();
-    thread::sleep(Duration::from_millis(500));
     rotated.request("after-the-cut", 1);
     terminal.shows(&["6 requests", "after-the-cut"]);
 
     terminal.master.resize(PtySize { rows: 20, cols: 60, ..SIZE }).unwrap();
-    // A key that comes with a change of size may wait for the next one.
-    thread::sleep(Duration::from_secs(1));
-    terminal.keys.write_all(b"q").unwrap();
-    assert_eq!(terminal.ends(), 0);
+    assert_eq!(terminal.ends_at(b"q"), 0);
     assert!(!terminal.screen.screen().alternate_screen(), "the terminal is as it was");
 }
 
@@ -175,10 +186,37 @@ fn watch_reads_a_pipe_and_takes_keys_all_the_same() {
 }
 
 #[test]
+fn watch_counts_what_is_stamped_ahead_as_of_now() {
+    let service = Service::new("ahead.jsonl");
+    service.clock.advance(Duration::from_secs(3_000_000));
+    service.request("ahead", 1);
+    let mut terminal = Terminal::run(READER, &["watch", service.path.to_str().unwrap()], &[]);
+    terminal.shows(&["1 requests", "requests a second, the last minute; at most 1", "ahead"]);
+    assert_eq!(terminal.ends_at(b"q"), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn watch_that_is_terminated_leaves_the_terminal_as_it_was() {
+    for signal in ["TERM", "HUP"] {
+        let mut terminal = Terminal::run(READER, &["watch", PIPELINE], &[]);
+        terminal.shows(&["40 requests"]);
+        let id = terminal.child.process_id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        assert_eq!(terminal.ends(), 143, "{signal}");
+        assert!(!terminal.screen.screen().alternate_screen() && !terminal.screen.screen().hide_cursor());
+    }
+}
+
+#[test]
 fn watch_says_what_it_needs() {
+    let compressed = Path::new(env!("CARGO_TARGET_TMPDIR")).join("watched.gz");
+    fs::write(&compressed, [0x1f, 0x8b, 8, 0]).unwrap();
     for (args, said) in [
         (&["watch"][..], "watch needs a FILE, or a log on standard input"),
         (&["watch", "/no/such/file"], "cannot read /no/such/file"),
+        (&["watch", "tests"], "cannot read tests: is a directory"),
+        (&["watch", compressed.to_str().unwrap()], "it is compressed"),
     ] {
         let mut terminal = Terminal::run(READER, args, &[]);
         terminal.shows(&[said]);

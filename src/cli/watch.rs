@@ -3,10 +3,14 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{self, BufRead, BufReader, IsTerminal, Seek},
+    io::{self, BufRead, BufReader, IsTerminal, Read, Seek},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::mpsc::{self, TryRecvError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, TryRecvError},
+    },
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -19,6 +23,7 @@ use ratatui::{
     text::Line as Text,
     widgets::{Block, Cell, Paragraph, Row, Sparkline, Table},
 };
+use signal_hook::consts::{SIGHUP, SIGTERM};
 
 use super::{
     Failure, Result,
@@ -58,36 +63,66 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if path.is_none() && io::stdin().is_terminal() {
         return Err(Failure::Io("watch needs a FILE, or a log on standard input".to_owned()));
     }
+    let source = path.as_ref().map_or("standard input".to_owned(), |path| path.display().to_string());
+    let source = printable(&source).into_owned();
+    let unreadable = |error: io::Error| Failure::Io(format!("cannot read {source}: {error}"));
     let (send, lines) = mpsc::sync_channel(AHEAD);
-    let source = match path {
+    let follow: Box<dyn FnOnce() -> io::Result<()> + Send> = match path {
         Some(path) => {
-            let file = File::open(&path)
-                .map_err(|error| Failure::Io(format!("cannot read {}: {error}", path.display())))?;
-            let name = path.display().to_string();
-            thread::spawn(move || drop(follow(&path, file, &send)));
-            name
+            let log = open(&path).map_err(unreadable)?;
+            let send = send.clone();
+            match log.metadata().map_err(unreadable)?.is_file() {
+                true => Box::new(move || follow(&path, log, &send)),
+                false => Box::new(move || read_all(log, &send)),
+            }
         }
         None => {
-            thread::spawn(move || drop(read(&mut BufReader::new(io::stdin()), &mut Vec::new(), &send)));
-            "standard input".to_owned()
+            let send = send.clone();
+            Box::new(move || read_all(io::stdin(), &send))
         }
     };
+    thread::spawn(move || follow().or_else(|error| send.send(Err(error)).map_err(drop)));
+
+    let is_terminated = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&is_terminated))?;
+    }
     let mut terminal = ratatui::try_init()?;
-    let mut view = View::new(printable(&source).into_owned());
+    let mut view = View::new(source.clone());
     let outcome = loop {
-        view.take(&lines);
+        if let Err(error) = view.take(&lines) {
+            break Err(unreadable(error));
+        }
         if let Err(error) = terminal.draw(|frame| view.draw(frame, now())) {
-            break Err(error);
+            break Err(error.into());
         }
         match is_to_quit() {
+            _ if is_terminated.load(Ordering::Relaxed) => break Ok(ExitCode::from(128 + SIGTERM as u8)),
             Ok(false) => {}
-            Ok(true) => break Ok(()),
-            Err(error) => break Err(error),
+            Ok(true) => break Ok(ExitCode::SUCCESS),
+            Err(error) => break Err(error.into()),
         }
     };
     ratatui::try_restore()?;
-    outcome?;
-    Ok(ExitCode::SUCCESS)
+    outcome
+}
+
+/// Opens a log that can be followed.
+fn open(path: &Path) -> io::Result<File> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if metadata.is_file() {
+        let mut begin = Vec::new();
+        (&file).take(2).read_to_end(&mut begin)?;
+        if begin == [0x1f, 0x8b] {
+            return Err(io::Error::other("it is compressed, and grows no more; there is `summary` for it"));
+        }
+        file.rewind()?;
+    }
+    Ok(file)
 }
 
 fn is_to_quit() -> io::Result<bool> {
@@ -106,7 +141,16 @@ fn now() -> u64 {
     since.as_micros().try_into().unwrap_or(u64::MAX)
 }
 
-type Lines = mpsc::SyncSender<Parsed<Line>>;
+type Lines = mpsc::SyncSender<io::Result<Parsed<Line>>>;
+
+/// Hands over what a pipe has until it ends.
+fn read_all(pipe: impl Read, send: &Lines) -> io::Result<()> {
+    let mut last = Vec::new();
+    if read(&mut BufReader::new(pipe), &mut last, send)? && !last.is_empty() {
+        let _ = send.send(Ok(parse(&last, &mut |line| line)));
+    }
+    Ok(())
+}
 
 /// Hands over what the file has and will have, and what a new file of its name has after it.
 fn follow(path: &Path, file: File, send: &Lines) -> io::Result<()> {
@@ -156,7 +200,7 @@ fn read(reader: &mut impl BufRead, pending: &mut Vec<u8>, send: &Lines) -> io::R
         if end.is_some() {
             let parsed = parse(pending, &mut |line| line);
             pending.clear();
-            if send.send(parsed).is_err() {
+            if send.send(Ok(parsed)).is_err() {
                 return Ok(false);
             }
         }
@@ -176,11 +220,12 @@ struct Recent {
 }
 
 impl Recent {
-    fn of(line: &RequestLine) -> Self {
+    /// A service whose clock is ahead ends its requests now.
+    fn of(line: &RequestLine, now: u64) -> Self {
         let e2e = &line.e2e_table;
         let (part, part_time) = dominating(line);
         Self {
-            ended: line.timestamp.unix_micros(),
+            ended: line.timestamp.unix_micros().min(now),
             e2e: e2e.e2e_total_ms,
             queue: e2e.queue_time_ms,
             unattributed: e2e.unattributed_time_ms,
@@ -213,13 +258,14 @@ impl View {
         }
     }
 
-    fn take(&mut self, lines: &mpsc::Receiver<Parsed<Line>>) {
+    fn take(&mut self, lines: &mpsc::Receiver<io::Result<Parsed<Line>>>) -> io::Result<()> {
         // Not all of an old log at once, so that the view stays alive meanwhile.
         for _ in 0..AHEAD {
             match lines.try_recv() {
-                Ok(Parsed::Line(line)) => self.add(&line),
-                Ok(Parsed::Foreign) => self.read.foreign += 1,
-                Ok(Parsed::Broken(_)) => self.read.broken += 1,
+                Ok(Ok(Parsed::Line(line))) => self.add(&line, now()),
+                Ok(Ok(Parsed::Foreign)) => self.read.foreign += 1,
+                Ok(Ok(Parsed::Broken(_))) => self.read.broken += 1,
+                Ok(Err(error)) => return Err(error),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
                     self.has_ended = true;
@@ -227,14 +273,15 @@ impl View {
                 }
             }
         }
+        Ok(())
     }
 
-    fn add(&mut self, line: &Line) {
+    fn add(&mut self, line: &Line, now: u64) {
         self.read.lines += 1;
         self.run.add(line);
         if let Line::Request(line) = line {
             self.requests += 1;
-            self.recent.push_back(Recent::of(line));
+            self.recent.push_back(Recent::of(line, now));
             if self.recent.len() > RECENT {
                 self.recent.pop_front();
             }
