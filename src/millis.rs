@@ -43,7 +43,8 @@ impl Millis {
         self.0
     }
 
-    /// The value in milliseconds. Exact up to 104 days (2^53 ns), rounded past that.
+    /// The value in milliseconds. Up to 99 days (2^33 ms) it reads back as the same nanosecond; past that it
+    /// is rounded.
     pub fn as_f64(self) -> f64 {
         self.0 as f64 / NANOS_PER_MILLI
     }
@@ -165,7 +166,7 @@ mod tests {
             (0.000_000_6, 1),
             (4_499_999_999.000_001, 4_499_999_999_000_001),
             (5_000_000_000.000_001, 5_000_000_000_000_001),
-            (9_007_199_254.740_991, 9_007_199_254_740_991),
+            (8_589_934_591.999_999, 8_589_934_591_999_999),
         ] {
             assert_eq!(Millis::from_f64(millis), Some(Millis(nanos)), "{millis}");
         }
