@@ -13,7 +13,7 @@ const EXACT_MILLIS: f64 = 4.5e9;
 /// A length of time in milliseconds, kept as whole nanoseconds.
 ///
 /// Sums of `Millis` are exact, and what is written to JSON (a number with at most six decimals)
-/// reads back as the same value, up to the 104 days that a float holds to the nanosecond.
+/// reads back as the same value, up to the 99 days that a float holds to the nanosecond.
 ///
 /// ```
 /// use omni_metrics::Millis;

@@ -187,7 +187,7 @@ impl Totals {
 }
 
 /// Tokens a second, to six decimals; zero for an empty wall.
-fn tokens_per_s(tokens: u64, wall_nanos: u64) -> f64 {
+pub(crate) fn tokens_per_s(tokens: u64, wall_nanos: u64) -> f64 {
     if wall_nanos == 0 {
         return 0.0;
     }
@@ -196,6 +196,6 @@ fn tokens_per_s(tokens: u64, wall_nanos: u64) -> f64 {
 }
 
 /// Zero for a denominator of zero.
-fn rounded_ratio(numerator: u64, denominator: u64) -> u64 {
+pub(crate) fn rounded_ratio(numerator: u64, denominator: u64) -> u64 {
     numerator.saturating_add(denominator / 2).checked_div(denominator).unwrap_or(0)
 }

@@ -330,6 +330,22 @@ fn join_leaves_complete_lines_as_they_are_and_in_their_order() {
 }
 
 #[test]
+fn join_moves_the_end_of_a_request_and_of_its_run_to_a_row_that_ends_later() {
+    let row = r#"{"type":"stage","schema":1,"timestamp":"2026-11-24T08:46:40.182585Z","request_id":"req-0001","stage_id":7,"stage_gen_time_ms":95.0,"busy_time_ms":95.0,"start_ms":null,"wall_time_ms":95.0,"events":1}"#;
+    let log = [pipeline_lines()[0].as_str(), row].join("\n");
+    let joined = stdout(&omni_of(&["join"], log.as_bytes()));
+    let Ok(Line::Request(line)) = joined.trim_end().parse() else { panic!("{joined}") };
+    assert_eq!(line.timestamp.to_string(), "2026-11-24T08:46:40.182585Z");
+    // The request had ended 100 ms before, after 3.764269, with 0.780369 of nobody's.
+    assert_eq!(line.e2e_table.e2e_total_ms.as_f64(), 103.764269);
+    assert_eq!(line.e2e_table.unattributed_time_ms.as_f64(), 5.780369);
+    let summary = &line.overall_summary;
+    assert_eq!(summary.e2e_wall_time_ms.as_f64(), 103.764269);
+    assert_eq!(summary.e2e_avg_time_per_request_ms, summary.e2e_wall_time_ms);
+    assert_eq!(omni_of(&["check"], joined.as_bytes()).status.code(), Some(0));
+}
+
+#[test]
 fn completions_and_a_manual_page_are_generated() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(stdout(&omni(&["completions", shell])).contains("omni-metrics"));

@@ -1,7 +1,7 @@
 //! A request and the rows of workers, made one.
 
 use crate::{
-    Line, Millis, RequestLine,
+    Line, Millis, RequestLine, Timestamp,
     tables::{StageRow, TransferRow},
 };
 
@@ -52,6 +52,9 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
     let e2e_total = Millis::from_nanos(end.saturating_sub(created)).max(old_e2e);
     let grown = e2e_total.saturating_sub(old_e2e);
     let tokens = request.tokens();
+    if grown > Millis::ZERO {
+        request.timestamp = Timestamp::from_unix_micros(end / 1_000);
+    }
     let e2e = &mut request.e2e_table;
     e2e.e2e_total_ms = e2e_total;
     e2e.e2e_total_tokens = tokens;

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Line, Millis, RequestLine,
     json::{RequestParts, write_request},
-    run::WALL_LIMIT,
+    run::{WALL_LIMIT, rounded_ratio, tokens_per_s},
     text::printable,
 };
 
@@ -186,12 +186,12 @@ fn merge(mut parts: Vec<Records>, out: &mut impl Write) -> Result<()> {
     while let Some(Reverse((_, part))) = next.pop() {
         let mut lines = waiting.remove(&part).unwrap_or_default().into_iter();
         if let Some(Line::Request(mut request)) = lines.next() {
-            let tokens = request.e2e_table.e2e_total_tokens;
+            let (tokens, (_, end)) = (request.e2e_table.e2e_total_tokens, times(&request));
             let rows: Vec<_> = lines.collect();
             if !rows.is_empty() {
                 complete(&mut request, &rows);
             }
-            run.correct(&mut request, tokens, &rows);
+            run.correct(&mut request, tokens, end, &rows);
             buffer.clear();
             write_request(
                 &mut buffer,
@@ -216,12 +216,17 @@ fn merge(mut parts: Vec<Records>, out: &mut impl Write) -> Result<()> {
 struct Run {
     last: u64,
     tokens: u64,
+    /// The latest end without the rows, and with them.
+    end: u64,
+    late_end: u64,
     /// First start and last end of the workers' rows of each stage.
     walls: BTreeMap<usize, (u64, u64)>,
 }
 
 impl Run {
-    fn correct(&mut self, request: &mut RequestLine, tokens: u64, rows: &[Line]) {
+    /// `tokens` and `end` are the request's without the rows.
+    fn correct(&mut self, request: &mut RequestLine, tokens: u64, end: u64, rows: &[Line]) {
+        let (_, late_end) = times(request);
         let summary = &mut request.overall_summary;
         if summary.e2e_requests < self.last && summary.e2e_requests == 1 {
             *self = Self::default();
@@ -236,14 +241,15 @@ impl Run {
                 *wall = (wall.0.min(start), wall.1.max(end));
             }
         }
-        if self.tokens > 0 {
+        (self.end, self.late_end) = (self.end.max(end), self.late_end.max(late_end));
+        let late = self.late_end.saturating_sub(self.end);
+        if self.tokens > 0 || late > 0 {
+            let wall = summary.e2e_wall_time_ms.as_nanos().saturating_add(late);
+            summary.e2e_wall_time_ms = Millis::from_nanos(wall);
             summary.e2e_total_tokens = summary.e2e_total_tokens.saturating_add(self.tokens);
-            let seconds = summary.e2e_wall_time_ms.as_nanos() as f64 / 1e9;
-            summary.e2e_avg_tokens_per_s = if seconds > 0.0 {
-                (summary.e2e_total_tokens as f64 / seconds * 1e6).round() / 1e6
-            } else {
-                0.0
-            };
+            summary.e2e_avg_time_per_request_ms =
+                Millis::from_nanos(rounded_ratio(wall, summary.e2e_requests));
+            summary.e2e_avg_tokens_per_s = tokens_per_s(summary.e2e_total_tokens, wall);
         }
         for (id, (start, end)) in &self.walls {
             if summary.stage_wall_time_ms.len() <= *id {
