@@ -16,7 +16,7 @@ use super::{Failure, Result, complain, verbatim};
 use crate::{Line, text::printable};
 
 /// The longest line that is read, in bytes. The layer's own are far shorter.
-const LINE_LIMIT: usize = 16 << 20;
+pub(super) const LINE_LIMIT: usize = 16 << 20;
 /// What is looked at of a line that is longer.
 const LONG_LINE_SHOWN: usize = 64;
 /// How much is read at a time, in bytes.

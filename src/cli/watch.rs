@@ -27,7 +27,7 @@ use signal_hook::consts::{SIGHUP, SIGTERM};
 
 use super::{
     Failure, Result,
-    input::{Counts, Parsed, parse},
+    input::{Counts, LINE_LIMIT, Parsed, parse},
     parts::dominating,
     summary::Summary,
 };
@@ -43,8 +43,6 @@ const TICK: Duration = Duration::from_millis(200);
 const AHEAD: usize = 10_000;
 /// How many of the slowest requests are shown.
 const SLOWEST: usize = 10;
-/// The longest line that is read, in bytes.
-const LINE_LIMIT: usize = 16 << 20;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -48,9 +48,8 @@ struct Run {
 /// A headline number.
 #[derive(Serialize)]
 struct Tile {
-    name: &'static str,
+    name: String,
     value: String,
-    unit: &'static str,
 }
 
 impl Run {
@@ -91,7 +90,7 @@ impl Run {
         let page = context! {
             files => inputs.names(),
             ended => report.line.timestamp.to_string(),
-            tiles => Value::from(Serde(&tiles(&report.line.overall_summary, &marks_of(&marks), &report.shares_of_e2e))),
+            tiles => Value::from(Serde(&tiles(&report.line.overall_summary, &marks, &report.shares_of_e2e))),
             latency => Value::from(Serde(&self.latencies.chart(&marks))),
             bars => Value::from(Serde(&self.latencies.bars())),
             throughput => Value::from(Serde(&self.throughput.chart())),
@@ -115,32 +114,20 @@ impl Run {
     }
 }
 
-fn marks_of(marks: &[(&'static str, Millis)]) -> Vec<Tile> {
-    let name = |mark: &str| match mark {
-        "p50" => "e2e, median",
-        "p90" => "e2e, p90",
-        _ => "e2e, p99",
-    };
-    let tile = |(mark, time): &(&str, Millis)| Tile { name: name(mark), value: shown(*time), unit: "" };
-    marks.iter().map(tile).collect()
-}
-
-fn tiles(totals: &OverallSummary, marks: &[Tile], shares: &[Share]) -> Vec<Tile> {
+fn tiles(totals: &OverallSummary, marks: &[(&'static str, Millis)], shares: &[Share]) -> Vec<Tile> {
     let OverallSummary { e2e_requests, e2e_wall_time_ms, e2e_total_tokens, e2e_avg_tokens_per_s, .. } =
         totals;
     let seconds = e2e_wall_time_ms.as_f64() / 1e3;
     let rate = if seconds > 0.0 { *e2e_requests as f64 / seconds } else { 0.0 };
-    let unattributed =
-        shares.iter().find(|share| share.part == "unattributed").map_or(0.0, |share| share.share);
-    let tile = |name, value, unit| Tile { name, value, unit };
-    let mut tiles =
-        vec![tile("requests", count(*e2e_requests), ""), tile("requests a second", decimal(rate), "")];
-    tiles.extend(marks.iter().map(|mark| tile(mark.name, mark.value.clone(), mark.unit)));
+    let unattributed = shares.iter().find(|share| share.part == "unattributed");
+    let tile = |name: &str, value| Tile { name: name.to_owned(), value };
+    let mut tiles = vec![tile("requests", count(*e2e_requests)), tile("requests a second", decimal(rate))];
+    tiles.extend(marks.iter().map(|(mark, time)| tile(&format!("e2e, {mark}"), shown(*time))));
     tiles.extend([
-        tile("tokens", count(*e2e_total_tokens), ""),
-        tile("tokens a second", decimal(*e2e_avg_tokens_per_s), ""),
-        tile("wall time", shown(*e2e_wall_time_ms), ""),
-        tile("unattributed", format!("{:.1}", unattributed * 100.0), "% of e2e"),
+        tile("tokens", count(*e2e_total_tokens)),
+        tile("tokens a second", decimal(*e2e_avg_tokens_per_s)),
+        tile("wall time", shown(*e2e_wall_time_ms)),
+        tile("unattributed", format!("{:.1} %", unattributed.map_or(0.0, |share| share.share * 100.0))),
     ]);
     tiles
 }
