@@ -136,6 +136,7 @@ mod sync;
 mod detached;
 mod edge;
 mod hops;
+mod ids;
 mod intervals;
 mod percentiles;
 mod request;

@@ -1,16 +1,12 @@
 //! Distributions of what requests measured, in constant memory.
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 use crate::{
     Millis,
+    ids::{Found, Ids, LIMIT, OrderedId, ordered, unordered},
     tables::{E2eTable, StageRow, TransferRow},
 };
-
-/// How many stages, and how many edges, have percentiles: the smallest ids, so that those of several threads
-/// are the same ones, and each has all of its values.
-pub(crate) const ROW_LIMIT: usize = 16;
 
 /// How many buckets an octave is divided into. A value lies within half a bucket of its middle, so
 /// that a percentile is wrong by less than 1 / 128.
@@ -178,8 +174,8 @@ const PER_REQUEST: usize = 4;
 const PER_STAGE: usize = 5;
 const PER_EDGE: usize = 4;
 const FIRST_OF_STAGES: usize = PER_REQUEST;
-const FIRST_OF_EDGES: usize = FIRST_OF_STAGES + ROW_LIMIT * PER_STAGE;
-const HISTOGRAMS: usize = FIRST_OF_EDGES + ROW_LIMIT * PER_EDGE;
+const FIRST_OF_EDGES: usize = FIRST_OF_STAGES + LIMIT * PER_STAGE;
+const HISTOGRAMS: usize = FIRST_OF_EDGES + LIMIT * PER_EDGE;
 
 /// The buckets of one histogram.
 const SIZE: usize = OCTAVES * BUCKETS;
@@ -195,78 +191,6 @@ pub(crate) struct Histograms {
     edges: Ids<(OrderedId, OrderedId)>,
     /// How often a place got another id.
     changes: u64,
-}
-
-/// An id in the order of the tables, where its absence comes last.
-type OrderedId = u128;
-
-fn ordered(id: Option<u64>) -> OrderedId {
-    id.map_or(u128::MAX, u128::from)
-}
-
-fn unordered(id: OrderedId) -> Option<u64> {
-    id.try_into().ok()
-}
-
-/// What the rows with percentiles are known by, in the order of their histograms: the smallest ids there are.
-#[derive(Debug, Clone)]
-struct Ids<Id> {
-    known: SmallVec<[Id; ROW_LIMIT]>,
-    /// The smallest id that found no place, or lost its own; it and those above have none.
-    bound: Option<Id>,
-}
-
-impl<Id> Default for Ids<Id> {
-    fn default() -> Self {
-        Self { known: SmallVec::new(), bound: None }
-    }
-}
-
-/// Where an id is.
-enum Found {
-    At(usize),
-    /// There, where a larger one was until now.
-    InsteadAt(usize),
-    Nowhere,
-}
-
-impl<Id: Copy + Ord> Ids<Id> {
-    fn find(&mut self, id: Id) -> Found {
-        if self.bound.is_some_and(|bound| id >= bound) {
-            return Found::Nowhere;
-        }
-        if let Some(at) = self.known.iter().position(|known| *known == id) {
-            return Found::At(at);
-        }
-        if self.known.len() < ROW_LIMIT {
-            self.known.push(id);
-            return Found::At(self.known.len() - 1);
-        }
-        let largest = self.known.iter_mut().enumerate().max_by_key(|(_, known)| **known);
-        match largest {
-            Some((at, largest)) if *largest > id => {
-                let lost = std::mem::replace(largest, id);
-                self.bound(lost);
-                Found::InsteadAt(at)
-            }
-            _ => {
-                self.bound(id);
-                Found::Nowhere
-            }
-        }
-    }
-
-    fn bound(&mut self, id: Id) {
-        self.bound = Some(self.bound.map_or(id, |bound| bound.min(id)));
-    }
-
-    /// The places and ids of those that have all of their values, in order.
-    fn in_order(&self) -> Vec<(usize, Id)> {
-        let known = self.known.iter().copied().enumerate();
-        let mut whole: Vec<_> = known.filter(|(_, id)| self.bound.is_none_or(|bound| *id < bound)).collect();
-        whole.sort_unstable_by_key(|(_, id)| *id);
-        whole
-    }
 }
 
 impl Histograms {
@@ -479,7 +403,7 @@ mod tests {
             let mut whole = Histograms::default();
             order.iter().for_each(|part| whole.merge(|run| run(&parts[*part])));
             let found: Vec<_> = whole.percentiles().stages;
-            let expected: Vec<_> = (0..ROW_LIMIT as u64).map(Some).collect();
+            let expected: Vec<_> = (0..LIMIT as u64).map(Some).collect();
             assert_eq!(found.iter().map(|row| row.stage_id).collect::<Vec<_>>(), expected);
             for row in found {
                 let times = row.stage_gen_time_ms.unwrap();

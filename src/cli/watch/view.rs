@@ -1,209 +1,36 @@
-//! `watch`: a growing log, live on the terminal.
+//! What the terminal shows of a log.
 
 use std::{
     collections::VecDeque,
-    fs::File,
-    io::{self, BufRead, BufReader, IsTerminal, Read, Seek},
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{self, TryRecvError},
-    },
-    thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    io,
+    sync::mpsc::{self, TryRecvError},
 };
 
 use ratatui::{
     Frame,
-    crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers},
     layout::{Constraint, Layout},
     style::{Color, Modifier, Style},
     text::Line as Text,
     widgets::{Block, Cell, Paragraph, Row, Sparkline, Table},
 };
-use signal_hook::consts::{SIGHUP, SIGTERM};
 
-use super::{
-    Failure, Result,
-    input::{Counts, LINE_LIMIT, Parsed, parse},
-    parts::dominating,
-    summary::Summary,
+use super::{AHEAD, now};
+use crate::{
+    Distribution, Line, Millis, RequestLine,
+    cli::{
+        input::{Counts, Parsed},
+        parts::dominating,
+        summary::Summary,
+    },
+    text::printable,
 };
-use crate::{Distribution, Line, Millis, RequestLine, text::printable};
 
 /// What counts as now, in seconds.
 const NOW: u64 = 60;
 /// How many requests of now are kept; of a service that is faster than that, the last.
 const RECENT: usize = 100_000;
-/// How often the view is drawn, and a file is looked at for more.
-const TICK: Duration = Duration::from_millis(200);
-/// How many lines the view is behind before the reader waits.
-const AHEAD: usize = 10_000;
 /// How many of the slowest requests are shown.
 const SLOWEST: usize = 10;
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// A log that is being written; without it, or for `-`, standard input
-    #[arg(value_name = "FILE")]
-    file: Option<PathBuf>,
-}
-
-pub(super) fn run(args: &Args) -> Result<ExitCode> {
-    if !io::stdout().is_terminal() {
-        return Err(Failure::Io(
-            "watch needs a terminal; for a file or a pipe there is `summary`".to_owned(),
-        ));
-    }
-    let path = args.file.clone().filter(|path| path != Path::new("-"));
-    if path.is_none() && io::stdin().is_terminal() {
-        return Err(Failure::Io("watch needs a FILE, or a log on standard input".to_owned()));
-    }
-    let source = path.as_ref().map_or("standard input".to_owned(), |path| path.display().to_string());
-    let source = printable(&source).into_owned();
-    let unreadable = |error: io::Error| Failure::Io(format!("cannot read {source}: {error}"));
-    let (send, lines) = mpsc::sync_channel(AHEAD);
-    let follow: Box<dyn FnOnce() -> io::Result<()> + Send> = match path {
-        Some(path) => {
-            let log = open(&path).map_err(unreadable)?;
-            let send = send.clone();
-            match log.metadata().map_err(unreadable)?.is_file() {
-                true => Box::new(move || follow(&path, log, &send)),
-                false => Box::new(move || read_all(log, &send)),
-            }
-        }
-        None => {
-            let send = send.clone();
-            Box::new(move || read_all(io::stdin(), &send))
-        }
-    };
-    thread::spawn(move || follow().or_else(|error| send.send(Err(error)).map_err(drop)));
-
-    let is_terminated = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&is_terminated))?;
-    }
-    let mut terminal = ratatui::try_init()?;
-    let mut view = View::new(source.clone());
-    let outcome = loop {
-        if let Err(error) = view.take(&lines) {
-            break Err(unreadable(error));
-        }
-        if let Err(error) = terminal.draw(|frame| view.draw(frame, now())) {
-            break Err(error.into());
-        }
-        match is_to_quit() {
-            _ if is_terminated.load(Ordering::Relaxed) => break Ok(ExitCode::from(128 + SIGTERM as u8)),
-            Ok(false) => {}
-            Ok(true) => break Ok(ExitCode::SUCCESS),
-            Err(error) => break Err(error.into()),
-        }
-    };
-    ratatui::try_restore()?;
-    outcome
-}
-
-/// Opens a log that can be followed.
-fn open(path: &Path) -> io::Result<File> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if metadata.is_file() {
-        let mut begin = Vec::new();
-        (&file).take(2).read_to_end(&mut begin)?;
-        if begin == [0x1f, 0x8b] {
-            return Err(io::Error::other("it is compressed, and grows no more; there is `summary` for it"));
-        }
-        file.rewind()?;
-    }
-    Ok(file)
-}
-
-fn is_to_quit() -> io::Result<bool> {
-    if !event::poll(TICK)? {
-        return Ok(false);
-    }
-    let Event::Key(key) = event::read()? else { return Ok(false) };
-    let is_interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-    let is_quit = matches!(key.code, KeyCode::Char('q') | KeyCode::Esc);
-    Ok(key.kind == KeyEventKind::Press && (is_interrupt || is_quit))
-}
-
-/// Microseconds since the Unix epoch.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_micros().try_into().unwrap_or(u64::MAX)
-}
-
-type Lines = mpsc::SyncSender<io::Result<Parsed<Line>>>;
-
-/// Hands over what a pipe has until it ends.
-fn read_all(pipe: impl Read, send: &Lines) -> io::Result<()> {
-    let mut last = Vec::new();
-    if read(&mut BufReader::new(pipe), &mut last, send)? && !last.is_empty() {
-        let _ = send.send(Ok(parse(&last, &mut |line| line)));
-    }
-    Ok(())
-}
-
-/// Hands over what the file has and will have, and what a new file of its name has after it.
-fn follow(path: &Path, file: File, send: &Lines) -> io::Result<()> {
-    let (mut reader, mut pending) = (BufReader::new(file), Vec::new());
-    loop {
-        if !read(&mut reader, &mut pending, send)? {
-            return Ok(());
-        }
-        thread::sleep(TICK);
-        let position = reader.stream_position()?;
-        // Between two names a rotated log has none.
-        let Ok(current) = File::open(path) else { continue };
-        let is_another = !is_same(&current, reader.get_ref())?;
-        if is_another || current.metadata()?.len() < position {
-            read(&mut reader, &mut pending, send)?;
-            (reader, pending) = (BufReader::new(current), Vec::new());
-        }
-    }
-}
-
-#[cfg(unix)]
-fn is_same(one: &File, other: &File) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-
-    let (one, other) = (one.metadata()?, other.metadata()?);
-    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
-}
-
-#[cfg(not(unix))]
-fn is_same(one: &File, other: &File) -> io::Result<bool> {
-    Ok(one.metadata()?.created()? == other.metadata()?.created()?)
-}
-
-/// Hands over whole lines up to the end of what there is. `false` if nobody takes them any more.
-fn read(reader: &mut impl BufRead, pending: &mut Vec<u8>, send: &Lines) -> io::Result<bool> {
-    loop {
-        let available = reader.fill_buf()?;
-        if available.is_empty() {
-            return Ok(true);
-        }
-        let end = available.iter().position(|byte| *byte == b'\n');
-        let length = end.map_or(available.len(), |end| end + 1);
-        if pending.len() <= LINE_LIMIT {
-            pending.extend(available.iter().take(length));
-        }
-        reader.consume(length);
-        if end.is_some() {
-            let parsed = parse(pending, &mut |line| line);
-            pending.clear();
-            if send.send(Ok(parsed)).is_err() {
-                return Ok(false);
-            }
-        }
-    }
-}
 
 /// A request of the last minute.
 struct Recent {
@@ -235,7 +62,7 @@ impl Recent {
     }
 }
 
-struct View {
+pub(super) struct View {
     source: String,
     read: Counts,
     requests: u64,
@@ -245,7 +72,7 @@ struct View {
 }
 
 impl View {
-    fn new(source: String) -> Self {
+    pub(super) fn new(source: String) -> Self {
         Self {
             source,
             read: Counts::default(),
@@ -256,7 +83,7 @@ impl View {
         }
     }
 
-    fn take(&mut self, lines: &mpsc::Receiver<io::Result<Parsed<Line>>>) -> io::Result<()> {
+    pub(super) fn take(&mut self, lines: &mpsc::Receiver<io::Result<Parsed<Line>>>) -> io::Result<()> {
         // Not all of an old log at once, so that the view stays alive meanwhile.
         for _ in 0..AHEAD {
             match lines.try_recv() {
@@ -286,7 +113,7 @@ impl View {
         }
     }
 
-    fn draw(&mut self, frame: &mut Frame<'_>, now: u64) {
+    pub(super) fn draw(&mut self, frame: &mut Frame<'_>, now: u64) {
         let since = now.saturating_sub(NOW * 1_000_000);
         self.recent.retain(|request| request.ended >= since);
         let run = self.run.percentiles();

@@ -1,0 +1,100 @@
+//! A log as it grows.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Seek},
+    path::Path,
+    sync::mpsc,
+    thread,
+};
+
+use super::TICK;
+use crate::{
+    Line,
+    cli::input::{LINE_LIMIT, Parsed, parse},
+};
+
+/// Opens a log that can be followed.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if metadata.is_file() {
+        let mut begin = Vec::new();
+        (&file).take(2).read_to_end(&mut begin)?;
+        if begin == [0x1f, 0x8b] {
+            return Err(io::Error::other("it is compressed, and grows no more; there is `summary` for it"));
+        }
+        file.rewind()?;
+    }
+    Ok(file)
+}
+
+/// Where the lines go, and what has become of the log.
+pub(super) type Lines = mpsc::SyncSender<io::Result<Parsed<Line>>>;
+
+/// Hands over what a pipe has until it ends.
+pub(super) fn read_all(pipe: impl Read, send: &Lines) -> io::Result<()> {
+    let mut last = Vec::new();
+    if read(&mut BufReader::new(pipe), &mut last, send)? && !last.is_empty() {
+        let _ = send.send(Ok(parse(&last, &mut |line| line)));
+    }
+    Ok(())
+}
+
+/// Hands over what the file has and will have, and what a new file of its name has after it.
+pub(super) fn follow(path: &Path, file: File, send: &Lines) -> io::Result<()> {
+    let (mut reader, mut pending) = (BufReader::new(file), Vec::new());
+    loop {
+        if !read(&mut reader, &mut pending, send)? {
+            return Ok(());
+        }
+        thread::sleep(TICK);
+        let position = reader.stream_position()?;
+        // Between two names a rotated log has none.
+        let Ok(current) = File::open(path) else { continue };
+        let is_another = !is_same(&current, reader.get_ref())?;
+        if is_another || current.metadata()?.len() < position {
+            read(&mut reader, &mut pending, send)?;
+            (reader, pending) = (BufReader::new(current), Vec::new());
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_same(one: &File, other: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let (one, other) = (one.metadata()?, other.metadata()?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+}
+
+#[cfg(not(unix))]
+fn is_same(one: &File, other: &File) -> io::Result<bool> {
+    Ok(one.metadata()?.created()? == other.metadata()?.created()?)
+}
+
+/// Hands over whole lines up to the end of what there is. `false` if nobody takes them any more.
+fn read(reader: &mut impl BufRead, pending: &mut Vec<u8>, send: &Lines) -> io::Result<bool> {
+    loop {
+        let available = reader.fill_buf()?;
+        if available.is_empty() {
+            return Ok(true);
+        }
+        let end = available.iter().position(|byte| *byte == b'\n');
+        let length = end.map_or(available.len(), |end| end + 1);
+        if pending.len() <= LINE_LIMIT {
+            pending.extend(available.iter().take(length));
+        }
+        reader.consume(length);
+        if end.is_some() {
+            let parsed = parse(pending, &mut |line| line);
+            pending.clear();
+            if send.send(Ok(parsed)).is_err() {
+                return Ok(false);
+            }
+        }
+    }
+}
