@@ -16,18 +16,15 @@ pub(crate) fn unordered(id: OrderedId) -> Option<u64> {
     id.try_into().ok()
 }
 
-/// The smallest ids, in the order of their places. So those of several threads are the same ones, and each
-/// has been there from its first time on.
+/// The smallest ids, in the order of their places. One that has had to leave does not come back, since all
+/// that are left are smaller; so each has been there from its first time on, and several threads together
+/// have the smallest of all.
 #[derive(Debug, Clone)]
-pub(crate) struct Ids<Id> {
-    known: SmallVec<[Id; LIMIT]>,
-    /// The smallest id that found no place, or lost its own; it and those above have none.
-    pub(crate) bound: Option<Id>,
-}
+pub(crate) struct Ids<Id>(SmallVec<[Id; LIMIT]>);
 
 impl<Id> Default for Ids<Id> {
     fn default() -> Self {
-        Self { known: SmallVec::new(), bound: None }
+        Self(SmallVec::new())
     }
 }
 
@@ -41,39 +38,26 @@ pub(crate) enum Found {
 
 impl<Id: Copy + Ord> Ids<Id> {
     pub(crate) fn find(&mut self, id: Id) -> Found {
-        if self.bound.is_some_and(|bound| id >= bound) {
-            return Found::Nowhere;
-        }
-        if let Some(at) = self.known.iter().position(|known| *known == id) {
+        if let Some(at) = self.0.iter().position(|known| *known == id) {
             return Found::At(at);
         }
-        if self.known.len() < LIMIT {
-            self.known.push(id);
-            return Found::At(self.known.len() - 1);
+        if self.0.len() < LIMIT {
+            self.0.push(id);
+            return Found::At(self.0.len() - 1);
         }
-        let largest = self.known.iter_mut().enumerate().max_by_key(|(_, known)| **known);
-        match largest {
+        match self.0.iter_mut().enumerate().max_by_key(|(_, known)| **known) {
             Some((at, largest)) if *largest > id => {
-                let lost = std::mem::replace(largest, id);
-                self.bound(lost);
+                *largest = id;
                 Found::InsteadAt(at)
             }
-            _ => {
-                self.bound(id);
-                Found::Nowhere
-            }
+            _ => Found::Nowhere,
         }
     }
 
-    pub(crate) fn bound(&mut self, id: Id) {
-        self.bound = Some(self.bound.map_or(id, |bound| bound.min(id)));
-    }
-
-    /// The places and ids of those that have been there all the time, in order.
+    /// The places and ids, by id.
     pub(crate) fn in_order(&self) -> Vec<(usize, Id)> {
-        let known = self.known.iter().copied().enumerate();
-        let mut whole: Vec<_> = known.filter(|(_, id)| self.bound.is_none_or(|bound| *id < bound)).collect();
-        whole.sort_unstable_by_key(|(_, id)| *id);
-        whole
+        let mut ids: Vec<_> = self.0.iter().copied().enumerate().collect();
+        ids.sort_unstable_by_key(|(_, id)| *id);
+        ids
     }
 }

@@ -291,12 +291,6 @@ impl Histograms {
             self.counts = vec![0; HISTOGRAMS * SIZE];
             self.exact = vec![Exact::default(); HISTOGRAMS];
         }
-        if let Some(bound) = stages.bound {
-            self.stages.bound(bound);
-        }
-        if let Some(bound) = edges.bound {
-            self.edges.bound(bound);
-        }
         let mut add = |ours: usize, theirs: usize, each: usize, this: &mut Self| {
             for n in 0..each {
                 let Some(our_exact) = this.exact.get_mut(ours + n) else { continue };
@@ -312,7 +306,7 @@ impl Histograms {
             }
         };
         add(0, 0, PER_REQUEST, self);
-        // In order, so that none has to give way to one after it.
+        // In order, so that few have to give way to one after them.
         for (theirs, id) in stages.in_order() {
             if let Some(ours) = self.first_of_stage(id) {
                 add(ours, FIRST_OF_STAGES + theirs * PER_STAGE, PER_STAGE, self);

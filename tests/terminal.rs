@@ -185,16 +185,6 @@ fn watch_reads_a_pipe_and_takes_keys_all_the_same() {
     assert_eq!(terminal.ends(), 0);
 }
 
-#[test]
-fn watch_counts_what_is_stamped_ahead_as_of_now() {
-    let service = Service::new("ahead.jsonl");
-    service.clock.advance(Duration::from_secs(3_000_000));
-    service.request("ahead", 1);
-    let mut terminal = Terminal::run(READER, &["watch", service.path.to_str().unwrap()], &[]);
-    terminal.shows(&["1 requests", "requests a second, the last minute; at most 1", "ahead"]);
-    assert_eq!(terminal.ends_at(b"q"), 0);
-}
-
 #[cfg(unix)]
 #[test]
 fn watch_that_is_terminated_leaves_the_terminal_as_it_was() {

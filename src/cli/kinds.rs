@@ -5,45 +5,33 @@ use std::collections::BTreeMap;
 /// How many kinds are told apart.
 const LIMIT: usize = 256;
 
-/// The smallest kinds and what each comes to, and the rest in one sum. Which kinds have their own does not
-/// depend on the order in which they came, so that several of these can be merged.
+/// The smallest kinds and what each comes to, and the rest in one sum. A kind that has had to leave does not
+/// come back, since all that are left are smaller: so neither the order in which they came matters, nor
+/// that several of these are merged.
 #[derive(Debug, Clone)]
 pub(super) struct Kinds<K> {
     known: BTreeMap<K, u128>,
-    /// The smallest kind of the rest.
-    bound: Option<K>,
     pub(super) rest: u128,
 }
 
 impl<K> Default for Kinds<K> {
     fn default() -> Self {
-        Self { known: BTreeMap::new(), bound: None, rest: 0 }
+        Self { known: BTreeMap::new(), rest: 0 }
     }
 }
 
 impl<K: Ord + Clone> Kinds<K> {
     pub(super) fn add(&mut self, kind: K, amount: u128) {
-        if self.bound.as_ref().is_some_and(|bound| kind >= *bound) {
-            self.rest += amount;
-            return;
-        }
         *self.known.entry(kind).or_default() += amount;
         if self.known.len() > LIMIT
-            && let Some((largest, amount)) = self.known.pop_last()
+            && let Some((_, amount)) = self.known.pop_last()
         {
             self.rest += amount;
-            self.bound = Some(largest);
         }
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
         self.rest += other.rest;
-        if let Some(bound) = &other.bound
-            && self.bound.as_ref().is_none_or(|ours| bound < ours)
-        {
-            self.rest += self.known.split_off(bound).values().sum::<u128>();
-            self.bound = Some(bound.clone());
-        }
         other.known.iter().for_each(|(kind, amount)| self.add(kind.clone(), *amount));
     }
 

@@ -248,3 +248,34 @@ fn table<'a, const N: usize>(
     let head = Row::new(heads).style(Style::new().add_modifier(Modifier::DIM));
     Table::new(rows, widths).header(head).block(Block::bordered().title(title))
 }
+
+#[cfg(test)]
+mod tests {
+    use ratatui::{Terminal, backend::TestBackend};
+
+    use super::*;
+    use crate::Timestamp;
+
+    fn shown(view: &mut View, now: u64) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(100, 40)).unwrap();
+        terminal.draw(|frame| view.draw(frame, now)).unwrap();
+        terminal.backend().to_string()
+    }
+
+    #[test]
+    fn a_request_leaves_the_last_minute_after_a_minute_whatever_its_clock_says() {
+        const NOW: u64 = 1_800_000_000_000_000;
+        for ahead in [0, 1_000_000_000_000] {
+            let mut view = View::new("log".to_owned());
+            let timestamp = Timestamp::from_unix_micros(NOW + ahead);
+            let line = RequestLine { timestamp, request_id: "late".to_owned(), ..RequestLine::default() };
+            view.add(&Line::Request(line), NOW);
+            for (later, is_there) in [(0, true), (59_000_000, true), (61_000_000, false)] {
+                let shown = shown(&mut view, NOW + later);
+                assert_eq!(shown.contains("late"), is_there, "{shown}");
+                assert!(shown.contains("log: 1 requests"), "{shown}");
+            }
+            assert!(shown(&mut view, NOW + 61_000_000).contains("last minute: 0.0 requests/s, 0.0 tokens/s"));
+        }
+    }
+}
