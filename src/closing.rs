@@ -36,20 +36,20 @@ impl Recorder {
         let Some(mut span) = self.open.remove(id) else { return };
         // It has left the map, so nobody comes to know it any more.
         if let Some(only) = Arc::get_mut(&mut span) {
-            self.close_span(only, None);
+            self.close_span(id, only, None);
             only.wipe();
             OpenSpans::keep(span);
         } else {
             let ownership = self.requests.owners_of(&span);
             let mut taken = span.taken(&ownership.owners);
-            self.close_span(&mut taken, Some(ownership));
+            self.close_span(id, &mut taken, Some(ownership));
         }
     }
 
-    fn close_span(&self, span: &mut OpenSpan, ownership: Option<Ownership>) {
+    fn close_span(&self, id: &Id, span: &mut OpenSpan, ownership: Option<Ownership>) {
         match span.kind {
-            Kind::Request => self.close_request(span),
-            Kind::Stage | Kind::Transfer => self.close_row(span, ownership),
+            Kind::Request => self.close_request(id, span),
+            Kind::Stage | Kind::Transfer => self.close_row(id, span, ownership),
             Kind::Preprocess => self.close_preprocess(span),
         }
     }
@@ -63,17 +63,19 @@ impl Recorder {
         });
     }
 
-    fn close_request(&self, span: &mut OpenSpan) {
+    fn close_request(&self, id: &Id, span: &mut OpenSpan) {
         self.shared.counts.stripe().open_requests.fetch_sub(1, Ordering::Relaxed);
         let Some(request) = span.request.take() else { return };
         #[cfg(feature = "metrics")]
         self.shared.facade.ended(&request);
+        let met = mem::take(&mut span.state().otel);
         let mut closed = self.closed(span);
         self.requests.remove(closed.fields.request_id.as_ref(), &request);
         let request_id = closed.fields.request_id.take().unwrap_or_else(generated_id);
         let Some(mut rows) = request.close(Arc::clone(&request_id)) else { return };
 
-        let Folded { end, e2e, warnings } = rows.fold(&mut closed);
+        let Folded { end, e2e, mut warnings } = rows.fold(&mut closed);
+        let trace = self.otel.tell(id, met, &e2e, rows.stage_table(), &mut warnings);
         self.shared.counts.stripe().histograms(|histograms| {
             histograms.add(&e2e, rows.stage_table(), rows.transfer_table());
         });
@@ -88,6 +90,8 @@ impl Recorder {
             request_id: &request_id,
             summary: &rows.summary,
             e2e: &e2e,
+            trace_id: trace.trace_id.as_deref(),
+            span_id: trace.span_id.as_deref(),
             fields: &closed.fields.further,
             warnings: warnings.as_slice(),
         };
@@ -99,7 +103,7 @@ impl Recorder {
         Request::keep(request, rows);
     }
 
-    fn close_row(&self, span: &mut OpenSpan, ownership: Option<Ownership>) {
+    fn close_row(&self, id: &Id, span: &mut OpenSpan, ownership: Option<Ownership>) {
         let ownership = ownership
             .or_else(|| span.take_plain_owner().map(Ownership::of))
             .unwrap_or_else(|| self.requests.owners_of(span));
@@ -110,15 +114,16 @@ impl Recorder {
         ownership.warn(closed.fields);
         if kind == Kind::Stage {
             let numbers = closed.fields.stage();
-            self.close_stage(stage.as_ref(), closed, numbers, &ownership);
+            self.close_stage(id, stage.as_ref(), closed, numbers, &ownership);
         } else {
             let numbers = closed.fields.transfer();
-            self.close_transfer(closed, numbers, &ownership);
+            self.close_transfer(id, closed, numbers, &ownership);
         }
     }
 
     fn close_stage(
         &self,
+        id: &Id,
         outer: Option<&Id>,
         mut closed: Closed<'_>,
         mut numbers: StageNumbers,
@@ -164,11 +169,17 @@ impl Recorder {
             let is_part = self.is_part(outer, &numbers, |outer| {
                 request_id.is_none() || self.requests.owns_detached(outer, request_id.as_deref())
             });
-            self.detached().stage(&mut closed, &numbers, is_part, request_id);
+            self.detached(id).stage(&mut closed, &numbers, is_part, request_id);
         }
     }
 
-    fn close_transfer(&self, mut closed: Closed<'_>, numbers: TransferNumbers, ownership: &Ownership) {
+    fn close_transfer(
+        &self,
+        id: &Id,
+        mut closed: Closed<'_>,
+        numbers: TransferNumbers,
+        ownership: &Ownership,
+    ) {
         let ends = [("from_stage", numbers.from_stage), ("to_stage", numbers.to_stage)];
         let missing = ends.iter().filter(|(field, end)| end.is_none() && !closed.fields.has_unusable(field));
         let missing: SmallVec<[&str; 2]> = missing.map(|(field, _)| *field).collect();
@@ -181,7 +192,7 @@ impl Recorder {
             request.add(|rows| rows.add_transfer(closed, &numbers, sent_at))
         };
         for request_id in Self::add_to_owners(&mut closed, ownership, add) {
-            self.detached().transfer(&mut closed, &numbers, sent_at, request_id);
+            self.detached(id).transfer(&mut closed, &numbers, sent_at, request_id);
         }
     }
 
@@ -203,8 +214,8 @@ impl Recorder {
         }
     }
 
-    fn detached(&self) -> DetachedRows<'_> {
-        DetachedRows { clock: &self.clock, output: &self.output, shared: &self.shared }
+    fn detached<'a>(&'a self, id: &'a Id) -> DetachedRows<'a> {
+        DetachedRows { id, recorder: self }
     }
 
     /// A span's times and fields, now that it closes.

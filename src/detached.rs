@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
+use tracing::span::Id;
+
 use crate::{
-    Clock, Format, Millis,
+    Format, Millis,
     edge::Edge,
-    emit::Output,
     fields::{StageNumbers, TransferNumbers},
-    handle::Shared,
     hops::Flights,
     intervals::Intervals,
     json,
+    recorder::Recorder,
     request::{Closed, warn_of_wall},
     run::WALL_LIMIT,
     stage::Stage,
-    tables::{Detached, SCHEMA},
+    tables::{Detached, SCHEMA, TraceIds},
     text,
     warnings::Warnings,
 };
@@ -22,9 +23,9 @@ use crate::{
 /// Makes and writes the line of a span that belongs to no open request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DetachedRows<'a> {
-    pub(crate) clock: &'a Clock,
-    pub(crate) output: &'a Output,
-    pub(crate) shared: &'a Shared,
+    /// Of the span.
+    pub(crate) id: &'a Id,
+    pub(crate) recorder: &'a Recorder,
 }
 
 impl DetachedRows<'_> {
@@ -44,13 +45,13 @@ impl DetachedRows<'_> {
             _ => {}
         }
         if let Some(wall) = stage.wall() {
-            self.shared.run.add_wall(wall);
+            self.recorder.shared.run.add_wall(wall);
         }
         stage.finish(None);
         let mut row = stage.row;
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
         let line = self.line(row, closed, request_id, warnings);
-        self.output.emit(self.shared, &line.warnings, |out, format| match format {
+        self.recorder.output.emit(&self.recorder.shared, &line.warnings, |out, format| match format {
             Format::Json => json::write_stage(out, &line),
             Format::Table => text::append(out, &line),
         });
@@ -73,7 +74,7 @@ impl DetachedRows<'_> {
         let mut row = edge.row;
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
         let line = self.line(row, closed, request_id, warnings);
-        self.output.emit(self.shared, &line.warnings, |out, format| match format {
+        self.recorder.output.emit(&self.recorder.shared, &line.warnings, |out, format| match format {
             Format::Json => json::write_transfer(out, &line),
             Format::Table => text::append(out, &line),
         });
@@ -86,11 +87,14 @@ impl DetachedRows<'_> {
         request_id: Option<Arc<str>>,
         warnings: Warnings,
     ) -> Detached<Row> {
+        let TraceIds { trace_id, span_id } = self.recorder.otel.ids(self.id);
         Detached {
             schema: SCHEMA,
-            timestamp: self.clock.timestamp(closed.measured.end),
+            timestamp: self.recorder.clock.timestamp(closed.measured.end),
             request_id: request_id.as_deref().map(str::to_owned),
             row,
+            trace_id,
+            span_id,
             warnings: warnings.into_vec(),
         }
     }

@@ -25,6 +25,8 @@ pub(crate) struct RequestParts<'a> {
     pub(crate) request_id: &'a str,
     pub(crate) summary: &'a OverallSummary,
     pub(crate) e2e: &'a E2eTable,
+    pub(crate) trace_id: Option<&'a str>,
+    pub(crate) span_id: Option<&'a str>,
     pub(crate) fields: &'a Fields,
     pub(crate) warnings: &'a [String],
 }
@@ -38,6 +40,8 @@ impl<'a> RequestParts<'a> {
             request_id: &line.request_id,
             summary: &line.overall_summary,
             e2e: &line.e2e_table,
+            trace_id: line.trace_id.as_deref(),
+            span_id: line.span_id.as_deref(),
             fields: &line.fields,
             warnings: &line.warnings,
         }
@@ -59,6 +63,8 @@ impl RequestParts<'_> {
             e2e_table: self.e2e.clone(),
             stage_table: stages.cloned().collect(),
             transfer_table: transfers.cloned().collect(),
+            trace_id: self.trace_id.map(str::to_owned),
+            span_id: self.span_id.map(str::to_owned),
             fields: self.fields.clone(),
             warnings: self.warnings.to_vec(),
         }
@@ -89,6 +95,8 @@ pub(crate) fn write_request<'a>(
         transfer(json, "{\"from_stage\":", row);
         json.raw("}");
     });
+    json.text_if_some(key!("trace_id"), request.trace_id);
+    json.text_if_some(key!("span_id"), request.span_id);
     json.fields(request.fields);
     json.warnings(request.warnings);
     json.raw("}\n");
@@ -128,6 +136,8 @@ fn write_detached<Row>(
         None => json.raw(",\"request_id\":null"),
     }
     members(&mut json, &line.row);
+    json.text_if_some(key!("trace_id"), line.trace_id.as_deref());
+    json.text_if_some(key!("span_id"), line.span_id.as_deref());
     json.warnings(&line.warnings);
     json.raw("}\n");
 }

@@ -135,6 +135,7 @@ where
 {
     fn on_register_dispatch(&self, subscriber: &Dispatch) {
         self.filtered.on_register_dispatch(subscriber);
+        self.recorder().otel.connect(subscriber);
     }
 
     fn on_layer(&mut self, subscriber: &mut S) {

@@ -151,6 +151,8 @@ mod facade;
 mod handle;
 mod json;
 mod millis;
+#[cfg_attr(not(feature = "opentelemetry"), path = "no_otel.rs")]
+mod otel;
 mod tables;
 mod text;
 

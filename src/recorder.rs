@@ -18,6 +18,7 @@ use crate::{
     handle::{Shared, Writing},
     layout::{Layout, Meaning},
     open_spans::OpenSpans,
+    otel::Otel,
     ownership::OpenRequests,
     recorded::{Filling, Recorded, Take, Visitor},
     request::Request,
@@ -32,11 +33,19 @@ pub(crate) struct Recorder {
     pub(crate) shared: Arc<Shared>,
     pub(crate) open: OpenSpans,
     pub(crate) requests: OpenRequests,
+    pub(crate) otel: Otel,
 }
 
 impl Recorder {
     pub(crate) fn new(Writing { clock, output }: Writing, shared: Arc<Shared>) -> Self {
-        Self { clock, output, shared, open: OpenSpans::new(), requests: OpenRequests::new() }
+        Self {
+            clock,
+            output,
+            shared,
+            open: OpenSpans::new(),
+            requests: OpenRequests::new(),
+            otel: Otel::default(),
+        }
     }
 
     /// Changes where it reads the time, or where its lines go.
@@ -59,6 +68,7 @@ impl Recorder {
             let now = self.clock.now();
             span.lock().timing.exit(now);
         });
+        self.otel.meet(id, &self.open);
     }
 
     pub(crate) fn record(&self, id: &Id, values: &Record<'_>) {

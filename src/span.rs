@@ -11,6 +11,7 @@ use tracing::{Metadata, span::Id};
 
 use crate::{
     fields::{Kind, SpanFields},
+    otel::Met,
     request::Request,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -53,6 +54,8 @@ pub(crate) struct SpanState {
     settled: Option<Arc<Settled>>,
     /// It has closed, and what it had gathered is elsewhere.
     pub(crate) is_taken: bool,
+    /// Of a request, from its first exit on: the OpenTelemetry span beside it, if there is one.
+    pub(crate) otel: Met,
 }
 
 /// The requests that a span belonged to when it closed. Apart from the span, of which other threads keep
@@ -62,7 +65,7 @@ pub(crate) type Settled = OnceLock<Owners>;
 impl SpanState {
     /// Field by field, which is cheaper than a new state: most are empty already.
     fn wipe(&mut self) {
-        let Self { timing, fields, follows, follows_are_cut, preprocess, settled, is_taken } = self;
+        let Self { timing, fields, follows, follows_are_cut, preprocess, settled, is_taken, otel } = self;
         *timing = Timing::default();
         fields.wipe();
         if !follows.is_empty() {
@@ -72,6 +75,7 @@ impl SpanState {
         *preprocess = None;
         *settled = None;
         *is_taken = false;
+        *otel = Met::default();
     }
 
     pub(crate) fn follow(&mut self, followed: Followed) {

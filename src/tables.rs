@@ -119,6 +119,13 @@ pub struct RequestLine {
     pub stage_table: Vec<StageRow>,
     /// One row an edge, ordered by (`from_stage`, `to_stage`); rows without both come last.
     pub transfer_table: Vec<TransferRow>,
+    /// Trace of the request's OpenTelemetry span, 32 hexadecimal digits; absent without the feature
+    /// `opentelemetry` or the layer of `tracing-opentelemetry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The request's OpenTelemetry span, 16 hexadecimal digits; absent with `trace_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<String>,
     /// Further fields of the `request` span.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: Fields,
@@ -281,9 +288,23 @@ pub struct Detached<Row> {
     /// The row, of one span.
     #[serde(flatten)]
     pub row: Row,
+    /// Trace of the span's OpenTelemetry span, 32 hexadecimal digits; absent without the feature
+    /// `opentelemetry` or the layer of `tracing-opentelemetry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The span's OpenTelemetry span, 16 hexadecimal digits; absent with `trace_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<String>,
     /// What could not be used or measured, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// The ids of the OpenTelemetry span beside a span, if there is one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TraceIds {
+    pub(crate) trace_id: Option<String>,
+    pub(crate) span_id: Option<String>,
 }
 
 /// A stage on a line of its own: `"type":"stage"`.

@@ -197,6 +197,8 @@ impl fmt::Display for RequestLine {
         row("queue_time_ms", time(e2e.queue_time_ms));
         row("unattributed_time_ms", Cell::Time(e2e.unattributed_time_ms));
         row("finish_reason", text(e2e.finish_reason.as_deref()));
+        row("trace_id", text(self.trace_id.as_deref()));
+        row("span_id", text(self.span_id.as_deref()));
         for (name, value) in &self.fields {
             row(name, Cell::Other(value));
         }
@@ -287,7 +289,9 @@ fn detached<Row>(
     table: impl FnOnce(&Row) -> Table,
 ) -> fmt::Result {
     let id = printable(line.request_id.as_deref().unwrap_or("no request"));
-    writeln!(f, "{title} of {id}, detached, until {}\n{}\n", line.timestamp, table(&line.row))?;
+    let trace = line.trace_id.as_deref().map(|trace| format!(", of trace {}", printable(trace)));
+    let (trace, until) = (trace.unwrap_or_default(), line.timestamp);
+    writeln!(f, "{title} of {id}{trace}, detached, until {until}\n{}\n", table(&line.row))?;
     warnings(f, &line.warnings)
 }
 

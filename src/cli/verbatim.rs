@@ -31,6 +31,8 @@ impl Text<'_> {
         let e2e_table = self.after(r#","e2e_table":"#, Self::e2e)?;
         let stage_table = self.after(r#","stage_table":"#, |text| text.list(Self::stage))?;
         let transfer_table = self.after(r#","transfer_table":"#, |text| text.list(Self::transfer))?;
+        let trace_id = self.if_there(r#","trace_id":"#, Self::owned)?;
+        let span_id = self.if_there(r#","span_id":"#, Self::owned)?;
         let fields = self.fields()?;
         let warnings = self.if_there(r#","warnings":"#, |text| text.list(Self::owned))?.unwrap_or_default();
         self.literal("}")?;
@@ -42,6 +44,8 @@ impl Text<'_> {
             e2e_table,
             stage_table,
             transfer_table,
+            trace_id,
+            span_id,
             fields,
             warnings,
         })

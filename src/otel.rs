@@ -1,0 +1,129 @@
+//! The OpenTelemetry spans beside ours: their ids for a line, and a request's numbers for them.
+
+use std::sync::{Arc, OnceLock};
+
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{SpanRef, TraceContextExt},
+};
+use tracing::{Dispatch, dispatcher::WeakDispatch, span::Id};
+
+use crate::{
+    Millis, StageRow,
+    contain::contain,
+    fields::Kind,
+    open_spans::OpenSpans,
+    span::OpenSpan,
+    tables::{E2eTable, TraceIds},
+    warnings::Warnings,
+};
+
+/// Of how many stages, those of the smallest ids, the times become attributes. A span keeps 128
+/// attributes, unless the SDK is told otherwise.
+const STAGES: usize = 16;
+
+/// The way to the layer of `tracing-opentelemetry` in the same subscriber.
+#[derive(Debug, Default)]
+pub(crate) struct Otel {
+    subscriber: OnceLock<WeakDispatch>,
+}
+
+/// What an open request knows of its OpenTelemetry span.
+#[derive(Debug, Default)]
+pub(crate) struct Met {
+    is_made: bool,
+    context: Option<Context>,
+}
+
+impl Otel {
+    /// Takes the subscriber that this layer has become a part of.
+    pub(crate) fn connect(&self, subscriber: &Dispatch) {
+        // A layer is a part of one subscriber, so the first is the only one.
+        let _ = self.subscriber.set(subscriber.downgrade());
+    }
+
+    /// The OpenTelemetry span of an open span, started if it was not; `None` if there is no such layer, if it
+    /// does not see the span, or if it has closed it already.
+    ///
+    /// Samplers and processors run in here, which are somebody else's code: nothing may be locked.
+    fn context(&self, id: &Id) -> Option<Context> {
+        let subscriber = self.subscriber.get()?.upgrade()?;
+        let context = contain(|| tracing_opentelemetry::get_otel_context(id, &subscriber)).flatten()?;
+        context.span().span_context().is_valid().then_some(context)
+    }
+
+    /// Keeps hold of a request's OpenTelemetry span when the request is left first. Before, its parent may not
+    /// be known yet; after, another layer may have ended it.
+    pub(crate) fn meet(&self, id: &Id, open: &OpenSpans) {
+        let is_new = |span: &Arc<OpenSpan>| span.kind == Kind::Request && !span.lock().otel.is_made;
+        if open.with(id, is_new) == Some(true) {
+            let met = Met { is_made: true, context: self.context(id) };
+            open.with(id, |span| span.lock().otel = met);
+        }
+    }
+
+    /// Gives a request's numbers to its OpenTelemetry span, and returns the ids of that.
+    pub(crate) fn tell<'a>(
+        &self,
+        id: &Id,
+        met: Met,
+        e2e: &E2eTable,
+        stages: impl Iterator<Item = &'a StageRow>,
+        warnings: &mut Warnings,
+    ) -> TraceIds {
+        let Some(context) = met.context.or_else(|| self.context(id)) else { return TraceIds::default() };
+        let span = context.span();
+        if span.is_recording() {
+            contain(|| span.set_attributes(attributes(e2e, stages)));
+        } else if span.span_context().is_sampled() {
+            let what =
+                "it has ended without the request's numbers; add the layer of OpenTelemetry after this one";
+            warnings.add(Kind::Request, "span_id", span.span_context().span_id(), what);
+        }
+        ids(&span)
+    }
+
+    /// The ids of the OpenTelemetry span of an open span.
+    pub(crate) fn ids(&self, id: &Id) -> TraceIds {
+        self.context(id).map(|context| ids(&context.span())).unwrap_or_default()
+    }
+}
+
+fn ids(span: &SpanRef<'_>) -> TraceIds {
+    let context = span.span_context();
+    TraceIds { trace_id: Some(context.trace_id().to_string()), span_id: Some(context.span_id().to_string()) }
+}
+
+fn attributes<'a>(e2e: &E2eTable, stages: impl Iterator<Item = &'a StageRow>) -> Vec<KeyValue> {
+    let mut attributes = vec![
+        KeyValue::new("omni.e2e_total_ms", e2e.e2e_total_ms.as_f64()),
+        KeyValue::new("omni.e2e_total_tokens", count(e2e.e2e_total_tokens)),
+        KeyValue::new("omni.transfers_total_time_ms", e2e.transfers_total_time_ms.as_f64()),
+        KeyValue::new("omni.transfers_total_bytes", count(e2e.transfers_total_bytes)),
+        KeyValue::new("omni.unattributed_time_ms", e2e.unattributed_time_ms.as_f64()),
+    ];
+    attributes.extend(e2e.queue_time_ms.map(|time| KeyValue::new("omni.queue_time_ms", time.as_f64())));
+    for row in stages.take(STAGES) {
+        let Some(id) = row.stage_id else { continue };
+        let times: [(&str, Option<Millis>); 4] = [
+            ("stage_gen_time_ms", row.stage_gen_time_ms),
+            ("busy_time_ms", row.busy_time_ms),
+            ("queue_time_ms", row.queue_time_ms),
+            ("first_output_ms", row.first_output_ms),
+        ];
+        let counts = [("num_tokens_in", row.num_tokens_in), ("num_tokens_out", row.num_tokens_out)];
+        let key = |name| format!("omni.stage.{id}.{name}");
+        // What is absent is no attribute.
+        attributes.extend(
+            times.into_iter().filter_map(|(name, time)| Some(KeyValue::new(key(name), time?.as_f64()))),
+        );
+        attributes
+            .extend(counts.into_iter().filter_map(|(name, n)| Some(KeyValue::new(key(name), count(n?)))));
+    }
+    attributes
+}
+
+/// OpenTelemetry has no unsigned numbers.
+fn count(count: u64) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}

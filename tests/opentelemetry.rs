@@ -1,0 +1,310 @@
+//! Beside OpenTelemetry: the real SDK, its exporter, and a receiver on a socket.
+
+mod support;
+
+use std::{collections::BTreeMap, sync::mpsc, time::Duration};
+
+use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
+use opentelemetry::{
+    Context,
+    propagation::TextMapPropagator,
+    trace::{TraceContextExt, TracerProvider},
+};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value::Value as Attribute,
+    trace::v1::Span as Exported,
+};
+use opentelemetry_sdk::{
+    propagation::TraceContextPropagator,
+    trace::{InMemorySpanExporter, Sampler, SdkTracerProvider},
+};
+use prost::Message;
+use serde_json::Value;
+use tracing::{Dispatch, Span, dispatcher::with_default, field::Empty, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::{Registry, prelude::*};
+
+use crate::support::{Rig, layer};
+
+/// A receiver of OTLP over HTTP: where it listens, and what arrives.
+fn receiver() -> (String, mpsc::Receiver<Exported>) {
+    let (sender, spans) = mpsc::channel();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let routes = Router::new().route("/v1/traces", post(receive)).with_state(sender);
+            axum::serve(listener, routes).await.unwrap();
+        });
+    });
+    (endpoint, spans)
+}
+
+async fn receive(State(spans): State<mpsc::Sender<Exported>>, body: Bytes) -> StatusCode {
+    let request = ExportTraceServiceRequest::decode(body).unwrap();
+    for span in request.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans) {
+        spans.send(span).unwrap();
+    }
+    StatusCode::OK
+}
+
+fn attributes(span: &Exported) -> BTreeMap<String, Attribute> {
+    let value = |attribute: &opentelemetry_proto::tonic::common::v1::KeyValue| {
+        attribute.value.clone().and_then(|any| any.value).unwrap()
+    };
+    span.attributes.iter().map(|attribute| (attribute.key.clone(), value(attribute))).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn one_request(rig: &Rig, parent: Option<Context>) {
+    let request = info_span!("request", request_id = "r1", finish_reason = Empty);
+    if let Some(parent) = parent {
+        request.set_parent(parent).unwrap();
+    }
+    rig.wait_ms(1);
+    request.in_scope(|| {
+        let stage =
+            info_span!("stage", stage_id = 0, num_tokens_in = 7, num_tokens_out = 3, first_output = Empty);
+        rig.wait_ms(2);
+        stage.in_scope(|| {
+            rig.wait_ms(4);
+            Span::current().record("first_output", true);
+            rig.wait_ms(8);
+        });
+        info_span!("transfer", from_stage = 0, to_stage = 1, size_bytes = 9).in_scope(|| rig.wait_ms(16));
+        rig.wait_ms(32);
+        Span::current().record("finish_reason", "stop");
+    });
+}
+
+/// This layer, then that of OpenTelemetry: the order in which both have everything.
+fn beside(provider: &SdkTracerProvider) -> Rig {
+    let (omni, rig) = layer();
+    let otel = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+    Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(omni).with(otel)), ..rig }
+}
+
+fn provider() -> (SdkTracerProvider, InMemorySpanExporter) {
+    let exporter = InMemorySpanExporter::default();
+    (SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build(), exporter)
+}
+
+#[test]
+fn a_request_arrives_at_a_collector_with_its_numbers_and_the_line_names_it() {
+    let (endpoint, spans) = receiver();
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(endpoint)
+        .build()
+        .unwrap();
+    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
+    let rig = beside(&provider);
+    let propagator = TraceContextPropagator::new();
+    let incoming =
+        [("traceparent".to_owned(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())];
+    let parent = propagator.extract(&std::collections::HashMap::from(incoming));
+    let lines = rig.run(|rig| one_request(rig, Some(parent)));
+    provider.force_flush().unwrap();
+
+    let exported: Vec<_> =
+        std::iter::from_fn(|| spans.recv_timeout(Duration::from_secs(20)).ok()).take(3).collect();
+    let request = exported.iter().find(|span| span.name == "request").unwrap();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!(line["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736", "the trace goes on");
+    assert_eq!(hex(&request.trace_id), "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(hex(&request.parent_span_id), "00f067aa0ba902b7");
+    assert_eq!(line["span_id"], hex(&request.span_id));
+
+    let attributes = attributes(request);
+    let time = |name: &str| match attributes.get(name) {
+        Some(Attribute::DoubleValue(time)) => *time,
+        other => panic!("{name}: {other:?} in {attributes:?}"),
+    };
+    let count = |name: &str| match attributes.get(name) {
+        Some(Attribute::IntValue(count)) => *count,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(time("omni.e2e_total_ms"), 63.0);
+    assert_eq!(time("omni.queue_time_ms"), 3.0);
+    assert_eq!(time("omni.unattributed_time_ms"), 35.0);
+    assert_eq!(time("omni.transfers_total_time_ms"), 16.0);
+    assert_eq!(count("omni.transfers_total_bytes"), 9);
+    assert_eq!(count("omni.e2e_total_tokens"), 10);
+    assert_eq!(time("omni.stage.0.stage_gen_time_ms"), 12.0);
+    assert_eq!(time("omni.stage.0.busy_time_ms"), 12.0);
+    assert_eq!(time("omni.stage.0.queue_time_ms"), 2.0);
+    assert_eq!(time("omni.stage.0.first_output_ms"), 7.0);
+    assert_eq!((count("omni.stage.0.num_tokens_in"), count("omni.stage.0.num_tokens_out")), (7, 3));
+    assert!(exported.iter().all(|span| span.trace_id == request.trace_id));
+}
+
+#[test]
+fn the_ids_stand_behind_the_tables_and_before_what_is_recorded() {
+    let (provider, _) = provider();
+    let rig = beside(&provider);
+    let lines = rig.run(|_| {
+        info_span!("request", request_id = "r1", model = "m")
+            .in_scope(|| info_span!("stage", stage_id = 0, num_tokens_in = -1));
+    });
+    let keys: Vec<_> = lines[0].as_object().unwrap().keys().collect();
+    let last = ["transfer_table", "trace_id", "span_id", "fields", "warnings"];
+    let places = last.map(|key| rig.log.text().find(&format!(",\"{key}\":")).unwrap());
+    assert!(places.is_sorted(), "{keys:?}");
+    let line: omni_metrics::Line = rig.log.text().parse().unwrap();
+    assert_eq!(serde_json::to_value(&line).unwrap(), lines[0], "it reads back");
+}
+
+#[test]
+fn a_detached_row_names_its_own_span() {
+    let (provider, exporter) = provider();
+    let rig = beside(&provider);
+    let lines = rig.run(|_| {
+        info_span!("stage", stage_id = 1, request_id = "elsewhere").in_scope(|| {});
+        info_span!("transfer", from_stage = 0, to_stage = 1, request_id = "elsewhere").in_scope(|| {});
+    });
+    let spans = exporter.get_finished_spans().unwrap();
+    for (line, span) in lines.iter().zip(&spans) {
+        assert_eq!(line["type"], *span.name);
+        assert_eq!(line["trace_id"], span.span_context.trace_id().to_string());
+        assert_eq!(line["span_id"], span.span_context.span_id().to_string());
+    }
+    assert_eq!((lines.len(), spans.len()), (2, 2));
+}
+
+#[test]
+fn a_request_that_was_never_entered_is_named_as_well() {
+    let (provider, exporter) = provider();
+    let rig = beside(&provider);
+    let lines = rig.run(|_| drop(info_span!("request", request_id = "r1")));
+    let spans = exporter.get_finished_spans().unwrap();
+    assert_eq!(lines[0]["span_id"], spans[0].span_context.span_id().to_string());
+}
+
+#[test]
+fn a_parent_that_is_set_while_the_request_is_entered_still_counts() {
+    let (provider, exporter) = provider();
+    let (omni, rig) = layer();
+    // Without it, the layer starts its span when it must, not on enter.
+    let otel =
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("test")).with_context_activation(false);
+    let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(omni).with(otel)), ..rig };
+    let incoming =
+        [("traceparent".to_owned(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())];
+    let parent = TraceContextPropagator::new().extract(&std::collections::HashMap::from(incoming));
+    let lines = rig.run(|_| {
+        info_span!("request", request_id = "r1").in_scope(|| Span::current().set_parent(parent).unwrap());
+    });
+    assert_eq!(lines[0]["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(exporter.get_finished_spans().unwrap()[0].parent_span_id.to_string(), "00f067aa0ba902b7");
+}
+
+#[test]
+fn without_that_layer_a_line_is_as_ever() {
+    let lines = support::lines(|rig| one_request(rig, None));
+    assert_eq!((lines[0].get("trace_id"), lines[0].get("warnings")), (None, None));
+}
+
+#[test]
+fn the_wrong_order_costs_the_attributes_and_the_line_says_so() {
+    let (provider, exporter) = provider();
+    let (omni, rig) = layer();
+    let otel = tracing_opentelemetry::layer::<Registry>().with_tracer(provider.tracer("test"));
+    let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(otel).with(omni)), ..rig };
+    let lines = rig.run(|rig| one_request(rig, None));
+    let spans = exporter.get_finished_spans().unwrap();
+    let request = spans.iter().find(|span| span.name == "request").unwrap();
+    assert!(!request.attributes.iter().any(|attribute| attribute.key.as_str().starts_with("omni.")));
+    let id = request.span_context.span_id().to_string();
+    assert_eq!(lines[0]["span_id"], id);
+    let warning = lines[0]["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("span_id") && warning.contains(&id) && warning.contains("after this one"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn a_trace_that_is_not_sampled_has_ids_and_no_warning() {
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder()
+        .with_sampler(Sampler::AlwaysOff)
+        .with_simple_exporter(exporter.clone())
+        .build();
+    let rig = beside(&provider);
+    let lines = rig.run(|rig| one_request(rig, None));
+    assert_eq!(lines[0]["trace_id"].as_str().unwrap().len(), 32);
+    assert_eq!(lines[0].get("warnings"), None);
+    assert!(exporter.get_finished_spans().unwrap().is_empty());
+}
+
+#[test]
+fn stages_without_number_leave_room_for_other_attributes() {
+    let (provider, exporter) = provider();
+    let rig = beside(&provider);
+    rig.run(|_| {
+        let fields = info_span!("request", request_id = "r1", model = "kept");
+        fields.in_scope(|| (0..200_u64).for_each(|id| info_span!("stage", stage_id = id).in_scope(|| {})));
+    });
+    let spans = exporter.get_finished_spans().unwrap();
+    let request = spans.iter().find(|span| span.name == "request").unwrap();
+    let has = |name: &str| request.attributes.iter().any(|attribute| attribute.key.as_str() == name);
+    assert!(has("model") && has("omni.e2e_total_ms") && has("omni.stage.15.busy_time_ms"));
+    assert!(!has("omni.stage.16.busy_time_ms"));
+    assert_eq!(request.dropped_attributes_count, 0);
+}
+
+#[test]
+fn a_sampler_that_makes_spans_of_ours_harms_nobody() {
+    #[derive(Debug, Clone)]
+    struct Rude;
+    impl opentelemetry_sdk::trace::ShouldSample for Rude {
+        fn should_sample(
+            &self,
+            parent: Option<&Context>,
+            id: opentelemetry::TraceId,
+            name: &str,
+            kind: &opentelemetry::trace::SpanKind,
+            attributes: &[opentelemetry::KeyValue],
+            links: &[opentelemetry::trace::Link],
+        ) -> opentelemetry_sdk::trace::SamplingResult {
+            if name == "request" {
+                drop(info_span!("transfer", from_stage = 0, to_stage = 1));
+            }
+            Sampler::AlwaysOn.should_sample(parent, id, name, kind, attributes, links)
+        }
+    }
+    let provider = SdkTracerProvider::builder().with_sampler(Rude).build();
+    let (omni, rig) = layer();
+    let otel =
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("test")).with_context_activation(false);
+    let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(omni).with(otel)), ..rig };
+    let (sender, done) = mpsc::channel();
+    let dispatch = rig.dispatch.clone();
+    std::thread::spawn(move || {
+        with_default(&dispatch, || info_span!("request", request_id = "r1").in_scope(|| {}));
+        sender.send(()).unwrap();
+    });
+    done.recv_timeout(Duration::from_secs(20)).expect("no deadlock");
+    let requests = rig.log.lines().into_iter().filter(|line| line["type"] == "request");
+    assert_eq!(requests.map(|line| line["request_id"].clone()).collect::<Vec<Value>>(), ["r1"]);
+}
+
+#[test]
+fn the_context_is_that_of_the_span_itself() {
+    let (provider, _) = provider();
+    let rig = beside(&provider);
+    let mut seen = String::new();
+    let lines = rig.run(|_| {
+        let request = info_span!("request", request_id = "r1");
+        seen = request.context().span().span_context().span_id().to_string();
+    });
+    assert_eq!(lines[0]["span_id"], seen);
+}
