@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,13 +15,21 @@ use tokio::{
 };
 use tracing::{Instrument, Span, field, info_span};
 
-use crate::{Result, code2wav::Sound, thinker::Prompt};
+use crate::stages::{
+    Result,
+    code2wav::{Sink, Spoken},
+    corpus::opening,
+    thinker::Prompt,
+    ticket::Ticket,
+    wav::Wav,
+};
 
 /// Keeps a number of requests in flight until all are served.
 pub(crate) struct Driver {
     pub(crate) prompts: mpsc::Sender<Prompt>,
     pub(crate) answers: Answers,
     pub(crate) progress: ProgressBar,
+    pub(crate) max_tokens: usize,
 }
 
 impl Driver {
@@ -46,8 +55,9 @@ impl Driver {
             let span = info_span!("request", request_id, finish_reason = field::Empty);
             let request = Request {
                 request_id,
-                number,
+                seed: number.into(),
                 text: opening(sentence),
+                max_tokens: self.max_tokens,
                 prompts: self.prompts.clone(),
                 answers: self.answers.clone(),
             };
@@ -64,16 +74,11 @@ impl Driver {
     }
 }
 
-/// The first half of a sentence, for the model to go on from.
-fn opening(sentence: &str) -> String {
-    let words: Vec<_> = sentence.split_whitespace().collect();
-    words.iter().take(words.len().div_ceil(2)).copied().collect::<Vec<_>>().join(" ")
-}
-
 struct Request {
     request_id: String,
-    number: u32,
+    seed: u64,
     text: String,
+    max_tokens: usize,
     prompts: mpsc::Sender<Prompt>,
     answers: Answers,
 }
@@ -82,19 +87,29 @@ impl Request {
     async fn serve(self) -> Result<Sound> {
         let answer = self.answers.expect(&self.request_id);
         let prompt = Prompt {
-            request_id: self.request_id,
-            number: self.number,
+            ticket: Ticket::new(self.request_id),
             text: self.text,
-            request: Span::current(),
+            max_tokens: self.max_tokens,
+            seed: self.seed,
+            request: Some(Span::current()),
+            pieces: None,
         };
         let served = match self.prompts.send(prompt).await {
             Ok(()) => answer.await.unwrap_or_else(|_| Err("the request was dropped".into())),
             Err(_) => Err("the thinker has gone".into()),
         };
-        let finish_reason = served.as_ref().map_or("error", |sound| sound.generation.finish_reason.as_str());
+        let finish_reason =
+            served.as_ref().map_or("error", |sound| sound.spoken.generation.finish_reason.as_str());
         Span::current().record("finish_reason", finish_reason);
         served
     }
+}
+
+/// The end of a request that went well.
+#[derive(Debug)]
+struct Sound {
+    path: PathBuf,
+    spoken: Spoken,
 }
 
 /// Who waits for which request's sound. The stages know a request by its id only.
@@ -111,12 +126,36 @@ impl Answers {
         receiver
     }
 
-    pub(crate) fn give(&self, request_id: &str, answer: Result<Sound>) {
+    /// What makes the file of a request in a directory, and then answers it.
+    pub(crate) fn sinks(&self, directory: &Path) -> impl Fn(&Ticket) -> File + Send + 'static {
+        let (answers, directory) = (self.clone(), directory.to_owned());
+        move |ticket| File { wav: Wav::of(&ticket.request_id, &directory), answers: answers.clone() }
+    }
+
+    fn give(&self, request_id: &str, answer: Result<Sound>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = waiting.remove(request_id) {
             // Whoever asked may have stopped waiting.
             let _ = sender.send(answer);
         }
+    }
+}
+
+/// The sound of a request, on its way into a file.
+pub(crate) struct File {
+    wav: Wav,
+    answers: Answers,
+}
+
+impl Sink for File {
+    fn write(&mut self, samples: &[i16]) -> Result<()> {
+        self.wav.write(samples)
+    }
+
+    async fn finish(self, ticket: Ticket, spoken: Result<Spoken>) -> Result<()> {
+        let sound = spoken.and_then(|spoken| Ok(Sound { path: self.wav.finish()?, spoken }));
+        self.answers.give(&ticket.request_id, sound);
+        Ok(())
     }
 }
 
@@ -139,11 +178,12 @@ impl Account {
         match served {
             Ok(sound) => {
                 self.served += 1;
-                self.prompt_tokens += sound.generation.prompt_tokens;
-                self.tokens += sound.generation.tokens;
-                self.codec_frames += sound.codec_frames;
-                self.duration += sound.duration;
-                self.largest_batch = self.largest_batch.max(sound.generation.batch_size);
+                let Spoken { duration, codec_frames, generation, .. } = sound.spoken;
+                self.prompt_tokens += generation.prompt_tokens;
+                self.tokens += generation.tokens;
+                self.codec_frames += codec_frames;
+                self.duration += duration;
+                self.largest_batch = self.largest_batch.max(generation.batch_size);
                 if self.example.as_ref().is_none_or(|example| sound.path < example.path) {
                     self.example = Some(sound);
                 }
@@ -170,9 +210,9 @@ impl fmt::Display for Account {
         writeln!(f, "Requests: {served}, up to {largest_batch} in one batch of the thinker")?;
         writeln!(f, "Tokens: {prompt_tokens} in prompts, {tokens} generated")?;
         writeln!(f, "Sound: {seconds:.1} s from {codec_frames} codec frames")?;
-        if let Some(Sound { path, text, .. }) = &self.example {
+        if let Some(Sound { path, spoken }) = &self.example {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            writeln!(f, "{name} says {text:?}")?;
+            writeln!(f, "{name} says {:?}", spoken.text)?;
         }
         Ok(())
     }

@@ -6,30 +6,16 @@
 //!    └─────────────────────────── answers ─────────────────────┘
 //! ```
 //!
-//! The layer is set up in [`main`]; everything else it knows, it knows from spans. In reading order:
-//!
-//! | span | where | by |
-//! |---|---|---|
-//! | `request` | `driver.rs`: an async task, from acceptance to answer | hand |
-//! | `stage` 0, for a batch, and `preprocess` inside it | `thinker.rs`: shared by several requests | hand, `#[instrument]` |
-//! | `transfer` | `wire.rs`: a sending and a receiving half | `#[instrument]` |
-//! | `stage` 1 | `talker.rs`: a function is the stage | `#[instrument]` |
-//! | `stage` 2 | `code2wav.rs`: created here, run on another thread | hand |
+//! The layer is set up in [`main`]; everything else it knows, it knows from spans. The `request` is made in
+//! `driver.rs`: an async task, from acceptance to answer. The stages and the transfers between them, in
+//! `examples/stages`, are those of the other examples too.
 
-mod code2wav;
-mod codec;
-mod corpus;
 mod driver;
-mod ngram;
-mod synth;
-mod talker;
-mod text;
-mod thinker;
-mod voice;
-mod wire;
+#[path = "../stages/mod.rs"]
+mod stages;
 
 use std::{
-    env, error, fs,
+    env, fs,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
@@ -39,17 +25,17 @@ use std::{
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use omni_metrics::{Format, OmniMetricsLayer};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::sync::mpsc;
 use tracing_subscriber::prelude::*;
 
 use crate::{
     driver::{Answers, Driver},
-    thinker::Thinker,
-    wire::Edge,
+    stages::{
+        Result, Tasks, code2wav, corpus, talker,
+        thinker::{self, Thinker},
+        wire::{self, Edge},
+    },
 };
-
-type Failure = Box<dyn error::Error + Send + Sync>;
-type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// Lets a small language model finish sentences of a text, and speaks what it made of them.
 #[derive(Debug, Parser)]
@@ -128,42 +114,40 @@ async fn serve(args: &Args) -> Result<()> {
     fs::create_dir_all(&out)
         .map_err(|error| format!("cannot make the directory {}: {error}", out.display()))?;
     let sentences = corpus::read(&input)?;
-    let thinker = Thinker::train(&sentences, args.max_tokens as usize)
+    let thinker = Thinker::train(&sentences)
         .map_err(|failure| format!("cannot learn from {}: {failure}", input.display()))?;
 
     // The queues hold every request in flight, so none is ever full, and waiting shows where it
     // belongs: before a stage, not in a transfer.
     let capacity = args.concurrency as usize;
     let answers = Answers::default();
-    let mut tasks = JoinSet::new();
+    let mut tasks = Tasks::default();
     let (prompts, queue) = mpsc::channel(capacity);
-    let (to_talker, texts) = wire::connect(Edge { from: 0, to: 1 }, capacity, &mut tasks).await?;
-    let (to_code2wav, speeches) = wire::connect(Edge { from: 1, to: 2 }, capacity, &mut tasks).await?;
+    let (to_talker, texts) = wire::connect(Edge::Stages(0, 1), capacity, &mut tasks).await?;
+    let (to_code2wav, speeches) = wire::connect(Edge::Stages(1, 2), capacity, &mut tasks).await?;
     tasks.spawn(thinker::run(Arc::new(thinker), queue, to_talker));
     tasks.spawn(talker::run(texts, to_code2wav));
-    tasks.spawn(code2wav::run(speeches, out.clone(), answers.clone()));
+    tasks.spawn(code2wav::run(speeches, answers.sinks(&out)));
 
-    let driver = Driver { prompts: prompts.clone(), answers, progress: progress_bar(args)? };
+    let driver = Driver {
+        prompts: prompts.clone(),
+        answers,
+        progress: progress_bar(args)?,
+        max_tokens: args.max_tokens as usize,
+    };
     let mut driver = tokio::spawn(driver.drive(sentences, args.requests, capacity));
     let account = tokio::select! {
         account = &mut driver => account??,
-        ended = all_end(&mut tasks) => {
+        ended = tasks.end() => {
             ended?;
             return Err("the stages ended before the requests".into());
         }
     };
     // Without anyone left to send prompts, the stages end one after the other.
     drop(prompts);
-    all_end(&mut tasks).await?;
+    tasks.end().await?;
     let report = format!("{account}The sound files are in {}\n", out.display());
     io::stdout().write_all(report.as_bytes()).map_err(|error| format!("cannot write to stdout: {error}"))?;
-    Ok(())
-}
-
-async fn all_end(tasks: &mut JoinSet<Result<()>>) -> Result<()> {
-    while let Some(ended) = tasks.join_next().await {
-        ended??;
-    }
     Ok(())
 }
 

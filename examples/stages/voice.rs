@@ -1,6 +1,6 @@
 //! How letters sound: a table of formants, and the way from one sound to the next.
 
-use crate::codec::{FRAME_MILLIS, Frame};
+use super::codec::{FRAME_MILLIS, Frame};
 
 /// What the mouth does: resonances in Hz, and what makes them ring.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use std::f32::consts::{PI, TAU};
 
-use crate::{
+use super::{
     codec::{FRAME_MILLIS, Frame},
     ngram::Random,
 };

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::Result;
+use super::Result;
 
 /// More text would only make the start slower.
 const TEXT_LIMIT: usize = 256 * 1024;
@@ -22,6 +22,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<String>> {
         .into());
     }
     Ok(sentences)
+}
+
+/// The first half of a sentence, for the model to go on from.
+pub(crate) fn opening(sentence: &str) -> String {
+    let words: Vec<_> = sentence.split_whitespace().collect();
+    words.iter().take(words.len().div_ceil(2)).copied().collect::<Vec<_>>().join(" ")
 }
 
 /// The prose of a Markdown or plain text: no code, tables, headings, images or HTML.

@@ -2,20 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::Message;
-
 /// What was generated for a request.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Text {
-    pub(crate) request_id: String,
     pub(crate) text: String,
     pub(crate) generation: Generation,
-}
-
-impl Message for Text {
-    fn request_id(&self) -> &str {
-        &self.request_id
-    }
 }
 
 /// How the text came about. Travels with the request to its end.
@@ -27,10 +18,12 @@ pub(crate) struct Generation {
     pub(crate) finish_reason: FinishReason,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FinishReason {
     Stop,
     Length,
+    /// Nobody waits for it any more.
+    Abort,
 }
 
 impl FinishReason {
@@ -38,6 +31,7 @@ impl FinishReason {
         match self {
             Self::Stop => "stop",
             Self::Length => "length",
+            Self::Abort => "abort",
         }
     }
 }

@@ -4,34 +4,32 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tracing::{Span, field, instrument};
 
-use crate::{
+use super::{
     Result,
     codec::Frame,
-    text::{Generation, Text},
+    text::{FinishReason, Generation, Text},
+    ticket::Ticket,
     voice,
-    wire::{Message, Sender},
+    wire::Sender,
 };
 
 /// How a text sounds, as the codec has it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Speech {
-    pub(crate) request_id: String,
     pub(crate) text: String,
     pub(crate) generation: Generation,
     pub(crate) frames: Vec<Frame>,
 }
 
-impl Message for Speech {
-    fn request_id(&self) -> &str {
-        &self.request_id
-    }
-}
-
 /// The task of the stage: one text after the other.
-pub(crate) async fn run(mut texts: mpsc::Receiver<Text>, code2wav: Sender<Speech>) -> Result<()> {
-    while let Some(text) = texts.recv().await {
-        let speech = spawn_blocking(move || speak(text)).await?;
-        code2wav.send(&speech).await?;
+pub(crate) async fn run(mut texts: mpsc::Receiver<(Ticket, Text)>, code2wav: Sender<Speech>) -> Result<()> {
+    while let Some((ticket, text)) = texts.recv().await {
+        let work = move || {
+            let _trace = ticket.trace().attach();
+            (speak(&ticket, text), ticket)
+        };
+        let (speech, ticket) = spawn_blocking(work).await?;
+        code2wav.send(&ticket, &speech).await?;
     }
     Ok(())
 }
@@ -45,20 +43,22 @@ pub(crate) async fn run(mut texts: mpsc::Receiver<Text>, code2wav: Sender<Speech
 #[instrument(name = "stage", skip_all, fields(
     stage_id = 1,
     stage_name = "talker",
-    request_id = text.request_id,
+    request_id = ticket.request_id,
     num_tokens_in = text.generation.tokens,
     num_tokens_out = field::Empty,
     first_output = field::Empty,
 ))]
-fn speak(text: Text) -> Speech {
+fn speak(ticket: &Ticket, text: Text) -> Speech {
+    let Text { text, generation } = text;
     let mut frames = Vec::new();
-    for frame in voice::frames(&text.text) {
-        frames.push(frame);
-        if frames.len() == 1 {
-            Span::current().record("first_output", true);
+    if generation.finish_reason != FinishReason::Abort {
+        for frame in voice::frames(&text) {
+            frames.push(frame);
+            if frames.len() == 1 {
+                Span::current().record("first_output", true);
+            }
         }
     }
     Span::current().record("num_tokens_out", frames.len());
-    let Text { request_id, text, generation } = text;
-    Speech { request_id, text, generation, frames }
+    Speech { text, generation, frames }
 }

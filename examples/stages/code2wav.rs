@@ -1,0 +1,119 @@
+//! Stage 2: codec frames to sound.
+
+use std::{sync::Arc, thread::available_parallelism, time::Duration};
+
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::{JoinSet, spawn_blocking},
+};
+use tracing::{Span, field, info_span};
+
+use super::{Result, codec::FRAME_MILLIS, synth::Synth, talker::Speech, text::Generation, ticket::Ticket};
+
+/// How many frames make a chunk of sound, 100 ms.
+const CHUNK_FRAMES: usize = 10;
+
+/// Where the sound of a request goes.
+pub(crate) trait Sink: Send + 'static {
+    /// Takes a chunk of it, from within the stage's span.
+    fn write(&mut self, samples: &[i16]) -> Result<()>;
+
+    /// Takes the end of it. The stage's span has closed, so the request may end as well.
+    fn finish(self, ticket: Ticket, spoken: Result<Spoken>) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// What was said.
+#[derive(Debug)]
+pub(crate) struct Spoken {
+    pub(crate) text: String,
+    pub(crate) duration: Duration,
+    pub(crate) codec_frames: u64,
+    pub(crate) generation: Generation,
+}
+
+/// The task of the stage: several sounds at once, as many as there are processors.
+pub(crate) async fn run<S: Sink>(
+    mut speeches: mpsc::Receiver<(Ticket, Speech)>,
+    open: impl Fn(&Ticket) -> S,
+) -> Result<()> {
+    let slots = Arc::new(Semaphore::new(available_parallelism()?.get()));
+    let mut sounds = JoinSet::<Result<()>>::new();
+    loop {
+        tokio::select! {
+            speech = speeches.recv() => {
+                let Some((ticket, speech)) = speech else { break };
+                let span = span(&ticket, &speech);
+                let (slots, mut sink) = (Arc::clone(&slots), open(&ticket));
+                sounds.spawn(async move {
+                    let work = move || (speak(speech, &mut sink), sink);
+                    let (spoken, sink) = in_slot(&slots, span, work).await?;
+                    sink.finish(ticket, spoken).await
+                });
+            }
+            Some(ended) = sounds.join_next() => ended??,
+        }
+    }
+    while let Some(ended) = sounds.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+/// Created when the work arrives and entered when it starts: in between is what the row calls
+/// `queue_time_ms`. `#[instrument]` would create the span at the start, so this one is made by
+/// hand. The stage makes samples, not tokens, and has no `num_tokens_out`; a field of one's own,
+/// like `samples`, goes into the row as well.
+fn span(ticket: &Ticket, speech: &Speech) -> Span {
+    let _trace = ticket.trace().attach();
+    info_span!(
+        "stage",
+        stage_id = 2,
+        stage_name = "code2wav",
+        request_id = ticket.request_id,
+        num_tokens_in = speech.frames.len(),
+        first_output = field::Empty,
+        samples = field::Empty,
+    )
+}
+
+/// Runs `work` on another thread and inside of `span`, when a slot is free.
+async fn in_slot<T: Send + 'static>(
+    slots: &Arc<Semaphore>,
+    span: Span,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let slot = Arc::clone(slots).acquire_owned().await?;
+    // A thread of the pool knows nothing of the spans of this task. Whoever wants them there
+    // carries them there: the closure owns the span and enters it. So the span also closes over
+    // there, before anyone hears of the result; a request that ended earlier would miss it.
+    let work = move || {
+        let _slot = slot;
+        span.in_scope(work)
+    };
+    Ok(spawn_blocking(work).await?)
+}
+
+fn speak(speech: Speech, sink: &mut impl Sink) -> Result<Spoken> {
+    let mut synth = Synth::new();
+    let mut chunk = Vec::new();
+    let mut samples = 0;
+    for (number, frames) in speech.frames.chunks(CHUNK_FRAMES).enumerate() {
+        chunk.clear();
+        for frame in frames {
+            synth.render(*frame, &mut chunk);
+        }
+        sink.write(&chunk)?;
+        samples += chunk.len();
+        if number == 0 {
+            Span::current().record("first_output", true);
+        }
+    }
+    Span::current().record("samples", samples);
+    let codec_frames = speech.frames.len() as u64;
+    Ok(Spoken {
+        text: speech.text.trim().to_owned(),
+        duration: Duration::from_millis(codec_frames * u64::from(FRAME_MILLIS)),
+        codec_frames,
+        generation: speech.generation,
+    })
+}
