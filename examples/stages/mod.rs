@@ -20,7 +20,7 @@ pub(crate) mod code2wav;
 mod codec;
 pub(crate) mod corpus;
 mod ngram;
-mod synth;
+pub(crate) mod synth;
 pub(crate) mod talker;
 pub(crate) mod text;
 pub(crate) mod thinker;

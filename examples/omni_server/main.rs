@@ -1,0 +1,231 @@
+//! Speech over HTTP: the stages of `omni_pipeline` behind a server, with everything that a service has
+//! around its requests.
+//!
+//! ```text
+//! POST /v1/generate {"prompt": …} ──▶ thinker ──▶ talker ──▶ code2wav
+//!                   ◀── text, sound, as they are made (SSE) ──┘
+//! GET /metrics      ◀── the same numbers, for Prometheus
+//! ```
+//!
+//! In reading order: the layers are set up in [`main`], the `request` span is made in `request.rs`, and goes
+//! with the body of the answer to its last byte; `answer.rs` is what happens in between.
+
+mod answer;
+mod prometheus;
+mod request;
+#[path = "../stages/mod.rs"]
+mod stages;
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    pin::pin,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    middleware::from_fn,
+    routing::{get, post},
+};
+use clap::Parser;
+use omni_metrics::{Format, OmniMetricsLayer};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tower_http::{
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    trace::TraceLayer,
+};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+use crate::{
+    answer::{Answers, Service},
+    stages::{
+        Result, Tasks, code2wav, corpus, talker,
+        thinker::{self, Thinker},
+        wire::{self, Edge},
+    },
+};
+
+/// How many messages each queue between stages holds.
+const CAPACITY: usize = 64;
+/// How long, beyond the time that a request may take, clients have to take what was made for them when the
+/// server stops.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Serves text and speech over HTTP until it is told to stop
+#[derive(Debug, Parser)]
+#[command(name = "omni_server", version)]
+struct Args {
+    /// Write the metrics of every request to stderr, and totals and percentiles at the end
+    #[arg(long)]
+    log_stats: bool,
+    /// What to write them as
+    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    format: FormatName,
+    /// Where to listen; port 0 takes a free one, and stdout says which
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// How long a request may take
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Where to send traces: an OTLP/HTTP receiver, like http://127.0.0.1:4318/v1/traces
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
+    /// Text to learn from [default: the README.md of this project]
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum FormatName {
+    /// A line of JSON
+    Json,
+    /// Text tables
+    Table,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Json => Self::Json,
+            FormatName::Table => Self::Table,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // If stderr is gone as well, the exit code still tells.
+            let _ = writeln!(io::stderr(), "error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    // Before the first request: the layer takes its handles from the recorder that is there then.
+    let exporter = prometheus::install()?;
+    let traces = traces(args)?;
+
+    let omni = OmniMetricsLayer::new().with_format(args.format.into()).with_log_stats(args.log_stats);
+    let summary = args.log_stats.then(|| omni.handle().summary_guard());
+    // OpenTelemetry after the metrics: of two layers, the first one hears first that a span closes, and the
+    // numbers of a request have to be on its OpenTelemetry span before that ends.
+    let otel = tracing_opentelemetry::layer().with_tracer(traces.tracer("omni_server"));
+    tracing_subscriber::registry()
+        .with(fmt::layer().with_writer(io::stderr).with_filter(log_filter()))
+        .with(omni)
+        .with(otel.with_filter(LevelFilter::INFO))
+        .init();
+
+    let runtime = Runtime::new()?;
+    let served = runtime.block_on(serve(args, exporter));
+    // What is still open closes with the runtime, and writes its line before the summary.
+    drop(runtime);
+    drop(summary);
+    traces.shutdown()?;
+    served
+}
+
+/// `RUST_LOG`, or warnings.
+fn log_filter() -> EnvFilter {
+    EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy()
+}
+
+/// Ids for every request, and an exporter if there is somebody to export to.
+fn traces(args: &Args) -> Result<SdkTracerProvider> {
+    let provider = SdkTracerProvider::builder();
+    let Some(url) = &args.otlp else { return Ok(provider.build()) };
+    let exporter = SpanExporter::builder().with_http().with_endpoint(url).build()?;
+    Ok(provider.with_batch_exporter(exporter).build())
+}
+
+/// Starts the stages and the server; stops first this one, then those.
+async fn serve(args: &Args, exporter: prometheus::Exporter) -> Result<()> {
+    let input =
+        args.input.clone().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/README.md").into());
+    let thinker = Thinker::train(&corpus::read(&input)?)
+        .map_err(|failure| format!("cannot learn from {}: {failure}", input.display()))?;
+
+    let answers = Answers::default();
+    let mut tasks = Tasks::default();
+    let (prompts, queue) = mpsc::channel(CAPACITY);
+    let (to_talker, texts) = wire::connect(Edge::Stages(0, 1), CAPACITY, &mut tasks).await?;
+    let (to_code2wav, speeches) = wire::connect(Edge::Stages(1, 2), CAPACITY, &mut tasks).await?;
+    tasks.spawn(thinker::run(Arc::new(thinker), queue, to_talker));
+    tasks.spawn(talker::run(texts, to_code2wav));
+    tasks.spawn(code2wav::run(speeches, answers.sinks()));
+
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    tokio::spawn(prometheus::keep_up(exporter.clone()));
+    writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
+    let service = Arc::new(Service::new(prompts, answers, args.timeout));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = axum::serve(listener, routes(service, exporter)).with_graceful_shutdown(async {
+        // Dropping the other end stops it as well.
+        let _ = stopped.await;
+    });
+    let mut server = pin!(server.into_future());
+    tokio::select! {
+        ended = &mut server => return Ok(ended?),
+        ended = tasks.end() => {
+            ended?;
+            return Err("the stages ended before the server".into());
+        }
+        signal = stop_signal() => signal?,
+    }
+    drop(stop);
+    match timeout(args.timeout + GRACE, server).await {
+        Ok(ended) => ended?,
+        // Somebody does not read what was sent to them. Their connections end with the runtime.
+        Err(_) => return Ok(()),
+    }
+    // Without anyone left to send prompts, the stages end one after the other.
+    tasks.end().await
+}
+
+fn routes(service: Arc<Service>, exporter: prometheus::Exporter) -> Router {
+    let generate = Router::new()
+        .route("/v1/generate", post(answer::generate))
+        .with_state(service)
+        // From here up, in the order in which a request meets them from the last to the first. The span of
+        // `TraceLayer` is called `request` too; ours is inside of it, and so the layer takes that one for a
+        // wrapper. Where none of ours would be inside, on `/metrics`, it would count as a request.
+        .layer(from_fn(request::in_span))
+        .layer(TraceLayer::new_for_http())
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid));
+    Router::new()
+        .route("/metrics", get(prometheus::render).with_state(exporter))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .merge(generate)
+}
+
+async fn stop_signal() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
