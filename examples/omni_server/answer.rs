@@ -108,6 +108,7 @@ pub(crate) async fn generate(
             format!("a request with the x-request-id {id:?} is being served"),
         ));
     };
+    Span::current().record("request_id", &id);
     let prompt = Prompt {
         ticket: Ticket::new(id),
         text: ask.prompt,

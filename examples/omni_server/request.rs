@@ -8,6 +8,7 @@ use std::{
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::Request,
+    http::StatusCode,
     middleware::Next,
     response::Response,
 };
@@ -27,15 +28,24 @@ pub(crate) async fn in_span(mut request: Request, next: Next) -> Response {
     let id =
         request.headers().get("x-request-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
     let id = RequestId(id.unwrap_or_default());
-    let span = info_span!("request", request_id = id.0, finish_reason = field::Empty, error = field::Empty,);
+    // The id is recorded when it is known to be nobody else's: two open requests of one id can't be told apart
+    // by stages that name it.
+    let span =
+        info_span!("request", request_id = field::Empty, finish_reason = field::Empty, error = field::Empty);
     let parent = TraceContextPropagator::new().extract(&HeaderExtractor(request.headers()));
     // A request that OpenTelemetry does not see needs no parent there.
     let _ = span.set_parent(parent);
-    request.extensions_mut().insert(id);
+    request.extensions_mut().insert(id.clone());
 
     let response = next.run(request).instrument(span.clone()).await;
-    if !response.status().is_success() {
-        span.record("finish_reason", "error").record("error", field::display(response.status()));
+    let (status, RequestId(id)) = (response.status(), id);
+    if status == StatusCode::CONFLICT {
+        span.record("error", format!("{status}: x-request-id {id:?} is in use"));
+    } else if !status.is_success() {
+        span.record("request_id", id).record("error", field::display(status));
+    }
+    if !status.is_success() {
+        span.record("finish_reason", "error");
     }
     response.map(|body| Body::new(InSpan { body, span }))
 }
