@@ -50,6 +50,9 @@ impl DetachedRows<'_> {
         stage.finish(None);
         let mut row = stage.row;
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
+        let start = closed.measured.start();
+        row.first_output_after_ms =
+            closed.fields.first_output.map(|moment| Millis::from_nanos(moment.saturating_sub(start)));
         let line = self.line(row, closed, request_id, warnings);
         self.recorder.output.emit(&self.recorder.shared, &line.warnings, |out, format| match format {
             Format::Json => json::write_stage(out, &line),

@@ -179,6 +179,7 @@ fn stage(json: &mut Json<'_>, first: &'static str, row: &StageRow) {
     json.optional_time(key!("queue_time_ms"), row.queue_time_ms);
     json.optional_time(key!("start_ms"), row.start_ms);
     json.time_if_some(key!("wall_time_ms"), row.wall_time_ms);
+    json.time_if_some(key!("first_output_after_ms"), row.first_output_after_ms);
     json.time_if_some(key!("first_output_ms"), row.first_output_ms);
     json.time_if_some(key!("time_per_output_token_ms"), row.time_per_output_token_ms);
     json.number(key!("events"), row.events);

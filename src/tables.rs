@@ -227,7 +227,11 @@ pub struct StageRow {
     /// Span time of a detached row: it began that long before the line's timestamp.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall_time_ms: Option<Millis>,
-    /// The first recording of `first_output` − the request's creation; absent if never recorded.
+    /// The first recording of `first_output` in a detached row − the span's first enter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_output_after_ms: Option<Millis>,
+    /// The first recording of `first_output` − the request's creation; absent if never recorded, or
+    /// detached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_output_ms: Option<Millis>,
     /// (last exit − first output) / (`num_tokens_out` − 1); absent below two tokens.

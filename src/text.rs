@@ -319,6 +319,7 @@ fn stages(rows: &[StageRow]) -> Table {
     row("queue_time_ms", |row| time(row.queue_time_ms));
     row("start_ms", |row| time(row.start_ms));
     row("wall_time_ms", |row| time(row.wall_time_ms));
+    row("first_output_after_ms", |row| time(row.first_output_after_ms));
     row("first_output_ms", |row| time(row.first_output_ms));
     row("time_per_output_token_ms", |row| time(row.time_per_output_token_ms));
     row("events", |row| Cell::Count(row.events));

@@ -12,7 +12,7 @@ use std::{
 use omni_metrics::{Line, RequestLine};
 use serde_json::Value;
 use support::Rig;
-use tracing::info_span;
+use tracing::{field::Empty, info_span};
 
 /// A log that the example `omni_pipeline` wrote: 40 requests and the summary.
 const PIPELINE: &str = "tests/data/pipeline.jsonl";
@@ -270,9 +270,19 @@ fn a_reader_that_hangs_up_is_no_error() {
 /// What one process would write, and what two processes do.
 fn one_and_two_processes() -> (String, String, String) {
     let stage = |rig: &Rig, id: Option<&str>| {
-        let stage =
-            info_span!("stage", stage_id = 1, request_id = id, num_tokens_out = 7, stage_name = "talker");
-        stage.in_scope(|| rig.wait_ms(4));
+        let stage = info_span!(
+            "stage",
+            stage_id = 1,
+            request_id = id,
+            num_tokens_out = 7,
+            stage_name = "talker",
+            first_output = Empty
+        );
+        stage.in_scope(|| {
+            rig.wait_ms(1);
+            stage.record("first_output", true);
+            rig.wait_ms(3);
+        });
     };
     let coordinator = |rig: &Rig, id: &'static str, rest: &dyn Fn()| {
         let _request = info_span!("request", request_id = id).entered();

@@ -1,28 +1,21 @@
 //! The requests: accepted, kept in flight, answered.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use indicatif::ProgressBar;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tracing::{Instrument, Span, field, info_span};
 
 use crate::stages::{
-    Result,
+    Result, answers,
     code2wav::{Sink, Spoken},
     corpus::opening,
     thinker::Prompt,
     ticket::Ticket,
     wav::Wav,
 };
+
+pub(crate) type Answers = answers::Answers<Result<Sound>>;
 
 /// Keeps a number of requests in flight until all are served.
 pub(crate) struct Driver {
@@ -89,6 +82,7 @@ impl Request {
         let prompt = Prompt {
             ticket: Ticket::new(self.request_id),
             text: self.text,
+            min_tokens: 1,
             max_tokens: self.max_tokens,
             seed: self.seed,
             request: Some(Span::current()),
@@ -107,38 +101,14 @@ impl Request {
 
 /// The end of a request that went well.
 #[derive(Debug)]
-struct Sound {
+pub(crate) struct Sound {
     path: PathBuf,
     spoken: Spoken,
 }
 
-/// Who waits for which request's sound. The stages know a request by its id only.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Answers {
-    waiting: Arc<Mutex<HashMap<String, oneshot::Sender<Result<Sound>>>>>,
-}
-
-impl Answers {
-    fn expect(&self, request_id: &str) -> oneshot::Receiver<Result<Sound>> {
-        let (sender, receiver) = oneshot::channel();
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.insert(request_id.to_owned(), sender);
-        receiver
-    }
-
-    /// What makes the file of a request in a directory, and then answers it.
-    pub(crate) fn sinks(&self, directory: &Path) -> impl Fn(&Ticket) -> File + Send + 'static {
-        let (answers, directory) = (self.clone(), directory.to_owned());
-        move |ticket| File { wav: Wav::of(&ticket.request_id, &directory), answers: answers.clone() }
-    }
-
-    fn give(&self, request_id: &str, answer: Result<Sound>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = waiting.remove(request_id) {
-            // Whoever asked may have stopped waiting.
-            let _ = sender.send(answer);
-        }
-    }
+/// What makes the file of a request in a directory, and then answers it.
+pub(crate) fn files(answers: Answers, directory: PathBuf) -> impl Fn(&Ticket) -> File + Send + 'static {
+    move |ticket| File { wav: Wav::of(&ticket.request_id, &directory), answers: answers.clone() }
 }
 
 /// The sound of a request, on its way into a file.

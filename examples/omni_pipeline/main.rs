@@ -120,14 +120,14 @@ async fn serve(args: &Args) -> Result<()> {
     // The queues hold every request in flight, so none is ever full, and waiting shows where it
     // belongs: before a stage, not in a transfer.
     let capacity = args.concurrency as usize;
-    let answers = Answers::default();
+    let answers = Answers::new();
     let mut tasks = Tasks::default();
     let (prompts, queue) = mpsc::channel(capacity);
     let (to_talker, texts) = wire::connect(Edge::Stages(0, 1), capacity, &mut tasks).await?;
     let (to_code2wav, speeches) = wire::connect(Edge::Stages(1, 2), capacity, &mut tasks).await?;
     tasks.spawn(thinker::run(Arc::new(thinker), queue, to_talker));
     tasks.spawn(talker::run(texts, to_code2wav));
-    tasks.spawn(code2wav::run(speeches, answers.sinks(&out)));
+    tasks.spawn(code2wav::run(speeches, driver::files(answers.clone(), out.clone())));
 
     let driver = Driver {
         prompts: prompts.clone(),

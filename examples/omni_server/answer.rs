@@ -24,7 +24,7 @@ use tokio::{
         mpsc::{self, UnboundedReceiver, UnboundedSender},
         oneshot,
     },
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tracing::{Instrument, Span};
@@ -42,6 +42,8 @@ use crate::{
 
 /// How many events may wait for a client that reads slowly.
 const UNREAD: usize = 16;
+/// How long a client may take to read the last event, beyond what the request may take.
+const LAST_CALL: Duration = Duration::from_millis(500);
 /// A longer id would be cut in the metrics, and might be another one's then.
 const ID_MAX_BYTES: usize = 256;
 const MAX_TOKENS: usize = 4096;
@@ -52,6 +54,9 @@ const DEFAULT_TOKENS: usize = 48;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ask {
     prompt: String,
+    /// The text does not end before.
+    #[serde(default)]
+    min_tokens: usize,
     max_tokens: Option<usize>,
     /// The same prompt and seed, the same text.
     #[serde(default)]
@@ -112,6 +117,7 @@ pub(crate) async fn generate(
     let prompt = Prompt {
         ticket: Ticket::new(id),
         text: ask.prompt,
+        min_tokens: ask.min_tokens,
         max_tokens,
         seed: ask.seed,
         request: Some(Span::current()),
@@ -130,20 +136,19 @@ fn bad(what: String) -> Refusal {
 
 /// Sends what the stages make, and says in the request's span how that ended.
 async fn answer(service: Arc<Service>, prompt: Prompt, streams: Streams, events: mpsc::Sender<Event>) {
-    let timeout = service.timeout;
+    let limit = service.timeout;
+    let mut unsent = Unsent { answers: &service.answers, ticket: Some(prompt.ticket.clone()) };
     let generating = async {
-        let ticket = prompt.ticket.clone();
-        if service.prompts.send(prompt).await.is_err() {
-            service.answers.remove(&ticket);
-            return Err("the server is stopping".into());
-        }
+        let place = service.prompts.reserve().await.map_err(|_| "the server is stopping")?;
+        place.send(prompt);
+        unsent.ticket = None;
         streams.send_to(&events).await
     };
     // When the streams are dropped, the stages notice, and don't go on for nothing.
     let ended: Result<Done> = tokio::select! {
         ended = generating => ended,
         () = events.closed() => Err("the client has gone".into()),
-        () = sleep(timeout) => Err(format!("timed out after {timeout:?}").into()),
+        () = sleep(limit) => Err(format!("timed out after {limit:?}").into()),
     };
     let last = match ended {
         Ok(done) => {
@@ -162,7 +167,7 @@ async fn answer(service: Arc<Service>, prompt: Prompt, streams: Streams, events:
     };
     if let Ok(last) = last {
         // Whoever does not read has had a deadline's time for it.
-        let _ = events.try_send(last);
+        let _ = timeout(LAST_CALL, events.send(last)).await;
     }
 }
 
@@ -236,6 +241,20 @@ impl Answers {
         move |ticket| {
             let sound = answers.lock().get(&ticket.request_id).map(|waiting| waiting.sound.clone());
             Speaker { sound, answers: answers.clone() }
+        }
+    }
+}
+
+/// A request that is not with the stages yet, from where it would be let go of.
+struct Unsent<'a> {
+    answers: &'a Answers,
+    ticket: Option<Ticket>,
+}
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = &self.ticket {
+            self.answers.remove(ticket);
         }
     }
 }

@@ -173,6 +173,7 @@ async fn serve(args: &Args, exporter: prometheus::Exporter) -> Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    let signal = stop_signal()?;
     tokio::spawn(prometheus::keep_up(exporter.clone()));
     writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
     let service = Arc::new(Service::new(prompts, answers, args.timeout));
@@ -188,7 +189,7 @@ async fn serve(args: &Args, exporter: prometheus::Exporter) -> Result<()> {
             ended?;
             return Err("the stages ended before the server".into());
         }
-        signal = stop_signal() => signal?,
+        () = signal => {}
     }
     drop(stop);
     match timeout(args.timeout + GRACE, server).await {
@@ -207,25 +208,31 @@ fn routes(service: Arc<Service>, exporter: prometheus::Exporter) -> Router {
         // From here up, in the order in which a request meets them from the last to the first. The span of
         // `TraceLayer` is called `request` too; ours is inside of it, and so the layer takes that one for a
         // wrapper. Where none of ours would be inside, on `/metrics`, it would count as a request.
-        .layer(from_fn(request::in_span))
-        .layer(TraceLayer::new_for_http())
-        .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid));
+        .route_layer(from_fn(request::in_span))
+        .route_layer(TraceLayer::new_for_http())
+        .route_layer(PropagateRequestIdLayer::x_request_id())
+        .route_layer(SetRequestIdLayer::x_request_id(MakeRequestUuid));
     Router::new()
         .route("/metrics", get(prometheus::render).with_state(exporter))
         .route("/healthz", get(|| async { "ok\n" }))
         .merge(generate)
 }
 
-async fn stop_signal() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+/// Listens for what asks the server to stop, from now on.
+#[cfg(unix)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
         tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    Ok(async { _ = tokio::signal::ctrl_c().await })
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinSet, spawn_blocking},
@@ -23,7 +24,7 @@ pub(crate) trait Sink: Send + 'static {
 }
 
 /// What was said.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Spoken {
     pub(crate) text: String,
     pub(crate) duration: Duration,

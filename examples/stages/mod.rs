@@ -16,6 +16,7 @@
 //! has to know of the request: that is a [`Ticket`](ticket::Ticket).
 #![allow(dead_code, reason = "no example uses all of it")]
 
+pub(crate) mod answers;
 pub(crate) mod code2wav;
 mod codec;
 pub(crate) mod corpus;

@@ -24,6 +24,8 @@ const TRAINING_MIN_TOKENS: usize = 50;
 pub(crate) struct Prompt {
     pub(crate) ticket: Ticket,
     pub(crate) text: String,
+    /// The text does not end before. At least one token, or there would be no text.
+    pub(crate) min_tokens: usize,
     pub(crate) max_tokens: usize,
     /// The same seed, the same text.
     pub(crate) seed: u64,
@@ -139,8 +141,7 @@ impl Thinker {
 
     /// Adds a token to a sequence, in the scope of the request's part of the stage.
     fn step(&self, sequence: &mut Sequence) {
-        // Some text there must be, so the first token is not the end.
-        let banned = sequence.generated().is_empty().then_some(self.end);
+        let banned = (sequence.generated().len() < sequence.min_tokens).then_some(self.end);
         let next = self.model.next(&sequence.tokens, banned, &mut sequence.random);
         match next.filter(|token| *token != self.end) {
             Some(token) => {
@@ -212,6 +213,7 @@ struct Sequence {
     ticket: Ticket,
     tokens: Vec<Rank>,
     prompt_tokens: usize,
+    min_tokens: usize,
     max_tokens: usize,
     random: Random,
     finish_reason: Option<FinishReason>,
@@ -227,6 +229,7 @@ impl Sequence {
             ticket: prompt.ticket,
             prompt_tokens: tokens.len(),
             tokens,
+            min_tokens: prompt.min_tokens.max(1),
             max_tokens: prompt.max_tokens,
             random: Random::with_seed(prompt.seed),
             finish_reason: None,

@@ -22,6 +22,14 @@ pub(super) fn extent(line: &Line) -> Option<(u64, u64)> {
     Some((end.saturating_sub(wall.unwrap_or_default().as_nanos()), end))
 }
 
+/// How long a detached row's message was under way before the row began, in nanoseconds.
+fn flight(line: &Line) -> u64 {
+    match line {
+        Line::Transfer(line) => line.row.in_flight_time_ms.unwrap_or_default().as_nanos(),
+        Line::Stage(_) | Line::Request(_) | Line::Summary(_) => 0,
+    }
+}
+
 /// Adds the rows to the request's, and computes its totals anew.
 pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
     let (created, end) = times(request);
@@ -32,7 +40,9 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
     for row in rows {
         let Some((start, ended)) = extent(row) else { continue };
         end = end.max(ended);
-        known.add(start.saturating_sub(created), ended.saturating_sub(created));
+        // What was under way until the row began is accounted for as well.
+        let covered_from = start.saturating_sub(flight(row)).max(created);
+        known.add(covered_from - created, ended.saturating_sub(created));
         let start = Millis::from_nanos(start.saturating_sub(created));
         match row {
             Line::Stage(line) => {
@@ -122,6 +132,10 @@ fn add_stage(rows: &mut Vec<StageRow>, added: &StageRow, start: Millis) {
     add_time(&mut row.busy_time_ms, added.busy_time_ms);
     add_time(&mut row.queue_time_ms, added.queue_time_ms);
     row.start_ms = Some(row.start_ms.map_or(start, |known| known.min(start)));
+    if let Some(after) = added.first_output_after_ms {
+        let moment = Millis::from_nanos(start.as_nanos().saturating_add(after.as_nanos()));
+        row.first_output_ms = Some(row.first_output_ms.map_or(moment, |known| known.min(moment)));
+    }
     row.time_per_output_token_ms = row.time_per_output_token_ms.or(added.time_per_output_token_ms);
     row.events = row.events.saturating_add(added.events);
     row.fields.extend(added.fields.clone());

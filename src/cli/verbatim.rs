@@ -93,6 +93,7 @@ impl Text<'_> {
             queue_time_ms: self.after(r#","queue_time_ms":"#, |text| text.or_null(Self::time))?,
             start_ms: self.after(r#","start_ms":"#, |text| text.or_null(Self::time))?,
             wall_time_ms: self.if_there(r#","wall_time_ms":"#, Self::time)?,
+            first_output_after_ms: self.if_there(r#","first_output_after_ms":"#, Self::time)?,
             first_output_ms: self.if_there(r#","first_output_ms":"#, Self::time)?,
             time_per_output_token_ms: self.if_there(r#","time_per_output_token_ms":"#, Self::time)?,
             events: self.after(r#","events":"#, Self::number)?,

@@ -1,0 +1,282 @@
+//! The requests, and the processes that work for them.
+
+use std::{
+    env, fs,
+    io::{self, Write},
+    net::SocketAddr,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpListener,
+    process::{Child, ChildStdin, Command},
+    sync::{broadcast, mpsc, oneshot},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tracing::{Instrument, Span, field, info_span};
+
+use crate::{
+    Args, Shared,
+    stages::{
+        Result, Tasks,
+        answers::Answers,
+        code2wav::Spoken,
+        corpus::opening,
+        ticket::Ticket,
+        wire::{self, Edge},
+    },
+    worker::{CAPACITY, Outcome, Question, Stage},
+};
+
+pub(crate) const LOG: &str = "coordinator.jsonl";
+/// How long a request that was under way when a process ended may still be answered: it may not have been
+/// with that one.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often a stage gets another process.
+const RESTARTS: u32 = 5;
+/// How long the workers may take to end.
+const FAREWELL: Duration = Duration::from_secs(20);
+
+/// Makes the directories, and removes the logs of an earlier run: its requests had the same ids.
+pub(crate) fn make_directories(shared: &Shared) -> Result<()> {
+    let make = |directory: &std::path::Path| {
+        fs::create_dir_all(directory)
+            .map_err(|error| format!("cannot make the directory {}: {error}", directory.display()))
+    };
+    make(&shared.out())?;
+    if shared.log_stats {
+        make(&shared.log_dir)?;
+        let logs = Stage::ALL.into_iter().flat_map(|stage| (0..=RESTARTS).map(move |n| stage.log_name(n)));
+        for log in logs {
+            match fs::remove_file(shared.log_dir.join(log)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Starts the workers from the last to the first, serves the requests, and lets the workers end.
+pub(crate) async fn run(args: &Args) -> Result<()> {
+    let sentences = args.shared.sentences()?;
+    let (deaths, _) = broadcast::channel(CAPACITY);
+    let mut tasks = Tasks::default();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let mut next = listener.local_addr()?;
+    let answers = Answers::new();
+    let outcomes = wire::listen(Edge::Outside, listener, CAPACITY, &mut tasks);
+    tasks.spawn(hand_out(outcomes, answers.clone()));
+    for stage in Stage::ALL.into_iter().rev() {
+        let plan = Plan { stage, next, shared: args.shared.clone() };
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let process = plan.start(any_port, 0).await?;
+        next = process.address;
+        tasks.spawn(plan.watch_over(process, deaths.clone()));
+    }
+    let thinker = wire::dial(Edge::Outside, next, CAPACITY, &mut tasks);
+    // Without anyone left to send questions, the workers end one after the other.
+    let account = tokio::select! {
+        account = drive(args, &sentences, thinker, &answers, &deaths) => account?,
+        ended = tasks.end() => {
+            ended?;
+            return Err("the workers ended before the requests".into());
+        }
+    };
+    timeout(FAREWELL, tasks.end()).await.map_err(|_| "a worker does not end")??;
+    account.report(&args.shared)
+}
+
+/// Keeps a number of requests in flight until all are served.
+async fn drive(
+    args: &Args,
+    sentences: &[String],
+    thinker: wire::Sender<Question>,
+    answers: &Answers<Outcome>,
+    deaths: &broadcast::Sender<Death>,
+) -> Result<Account> {
+    let thinker = Arc::new(thinker);
+    let mut serving = JoinSet::new();
+    let mut account = Account::default();
+    for (number, sentence) in (1..=args.requests).zip(sentences.iter().cycle()) {
+        if serving.len() >= args.concurrency as usize
+            && let Some(served) = serving.join_next().await
+        {
+            account.add(served?);
+        }
+        let request_id = format!("req-{number:04}");
+        let span = info_span!("request", request_id, finish_reason = field::Empty, missing = field::Empty);
+        let request = Request {
+            answer: answers.expect(&request_id),
+            request_id,
+            question: Question {
+                text: opening(sentence),
+                max_tokens: args.max_tokens as usize,
+                seed: number.into(),
+            },
+            thinker: Arc::clone(&thinker),
+            deaths: deaths.subscribe(),
+        };
+        serving.spawn(request.serve().instrument(span));
+    }
+    while let Some(served) = serving.join_next().await {
+        account.add(served?);
+    }
+    Ok(account)
+}
+
+struct Request {
+    request_id: String,
+    question: Question,
+    thinker: Arc<wire::Sender<Question>>,
+    answer: oneshot::Receiver<Outcome>,
+    deaths: broadcast::Receiver<Death>,
+}
+
+impl Request {
+    async fn serve(self) -> Result<Spoken> {
+        let answered = async {
+            self.thinker.send(&Ticket::new(self.request_id), &self.question).await?;
+            self.answer.await?.map_err(Into::into)
+        };
+        let served: Result<Spoken> = tokio::select! {
+            served = answered => served,
+            missing = loss(self.deaths) => {
+                Span::current().record("missing", &missing);
+                Err(missing.into())
+            }
+        };
+        let reason = served.as_ref().map_or("error", |spoken| spoken.generation.finish_reason.as_str());
+        Span::current().record("finish_reason", reason);
+        served
+    }
+}
+
+async fn hand_out(mut outcomes: mpsc::Receiver<(Ticket, Outcome)>, answers: Answers<Outcome>) -> Result<()> {
+    while let Some((ticket, outcome)) = outcomes.recv().await {
+        answers.give(&ticket.request_id, outcome);
+    }
+    Ok(())
+}
+
+/// A process that ended before its time.
+#[derive(Debug, Clone, Copy)]
+struct Death {
+    stage: Stage,
+    status: ExitStatus,
+}
+
+/// Ends when a request that is under way now has to be given up, and says what it has lost.
+async fn loss(mut deaths: broadcast::Receiver<Death>) -> String {
+    match deaths.recv().await {
+        Ok(Death { stage, status }) => {
+            sleep(GRACE).await;
+            format!("{stage}: its process ended with {status}")
+        }
+        Err(_) => "the workers have gone".to_owned(),
+    }
+}
+
+/// How to start a worker.
+struct Plan {
+    stage: Stage,
+    next: SocketAddr,
+    shared: Shared,
+}
+
+impl Plan {
+    async fn start(&self, listen: SocketAddr, restarts: u32) -> Result<Process> {
+        let Self { stage, next, shared } = self;
+        let mut command = Command::new(env::current_exe()?);
+        command.args(["worker", "--stage", stage.name()]);
+        command.args(["--listen", &listen.to_string(), "--next", &next.to_string()]);
+        command.args(["--restarts", &restarts.to_string()]);
+        command.arg("--log-dir").arg(&shared.log_dir).arg("--out").arg(shared.out());
+        if shared.log_stats {
+            command.arg("--log-stats");
+        }
+        if let Some(input) = &shared.input {
+            command.arg("--input").arg(input);
+        }
+        if let Some(url) = &shared.otlp {
+            command.arg("--otlp").arg(url);
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut line = String::new();
+        if let Some(stdout) = &mut child.stdout {
+            BufReader::new(stdout).read_line(&mut line).await?;
+        }
+        let address = line.trim().parse().map_err(|_| format!("{stage} does not listen"))?;
+        writeln!(io::stdout(), "{stage}: process {}", child.id().unwrap_or_default())?;
+        Ok(Process { _stdin: child.stdin.take(), child, address })
+    }
+
+    /// Starts another process where one ends before its time.
+    async fn watch_over(self, mut process: Process, deaths: broadcast::Sender<Death>) -> Result<()> {
+        for restarts in 1.. {
+            let status = process.child.wait().await?;
+            if status.success() {
+                break;
+            }
+            // Nobody may be under way.
+            let _ = deaths.send(Death { stage: self.stage, status });
+            if restarts > RESTARTS {
+                return Err(format!("{} has ended {restarts} times", self.stage).into());
+            }
+            process = self.start(process.address, restarts).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A worker.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+    /// It ends when its stdin does: when this process does.
+    _stdin: Option<ChildStdin>,
+}
+
+/// What became of the requests.
+#[derive(Debug, Default)]
+struct Account {
+    served: u32,
+    sound: Duration,
+    failures: Vec<String>,
+}
+
+impl Account {
+    fn add(&mut self, served: Result<Spoken>) {
+        match served {
+            Ok(spoken) => {
+                self.served += 1;
+                self.sound += spoken.duration;
+            }
+            Err(failure) => self.failures.push(failure.to_string()),
+        }
+    }
+
+    fn report(self, shared: &Shared) -> Result<()> {
+        let seconds = self.sound.as_secs_f64();
+        writeln!(
+            io::stdout(),
+            "Requests: {}, {seconds:.1} s of sound in {}",
+            self.served,
+            shared.out().display()
+        )?;
+        if shared.log_stats {
+            writeln!(io::stdout(), "The logs are in {}", shared.log_dir.display())?;
+        }
+        match self.failures.first() {
+            Some(first) => {
+                let (failed, all) = (self.failures.len(), self.failures.len() + self.served as usize);
+                Err(format!("{failed} of {all} requests failed, first: {first}").into())
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The example `omni_distributed`: a process a stage, a log a process, and what the reader makes of them.
+
+#[path = "support/example.rs"]
+mod example;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use omni_metrics::{Line, Millis, RequestLine};
+
+fn directory(name: &str) -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+fn distributed(logs: &Path) -> Command {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let path = BUILT.get_or_init(|| example::build("omni_distributed", "cli,opentelemetry"));
+    let mut command = Command::new(path);
+    command.arg("--log-stats").arg("--log-dir").arg(logs).arg("--out").arg(logs);
+    command
+}
+
+fn logs(directory: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")).collect()
+}
+
+fn join(directory: &Path) -> (Vec<RequestLine>, Output) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_omni-metrics")).arg("join").args(logs(directory)).output().unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    (text.lines().map(request).collect(), output)
+}
+
+fn request(line: &str) -> RequestLine {
+    match line.parse() {
+        Ok(Line::Request(request)) => request,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn lines(log: &Path) -> Vec<Line> {
+    fs::read_to_string(log).unwrap().lines().map(|line| line.parse().unwrap()).collect()
+}
+
+fn nanos(time: Option<Millis>) -> u64 {
+    time.unwrap().as_nanos()
+}
+
+/// What does not depend on how long things took.
+fn counts(request: &RequestLine) -> String {
+    let stages: Vec<_> = request
+        .stage_table
+        .iter()
+        .map(|row| {
+            let times = [
+                row.stage_gen_time_ms,
+                row.busy_time_ms,
+                row.queue_time_ms,
+                row.start_ms,
+                row.first_output_ms,
+            ];
+            let are_there = times.map(|time| time.is_some());
+            let tokens = (row.num_tokens_in, row.num_tokens_out);
+            (row.stage_id, &row.stage_name, row.batch_size, tokens, &row.fields, are_there)
+        })
+        .collect();
+    let edges: Vec<_> = request
+        .transfer_table
+        .iter()
+        .map(|row| {
+            let times = [row.tx_time_ms, row.in_flight_time_ms, row.rx_decode_time_ms, row.start_ms];
+            (row.from_stage, row.to_stage, row.size_bytes, row.events, times.map(|time| time.is_some()))
+        })
+        .collect();
+    let e2e = &request.e2e_table;
+    let (tokens, bytes) = (e2e.e2e_total_tokens, e2e.transfers_total_bytes);
+    format!("{tokens} {bytes} {:?} {stages:?} {edges:?}", e2e.finish_reason)
+}
+
+#[test]
+fn joined_logs_have_the_tables_of_one_process() {
+    let (parts, whole) = (directory("distributed"), directory("one-process"));
+    // One at a time, so that batches are alike.
+    let requests = ["--requests", "12", "--concurrency", "1"];
+    let output = distributed(&parts).args(requests).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let pipeline = example::build("omni_pipeline", "cli,opentelemetry");
+    let output =
+        Command::new(pipeline).arg("--log-stats").args(requests).arg("--out").arg(&whole).output().unwrap();
+
+    let (joined, complaints) = join(&parts);
+    assert_eq!(String::from_utf8_lossy(&complaints.stderr), "", "every row finds its request");
+    let whole: BTreeMap<_, _> = String::from_utf8(output.stderr)
+        .unwrap()
+        .lines()
+        .map(request)
+        .map(|request| (request.request_id.clone(), counts(&request)))
+        .collect();
+    let parts: BTreeMap<_, _> =
+        joined.iter().map(|request| (request.request_id.clone(), counts(request))).collect();
+    assert_eq!(parts, whole);
+    assert_eq!(parts.len(), 12);
+    let total = joined.last().unwrap();
+    let tokens: u64 = joined.iter().map(|request| request.e2e_table.e2e_total_tokens).sum();
+    assert_eq!(total.overall_summary.e2e_total_tokens, tokens);
+}
+
+#[test]
+fn a_row_takes_the_times_of_the_process_that_measured_it() {
+    let parts = directory("times");
+    assert!(distributed(&parts).args(["--requests", "6", "--concurrency", "3"]).status().unwrap().success());
+    let (joined, _) = join(&parts);
+    for request in &joined {
+        let mut gen_times = BTreeMap::<_, u64>::new();
+        for line in logs(&parts).iter().flat_map(|log| lines(log)) {
+            let is_its = line.request_id() == Some(&request.request_id);
+            if let Line::Stage(line) = line
+                && is_its
+            {
+                *gen_times.entry(line.row.stage_id).or_default() += nanos(line.row.stage_gen_time_ms);
+            }
+        }
+        let joined: BTreeMap<_, _> =
+            request.stage_table.iter().map(|row| (row.stage_id, nanos(row.stage_gen_time_ms))).collect();
+        assert_eq!(joined, gen_times);
+        let e2e = &request.e2e_table;
+        let known =
+            request.stage_table.iter().map(|row| row.stage_gen_time_ms.unwrap().as_f64()).sum::<f64>();
+        let all = known + e2e.transfers_total_time_ms.as_f64() + e2e.unattributed_time_ms.as_f64();
+        // Beginnings are known to the microsecond, and a flight is measured by two clocks.
+        assert!((all - e2e.e2e_total_ms.as_f64()).abs() < 0.2, "{all} {request:?}");
+        assert!(request.warnings.is_empty(), "{:?}", request.warnings);
+    }
+}
+
+#[test]
+fn all_lines_of_a_request_are_in_its_trace() {
+    let parts = directory("traces");
+    assert!(distributed(&parts).args(["--requests", "4"]).status().unwrap().success());
+    let mut traces = BTreeMap::<_, BTreeSet<_>>::new();
+    for line in logs(&parts).iter().flat_map(|log| lines(log)) {
+        let (id, trace) = match &line {
+            Line::Request(line) => (Some(line.request_id.clone()), line.trace_id.clone()),
+            Line::Stage(line) => (line.request_id.clone(), line.trace_id.clone()),
+            Line::Transfer(line) => (line.request_id.clone(), line.trace_id.clone()),
+            other => panic!("{other:?}"),
+        };
+        traces.entry(id.unwrap()).or_default().insert(trace.unwrap());
+    }
+    assert_eq!(traces.len(), 4);
+    assert!(traces.values().all(|of_request| of_request.len() == 1), "{traces:?}");
+    assert_eq!(traces.values().flatten().collect::<BTreeSet<_>>().len(), 4, "and each has its own");
+}
+
+#[test]
+fn a_worker_that_is_killed_loses_its_own_rows_and_the_request_says_what_is_missing() {
+    let parts = directory("killed");
+    let mut process = distributed(&parts)
+        .args(["--requests", "400", "--concurrency", "8"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = BufReader::new(process.stdout.take().unwrap());
+    let mut killed = false;
+    for line in stdout.lines().map(Result::unwrap) {
+        if let Some(id) = line.strip_prefix("stage 2 (code2wav): process ").filter(|_| !killed) {
+            // In the middle: some requests have been served, and most are still to come.
+            let until = Instant::now() + Duration::from_secs(30);
+            while fs::read_to_string(parts.join("coordinator.jsonl")).unwrap_or_default().lines().count() < 20
+            {
+                assert!(Instant::now() < until);
+                std::thread::yield_now();
+            }
+            assert!(Command::new("kill").args(["-9", id]).status().unwrap().success());
+            killed = true;
+        }
+    }
+    let output = process.wait_with_output().unwrap();
+    assert!(killed && output.status.code() == Some(1), "{output:?}");
+
+    let (requests, _) = join(&parts);
+    assert_eq!(requests.len(), 400, "each has its line");
+    let (lost, served): (Vec<_>, Vec<_>) =
+        requests.iter().partition(|request| request.fields.contains_key("missing"));
+    assert!((1..=8).contains(&lost.len()), "those that were with it: {}", lost.len());
+    for request in &lost {
+        let missing = request.fields["missing"].to_string();
+        assert!(missing.starts_with("stage 2 (code2wav): its process ended with signal: 9"), "{missing}");
+        assert_eq!(request.e2e_table.finish_reason.as_deref(), Some("error"));
+        let stages: Vec<_> = request.stage_table.iter().map(|row| row.stage_id).collect();
+        assert_eq!(stages, [Some(0), Some(1)], "what the others did is there");
+    }
+    for request in served {
+        assert_eq!(request.stage_table.len(), 3, "{request:?}");
+        assert_ne!(request.e2e_table.finish_reason.as_deref(), Some("error"));
+    }
+    assert!(parts.join("code2wav.2.jsonl").exists(), "another one took over");
+}

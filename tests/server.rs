@@ -1,0 +1,283 @@
+//! The example `omni_server`, over HTTP.
+
+#[path = "support/example.rs"]
+mod example;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use omni_metrics::{Line, RequestLine};
+use reqwest::blocking::{Client, Response};
+use serde_json::{Value, json};
+
+/// A server, and where it is.
+struct Server {
+    process: Child,
+    address: String,
+    log: PathBuf,
+}
+
+impl Server {
+    fn start(name: &str, arguments: &[&str]) -> Self {
+        static BUILT: OnceLock<PathBuf> = OnceLock::new();
+        let path = BUILT.get_or_init(|| example::build("omni_server", "metrics,opentelemetry"));
+        let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("server-{name}.log"));
+        let mut process = Command::new(path)
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line}"));
+        Self { address: address.to_owned(), process, log }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn post(&self, id: Option<&str>, body: &Value) -> Response {
+        let mut request = Client::new().post(self.url("/v1/generate")).json(body);
+        if let Some(id) = id {
+            request = request.header("x-request-id", id);
+        }
+        request.send().unwrap()
+    }
+
+    /// Sends a request by hand, and returns the connection.
+    fn connect(&self, id: &str, body: &Value) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let body = body.to_string();
+        let head = format!(
+            "POST /v1/generate HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\nx-request-id: {id}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).unwrap();
+        stream
+    }
+
+    /// Waits until so many lines have been written.
+    fn lines(&self, count: usize) -> Vec<RequestLine> {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let requests = requests(&self.log);
+            if requests.len() >= count || Instant::now() > until {
+                return requests;
+            }
+            thread::yield_now();
+        }
+    }
+
+    /// Asks the server to stop, and returns the requests and the last line.
+    fn stop(mut self) -> (Vec<RequestLine>, String) {
+        let killed = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        assert!(self.process.wait().unwrap().success());
+        let text = fs::read_to_string(&self.log).unwrap();
+        (requests(&self.log), text.lines().last().unwrap_or_default().to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn requests(log: &PathBuf) -> Vec<RequestLine> {
+    let text = fs::read_to_string(log).unwrap();
+    // The last line may be under way.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let request = |line: &str| match line.parse() {
+        Ok(Line::Request(request)) => Some(request),
+        Ok(Line::Summary(_)) => None,
+        other => panic!("{line}: {other:?}"),
+    };
+    whole.lines().filter_map(request).collect()
+}
+
+/// The events of a stream, by name.
+fn events(body: &str) -> Vec<(String, Value)> {
+    let event = |text: &str| {
+        let (name, data) = text.split_once('\n').unwrap();
+        let data = data.strip_prefix("data: ").unwrap();
+        (name.strip_prefix("event: ").unwrap().to_owned(), serde_json::from_str(data).unwrap())
+    };
+    body.split("\n\n").filter(|text| !text.is_empty()).map(event).collect()
+}
+
+#[test]
+fn text_and_sound_are_streamed_and_the_line_says_what_was() {
+    let server = Server::start("stream", &["--log-stats"]);
+    let response =
+        server.post(Some("r1"), &json!({ "prompt": "The layer writes", "max_tokens": 12, "seed": 3 }));
+    assert_eq!(response.headers()["x-request-id"], "r1");
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let events = events(&response.text().unwrap());
+    let kinds: Vec<_> = events.iter().map(|(name, _)| name.as_str()).collect();
+    let first_sound = kinds.iter().position(|kind| *kind == "sound").unwrap();
+    assert!(kinds[..first_sound].iter().all(|kind| *kind == "text") && first_sound > 0, "{kinds:?}");
+    let (last, done) = events.last().unwrap();
+    assert_eq!(last, "done");
+    let [line] = &server.lines(1)[..] else { panic!() };
+    assert_eq!(line.request_id, "r1");
+    assert_eq!(line.e2e_table.finish_reason.as_deref(), done["finish_reason"].as_str());
+    assert_eq!(line.stage_table[0].num_tokens_in, done["prompt_tokens"].as_u64());
+    assert_eq!(line.stage_table[0].num_tokens_out, done["generated_tokens"].as_u64());
+    let stages: Vec<_> = line.stage_table.iter().map(|row| row.stage_id).collect();
+    assert_eq!((stages, line.transfer_table.len()), (vec![Some(0), Some(1), Some(2)], 2));
+    assert!(line.warnings.is_empty() && line.trace_id.is_some(), "{line:?}");
+}
+
+#[test]
+fn a_request_lasts_until_its_last_byte_has_gone() {
+    let server = Server::start("slow", &["--log-stats"]);
+    let prompt = json!({ "prompt": "The layer writes", "min_tokens": 400, "max_tokens": 400 });
+    let started = Instant::now();
+    let mut slow = server.connect("slow", &prompt);
+    // More than the buffers of both sides hold, so the server has to wait for whoever reads slowly.
+    let mut byte = [0; 1];
+    slow.read_exact(&mut byte).unwrap();
+    assert_eq!(server.post(Some("quick"), &prompt).status(), 200);
+    assert_eq!(server.lines(1)[0].request_id, "quick", "the slow one has not ended");
+    thread::sleep(Duration::from_millis(300));
+    let read = started.elapsed();
+    let mut rest = Vec::new();
+    slow.shutdown(std::net::Shutdown::Write).unwrap();
+    let _ = slow.read_to_end(&mut rest);
+    let lines = server.lines(2);
+    assert_eq!(lines[1].request_id, "slow");
+    assert!(
+        lines[1].e2e_table.e2e_total_ms.as_f64() + 50.0 > read.as_secs_f64() * 1e3,
+        "{:?}",
+        lines[1].e2e_table
+    );
+}
+
+#[test]
+fn what_is_refused_is_one_line_that_says_why() {
+    let server = Server::start("refused", &["--log-stats"]);
+    let long = "x".repeat(257);
+    for (id, body, status) in [
+        ("empty", json!({ "prompt": " " }), 400),
+        ("many", json!({ "prompt": "p", "max_tokens": 0 }), 400),
+        ("typo", json!({ "prompt": "p", "max_token": 1 }), 422),
+        (long.as_str(), json!({ "prompt": "p" }), 400),
+    ] {
+        assert_eq!(server.post(Some(id), &body).status(), status, "{body}");
+    }
+    for request in server.lines(4) {
+        assert_eq!(request.e2e_table.finish_reason.as_deref(), Some("error"));
+        assert!(request.fields["error"].to_string().starts_with('4'), "{:?}", request.fields);
+    }
+    let other = Client::new();
+    assert_eq!(other.get(server.url("/healthz")).send().unwrap().text().unwrap(), "ok\n");
+    assert_eq!(other.get(server.url("/nowhere")).send().unwrap().status(), 404);
+    assert!(
+        other.get(server.url("/metrics")).send().unwrap().text().unwrap().contains("omni_requests_total")
+    );
+    let (requests, last) = server.stop();
+    assert_eq!(requests.len(), 4, "what is no request has no line");
+    assert!(last.starts_with(r#"{"type":"summary""#), "{last}");
+}
+
+#[test]
+fn an_id_is_made_where_there_is_none_and_used_once_at_a_time() {
+    let server = Server::start("ids", &["--log-stats"]);
+    let prompt = json!({ "prompt": "The layer writes", "max_tokens": 4 });
+    let response = server.post(None, &prompt);
+    let made = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    response.text().unwrap();
+    assert_eq!(server.lines(1)[0].request_id, made);
+
+    let long = json!({ "prompt": "The layer writes", "min_tokens": 400, "max_tokens": 400 });
+    let _held = server.connect("twice", &long);
+    let refused = loop {
+        let response = server.post(Some("twice"), &prompt);
+        if response.status() == 409 {
+            break response;
+        }
+    };
+    assert!(refused.text().unwrap().contains("twice"));
+    let lines = server.lines(2);
+    let refused = lines.iter().find(|line| line.fields.contains_key("error")).unwrap();
+    assert!(refused.request_id != "twice" && refused.stage_table.is_empty(), "{refused:?}");
+}
+
+#[test]
+fn a_client_that_leaves_is_one_line() {
+    let server = Server::start("abort", &["--log-stats"]);
+    let mut stream = server
+        .connect("gone", &json!({ "prompt": "The layer writes", "min_tokens": 400, "max_tokens": 400 }));
+    stream.read_exact(&mut [0; 64]).unwrap();
+    drop(stream);
+    let lines = server.lines(1);
+    assert_eq!(lines[0].e2e_table.finish_reason.as_deref(), Some("abort"));
+    let (requests, _) = server.stop();
+    assert_eq!(requests.len(), 1, "and no row is left over");
+    assert!(requests[0].warnings.is_empty());
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_one_line_and_tells_its_client() {
+    let server = Server::start("timeout", &["--log-stats", "--timeout", "1ms"]);
+    let response = server
+        .post(Some("late"), &json!({ "prompt": "The layer writes", "min_tokens": 400, "max_tokens": 400 }));
+    let events = events(&response.text().unwrap());
+    let (last, data) = events.last().unwrap();
+    assert_eq!((last.as_str(), data["error"].as_str()), ("error", Some("timed out after 1ms")));
+    let (requests, _) = server.stop();
+    let [request] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!(request.e2e_table.finish_reason.as_deref(), Some("error"));
+    assert_eq!(request.fields["error"].to_string(), "timed out after 1ms");
+}
+
+#[test]
+fn requests_under_way_are_served_before_the_server_stops() {
+    let server = Server::start("stop", &["--log-stats"]);
+    let mut stream =
+        server.connect("last", &json!({ "prompt": "The layer writes", "min_tokens": 40, "max_tokens": 40 }));
+    stream.read_exact(&mut [0; 64]).unwrap();
+    let reader = thread::spawn(move || {
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).unwrap();
+        rest
+    });
+    let (requests, last) = server.stop();
+    assert!(reader.join().unwrap().contains("event: done"));
+    assert_eq!(requests[0].request_id, "last");
+    let Ok(Line::Summary(summary)) = last.parse() else { panic!("{last}") };
+    assert_eq!(summary.overall_summary.e2e_requests, 1);
+}
+
+#[test]
+fn without_log_stats_nothing_is_written() {
+    let server = Server::start("quiet", &[]);
+    assert_eq!(server.post(None, &json!({ "prompt": "p", "max_tokens": 4 })).status(), 200);
+    let log = server.log.clone();
+    server.stop();
+    assert_eq!(fs::read_to_string(log).unwrap(), "");
+}
+
+#[test]
+fn a_taken_port_is_said_to_be_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let path = example::build("omni_server", "metrics,opentelemetry");
+    let output = Command::new(path).args(["--listen", &address]).output().unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.starts_with(&format!("error: cannot listen on {address}: ")), "{complaint}");
+    assert_eq!(output.status.code(), Some(1));
+}
