@@ -356,6 +356,18 @@ fn join_moves_the_end_of_a_request_and_of_its_run_to_a_row_that_ends_later() {
 }
 
 #[test]
+fn join_accounts_for_the_flight_to_another_process() {
+    // The request ran from .078821 to .082585, its last 0.780369 of nobody's; the message was under way from
+    // 10 ms after its end to 30 ms after it, and the row's 5 ms followed.
+    let row = r#"{"type":"transfer","schema":1,"timestamp":"2026-11-24T08:46:40.117585Z","request_id":"req-0001","from_stage":2,"to_stage":7,"size_bytes":null,"tx_time_ms":null,"rx_decode_time_ms":5.0,"in_flight_time_ms":20.0,"total_time_ms":25.0,"start_ms":null,"wall_time_ms":5.0,"events":1}"#;
+    let log = [pipeline_lines()[0].as_str(), row].join("\n");
+    let joined = stdout(&omni_of(&["join"], log.as_bytes()));
+    let Ok(Line::Request(line)) = joined.trim_end().parse() else { panic!("{joined}") };
+    assert_eq!(line.e2e_table.e2e_total_ms.as_f64(), 38.764269);
+    assert_eq!(line.e2e_table.unattributed_time_ms.as_f64(), 10.780369);
+}
+
+#[test]
 fn completions_and_a_manual_page_are_generated() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(stdout(&omni(&["completions", shell])).contains("omni-metrics"));

@@ -93,6 +93,22 @@ fn detached_lines_are_exactly_these() {
 }
 
 #[test]
+fn a_detached_stage_counts_its_first_output_from_its_start() {
+    let rig = Rig::new();
+    rig.run(|rig| {
+        let stage = info_span!("stage", stage_id = 1, request_id = "far", first_output = Empty);
+        rig.wait_ms(5);
+        stage.in_scope(|| {
+            rig.wait_ms(2);
+            stage.record("first_output", true);
+            rig.wait_ms(1);
+        });
+    });
+    let row = r#""start_ms":null,"wall_time_ms":3.0,"first_output_after_ms":2.0,"events":1}"#;
+    assert!(rig.log.text().trim_end().ends_with(row), "{}", rig.log.text());
+}
+
+#[test]
 fn the_tables_written_by_serde_are_the_same_text() {
     let rig = Rig::new();
     rig.run(full_request);

@@ -30,6 +30,7 @@ use axum::{
     Router,
     middleware::from_fn,
     routing::{get, post},
+    serve::ListenerExt,
 };
 use clap::Parser;
 use omni_metrics::{Format, OmniMetricsLayer};
@@ -178,6 +179,11 @@ async fn serve(args: &Args, exporter: prometheus::Exporter) -> Result<()> {
     writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
     let service = Arc::new(Service::new(prompts, answers, args.timeout));
     let (stop, stopped) = oneshot::channel::<()>();
+    // An event goes when it is there, not when a packet is full or the client has acknowledged the last one.
+    let listener = listener.tap_io(|stream| {
+        // It works without as well.
+        let _ = stream.set_nodelay(true);
+    });
     let server = axum::serve(listener, routes(service, exporter)).with_graceful_shutdown(async {
         // Dropping the other end stops it as well.
         let _ = stopped.await;

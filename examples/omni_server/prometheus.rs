@@ -8,10 +8,11 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::stages::Result;
 
-/// 1, 2.5, 5 and so on, from ten microseconds, which a transfer may take, to a minute.
-const SECONDS: [f64; 21] = [
-    1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0, 30.0, 60.0,
+/// 1, 2.5, 5 and so on, from ten microseconds, which a transfer may take, to a minute; finer from a tenth of
+/// a second to one, where people begin to wait.
+const SECONDS: [f64; 25] = [
+    1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.15, 0.2, 0.25,
+    0.35, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 /// From 64 bytes to 64 MiB, four times as much each.
 const BYTES: [f64; 11] = [

@@ -255,6 +255,9 @@ mod tests {
         let line = LOG.lines().next().unwrap();
         let with_warnings = format!(r#"{},"warnings":["one","två"]}}"#, &line[..line.len() - 1]);
         assert_eq!(request(&with_warnings).unwrap().warnings, ["one", "två"]);
+        let in_a_trace = line.replace("}]}", r#"}],"trace_id":"4bf9","span_id":"00f0"}"#);
+        assert_eq!(request(&in_a_trace), library(&in_a_trace));
+        assert_eq!(request(&in_a_trace).unwrap().span_id.as_deref(), Some("00f0"));
     }
 
     #[test]
