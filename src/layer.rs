@@ -26,6 +26,9 @@ use crate::{
 /// A `tracing-subscriber` layer that writes the production metrics of every request as one line
 /// of JSON when its `request` span closes.
 ///
+/// With the feature `opentelemetry`, add the layer of `tracing-opentelemetry` after this one: it ends its span
+/// when it hears that ours closes, and an ended span takes no attributes.
+///
 /// It brings its own per-layer filter, so adding it enables no span or event of other people's
 /// code but for spans up to the [lineage level](Self::with_lineage_level). It needs
 /// `#[instrument]` or span macros only; see the [crate documentation](crate) for the span names

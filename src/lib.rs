@@ -93,7 +93,9 @@
 //!
 //! None is on by default. `cli`: the reader, `omni-metrics`. `metrics`: the numbers of every closed request go
 //! through the [`metrics`](https://docs.rs/metrics) facade as well, to the recorder that is installed when
-//! the first request is created; README has the list.
+//! the first request is created; README has the list. `opentelemetry`: beside the layer of
+//! `tracing-opentelemetry`, added after this one, lines carry the ids of their OpenTelemetry spans, and a request's
+//! span has its numbers as attributes.
 
 // A panic in a callback is a panic in the host.
 #![warn(

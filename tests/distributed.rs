@@ -24,7 +24,7 @@ fn directory(name: &str) -> PathBuf {
 
 fn distributed(logs: &Path) -> Command {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let path = BUILT.get_or_init(|| example::build("omni_distributed", "cli,opentelemetry"));
+    let path = BUILT.get_or_init(|| example::build("omni_distributed"));
     let mut command = Command::new(path);
     command.arg("--log-stats").arg("--log-dir").arg(logs).arg("--out").arg(logs);
     command
@@ -95,7 +95,7 @@ fn joined_logs_have_the_tables_of_one_process() {
     let requests = ["--requests", "12", "--concurrency", "1"];
     let output = distributed(&parts).args(requests).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let pipeline = example::build("omni_pipeline", "cli,opentelemetry");
+    let pipeline = example::build("omni_pipeline");
     let output =
         Command::new(pipeline).arg("--log-stats").args(requests).arg("--out").arg(&whole).output().unwrap();
 
@@ -167,7 +167,7 @@ fn all_lines_of_a_request_are_in_its_trace() {
 fn a_worker_that_is_killed_loses_its_own_rows_and_the_request_says_what_is_missing() {
     let parts = directory("killed");
     let mut process = distributed(&parts)
-        .args(["--requests", "400", "--concurrency", "8"])
+        .args(["--requests", "150", "--concurrency", "8"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -191,7 +191,7 @@ fn a_worker_that_is_killed_loses_its_own_rows_and_the_request_says_what_is_missi
     assert!(killed && output.status.code() == Some(1), "{output:?}");
 
     let (requests, _) = join(&parts);
-    assert_eq!(requests.len(), 400, "each has its line");
+    assert_eq!(requests.len(), 150, "each has its line");
     let (lost, served): (Vec<_>, Vec<_>) =
         requests.iter().partition(|request| request.fields.contains_key("missing"));
     assert!((1..=8).contains(&lost.len()), "those that were with it: {}", lost.len());
@@ -200,7 +200,8 @@ fn a_worker_that_is_killed_loses_its_own_rows_and_the_request_says_what_is_missi
         assert!(missing.starts_with("stage 2 (code2wav): its process ended with signal: 9"), "{missing}");
         assert_eq!(request.e2e_table.finish_reason.as_deref(), Some("error"));
         let stages: Vec<_> = request.stage_table.iter().map(|row| row.stage_id).collect();
-        assert_eq!(stages, [Some(0), Some(1)], "what the others did is there");
+        // What the others did is there. The last stage may have been done with it, but had not said so yet.
+        assert!(stages.starts_with(&[Some(0), Some(1)]), "{stages:?}");
     }
     for request in served {
         assert_eq!(request.stage_table.len(), 3, "{request:?}");

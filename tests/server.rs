@@ -28,7 +28,7 @@ struct Server {
 impl Server {
     fn start(name: &str, arguments: &[&str]) -> Self {
         static BUILT: OnceLock<PathBuf> = OnceLock::new();
-        let path = BUILT.get_or_init(|| example::build("omni_server", "metrics,opentelemetry"));
+        let path = BUILT.get_or_init(|| example::build("omni_server"));
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("server-{name}.log"));
         let mut process = Command::new(path)
             .args(["--listen", "127.0.0.1:0"])
@@ -275,7 +275,7 @@ fn without_log_stats_nothing_is_written() {
 fn a_taken_port_is_said_to_be_so() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let path = example::build("omni_server", "metrics,opentelemetry");
+    let path = example::build("omni_server");
     let output = Command::new(path).args(["--listen", &address]).output().unwrap();
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(complaint.starts_with(&format!("error: cannot listen on {address}: ")), "{complaint}");

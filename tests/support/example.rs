@@ -6,10 +6,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Builds an example with these features, and returns where it is.
-pub fn build(name: &str, features: &str) -> PathBuf {
+/// Builds an example, and returns where it is.
+pub fn build(name: &str) -> PathBuf {
     let built = Command::new(env!("CARGO"))
-        .args(["build", "-q", "--example", name, "--features", features])
+        .args(["build", "-q", "--all-features", "--example", name])
         .stderr(Stdio::inherit())
         .status()
         .unwrap();
