@@ -42,6 +42,7 @@ MAY_BE_EMPTY = {
     "OmniSlow": "no request takes seconds",
     "OmniStageQueueing": "whether one has to wait for so long depends on the machine",
     "OmniTimeUnattributed": "how much time is nobody's depends on the machine",
+    "OmniStuck": "requests end while others are open",
     "OmniLinesLost": "a file takes every line",
 }
 
