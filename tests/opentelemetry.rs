@@ -1,67 +1,30 @@
 //! Beside OpenTelemetry: the real SDK, its exporter, and a receiver on a socket.
 
+#[path = "support/collector.rs"]
+mod collector;
 mod support;
 
-use std::{collections::BTreeMap, sync::mpsc, time::Duration};
+use std::{sync::mpsc, time::Duration};
 
-use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
 use opentelemetry::{
     Context,
     propagation::TextMapPropagator,
     trace::{TraceContextExt, TracerProvider},
 };
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value::Value as Attribute,
-    trace::v1::Span as Exported,
-};
 use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{InMemorySpanExporter, Sampler, SdkTracerProvider},
 };
-use prost::Message;
 use serde_json::Value;
 use tracing::{Dispatch, Span, dispatcher::with_default, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Registry, prelude::*};
 
-use crate::support::{Rig, layer};
-
-/// A receiver of OTLP over HTTP: where it listens, and what arrives.
-fn receiver() -> (String, mpsc::Receiver<Exported>) {
-    let (sender, spans) = mpsc::channel();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            let routes = Router::new().route("/v1/traces", post(receive)).with_state(sender);
-            axum::serve(listener, routes).await.unwrap();
-        });
-    });
-    (endpoint, spans)
-}
-
-async fn receive(State(spans): State<mpsc::Sender<Exported>>, body: Bytes) -> StatusCode {
-    let request = ExportTraceServiceRequest::decode(body).unwrap();
-    for span in request.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans) {
-        spans.send(span).unwrap();
-    }
-    StatusCode::OK
-}
-
-fn attributes(span: &Exported) -> BTreeMap<String, Attribute> {
-    let value = |attribute: &opentelemetry_proto::tonic::common::v1::KeyValue| {
-        attribute.value.clone().and_then(|any| any.value).unwrap()
-    };
-    span.attributes.iter().map(|attribute| (attribute.key.clone(), value(attribute))).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+use crate::{
+    collector::{Attribute, hex},
+    support::{Rig, layer},
+};
 
 fn one_request(rig: &Rig, parent: Option<Context>) {
     let request = info_span!("request", request_id = "r1", finish_reason = Empty);
@@ -98,7 +61,7 @@ fn provider() -> (SdkTracerProvider, InMemorySpanExporter) {
 
 #[test]
 fn a_request_arrives_at_a_collector_with_its_numbers_and_the_line_names_it() {
-    let (endpoint, spans) = receiver();
+    let (endpoint, spans) = collector::start();
     let exporter = SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
@@ -123,7 +86,7 @@ fn a_request_arrives_at_a_collector_with_its_numbers_and_the_line_names_it() {
     assert_eq!(hex(&request.parent_span_id), "00f067aa0ba902b7");
     assert_eq!(line["span_id"], hex(&request.span_id));
 
-    let attributes = attributes(request);
+    let attributes = collector::attributes(request);
     let time = |name: &str| match attributes.get(name) {
         Some(Attribute::DoubleValue(time)) => *time,
         other => panic!("{name}: {other:?} in {attributes:?}"),

@@ -1,5 +1,7 @@
 //! The example `omni_server`, over HTTP.
 
+#[path = "support/collector.rs"]
+mod collector;
 #[path = "support/example.rs"]
 mod example;
 
@@ -260,6 +262,38 @@ fn requests_under_way_are_served_before_the_server_stops() {
     assert_eq!(requests[0].request_id, "last");
     let Ok(Line::Summary(summary)) = last.parse() else { panic!("{last}") };
     assert_eq!(summary.overall_summary.e2e_requests, 1);
+}
+
+#[test]
+fn a_trace_goes_on_through_the_stages_and_reaches_the_collector() {
+    let (endpoint, spans) = collector::start();
+    let server = Server::start("trace", &["--log-stats", "--otlp", &endpoint]);
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let response = Client::new()
+        .post(server.url("/v1/generate"))
+        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
+        .json(&json!({ "prompt": "The layer writes", "max_tokens": 4 }))
+        .send()
+        .unwrap();
+    response.text().unwrap();
+    let (requests, _) = server.stop();
+    assert_eq!(requests[0].trace_id.as_deref(), Some(trace));
+
+    let spans: Vec<_> = spans.try_iter().collect();
+    let request = spans.iter().find(|span| span.name == "request").unwrap();
+    assert_eq!(collector::hex(&request.parent_span_id), "00f067aa0ba902b7");
+    assert_eq!(requests[0].span_id, Some(collector::hex(&request.span_id)));
+    let e2e = requests[0].e2e_table.e2e_total_ms.as_f64();
+    assert_eq!(
+        collector::attributes(request)["omni.e2e_total_ms"],
+        collector::Attribute::DoubleValue(e2e),
+        "of the whole body"
+    );
+    let children = spans.iter().filter(|span| span.parent_span_id == request.span_id);
+    let mut names: Vec<_> = children.map(|span| span.name.as_str()).collect();
+    names.sort_unstable();
+    // A part of the thinker's batch, the talker, code2wav; both halves of two transfers.
+    assert_eq!(names, [&["stage"; 3][..], &["transfer"; 4]].concat());
 }
 
 #[test]
