@@ -23,7 +23,6 @@ mod worker;
 use std::{
     env,
     fs::File,
-    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -32,14 +31,12 @@ use std::{
 use clap::Parser;
 use omni_metrics::OmniMetricsLayer;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
-use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Runtime;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::prelude::*;
 
 use crate::{
-    stages::{Result, corpus},
+    stages::{Result, corpus, exit_code, traces},
     worker::Worker,
 };
 
@@ -121,19 +118,12 @@ fn main() -> ExitCode {
             observed(&args.shared, coordinator::LOG, || Runtime::new()?.block_on(coordinator::run(&args)))
         }),
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            // If stderr is gone as well, the exit code still tells.
-            let _ = writeln!(io::stderr(), "error: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(ended)
 }
 
 /// Runs a process with the layer on its log, and in traces.
 fn observed(shared: &Shared, log: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
-    let traces = traces(shared)?;
+    let traces = traces::provider(shared.otlp.as_deref())?;
     let log = shared.log_stats.then(|| {
         let path = shared.log_dir.join(log);
         File::create(&path).map_err(|error| format!("cannot write to {}: {error}", path.display()))
@@ -147,12 +137,4 @@ fn observed(shared: &Shared, log: &str, run: impl FnOnce() -> Result<()>) -> Res
     let ended = run();
     traces.shutdown()?;
     ended
-}
-
-/// Ids for every request, and an exporter if there is somebody to export to.
-fn traces(shared: &Shared) -> Result<SdkTracerProvider> {
-    let provider = SdkTracerProvider::builder();
-    let Some(url) = &shared.otlp else { return Ok(provider.build()) };
-    let exporter = SpanExporter::builder().with_http().with_endpoint(url).build()?;
-    Ok(provider.with_batch_exporter(exporter).build())
 }

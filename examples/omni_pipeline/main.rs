@@ -24,14 +24,16 @@ use std::{
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use omni_metrics::{Format, OmniMetricsLayer};
+use omni_metrics::OmniMetricsLayer;
 use tokio::sync::mpsc;
 use tracing_subscriber::prelude::*;
 
 use crate::{
     driver::{Answers, Driver},
     stages::{
-        Result, Tasks, code2wav, corpus, talker,
+        Result, Tasks, code2wav, corpus, exit_code,
+        format::FormatName,
+        talker,
         thinker::{self, Thinker},
         wire::{self, Edge},
     },
@@ -67,23 +69,6 @@ struct Args {
     out: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum FormatName {
-    /// A line of JSON
-    Json,
-    /// Text tables
-    Table,
-}
-
-impl From<FormatName> for Format {
-    fn from(name: FormatName) -> Self {
-        match name {
-            FormatName::Json => Self::Json,
-            FormatName::Table => Self::Table,
-        }
-    }
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
@@ -94,14 +79,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::registry().with(layer).init();
     let _summary = (args.log_stats && args.summary).then(|| handle.summary_guard());
 
-    match serve(&args).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            // If stderr is gone as well, the exit code still tells.
-            let _ = writeln!(io::stderr(), "error: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(serve(&args).await)
 }
 
 /// Starts the stages, serves the requests, stops the stages and says what was made.

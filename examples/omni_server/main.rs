@@ -33,10 +33,8 @@ use axum::{
     serve::ListenerExt,
 };
 use clap::Parser;
-use omni_metrics::{Format, OmniMetricsLayer};
+use omni_metrics::OmniMetricsLayer;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
-use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
@@ -53,8 +51,11 @@ use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 use crate::{
     answer::{Answers, Service},
     stages::{
-        Result, Tasks, code2wav, corpus, talker,
+        Result, Tasks, code2wav, corpus, exit_code,
+        format::FormatName,
+        talker,
         thinker::{self, Thinker},
+        traces,
         wire::{self, Edge},
     },
 };
@@ -89,38 +90,14 @@ struct Args {
     input: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum FormatName {
-    /// A line of JSON
-    Json,
-    /// Text tables
-    Table,
-}
-
-impl From<FormatName> for Format {
-    fn from(name: FormatName) -> Self {
-        match name {
-            FormatName::Json => Self::Json,
-            FormatName::Table => Self::Table,
-        }
-    }
-}
-
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            // If stderr is gone as well, the exit code still tells.
-            let _ = writeln!(io::stderr(), "error: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<()> {
     // Before the first request: the layer takes its handles from the recorder that is there then.
     let exporter = prometheus::install()?;
-    let traces = traces(args)?;
+    let traces = traces::provider(args.otlp.as_deref())?;
 
     let omni = OmniMetricsLayer::new().with_format(args.format.into()).with_log_stats(args.log_stats);
     let summary = args.log_stats.then(|| omni.handle().summary_guard());
@@ -145,14 +122,6 @@ fn run(args: &Args) -> Result<()> {
 /// `RUST_LOG`, or warnings.
 fn log_filter() -> EnvFilter {
     EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy()
-}
-
-/// Ids for every request, and an exporter if there is somebody to export to.
-fn traces(args: &Args) -> Result<SdkTracerProvider> {
-    let provider = SdkTracerProvider::builder();
-    let Some(url) = &args.otlp else { return Ok(provider.build()) };
-    let exporter = SpanExporter::builder().with_http().with_endpoint(url).build()?;
-    Ok(provider.with_batch_exporter(exporter).build())
 }
 
 /// Starts the stages and the server; stops first this one, then those.

@@ -20,22 +20,40 @@ pub(crate) mod answers;
 pub(crate) mod code2wav;
 mod codec;
 pub(crate) mod corpus;
+pub(crate) mod format;
 mod ngram;
 pub(crate) mod synth;
 pub(crate) mod talker;
 pub(crate) mod text;
 pub(crate) mod thinker;
 pub(crate) mod ticket;
+pub(crate) mod traces;
 mod voice;
 pub(crate) mod wav;
 pub(crate) mod wire;
 
-use std::error;
+use std::{
+    error,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use tokio::task::JoinSet;
 
 pub(crate) type Failure = Box<dyn error::Error + Send + Sync>;
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// How a process ends.
+pub(crate) fn exit_code(ended: Result<()>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // If stderr is gone as well, the exit code still tells.
+            let _ = writeln!(io::stderr(), "error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// The tasks of stages and connections. One that fails ends all.
 #[derive(Debug, Default)]
