@@ -31,7 +31,7 @@ pub(crate) struct Otel {
 /// What an open request knows of its OpenTelemetry span.
 #[derive(Debug, Default)]
 pub(crate) struct Met {
-    is_made: bool,
+    has_looked: bool,
     context: Option<Context>,
 }
 
@@ -55,9 +55,9 @@ impl Otel {
     /// Keeps hold of a request's OpenTelemetry span when the request is left first. Before, its parent may not
     /// be known yet; after, another layer may have ended it.
     pub(crate) fn meet(&self, id: &Id, open: &OpenSpans) {
-        let is_new = |span: &Arc<OpenSpan>| span.kind == Kind::Request && !span.lock().otel.is_made;
+        let is_new = |span: &Arc<OpenSpan>| span.kind == Kind::Request && !span.lock().otel.has_looked;
         if open.with(id, is_new) == Some(true) {
-            let met = Met { is_made: true, context: self.context(id) };
+            let met = Met { has_looked: true, context: self.context(id) };
             open.with(id, |span| span.lock().otel = met);
         }
     }

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use omni_metrics::{Line, RequestLine};
+use omni_metrics::{Line, Millis, RequestLine};
 use serde_json::Value;
 use support::Rig;
 use tracing::{field::Empty, info_span};
@@ -365,6 +365,35 @@ fn join_accounts_for_the_flight_to_another_process() {
     let Ok(Line::Request(line)) = joined.trim_end().parse() else { panic!("{joined}") };
     assert_eq!(line.e2e_table.e2e_total_ms.as_f64(), 38.764269);
     assert_eq!(line.e2e_table.unattributed_time_ms.as_f64(), 10.780369);
+}
+
+#[test]
+fn join_keeps_to_the_request_where_a_flight_seems_to_begin_before_it() {
+    let row = r#"{"type":"transfer","schema":1,"timestamp":"2026-11-24T08:46:40.082585Z","request_id":"req-0001","from_stage":2,"to_stage":7,"size_bytes":null,"tx_time_ms":null,"rx_decode_time_ms":1.0,"in_flight_time_ms":9000.0,"total_time_ms":9001.0,"start_ms":null,"wall_time_ms":1.0,"events":1}"#;
+    let log = [pipeline_lines()[0].as_str(), row].join("\n");
+    let joined = stdout(&omni_of(&["join"], log.as_bytes()));
+    let Ok(Line::Request(line)) = joined.trim_end().parse() else { panic!("{joined}") };
+    assert_eq!(line.e2e_table.e2e_total_ms.as_f64(), 3.764269);
+    assert_eq!(line.e2e_table.unattributed_time_ms, Millis::ZERO, "it covers the whole request");
+}
+
+#[test]
+fn join_takes_the_first_of_a_stages_first_outputs() {
+    let row = |end: &str, after: &str| {
+        format!(
+            r#"{{"type":"stage","schema":1,"timestamp":"2026-11-24T08:46:40.{end}Z","request_id":"req-0001","stage_id":7,"stage_gen_time_ms":1.0,"busy_time_ms":1.0,"start_ms":null,"wall_time_ms":1.0,"first_output_after_ms":{after},"events":1}}"#
+        )
+    };
+    // Of a request that was created at .078820731.
+    let (early, late) = (row("080821", "0.5"), row("081821", "0.25"));
+    for rows in [[&early, &late], [&late, &early]] {
+        let log = format!("{}\n{}\n{}", pipeline_lines()[0], rows[0], rows[1]);
+        let joined = stdout(&omni_of(&["join"], log.as_bytes()));
+        let Ok(Line::Request(line)) = joined.trim_end().parse() else { panic!("{joined}") };
+        let stage = line.stage_table.iter().find(|row| row.stage_id == Some(7)).unwrap();
+        assert_eq!(stage.first_output_ms.map(|time| time.as_f64()), Some(1.500269));
+        assert_eq!(stage.start_ms.map(|time| time.as_f64()), Some(1.000269));
+    }
 }
 
 #[test]

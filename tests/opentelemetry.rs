@@ -176,6 +176,29 @@ fn without_that_layer_a_line_is_as_ever() {
 }
 
 #[test]
+fn a_tracer_that_makes_no_ids_leaves_the_line_as_ever() {
+    let (omni, rig) = layer();
+    let otel = tracing_opentelemetry::layer(); // which has none
+    let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(omni).with(otel)), ..rig };
+    let lines = rig.run(|rig| one_request(rig, None));
+    assert_eq!((lines[0].get("trace_id"), lines[0].get("warnings")), (None, None));
+}
+
+#[test]
+fn a_count_beyond_what_opentelemetry_has_stays_at_its_largest() {
+    let (provider, exporter) = provider();
+    let rig = beside(&provider);
+    rig.run(|_| {
+        let request = info_span!("request", request_id = "r1");
+        request.in_scope(|| info_span!("stage", stage_id = 0, num_tokens_out = u64::MAX).in_scope(|| {}));
+    });
+    let spans = exporter.get_finished_spans().unwrap();
+    let request = spans.iter().find(|span| span.name == "request").unwrap();
+    let total = request.attributes.iter().find(|a| a.key.as_str() == "omni.e2e_total_tokens").unwrap();
+    assert_eq!(total.value, opentelemetry::Value::I64(i64::MAX));
+}
+
+#[test]
 fn the_wrong_order_costs_the_attributes_and_the_line_says_so() {
     let (provider, exporter) = provider();
     let (omni, rig) = layer();

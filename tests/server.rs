@@ -4,8 +4,13 @@
 mod collector;
 #[path = "support/example.rs"]
 mod example;
+#[allow(dead_code, reason = "the test has its own handler")]
+#[path = "../examples/omni_server/request.rs"]
+mod request;
+mod support;
 
 use std::{
+    convert::Infallible,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -16,9 +21,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::Request,
+    middleware::from_fn,
+    routing::get,
+};
 use omni_metrics::{Line, RequestLine};
 use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
+use support::Rig;
+use tower::ServiceExt;
 
 /// A server, and where it is.
 struct Server {
@@ -29,16 +43,18 @@ struct Server {
 
 impl Server {
     fn start(name: &str, arguments: &[&str]) -> Self {
+        Self::start_with(name, arguments, |_| {})
+    }
+
+    fn start_with(name: &str, arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
         static BUILT: OnceLock<PathBuf> = OnceLock::new();
         let path = BUILT.get_or_init(|| example::build("omni_server"));
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("server-{name}.log"));
-        let mut process = Command::new(path)
-            .args(["--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(path);
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+        command.stdout(Stdio::piped()).stderr(fs::File::create(&log).unwrap());
+        prepare(&mut command);
+        let mut process = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line}"));
@@ -81,13 +97,19 @@ impl Server {
         }
     }
 
-    /// Asks the server to stop, and returns the requests and the last line.
-    fn stop(mut self) -> (Vec<RequestLine>, String) {
+    /// Asks the server to stop, and waits until it has.
+    fn stop_only(mut self) {
         let killed = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
         assert!(killed.success());
         assert!(self.process.wait().unwrap().success());
-        let text = fs::read_to_string(&self.log).unwrap();
-        (requests(&self.log), text.lines().last().unwrap_or_default().to_owned())
+    }
+
+    /// Stops the server, and returns the requests and the last line.
+    fn stop(self) -> (Vec<RequestLine>, String) {
+        let log = self.log.clone();
+        self.stop_only();
+        let text = fs::read_to_string(&log).unwrap();
+        (requests(&log), text.lines().last().unwrap_or_default().to_owned())
     }
 }
 
@@ -166,6 +188,37 @@ fn a_request_lasts_until_its_last_byte_has_gone() {
         "{:?}",
         lines[1].e2e_table
     );
+}
+
+#[test]
+fn the_span_of_a_request_goes_with_its_body() {
+    let rig = Rig::new();
+    let _default = rig.install();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let body = || Body::from_stream(tokio_stream::iter(["first", "last"].map(Ok::<_, Infallible>)));
+        let app = Router::new().route("/", get(async move || body())).layer(from_fn(request::in_span));
+        let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
+        rig.wait_ms(20);
+        assert_eq!(rig.log.text(), "", "the handler has returned, but nothing has been sent");
+        assert_eq!(to_bytes(response.into_body(), 100).await.unwrap(), "firstlast");
+    });
+    let lines = rig.log.lines();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["e2e_table"]["e2e_total_ms"], 20.0, "it ends when the last byte has been taken");
+}
+
+#[test]
+fn the_span_of_the_trace_layer_is_there_and_counts_for_nothing() {
+    let server = Server::start_with("trace-layer", &["--log-stats"], |command| {
+        command.env("RUST_LOG", "tower_http=debug");
+    });
+    server.post(Some("r1"), &json!({ "prompt": "p", "max_tokens": 4 })).text().unwrap();
+    let log = server.log.clone();
+    server.stop_only();
+    let text = fs::read_to_string(log).unwrap();
+    assert!(text.contains("finished processing request"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with(r#"{"type":"request""#)).count(), 1, "{text}");
 }
 
 #[test]
@@ -301,7 +354,7 @@ fn without_log_stats_nothing_is_written() {
     let server = Server::start("quiet", &[]);
     assert_eq!(server.post(None, &json!({ "prompt": "p", "max_tokens": 4 })).status(), 200);
     let log = server.log.clone();
-    server.stop();
+    server.stop_only();
     assert_eq!(fs::read_to_string(log).unwrap(), "");
 }
 

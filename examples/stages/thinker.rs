@@ -105,10 +105,7 @@ impl Thinker {
                 }
             }
         });
-        // Parts close first, then the batch; only then may a request end for which nobody waits any more.
-        let sequences: Vec<_> = sequences.into_iter().map(|(_, sequence)| sequence).collect();
-        drop(stage);
-        sequences.into_iter().map(|sequence| self.text(sequence, batch_size)).collect()
+        sequences.into_iter().map(|(_, sequence)| self.text(sequence, batch_size)).collect()
     }
 
     fn begin(&self, stage: &Span, batch_id: u64, batch_size: usize, prompt: Prompt) -> (Span, Sequence) {
@@ -219,8 +216,6 @@ struct Sequence {
     finish_reason: Option<FinishReason>,
     pieces: Option<mpsc::UnboundedSender<String>>,
     undecoded: Vec<u8>,
-    /// Kept open until the stage has closed.
-    _request: Option<Span>,
 }
 
 impl Sequence {
@@ -235,7 +230,6 @@ impl Sequence {
             finish_reason: None,
             pieces: prompt.pieces,
             undecoded: Vec::new(),
-            _request: prompt.request,
         }
     }
 
