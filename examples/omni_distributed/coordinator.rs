@@ -120,6 +120,7 @@ async fn drive(
             },
             thinker: Arc::clone(&thinker),
             deaths: deaths.subscribe(),
+            timeout: args.timeout,
         };
         serving.spawn(request.serve().instrument(span));
     }
@@ -135,6 +136,7 @@ struct Request {
     thinker: Arc<wire::Sender<Question>>,
     answer: oneshot::Receiver<Outcome>,
     deaths: broadcast::Receiver<Death>,
+    timeout: Duration,
 }
 
 impl Request {
@@ -145,7 +147,7 @@ impl Request {
         };
         let served: Result<Spoken> = tokio::select! {
             served = answered => served,
-            missing = loss(self.deaths) => {
+            missing = loss(self.deaths, self.timeout) => {
                 Span::current().record("missing", &missing);
                 Err(missing.into())
             }
@@ -171,13 +173,14 @@ struct Death {
 }
 
 /// Ends when a request that is under way now has to be given up, and says what it has lost.
-async fn loss(mut deaths: broadcast::Receiver<Death>) -> String {
-    match deaths.recv().await {
-        Ok(Death { stage, status }) => {
+async fn loss(mut deaths: broadcast::Receiver<Death>, limit: Duration) -> String {
+    match timeout(limit, deaths.recv()).await {
+        Ok(Ok(Death { stage, status })) => {
             sleep(GRACE).await;
             format!("{stage}: its process ended with {status}")
         }
-        Err(_) => "the workers have gone".to_owned(),
+        Ok(Err(_)) => "the workers have gone".to_owned(),
+        Err(_) => format!("no answer within {limit:?}"),
     }
 }
 

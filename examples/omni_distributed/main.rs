@@ -26,6 +26,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use clap::Parser;
@@ -62,6 +63,9 @@ struct Args {
     /// At most how many tokens to generate per request
     #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_tokens: u32,
+    /// How long a request may take
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
 }
 
 /// What every process has to know.

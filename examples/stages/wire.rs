@@ -1,6 +1,7 @@
 //! Messages from one stage to the next, over a socket.
 
 use std::{
+    io,
     marker::PhantomData,
     net::SocketAddr,
     time::{Duration, SystemTime},
@@ -161,12 +162,18 @@ fn unix_ms() -> f64 {
 async fn write(edge: Edge, address: SocketAddr, mut frames: mpsc::Receiver<Vec<u8>>) -> Result<()> {
     let mut stream = call(edge, address).await?;
     while let Some(frame) = frames.recv().await {
-        while stream.write_all(&frame).await.is_err() {
+        while has_hung_up(&stream) || stream.write_all(&frame).await.is_err() {
             stream = call(edge, address).await?;
         }
     }
     stream.write_all(&END.to_le_bytes()).await?;
     Ok(stream.shutdown().await?)
+}
+
+/// Whether the other end is gone. The first write to one that is gone succeeds, so this has to be asked; nothing
+/// else ever comes back.
+fn has_hung_up(stream: &TcpStream) -> bool {
+    !matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 async fn call(edge: Edge, address: SocketAddr) -> Result<TcpStream> {
