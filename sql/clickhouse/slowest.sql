@@ -1,0 +1,22 @@
+-- The slowest requests, and the part that most of each one's time went into. ClickHouse, after `join.sql`.
+--
+-- A part is its time, its place in the order in which the reader names parts, its stage and its name; of
+-- parts that took as long, the later one is named.
+WITH stages AS (
+    SELECT request_id, attempt, max((ifNull(stage_gen_time_ms, 0), if(stage_id IS NULL, 2, 1),
+        ifNull(stage_id, 0), 'stage ' || ifNull(toString(stage_id), '-'))) AS longest
+    FROM stage_row GROUP BY request_id, attempt),
+slowest AS (
+    SELECT * FROM request
+    -- As many as you like.
+    ORDER BY e2e_total_ms DESC, request_id DESC, timestamp DESC LIMIT 5)
+SELECT request_id, attempt, e2e_total_ms, dominating.4 AS dominating_part, dominating.1 AS dominating_time_ms,
+    timestamp
+FROM (
+    -- A request without stages finds the part of place 0, which lasts as long as none.
+    SELECT slowest.*, arrayReverseSort([stages.longest, (ifNull(queue_time_ms, 0), 3, 0, 'queue'),
+        (transfers_total_time_ms, 4, 0, 'transfers'), (unattributed_time_ms, 5, 0, 'unattributed')])[1]
+        AS dominating
+    FROM slowest LEFT JOIN stages USING (request_id, attempt)
+    SETTINGS join_use_nulls = 0)
+ORDER BY e2e_total_ms DESC, request_id DESC, timestamp DESC;

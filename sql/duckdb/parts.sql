@@ -1,0 +1,18 @@
+-- Where the time of all requests goes, and how much that is of the sum of `e2e_total_ms`. Parts that overlap
+-- are counted in full, so the shares need not add up to one. DuckDB, after `join.sql`.
+WITH whole AS (
+    SELECT unnest([
+        {place: 0, part: 'e2e', time_ms: sum(e2e_total_ms)},
+        {place: 1, part: 'queue', time_ms: coalesce(sum(queue_time_ms), 0)},
+        {place: 4, part: 'transfers', time_ms: sum(transfers_total_time_ms)},
+        {place: 5, part: 'unattributed', time_ms: sum(unattributed_time_ms)}], recursive := true)
+    FROM request HAVING count(*) > 0),
+parts AS (
+    SELECT place, NULL AS stage_id, part, time_ms FROM whole
+    UNION ALL
+    SELECT if(stage_id IS NULL, 3, 2), stage_id, 'stage ' || coalesce(stage_id::VARCHAR, '-'),
+        coalesce(sum(stage_gen_time_ms), 0)
+    FROM stage_row GROUP BY stage_id),
+shares AS (
+    SELECT *, time_ms / nullif(sum(time_ms) FILTER (place = 0) OVER (), 0) AS share FROM parts)
+SELECT part, round(time_ms, 6) AS time_ms, share FROM shares WHERE place > 0 ORDER BY place, stage_id;
