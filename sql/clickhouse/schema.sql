@@ -1,4 +1,4 @@
--- The table `lines`: a row a line, as it comes over HTTP or from a client. ClickHouse 24.8 or later.
+-- The table `lines`: a row a line, as it comes over HTTP or from a client. ClickHouse; run on 26.9.
 --   INSERT INTO lines FORMAT JSONEachRow
 -- with date_time_input_format = 'best_effort' and input_format_skip_unknown_fields = 1. Lines of others and
 -- cut lines have to be left out before: a shipper does that.
