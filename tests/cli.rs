@@ -341,7 +341,7 @@ fn join_leaves_complete_lines_as_they_are_and_in_their_order() {
 
 #[test]
 fn join_moves_the_end_of_a_request_and_of_its_run_to_a_row_that_ends_later() {
-    let row = r#"{"type":"stage","schema":1,"timestamp":"2026-11-24T08:46:40.182585Z","request_id":"req-0001","stage_id":7,"stage_gen_time_ms":95.0,"busy_time_ms":95.0,"start_ms":null,"wall_time_ms":95.0,"events":1}"#;
+    let row = r#"{"type":"stage","schema":1,"timestamp":"2026-11-24T08:46:40.182585Z","request_id":"req-0001","stage_id":7,"stage_gen_time_ms":95.0,"busy_time_ms":95.0,"queue_time_ms":0.0,"start_ms":null,"wall_time_ms":95.0,"events":1}"#;
     let log = [pipeline_lines()[0].as_str(), row].join("\n");
     let joined = stdout(&omni_of(&["join"], log.as_bytes()));
     let Ok(Line::Request(line)) = joined.trim_end().parse() else { panic!("{joined}") };
@@ -378,10 +378,51 @@ fn join_keeps_to_the_request_where_a_flight_seems_to_begin_before_it() {
 }
 
 #[test]
+fn join_puts_a_row_into_the_request_that_it_is_in_not_into_a_short_one_beside_it() {
+    let request = |end: &str, number: u32, total: &str| {
+        format!(
+            r#"{{"type":"request","schema":1,"timestamp":"2026-11-24T12:00:{end}Z","request_id":"r","overall_summary":{{"e2e_requests":{number},"e2e_wall_time_ms":31000.0,"e2e_total_tokens":0,"e2e_avg_time_per_request_ms":1.0,"e2e_avg_tokens_per_s":0.0,"stage_wall_time_ms":[]}},"e2e_table":{{"e2e_total_ms":{total},"e2e_total_tokens":0,"transfers_total_time_ms":0.0,"transfers_total_bytes":0,"queue_time_ms":null,"unattributed_time_ms":{total}}},"stage_table":[],"transfer_table":[]}}"#
+        )
+    };
+    let row = |end: &str, wall: &str, queue: &str| {
+        format!(
+            r#"{{"type":"stage","schema":1,"timestamp":"2026-11-24T12:00:{end}Z","request_id":"r","stage_id":0,"stage_gen_time_ms":{wall},"busy_time_ms":0.0,"queue_time_ms":{queue},"start_ms":null,"wall_time_ms":{wall},"events":1}}"#
+        )
+    };
+    // The first request takes half a minute, its retry less than a second.
+    let requests = [request("30.000000", 1, "30000.0"), request("31.000000", 2, "900.0")];
+    for (end, wall, whose) in [
+        ("29.900000", "900.0", 0), // inside of the first
+        ("30.000000", "0.0", 0),   // a moment of it
+        ("30.120000", "70.0", 1),  // 20 ms into the second
+        ("31.900000", "10.0", 1),  // after both
+        ("30.090000", "10.0", 1),  // between them, nearer to the second
+    ] {
+        let log = format!("{}\n{}\n{}", requests[0], requests[1], row(end, wall, "0.0"));
+        let joined = stdout(&omni_of(&["join"], log.as_bytes()));
+        let rows: Vec<_> = joined
+            .lines()
+            .map(|line| match line.parse() {
+                Ok(Line::Request(request)) => request.stage_table.len(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(rows[whose], 1, "{end}: {rows:?}");
+        assert_eq!(rows[1 - whose], 0, "{end}: {rows:?}");
+    }
+    // A stage that was never entered has neither started nor waited.
+    let log = format!("{}\n{}", requests[0], row("29.900000", "900.0", "null"));
+    let joined = stdout(&omni_of(&["join"], log.as_bytes()));
+    let Ok(Line::Request(request)) = joined.trim_end().parse() else { panic!("{joined}") };
+    assert_eq!((request.stage_table[0].start_ms, request.e2e_table.queue_time_ms), (None, None));
+    assert_eq!(request.e2e_table.unattributed_time_ms.as_f64(), 29100.0);
+}
+
+#[test]
 fn join_takes_the_first_of_a_stages_first_outputs() {
     let row = |end: &str, after: &str| {
         format!(
-            r#"{{"type":"stage","schema":1,"timestamp":"2026-11-24T08:46:40.{end}Z","request_id":"req-0001","stage_id":7,"stage_gen_time_ms":1.0,"busy_time_ms":1.0,"start_ms":null,"wall_time_ms":1.0,"first_output_after_ms":{after},"events":1}}"#
+            r#"{{"type":"stage","schema":1,"timestamp":"2026-11-24T08:46:40.{end}Z","request_id":"req-0001","stage_id":7,"stage_gen_time_ms":1.0,"busy_time_ms":1.0,"queue_time_ms":0.0,"start_ms":null,"wall_time_ms":1.0,"first_output_after_ms":{after},"events":1}}"#
         )
     };
     // Of a request that was created at .078820731.

@@ -19,7 +19,8 @@ SELECT request_id, timestamp,
     e2e_table, stage_table, transfer_table, trace_id, span_id, fields, warnings
 FROM selected_line WHERE type = 'request';
 
--- Rows of workers, each with the one request whose two ends are nearest to the row's.
+-- Rows of workers, each with the one request that it is in, or nearest to; of several, the one that it
+-- overlaps most; of those, the one whose ends are nearest. A stage that was never entered has not started.
 CREATE OR REPLACE VIEW worker_row AS
 WITH requests AS (
     SELECT request_id, arraySort(groupArray((attempt, timestamp, e2e_table.e2e_total_ms))) AS attempts
@@ -28,10 +29,13 @@ SELECT line.*,
     arrayMap(request -> (request.1,
         (toUnixTimestamp64Micro(line.timestamp) - toUnixTimestamp64Micro(request.2)) / 1e3 + request.3,
         request.3), requests.attempts) AS ends,
-    arraySort(request -> abs(request.2 - ifNull(line.wall_time_ms, 0)) + abs(request.2 - request.3), ends)[1]
+    arraySort(request -> (
+            greatest(request.2 - ifNull(line.wall_time_ms, 0) - request.3, -request.2, 0),
+            -(least(request.2, request.3) - greatest(request.2 - ifNull(line.wall_time_ms, 0), 0)),
+            abs(request.2 - ifNull(line.wall_time_ms, 0)) + abs(request.2 - request.3)), ends)[1]
         AS nearest,
     nearest.1 AS attempt, nearest.2 AS end_ms, end_ms - ifNull(line.wall_time_ms, 0) AS begin_ms,
-    round(greatest(begin_ms, 0), 6) AS start_ms
+    if(line.type = 'stage' AND line.queue_time_ms IS NULL, NULL, round(greatest(begin_ms, 0), 6)) AS start_ms
 FROM selected_line AS line INNER JOIN requests USING (request_id)
 WHERE line.type IN ('stage', 'transfer');
 
@@ -55,7 +59,7 @@ WITH parts AS (
     UNION ALL
     SELECT request_id, attempt, end_ms, true, stage_id, batch_id, batch_size, num_tokens_in, num_tokens_out,
         preprocess_time_ms, stage_gen_time_ms, stage_name, busy_time_ms, queue_time_ms, start_ms,
-        round(start_ms + first_output_after_ms, 6), time_per_output_token_ms, events, fields
+        round(greatest(begin_ms, 0) + first_output_after_ms, 6), time_per_output_token_ms, events, fields
     FROM worker_row WHERE type = 'stage')
 SELECT request_id, attempt, stage AS stage_id,
     argMax(batch, at) AS batch_id, argMax(size, at) AS batch_size,

@@ -12,7 +12,8 @@ SELECT request_id, timestamp,
     unnest(e2e_table), stage_table, transfer_table, trace_id, span_id, fields, warnings
 FROM lines WHERE type = 'request';
 
--- Rows of workers, each with the one request whose two ends are nearest to the row's. A table, since all that
+-- Rows of workers, each with the one request that it is in, or nearest to; of several, the one that it
+-- overlaps most; of those, the one whose ends are nearest. A stage that was never entered has not started. A table, since all that
 -- follows reads it.
 CREATE OR REPLACE TABLE worker_row AS
 WITH placed AS (
@@ -21,10 +22,12 @@ WITH placed AS (
         end_ms - coalesce(row.wall_time_ms, 0) AS begin_ms
     FROM lines AS row JOIN request_line AS request USING (request_id)
     WHERE row.type <> 'request')
-SELECT *, round(greatest(begin_ms, 0), 6) AS start_ms
+SELECT *, if(type = 'stage' AND queue_time_ms IS NULL, NULL, round(greatest(begin_ms, 0), 6)) AS start_ms
 FROM placed
 QUALIFY row_number() OVER (PARTITION BY line
-    ORDER BY abs(begin_ms) + abs(end_ms - e2e_total_ms), attempt) = 1;
+    ORDER BY greatest(begin_ms - e2e_total_ms, -end_ms, 0),
+        least(end_ms, e2e_total_ms) - greatest(begin_ms, 0) DESC,
+        abs(begin_ms) + abs(end_ms - e2e_total_ms), attempt) = 1;
 
 -- Rows that have found no request: its line is late, or lost.
 CREATE OR REPLACE VIEW lost_row AS
@@ -43,7 +46,7 @@ WITH parts AS (
         batch_size: batch_size, num_tokens_in: num_tokens_in, num_tokens_out: num_tokens_out,
         preprocess_time_ms: preprocess_time_ms, stage_gen_time_ms: stage_gen_time_ms, stage_name: stage_name,
         busy_time_ms: busy_time_ms, queue_time_ms: queue_time_ms, start_ms: start_ms,
-        first_output_ms: round(start_ms + first_output_after_ms, 6),
+        first_output_ms: round(greatest(begin_ms, 0) + first_output_after_ms, 6),
         time_per_output_token_ms: time_per_output_token_ms, events: events, fields: fields} AS row
     FROM worker_row WHERE type = 'stage')
 SELECT request_id, attempt, row.stage_id AS stage_id,

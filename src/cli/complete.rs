@@ -47,8 +47,11 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
         match row {
             Line::Stage(line) => {
                 add_stage(&mut request.stage_table, &line.row, start);
-                let queue = &mut request.e2e_table.queue_time_ms;
-                *queue = Some(queue.map_or(start, |queue| queue.min(start)));
+                // A span that was never entered has not waited for that, and has not started.
+                if line.row.queue_time_ms.is_some() {
+                    let queue = &mut request.e2e_table.queue_time_ms;
+                    *queue = Some(queue.map_or(start, |queue| queue.min(start)));
+                }
                 request.warnings.extend(line.warnings.iter().cloned());
             }
             Line::Transfer(line) => {
@@ -131,7 +134,9 @@ fn add_stage(rows: &mut Vec<StageRow>, added: &StageRow, start: Millis) {
     add_time(&mut row.stage_gen_time_ms, added.stage_gen_time_ms);
     add_time(&mut row.busy_time_ms, added.busy_time_ms);
     add_time(&mut row.queue_time_ms, added.queue_time_ms);
-    row.start_ms = Some(row.start_ms.map_or(start, |known| known.min(start)));
+    if added.queue_time_ms.is_some() {
+        row.start_ms = Some(row.start_ms.map_or(start, |known| known.min(start)));
+    }
     if let Some(after) = added.first_output_after_ms {
         let moment = Millis::from_nanos(start.as_nanos().saturating_add(after.as_nanos()));
         row.first_output_ms = Some(row.first_output_ms.map_or(moment, |known| known.min(moment)));

@@ -150,13 +150,16 @@ fn match_rows(mut records: Records, lost: &mut Lost) -> Result<File> {
         };
         for row in rows {
             let (start, end) = extent(&row).unwrap_or_default();
-            // An id may come back: the request that the row overlaps most, or is nearest to.
-            let distance = |at: &usize| {
+            // An id may come back: the request that the row is in, or nearest to; of several, the one that
+            // it overlaps most; of those, the one whose ends are nearest.
+            let fit = |at: &usize| {
                 let (created, ended) =
                     requests.get(*at).map(|(_, request, _)| times(request)).unwrap_or_default();
-                created.abs_diff(start).saturating_add(ended.abs_diff(end))
+                let gap = start.saturating_sub(ended).max(created.saturating_sub(end));
+                let overlap = ended.min(end).saturating_sub(created.max(start));
+                (gap, Reverse(overlap), created.abs_diff(start).saturating_add(ended.abs_diff(end)))
             };
-            let nearest = candidates.iter().copied().min_by_key(distance);
+            let nearest = candidates.iter().copied().min_by_key(fit);
             if let Some((_, _, its_rows)) = nearest.and_then(|at| requests.get_mut(at)) {
                 its_rows.push(row);
             }
