@@ -20,6 +20,7 @@ use crate::{
     emit::Output,
     filter::SpanFilter,
     handle::{OmniMetricsHandle, Shared, Writing},
+    otel::Otel,
     recorder::Recorder,
 };
 
@@ -197,6 +198,9 @@ where
     unsafe fn downcast_raw(&self, id: TypeId) -> Option<*const ()> {
         if id == TypeId::of::<Self>() {
             return Some(std::ptr::from_ref(self).cast());
+        }
+        if id == TypeId::of::<Otel>() {
+            return Some(std::ptr::from_ref(&self.recorder().otel).cast());
         }
         // SAFETY: what `Filtered` returns points into `self.filtered` and is of the type that `id`
         // names, which is what this method promises for `self`.

@@ -1,12 +1,19 @@
 //! The OpenTelemetry spans beside ours: their ids for a line, and a request's numbers for them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use opentelemetry::{
     Context, KeyValue,
     trace::{SpanRef, TraceContextExt},
 };
-use tracing::{Dispatch, dispatcher::WeakDispatch, span::Id};
+use tracing::{
+    Dispatch,
+    dispatcher::{self, WeakDispatch},
+    span::Id,
+};
 
 use crate::{
     Millis, StageRow,
@@ -26,6 +33,9 @@ const STAGES: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Otel {
     subscriber: OnceLock<WeakDispatch>,
+    /// Once, a request that closed had an OpenTelemetry span, or had none.
+    found_at_close: AtomicBool,
+    missed_at_close: AtomicBool,
 }
 
 /// What an open request knows of its OpenTelemetry span.
@@ -42,19 +52,40 @@ impl Otel {
         let _ = self.subscriber.set(subscriber.downgrade());
     }
 
+    /// The subscriber, if need be the one that is the default now: an `Option` or a `Vec` of layers does not
+    /// tell them what they become a part of.
+    fn subscriber(&self) -> Option<Dispatch> {
+        if self.subscriber.get().is_none() {
+            dispatcher::get_default(|default| {
+                if default.downcast_ref::<Self>().is_some_and(|otel| std::ptr::eq(otel, self)) {
+                    self.connect(default);
+                }
+            });
+        }
+        self.subscriber.get()?.upgrade()
+    }
+
     /// The OpenTelemetry span of an open span, started if it was not; `None` if there is no such layer, if it
     /// does not see the span, or if it has closed it already.
     ///
     /// Samplers and processors run in here, which are somebody else's code: nothing may be locked.
     fn context(&self, id: &Id) -> Option<Context> {
-        let subscriber = self.subscriber.get()?.upgrade()?;
+        let subscriber = self.subscriber()?;
         let context = contain(|| tracing_opentelemetry::get_otel_context(id, &subscriber)).flatten()?;
-        context.span().span_context().is_valid().then_some(context)
+        let is_its_own = {
+            let span = context.span();
+            span.span_context().is_valid() && !span.span_context().is_remote()
+        };
+        is_its_own.then_some(context)
     }
 
-    /// Keeps hold of a request's OpenTelemetry span when the request is left first. Before, its parent may not
-    /// be known yet; after, another layer may have ended it.
+    /// Keeps hold of a request's OpenTelemetry span when the request is left first, where that layer seems to
+    /// close spans before this one does. Elsewhere there is time until the close; to ask earlier would start
+    /// the span, and that takes no other parent then.
     pub(crate) fn meet(&self, id: &Id, open: &OpenSpans) {
+        if self.found_at_close.load(Ordering::Relaxed) || !self.missed_at_close.load(Ordering::Relaxed) {
+            return;
+        }
         let is_new = |span: &Arc<OpenSpan>| span.kind == Kind::Request && !span.lock().otel.has_looked;
         if open.with(id, is_new) == Some(true) {
             let met = Met { has_looked: true, context: self.context(id) };
@@ -71,13 +102,16 @@ impl Otel {
         stages: impl Iterator<Item = &'a StageRow>,
         warnings: &mut Warnings,
     ) -> TraceIds {
-        let Some(context) = met.context.or_else(|| self.context(id)) else { return TraceIds::default() };
+        let at_close = self.context(id);
+        let is_found = if at_close.is_some() { &self.found_at_close } else { &self.missed_at_close };
+        is_found.store(true, Ordering::Relaxed);
+        let Some(context) = at_close.or(met.context) else { return TraceIds::default() };
         let span = context.span();
         if span.is_recording() {
             contain(|| span.set_attributes(attributes(e2e, stages)));
         } else if span.span_context().is_sampled() {
-            let what =
-                "it has ended without the request's numbers; add the layer of OpenTelemetry after this one";
+            let what = "it had ended already, and has none of the request's numbers; the layer of OpenTelemetry \
+                        belongs after this one";
             warnings.add(Kind::Request, "span_id", span.span_context().span_id(), what);
         }
         ids(&span)

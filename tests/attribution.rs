@@ -368,7 +368,7 @@ fn without_an_open_request_a_row_is_detached_and_keeps_its_id() {
         json!({"type": "stage", "schema": 1, "timestamp": "2026-01-31T12:00:01.007000Z", "request_id": "far",
             "stage_id": 2, "batch_id": null, "batch_size": null, "num_tokens_in": null, "num_tokens_out": 3,
             "preprocess_time_ms": null, "stage_gen_time_ms": 6.0, "busy_time_ms": 6.0, "queue_time_ms": 1.0,
-            "start_ms": null, "wall_time_ms": 6.0, "time_per_output_token_ms": 2.0, "events": 1, "fields": {"gpu": 1}})
+            "start_ms": null, "wall_time_ms": 6.0, "first_output_after_ms": 2.0, "time_per_output_token_ms": 2.0, "events": 1, "fields": {"gpu": 1}})
     );
     assert_eq!((&lines[1]["type"], &lines[1]["request_id"]), (&json!("transfer"), &Value::Null));
     assert_eq!(warnings(&lines[1]).len(), 1);

@@ -6,6 +6,7 @@ mod support;
 
 use std::{sync::mpsc, time::Duration};
 
+use omni_metrics::OmniMetricsLayer;
 use opentelemetry::{
     Context,
     propagation::TextMapPropagator,
@@ -14,12 +15,12 @@ use opentelemetry::{
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
-    trace::{InMemorySpanExporter, Sampler, SdkTracerProvider},
+    trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData},
 };
 use serde_json::Value;
-use tracing::{Dispatch, Span, dispatcher::with_default, field::Empty, info_span};
+use tracing::{Dispatch, Span, Subscriber, dispatcher::with_default, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{Registry, prelude::*};
+use tracing_subscriber::{Layer, Registry, prelude::*};
 
 use crate::{
     collector::{Attribute, hex},
@@ -199,22 +200,87 @@ fn a_count_beyond_what_opentelemetry_has_stays_at_its_largest() {
 }
 
 #[test]
-fn the_wrong_order_costs_the_attributes_and_the_line_says_so() {
+fn the_wrong_order_costs_the_attributes_and_lines_say_so_once_that_is_known() {
     let (provider, exporter) = provider();
     let (omni, rig) = layer();
     let otel = tracing_opentelemetry::layer::<Registry>().with_tracer(provider.tracer("test"));
     let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(otel).with(omni)), ..rig };
-    let lines = rig.run(|rig| one_request(rig, None));
+    let lines = rig.run(|rig| {
+        one_request(rig, None);
+        one_request(rig, None);
+    });
     let spans = exporter.get_finished_spans().unwrap();
-    let request = spans.iter().find(|span| span.name == "request").unwrap();
-    assert!(!request.attributes.iter().any(|attribute| attribute.key.as_str().starts_with("omni.")));
-    let id = request.span_context.span_id().to_string();
-    assert_eq!(lines[0]["span_id"], id);
-    let warning = lines[0]["warnings"][0].as_str().unwrap();
+    let requests: Vec<_> = spans.iter().filter(|span| span.name == "request").collect();
+    let has_numbers = |span: &SpanData| span.attributes.iter().any(|a| a.key.as_str().starts_with("omni."));
+    assert!(!requests.iter().any(|span| has_numbers(span)));
+    assert_eq!((lines[0].get("span_id"), lines[0].get("warnings")), (None, None), "not known yet");
+    let id = requests[1].span_context.span_id().to_string();
+    assert_eq!(lines[1]["span_id"], id);
+    let warning = lines[1]["warnings"][0].as_str().unwrap();
     assert!(
         warning.contains("span_id") && warning.contains(&id) && warning.contains("after this one"),
         "{warning}"
     );
+}
+
+#[test]
+fn a_layer_that_is_wrapped_finds_its_subscriber() {
+    type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
+    let wraps: [fn(OmniMetricsLayer<Registry>) -> Boxed; 4] = [
+        |layer| Box::new(layer),
+        |layer| Box::new(Some(layer)),
+        |layer| Box::new(vec![layer]),
+        |layer| Box::new(tracing_subscriber::reload::Layer::new(layer).0),
+    ];
+    for (number, wrap) in wraps.into_iter().chain(wraps).enumerate() {
+        let (provider, exporter) = provider();
+        let (omni, rig) = layer();
+        let otel = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        let subscriber = tracing_subscriber::registry().with(wrap(omni)).with(otel);
+        let dispatch = match number {
+            // A box of a subscriber says nothing either. Then `reload`, which hides what it holds, is too much.
+            0..3 => Dispatch::new(Box::new(subscriber) as Box<dyn Subscriber + Send + Sync>),
+            3 => continue,
+            _ => Dispatch::new(subscriber),
+        };
+        let rig = Rig { dispatch, ..rig };
+        let lines = rig.run(|rig| one_request(rig, None));
+        let spans = exporter.get_finished_spans().unwrap();
+        let request = spans.iter().find(|span| span.name == "request").unwrap();
+        assert_eq!(lines[0]["span_id"], request.span_context.span_id().to_string(), "{number}");
+        assert!(request.attributes.iter().any(|a| a.key.as_str() == "omni.e2e_total_ms"), "{number}");
+    }
+}
+
+#[test]
+fn a_parent_may_be_set_until_the_request_closes() {
+    let (provider, exporter) = provider();
+    let (omni, rig) = layer();
+    let otel =
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("test")).with_context_activation(false);
+    let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(omni).with(otel)), ..rig };
+    let incoming =
+        [("traceparent".to_owned(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())];
+    let parent = TraceContextPropagator::new().extract(&std::collections::HashMap::from(incoming));
+    let lines = rig.run(|_| {
+        let request = info_span!("request", request_id = "r1");
+        request.in_scope(|| {});
+        request.set_parent(parent).unwrap();
+    });
+    assert_eq!(lines[0]["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(exporter.get_finished_spans().unwrap()[0].parent_span_id.to_string(), "00f067aa0ba902b7");
+}
+
+#[test]
+fn a_span_of_somebody_else_is_not_taken_for_the_requests() {
+    let (omni, rig) = layer();
+    let otel = tracing_opentelemetry::layer(); // whose tracer makes no spans, and hands on the parent's
+    let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(omni).with(otel)), ..rig };
+    let incoming =
+        [("traceparent".to_owned(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())];
+    let parent = TraceContextPropagator::new().extract(&std::collections::HashMap::from(incoming));
+    let lines = rig.run(|rig| one_request(rig, Some(parent)));
+    assert_eq!((lines[0].get("span_id"), lines[0].get("warnings")), (None, None));
 }
 
 #[test]

@@ -233,13 +233,21 @@ fn what_is_refused_is_one_line_that_says_why() {
     ] {
         assert_eq!(server.post(Some(id), &body).status(), status, "{body}");
     }
-    for request in server.lines(4) {
-        assert_eq!(request.e2e_table.finish_reason.as_deref(), Some("error"));
-        assert!(request.fields["error"].to_string().starts_with('4'), "{:?}", request.fields);
+    let lines = server.lines(4);
+    for (line, why) in lines.iter().zip([
+        "400 Bad Request: prompt is empty",
+        "400 Bad Request: max_tokens is 0, and 1 to 4096 are possible",
+        "422 Unprocessable Entity: Failed to deserialize the JSON body",
+        "400 Bad Request: x-request-id has 257 bytes",
+    ]) {
+        assert_eq!(line.e2e_table.finish_reason.as_deref(), Some("error"));
+        assert!(line.fields["error"].to_string().starts_with(why), "{:?}", line.fields);
     }
+    assert_eq!(lines[0].fields["x_request_id"].to_string(), "empty");
     let other = Client::new();
     assert_eq!(other.get(server.url("/healthz")).send().unwrap().text().unwrap(), "ok\n");
     assert_eq!(other.get(server.url("/nowhere")).send().unwrap().status(), 404);
+    assert_eq!(other.get(server.url("/v1/generate")).send().unwrap().status(), 405);
     assert!(
         other.get(server.url("/metrics")).send().unwrap().text().unwrap().contains("omni_requests_total")
     );
@@ -258,7 +266,8 @@ fn an_id_is_made_where_there_is_none_and_used_once_at_a_time() {
     assert_eq!(server.lines(1)[0].request_id, made);
 
     let long = json!({ "prompt": "The layer writes", "min_tokens": 400, "max_tokens": 400 });
-    let _held = server.connect("twice", &long);
+    let mut held = server.connect("twice", &long);
+    held.read_exact(&mut [0; 64]).unwrap();
     let refused = loop {
         let response = server.post(Some("twice"), &prompt);
         if response.status() == 409 {
@@ -266,9 +275,33 @@ fn an_id_is_made_where_there_is_none_and_used_once_at_a_time() {
         }
     };
     assert!(refused.text().unwrap().contains("twice"));
-    let lines = server.lines(2);
-    let refused = lines.iter().find(|line| line.fields.contains_key("error")).unwrap();
-    assert!(refused.request_id != "twice" && refused.stage_table.is_empty(), "{refused:?}");
+    // For whatever reason it is refused, it must not be found by the stages of the other one.
+    assert_eq!(server.post(Some("twice"), &json!({ "prompt": "" })).status(), 400);
+    for line in &server.lines(3)[1..] {
+        assert!(line.request_id != "twice" && line.stage_table.is_empty(), "{line:?}");
+        assert_eq!(line.fields["x_request_id"].to_string(), "twice");
+    }
+    // The stages are done with it, or soon will be, but its client has not read the answer.
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(server.post(Some("twice"), &prompt).status(), 409);
+    drop(held);
+    let again = loop {
+        let response = server.post(Some("twice"), &prompt);
+        if response.status() != 409 {
+            break response;
+        }
+    };
+    assert_eq!(again.status(), 200);
+}
+
+#[test]
+fn a_body_that_does_not_come_is_not_waited_for() {
+    let server = Server::start("body", &["--log-stats", "--timeout", "200ms"]);
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let head = "POST /v1/generate HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
+    stream.write_all(head.as_bytes()).unwrap();
+    let lines = server.lines(1);
+    assert!(lines[0].fields["error"].to_string().starts_with("408 Request Timeout"), "{:?}", lines[0].fields);
 }
 
 #[test]

@@ -1,15 +1,15 @@
 //! From a prompt to a stream of text and sound.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet},
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use axum::{
-    Extension, Json,
-    extract::{State, rejection::JsonRejection},
+    Json,
+    extract::{FromRequest, Request, State},
     http::StatusCode,
     response::{
         IntoResponse, Response,
@@ -30,7 +30,7 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tracing::{Instrument, Span};
 
 use crate::{
-    request::RequestId,
+    request::{Kept, RequestId},
     stages::{
         Result,
         code2wav::{Sink, Spoken},
@@ -85,52 +85,67 @@ impl Service {
     }
 }
 
-/// A request that gets no stream.
-type Refusal = (StatusCode, String);
-
-pub(crate) async fn generate(
-    State(service): State<Arc<Service>>,
-    Extension(RequestId(id)): Extension<RequestId>,
-    ask: Result<Json<Ask>, JsonRejection>,
-) -> Result<Response, Refusal> {
-    let Json(ask) = ask.map_err(|rejection| (rejection.status(), rejection.body_text()))?;
-    let max_tokens = ask.max_tokens.unwrap_or(DEFAULT_TOKENS);
-    if !(1..=MAX_TOKENS).contains(&max_tokens) {
-        return Err(bad(format!("max_tokens is {max_tokens}, and 1 to {MAX_TOKENS} are possible")));
+pub(crate) async fn generate(State(service): State<Arc<Service>>, request: Request) -> Response {
+    let id = request.extensions().get().map(|RequestId(id)| id.clone()).unwrap_or_default();
+    match service.begin(&id, request).await {
+        Ok(response) => response,
+        Err((status, what)) => {
+            let error = format!("{status}: {what}");
+            let span = Span::current();
+            span.record("finish_reason", "error").record("error", error).record("x_request_id", id);
+            (status, what).into_response()
+        }
     }
-    if ask.prompt.trim().is_empty() {
-        return Err(bad("prompt is empty".to_owned()));
-    }
-    if id.is_empty() || id.len() > ID_MAX_BYTES {
-        return Err(bad(format!(
-            "x-request-id has {} bytes, and 1 to {ID_MAX_BYTES} are possible",
-            id.len()
-        )));
-    }
-    let Some((pieces, streams)) = service.answers.expect(&id) else {
-        return Err((
-            StatusCode::CONFLICT,
-            format!("a request with the x-request-id {id:?} is being served"),
-        ));
-    };
-    Span::current().record("request_id", &id);
-    let prompt = Prompt {
-        ticket: Ticket::new(id),
-        text: ask.prompt,
-        min_tokens: ask.min_tokens,
-        max_tokens,
-        seed: ask.seed,
-        request: Some(Span::current()),
-        pieces: Some(pieces),
-    };
-    let (sender, events) = mpsc::channel(UNREAD);
-    // A task of its own, so that the deadline holds for a client, too, that does not read.
-    tokio::spawn(answer(service, prompt, streams, sender).instrument(Span::current()));
-    let events = ReceiverStream::new(events).map(Ok::<_, Infallible>);
-    Ok(Sse::new(events).into_response())
 }
 
-fn bad(what: String) -> Refusal {
+impl Service {
+    /// The stream of a request, or why it gets none.
+    async fn begin(self: Arc<Self>, id: &str, request: Request) -> Result<Response, (StatusCode, String)> {
+        let reading = Json::<Ask>::from_request(request, &());
+        let Json(ask) = timeout(self.timeout, reading)
+            .await
+            .map_err(|_| {
+                (StatusCode::REQUEST_TIMEOUT, format!("the body took more than {:?}", self.timeout))
+            })?
+            .map_err(|rejection| (rejection.status(), rejection.body_text()))?;
+        let max_tokens = ask.max_tokens.unwrap_or(DEFAULT_TOKENS);
+        if !(1..=MAX_TOKENS).contains(&max_tokens) {
+            return Err(bad(format!("max_tokens is {max_tokens}, and 1 to {MAX_TOKENS} are possible")));
+        }
+        if ask.prompt.trim().is_empty() {
+            return Err(bad("prompt is empty".to_owned()));
+        }
+        if id.is_empty() || id.len() > ID_MAX_BYTES {
+            let what = format!("x-request-id has {} bytes, and 1 to {ID_MAX_BYTES} are possible", id.len());
+            return Err(bad(what));
+        }
+        let Some((pieces, streams, reserved)) = self.answers.expect(id) else {
+            return Err((
+                StatusCode::CONFLICT,
+                format!("a request with the x-request-id {id:?} is being served"),
+            ));
+        };
+        Span::current().record("request_id", id);
+        let prompt = Prompt {
+            ticket: Ticket::new(id.to_owned()),
+            text: ask.prompt,
+            min_tokens: ask.min_tokens,
+            max_tokens,
+            seed: ask.seed,
+            request: Some(Span::current()),
+            pieces: Some(pieces),
+        };
+        let (sender, events) = mpsc::channel(UNREAD);
+        // A task of its own, so that the deadline holds for a client, too, that does not read.
+        tokio::spawn(answer(self, prompt, streams, sender).instrument(Span::current()));
+        let events = ReceiverStream::new(events).map(Ok::<_, Infallible>);
+        let mut response = Sse::new(events).into_response();
+        response.extensions_mut().insert(Kept::new(reserved));
+        Ok(response)
+    }
+}
+
+fn bad(what: String) -> (StatusCode, String) {
     (StatusCode::BAD_REQUEST, what)
 }
 
@@ -202,6 +217,7 @@ impl Streams {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answers {
     waiting: Arc<Mutex<HashMap<String, Waiting>>>,
+    taken: Arc<Mutex<HashSet<String>>>,
 }
 
 #[derive(Debug)]
@@ -210,36 +226,51 @@ struct Waiting {
     spoken: oneshot::Sender<Result<Spoken>>,
     /// Keeps a request open that its client has left, until the stages let go of it.
     _request: Span,
+    _id: Arc<Id>,
+}
+
+/// An id in use: until the stages are done with its request, and its answer has been sent.
+#[derive(Debug)]
+struct Id {
+    id: String,
+    taken: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Drop for Id {
+    fn drop(&mut self) {
+        lock(&self.taken).remove(&self.id);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Answers {
     /// Makes room for the answer of a request, within its span; `None` if there is one with that id.
-    fn expect(&self, request_id: &str) -> Option<(UnboundedSender<String>, Streams)> {
-        let ((to_pieces, pieces), (to_sound, sound)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-        let (to_spoken, spoken) = oneshot::channel();
-        match self.lock().entry(request_id.to_owned()) {
-            Entry::Occupied(_) => return None,
-            Entry::Vacant(vacant) => {
-                vacant.insert(Waiting { sound: to_sound, spoken: to_spoken, _request: Span::current() });
-            }
+    fn expect(&self, request_id: &str) -> Option<(UnboundedSender<String>, Streams, Arc<Id>)> {
+        if !lock(&self.taken).insert(request_id.to_owned()) {
+            return None;
         }
+        let id = Arc::new(Id { id: request_id.to_owned(), taken: Arc::clone(&self.taken) });
         // Not bounded, since a client that reads slowly must not hold up the batch that its request is in. How
         // much there can be is bounded by the tokens that were asked for.
-        Some((to_pieces, Streams { pieces, sound, spoken }))
+        let ((to_pieces, pieces), (to_sound, sound)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let (to_spoken, spoken) = oneshot::channel();
+        let (_request, _id) = (Span::current(), Arc::clone(&id));
+        lock(&self.waiting)
+            .insert(request_id.to_owned(), Waiting { sound: to_sound, spoken: to_spoken, _request, _id });
+        Some((to_pieces, Streams { pieces, sound, spoken }, id))
     }
 
     fn remove(&self, ticket: &Ticket) -> Option<Waiting> {
-        self.lock().remove(&ticket.request_id)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting).remove(&ticket.request_id)
     }
 
     pub(crate) fn sinks(&self) -> impl Fn(&Ticket) -> Speaker + Send + 'static {
         let answers = self.clone();
         move |ticket| {
-            let sound = answers.lock().get(&ticket.request_id).map(|waiting| waiting.sound.clone());
+            let sound = lock(&answers.waiting).get(&ticket.request_id).map(|waiting| waiting.sound.clone());
             Speaker { sound, answers: answers.clone() }
         }
     }

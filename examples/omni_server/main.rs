@@ -177,12 +177,10 @@ async fn serve(args: &Args, exporter: prometheus::Exporter) -> Result<()> {
 }
 
 fn routes(service: Arc<Service>, exporter: prometheus::Exporter) -> Router {
-    let generate = Router::new()
-        .route("/v1/generate", post(answer::generate))
-        .with_state(service)
-        // From here up, in the order in which a request meets them from the last to the first. The span of
-        // `TraceLayer` is called `request` too; ours is inside of it, and so the layer takes that one for a
-        // wrapper. Where none of ours would be inside, on `/metrics`, it would count as a request.
+    // A request meets these from the last to the first. The span of `TraceLayer` is called `request` too; ours
+    // is inside of it, and so the layer takes that one for a wrapper. Where none of ours would be inside, on
+    // `/metrics` or for another method, it would count as a request.
+    let generate = post(answer::generate)
         .route_layer(from_fn(request::in_span))
         .route_layer(TraceLayer::new_for_http())
         .route_layer(PropagateRequestIdLayer::x_request_id())
@@ -190,7 +188,7 @@ fn routes(service: Arc<Service>, exporter: prometheus::Exporter) -> Router {
     Router::new()
         .route("/metrics", get(prometheus::render).with_state(exporter))
         .route("/healthz", get(|| async { "ok\n" }))
-        .merge(generate)
+        .route("/v1/generate", generate.with_state(service))
 }
 
 /// Listens for what asks the server to stop, from now on.

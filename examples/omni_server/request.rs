@@ -1,14 +1,15 @@
 //! The span of a request: from the head that came to the last byte that went.
 
 use std::{
+    any::Any,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::Request,
-    http::StatusCode,
     middleware::Next,
     response::Response,
 };
@@ -23,38 +24,50 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(pub(crate) String);
 
+/// Something in a response that is kept until its body has gone.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    _what: Arc<dyn Any + Send + Sync>,
+}
+
+impl Kept {
+    pub(crate) fn new(what: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { _what: what }
+    }
+}
+
 /// Makes the span, in the trace that `traceparent` names, and runs the request inside of it.
 pub(crate) async fn in_span(mut request: Request, next: Next) -> Response {
-    let id =
-        request.headers().get("x-request-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-    let id = RequestId(id.unwrap_or_default());
-    // The id is recorded when it is known to be nobody else's: two open requests of one id can't be told apart
-    // by stages that name it.
-    let span =
-        info_span!("request", request_id = field::Empty, finish_reason = field::Empty, error = field::Empty);
+    let id = request
+        .headers()
+        .get("x-request-id")
+        .map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
+        .unwrap_or_default();
+    // Not `request_id` yet: an id that the request is not let have may be that of another one, and stages that
+    // name it must not find this one.
+    let span = info_span!(
+        "request",
+        request_id = field::Empty,
+        x_request_id = field::Empty,
+        finish_reason = field::Empty,
+        error = field::Empty,
+    );
     let parent = TraceContextPropagator::new().extract(&HeaderExtractor(request.headers()));
     // A request that OpenTelemetry does not see needs no parent there.
     let _ = span.set_parent(parent);
-    request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(RequestId(id));
 
-    let response = next.run(request).instrument(span.clone()).await;
-    let (status, RequestId(id)) = (response.status(), id);
-    if status == StatusCode::CONFLICT {
-        span.record("error", format!("{status}: x-request-id {id:?} is in use"));
-    } else if !status.is_success() {
-        span.record("request_id", id).record("error", field::display(status));
-    }
-    if !status.is_success() {
-        span.record("finish_reason", "error");
-    }
-    response.map(|body| Body::new(InSpan { body, span }))
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let kept = response.extensions_mut().remove();
+    response.map(|body| Body::new(InSpan { body, span, _kept: kept }))
 }
 
-/// A body that is sent within a span. The span closes when the last byte has been handed over, or when
-/// nobody takes the rest.
+/// A body that is sent within a span. The span closes when the last byte has been handed to the connection, or
+/// when nobody takes the rest.
 struct InSpan {
     body: Body,
     span: Span,
+    _kept: Option<Kept>,
 }
 
 impl HttpBody for InSpan {
@@ -65,7 +78,7 @@ impl HttpBody for InSpan {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Self { body, span } = &mut *self;
+        let Self { body, span, .. } = &mut *self;
         span.in_scope(|| Pin::new(body).poll_frame(context))
     }
 

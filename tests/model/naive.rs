@@ -375,6 +375,9 @@ impl Model {
         };
         line.extend(row.as_object().unwrap().clone());
         line.insert("wall_time_ms".into(), ms(self.span_time(id)));
+        if let Some(moment) = self.spans[id].first_output.filter(|_| is_stage) {
+            line.insert("first_output_after_ms".into(), ms(moment.saturating_sub(self.start(id))));
+        }
         line.insert("warnings".into(), json!((self.spans[id].warnings + skews).min(16)));
         self.lines.push(Value::Object(line));
     }
