@@ -419,6 +419,24 @@ fn join_puts_a_row_into_the_request_that_it_is_in_not_into_a_short_one_beside_it
 }
 
 #[test]
+fn join_counts_a_line_that_comes_twice_once() {
+    let (whole, front, worker) = one_and_two_processes();
+    let output = omni_of(&["join"], (front.clone() + &worker + &front + &worker).as_bytes());
+    assert_eq!(stdout(&output), whole);
+    assert!(text(&output.stderr).contains(": 4 lines came twice, and count once\n"), "{output:?}");
+}
+
+#[test]
+fn join_says_so_where_the_clocks_of_processes_can_not_agree() {
+    let (_, front, worker) = one_and_two_processes();
+    let early = worker.replace("T12:00:00", "T11:59:57");
+    assert_ne!(early, worker);
+    let output = omni_of(&["join"], (front + &early).as_bytes());
+    let complaint = "2 rows lie more than a second outside of their request: do clocks differ?";
+    assert!(text(&output.stderr).contains(complaint), "{output:?}");
+}
+
+#[test]
 fn join_takes_the_first_of_a_stages_first_outputs() {
     let row = |end: &str, after: &str| {
         format!(

@@ -166,7 +166,9 @@ async fn write(edge: Edge, address: SocketAddr, mut frames: mpsc::Receiver<Vec<u
             stream = call(edge, address).await?;
         }
     }
-    stream.write_all(&END.to_le_bytes()).await?;
+    while has_hung_up(&stream) || stream.write_all(&END.to_le_bytes()).await.is_err() {
+        stream = call(edge, address).await?;
+    }
     Ok(stream.shutdown().await?)
 }
 

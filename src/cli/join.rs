@@ -5,7 +5,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
     fs::File,
     hash::{BuildHasher, RandomState},
     io::{BufRead, BufReader, BufWriter, Seek, Write},
@@ -26,6 +26,8 @@ use crate::{
 
 /// Over how many files the lines are spread.
 const FILES: usize = 64;
+/// A row that lies as far outside of its request, in nanoseconds, is remarkable.
+const FAR: u64 = 1_000_000_000;
 /// How many ids without a request are named.
 const NAMED: usize = 20;
 
@@ -50,30 +52,34 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
         }
     })?;
 
-    let mut lost = Lost::default();
+    let mut oddities = Oddities::default();
     let mut matched = Vec::new();
     for file in spread {
         matched.push(Records::of(match_rows(
             Records::of(file.into_inner().map_err(std::io::IntoInnerError::into_error)?)?,
-            &mut lost,
+            &mut oddities,
         )?)?);
     }
     merge(matched, out)?;
     if nameless > 0 {
         complain(&format!("{nameless} rows name no request and are left out"));
     }
-    lost.list();
+    oddities.list();
     Ok(ExitCode::SUCCESS)
 }
 
-/// Rows whose request is in none of the files.
+/// What can't be right: rows whose request is in none of the files, and more.
 #[derive(Default)]
-struct Lost {
+struct Oddities {
     rows: u64,
     ids: BTreeMap<String, u64>,
+    /// Lines that came twice.
+    doubles: u64,
+    /// Rows that lie far from their request.
+    far_away: u64,
 }
 
-impl Lost {
+impl Oddities {
     fn add(&mut self, id: &str, rows: u64) {
         self.rows += rows;
         if self.ids.len() < NAMED || self.ids.contains_key(id) {
@@ -89,6 +95,15 @@ impl Lost {
         if self.rows > named {
             complain(&format!("{} more rows find no request", self.rows - named));
         }
+        if self.doubles > 0 {
+            complain(&format!("{} lines came twice, and count once", self.doubles));
+        }
+        if self.far_away > 0 {
+            let far_away = self.far_away;
+            complain(&format!(
+                "{far_away} rows lie more than a second outside of their request: do clocks differ?"
+            ));
+        }
     }
 }
 
@@ -103,6 +118,10 @@ fn write_record(file: &mut impl Write, sequence: u64, lines: &[&Line]) -> Result
     Ok(writeln!(file)?)
 }
 
+fn garbled() -> Failure {
+    Failure::Io("a temporary file was changed meanwhile".to_owned())
+}
+
 struct Records(BufReader<File>);
 
 impl Records {
@@ -112,30 +131,39 @@ impl Records {
     }
 
     fn next(&mut self) -> Result<Option<(u64, Vec<Line>)>> {
+        let Some((sequence, lines)) = self.next_text()? else { return Ok(None) };
+        let lines =
+            lines.split('\t').map(|line| line.parse().map_err(|_| garbled())).collect::<Result<_>>()?;
+        Ok(Some((sequence, lines)))
+    }
+
+    fn next_text(&mut self) -> Result<Option<(u64, String)>> {
         let mut record = String::new();
         if self.0.read_line(&mut record)? == 0 {
             return Ok(None);
         }
-        let garbled = || Failure::Io("a temporary file was changed meanwhile".to_owned());
-        let mut fields = record.trim_end().split('\t');
-        let sequence = fields.next().and_then(|number| number.parse().ok()).ok_or_else(garbled)?;
-        let lines = fields.map(|line| line.parse().map_err(|_| garbled())).collect::<Result<_>>()?;
-        Ok(Some((sequence, lines)))
+        let (sequence, lines) = record.trim_end().split_once('\t').ok_or_else(garbled)?;
+        Ok(Some((sequence.parse().map_err(|_| garbled())?, lines.to_owned())))
     }
 }
 
 /// Puts each request of a part together with its rows.
-fn match_rows(mut records: Records, lost: &mut Lost) -> Result<File> {
+fn match_rows(mut records: Records, oddities: &mut Oddities) -> Result<File> {
     let mut requests = Vec::new();
     let mut rows = HashMap::<String, Vec<Line>>::new();
-    while let Some((sequence, lines)) = records.next()? {
-        for line in lines {
-            match line {
-                Line::Request(line) => requests.push((sequence, line, Vec::new())),
-                line => {
-                    let id = line.request_id().unwrap_or_default().to_owned();
-                    rows.entry(id).or_default().push(line);
-                }
+    let mut seen = HashSet::new();
+    while let Some((sequence, text)) = records.next_text()? {
+        let line = text.parse().map_err(|_| garbled())?;
+        // A file that was given twice, or is there compressed as well.
+        if !seen.insert(text) {
+            oddities.doubles += 1;
+            continue;
+        }
+        match line {
+            Line::Request(line) => requests.push((sequence, line, Vec::new())),
+            line => {
+                let id = line.request_id().unwrap_or_default().to_owned();
+                rows.entry(id).or_default().push(line);
             }
         }
     }
@@ -145,7 +173,7 @@ fn match_rows(mut records: Records, lost: &mut Lost) -> Result<File> {
     }
     for (id, rows) in rows {
         let Some(candidates) = by_id.get(&id) else {
-            lost.add(&id, rows.len() as u64);
+            oddities.add(&id, rows.len() as u64);
             continue;
         };
         for row in rows {
@@ -160,6 +188,9 @@ fn match_rows(mut records: Records, lost: &mut Lost) -> Result<File> {
                 (gap, Reverse(overlap), created.abs_diff(start).saturating_add(ended.abs_diff(end)))
             };
             let nearest = candidates.iter().copied().min_by_key(fit);
+            if nearest.is_some_and(|at| fit(&at).0 > FAR) {
+                oddities.far_away += 1;
+            }
             if let Some((_, _, its_rows)) = nearest.and_then(|at| requests.get_mut(at)) {
                 its_rows.push(row);
             }
