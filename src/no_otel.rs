@@ -10,10 +10,10 @@ use crate::{
 };
 
 #[derive(Debug, Default)]
-pub(crate) struct Otel;
+pub(crate) struct Otel {}
 
 #[derive(Debug, Default)]
-pub(crate) struct Met;
+pub(crate) struct Met {}
 
 impl Otel {
     pub(crate) fn connect(&self, _: &Dispatch) {}
