@@ -229,7 +229,7 @@ def put_load(clients, metrics):
     clients.hey("mistakes", 80, 2, 5, {"prompt": "Nothing, please", "max_tokens": 0})
     for _ in range(3):
         # Cut, with a warning in its line.
-        clients.ask({"prompt": "Who am I?"}, request_id="x" * 300)
+        clients.ask({"prompt": "Who am I?"}, request_id="x" * 1100)
     checked = 0
     while clients.are_busy():
         # Not so many that errors become rare among the requests.
