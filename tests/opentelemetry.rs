@@ -20,7 +20,7 @@ use opentelemetry_sdk::{
 use serde_json::Value;
 use tracing::{Dispatch, Span, Subscriber, dispatcher::with_default, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{Layer, Registry, prelude::*};
+use tracing_subscriber::{Layer, Registry, filter::filter_fn, prelude::*};
 
 use crate::{
     collector::{Attribute, hex},
@@ -269,6 +269,32 @@ fn a_parent_may_be_set_until_the_request_closes() {
     });
     assert_eq!(lines[0]["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_eq!(exporter.get_finished_spans().unwrap()[0].parent_span_id.to_string(), "00f067aa0ba902b7");
+}
+
+#[test]
+fn a_request_that_opentelemetry_does_not_see_says_nothing_of_the_order() {
+    let (provider, exporter) = provider();
+    let (omni, rig) = layer();
+    let otel = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("test"))
+        .with_context_activation(false)
+        .with_filter(filter_fn(|metadata| metadata.target() != "unseen"));
+    let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(omni).with(otel)), ..rig };
+    let incoming =
+        [("traceparent".to_owned(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())];
+    let parent = TraceContextPropagator::new().extract(&std::collections::HashMap::from(incoming));
+    let lines = rig.run(|_| {
+        info_span!(target: "unseen", "request", request_id = "r1").in_scope(|| {});
+        info_span!("request", request_id = "r2").in_scope(|| {});
+        let request = info_span!("request", request_id = "r3");
+        request.in_scope(|| {});
+        request.set_parent(parent).unwrap();
+    });
+    assert_eq!(lines[0].get("trace_id"), None);
+    let spans = exporter.get_finished_spans().unwrap();
+    assert_eq!(lines[1]["span_id"], spans[0].span_context.span_id().to_string());
+    assert_eq!(lines[2]["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert!(lines.iter().all(|line| line.get("warnings").is_none()));
 }
 
 #[test]
