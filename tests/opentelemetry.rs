@@ -4,7 +4,7 @@
 mod collector;
 mod support;
 
-use std::{sync::mpsc, time::Duration};
+use std::{collections::HashMap, sync::mpsc, time::Duration};
 
 use omni_metrics::OmniMetricsLayer;
 use opentelemetry::{
@@ -26,6 +26,13 @@ use crate::{
     collector::{Attribute, hex},
     support::{Rig, layer},
 };
+
+/// What an incoming `traceparent` names.
+fn remote_parent() -> Context {
+    let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let headers = HashMap::from([("traceparent".to_owned(), header.to_owned())]);
+    TraceContextPropagator::new().extract(&headers)
+}
 
 fn one_request(rig: &Rig, parent: Option<Context>) {
     let request = info_span!("request", request_id = "r1", finish_reason = Empty);
@@ -71,10 +78,7 @@ fn a_request_arrives_at_a_collector_with_its_numbers_and_the_line_names_it() {
         .unwrap();
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
     let rig = beside(&provider);
-    let propagator = TraceContextPropagator::new();
-    let incoming =
-        [("traceparent".to_owned(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())];
-    let parent = propagator.extract(&std::collections::HashMap::from(incoming));
+    let parent = remote_parent();
     let lines = rig.run(|rig| one_request(rig, Some(parent)));
     provider.force_flush().unwrap();
 
@@ -160,9 +164,7 @@ fn a_parent_that_is_set_while_the_request_is_entered_still_counts() {
     let otel =
         tracing_opentelemetry::layer().with_tracer(provider.tracer("test")).with_context_activation(false);
     let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(omni).with(otel)), ..rig };
-    let incoming =
-        [("traceparent".to_owned(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())];
-    let parent = TraceContextPropagator::new().extract(&std::collections::HashMap::from(incoming));
+    let parent = remote_parent();
     let lines = rig.run(|_| {
         info_span!("request", request_id = "r1").in_scope(|| Span::current().set_parent(parent).unwrap());
     });
@@ -259,9 +261,7 @@ fn a_parent_may_be_set_until_the_request_closes() {
     let otel =
         tracing_opentelemetry::layer().with_tracer(provider.tracer("test")).with_context_activation(false);
     let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(omni).with(otel)), ..rig };
-    let incoming =
-        [("traceparent".to_owned(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())];
-    let parent = TraceContextPropagator::new().extract(&std::collections::HashMap::from(incoming));
+    let parent = remote_parent();
     let lines = rig.run(|_| {
         let request = info_span!("request", request_id = "r1");
         request.in_scope(|| {});
@@ -280,9 +280,7 @@ fn a_request_that_opentelemetry_does_not_see_says_nothing_of_the_order() {
         .with_context_activation(false)
         .with_filter(filter_fn(|metadata| metadata.target() != "unseen"));
     let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(omni).with(otel)), ..rig };
-    let incoming =
-        [("traceparent".to_owned(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())];
-    let parent = TraceContextPropagator::new().extract(&std::collections::HashMap::from(incoming));
+    let parent = remote_parent();
     let lines = rig.run(|_| {
         info_span!(target: "unseen", "request", request_id = "r1").in_scope(|| {});
         info_span!("request", request_id = "r2").in_scope(|| {});
@@ -302,9 +300,7 @@ fn a_span_of_somebody_else_is_not_taken_for_the_requests() {
     let (omni, rig) = layer();
     let otel = tracing_opentelemetry::layer(); // whose tracer makes no spans, and hands on the parent's
     let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(omni).with(otel)), ..rig };
-    let incoming =
-        [("traceparent".to_owned(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())];
-    let parent = TraceContextPropagator::new().extract(&std::collections::HashMap::from(incoming));
+    let parent = remote_parent();
     let lines = rig.run(|rig| one_request(rig, Some(parent)));
     assert_eq!((lines[0].get("span_id"), lines[0].get("warnings")), (None, None));
 }
