@@ -339,12 +339,21 @@ fn join_leaves_complete_lines_as_they_are_and_in_their_order() {
     assert_eq!(joined.lines().collect::<Vec<_>>(), requests);
 }
 
+/// The first request of the log, joined with rows of workers.
+fn first_request_with(rows: &[&str]) -> RequestLine {
+    let log = format!("{}\n{}", pipeline_lines()[0], rows.join("\n"));
+    let joined = stdout(&omni_of(&["join"], log.as_bytes()));
+    assert_eq!(omni_of(&["check"], joined.as_bytes()).status.code(), Some(0), "{joined}");
+    match joined.trim_end().parse() {
+        Ok(Line::Request(line)) => line,
+        other => panic!("{joined}: {other:?}"),
+    }
+}
+
 #[test]
 fn join_moves_the_end_of_a_request_and_of_its_run_to_a_row_that_ends_later() {
     let row = r#"{"type":"stage","schema":1,"timestamp":"2026-11-24T08:46:40.182585Z","request_id":"req-0001","stage_id":7,"stage_gen_time_ms":95.0,"busy_time_ms":95.0,"queue_time_ms":0.0,"start_ms":null,"wall_time_ms":95.0,"events":1}"#;
-    let log = [pipeline_lines()[0].as_str(), row].join("\n");
-    let joined = stdout(&omni_of(&["join"], log.as_bytes()));
-    let Ok(Line::Request(line)) = joined.trim_end().parse() else { panic!("{joined}") };
+    let line = first_request_with(&[row]);
     assert_eq!(line.timestamp.to_string(), "2026-11-24T08:46:40.182585Z");
     // The request had ended 100 ms before, after 3.764269, with 0.780369 of nobody's.
     assert_eq!(line.e2e_table.e2e_total_ms.as_f64(), 103.764269);
@@ -352,7 +361,6 @@ fn join_moves_the_end_of_a_request_and_of_its_run_to_a_row_that_ends_later() {
     let summary = &line.overall_summary;
     assert_eq!(summary.e2e_wall_time_ms.as_f64(), 103.764269);
     assert_eq!(summary.e2e_avg_time_per_request_ms, summary.e2e_wall_time_ms);
-    assert_eq!(omni_of(&["check"], joined.as_bytes()).status.code(), Some(0));
 }
 
 #[test]
@@ -360,9 +368,7 @@ fn join_accounts_for_the_flight_to_another_process() {
     // The request ran from .078821 to .082585, its last 0.780369 of nobody's; the message was under way from
     // 10 ms after its end to 30 ms after it, and the row's 5 ms followed.
     let row = r#"{"type":"transfer","schema":1,"timestamp":"2026-11-24T08:46:40.117585Z","request_id":"req-0001","from_stage":2,"to_stage":7,"size_bytes":null,"tx_time_ms":null,"rx_decode_time_ms":5.0,"in_flight_time_ms":20.0,"total_time_ms":25.0,"start_ms":null,"wall_time_ms":5.0,"events":1}"#;
-    let log = [pipeline_lines()[0].as_str(), row].join("\n");
-    let joined = stdout(&omni_of(&["join"], log.as_bytes()));
-    let Ok(Line::Request(line)) = joined.trim_end().parse() else { panic!("{joined}") };
+    let line = first_request_with(&[row]);
     assert_eq!(line.e2e_table.e2e_total_ms.as_f64(), 38.764269);
     assert_eq!(line.e2e_table.unattributed_time_ms.as_f64(), 10.780369);
 }
@@ -370,9 +376,7 @@ fn join_accounts_for_the_flight_to_another_process() {
 #[test]
 fn join_keeps_to_the_request_where_a_flight_seems_to_begin_before_it() {
     let row = r#"{"type":"transfer","schema":1,"timestamp":"2026-11-24T08:46:40.082585Z","request_id":"req-0001","from_stage":2,"to_stage":7,"size_bytes":null,"tx_time_ms":null,"rx_decode_time_ms":1.0,"in_flight_time_ms":9000.0,"total_time_ms":9001.0,"start_ms":null,"wall_time_ms":1.0,"events":1}"#;
-    let log = [pipeline_lines()[0].as_str(), row].join("\n");
-    let joined = stdout(&omni_of(&["join"], log.as_bytes()));
-    let Ok(Line::Request(line)) = joined.trim_end().parse() else { panic!("{joined}") };
+    let line = first_request_with(&[row]);
     assert_eq!(line.e2e_table.e2e_total_ms.as_f64(), 3.764269);
     assert_eq!(line.e2e_table.unattributed_time_ms, Millis::ZERO, "it covers the whole request");
 }
@@ -446,9 +450,7 @@ fn join_takes_the_first_of_a_stages_first_outputs() {
     // Of a request that was created at .078820731.
     let (early, late) = (row("080821", "0.5"), row("081821", "0.25"));
     for rows in [[&early, &late], [&late, &early]] {
-        let log = format!("{}\n{}\n{}", pipeline_lines()[0], rows[0], rows[1]);
-        let joined = stdout(&omni_of(&["join"], log.as_bytes()));
-        let Ok(Line::Request(line)) = joined.trim_end().parse() else { panic!("{joined}") };
+        let line = first_request_with(&rows.map(String::as_str));
         let stage = line.stage_table.iter().find(|row| row.stage_id == Some(7)).unwrap();
         assert_eq!(stage.first_output_ms.map(|time| time.as_f64()), Some(1.500269));
         assert_eq!(stage.start_ms.map(|time| time.as_f64()), Some(1.000269));
