@@ -13,16 +13,17 @@ use smallvec::SmallVec;
 use tracing::span::Id;
 
 use crate::{
-    Format, Millis,
+    answered::Answered,
     detached::DetachedRows,
     fields::{Kind, StageNumbers, TransferNumbers},
-    json::{self, RequestParts},
     open_spans::OpenSpans,
+    otel::Met,
     ownership::Ownership,
     recorder::Recorder,
-    request::{Closed, Folded, Request},
+    request::{Closed, Held, Request, Rows},
     span::OpenSpan,
-    text,
+    tables::{E2eTable, TraceIds},
+    warnings::Warnings,
 };
 
 /// How many enclosing stages are asked whether they are the same stage.
@@ -40,10 +41,11 @@ impl Recorder {
             only.wipe();
             OpenSpans::keep(span);
         } else {
-            let ownership = self.requests.owners_of(&span);
+            let ownership = self.shared.requests.owners_of(&span);
             let mut taken = span.taken(&ownership.owners);
             self.close_span(id, &mut taken, Some(ownership));
         }
+        self.shared.write_due(&self.writing);
     }
 
     fn close_span(&self, id: &Id, span: &mut OpenSpan, ownership: Option<Ownership>) {
@@ -64,49 +66,54 @@ impl Recorder {
     }
 
     fn close_request(&self, id: &Id, span: &mut OpenSpan) {
-        self.shared.counts.stripe().open_requests.fetch_sub(1, Ordering::Relaxed);
         let Some(request) = span.request.take() else { return };
-        #[cfg(feature = "metrics")]
-        self.shared.facade.ended(&request);
         let met = mem::take(&mut span.state().otel);
-        let mut closed = self.closed(span);
-        self.requests.remove(closed.fields.request_id.as_ref(), &request);
-        let request_id = closed.fields.request_id.take().unwrap_or_else(generated_id);
-        let Some(mut rows) = request.close(Arc::clone(&request_id)) else { return };
+        let closed = self.closed(span);
+        let named = closed.fields.request_id.take();
+        let request_id = named.clone().unwrap_or_else(generated_id);
+        match request.close(&request_id) {
+            Ok(ended) => {
+                self.shared.requests.remove(named.as_ref(), &request);
+                let tell = |e2e: &E2eTable, rows: &Rows, warnings: &mut Warnings| {
+                    self.otel.tell(id, met, e2e, rows.stage_table(), warnings)
+                };
+                self.shared.end_request(&self.writing, request, ended, closed, &request_id, tell);
+            }
+            Err(Held) => self.answer_request(id, met, &request, closed, request_id),
+        }
+    }
 
-        let Folded { end, e2e, mut warnings } = rows.fold(&mut closed);
-        let trace = self.otel.tell(id, met, &e2e, rows.stage_table(), &mut warnings);
-        self.shared.counts.stripe().histograms(|histograms| {
-            histograms.add(&e2e, rows.stage_table(), rows.transfer_table());
-        });
-        #[cfg(feature = "metrics")]
-        self.shared.facade.add(&e2e, rows.stage_table(), rows.transfer_table());
-        let mut summary = mem::take(&mut rows.summary);
-        let tokens = e2e.e2e_total_tokens;
-        self.shared.run.add(request.created, end, tokens, rows.stage_walls(), &mut summary);
-        rows.summary = summary;
-        let parts = RequestParts {
-            timestamp: self.clock.timestamp(end),
-            request_id: &request_id,
-            summary: &rows.summary,
-            e2e: &e2e,
-            trace_id: trace.trace_id.as_deref(),
-            span_id: trace.span_id.as_deref(),
-            fields: &closed.fields.further,
-            warnings: warnings.as_slice(),
-        };
-        let (stages, transfers) = (rows.stage_table(), rows.transfer_table());
-        self.output.emit(&self.shared, parts.warnings, |out, format| match format {
-            Format::Json => json::write_request(out, &parts, stages, transfers),
-            Format::Table => text::append(out, &parts.to_line(stages, transfers)),
-        });
-        Request::keep(request, rows);
+    /// Lets an answered request wait for the spans that hold it.
+    #[cold]
+    fn answer_request(
+        &self,
+        id: &Id,
+        met: Met,
+        request: &Arc<Request>,
+        closed: Closed<'_>,
+        request_id: Arc<str>,
+    ) {
+        let (moment, measured) = (self.now(), closed.measured);
+        let fields = mem::take(closed.fields);
+        let among = Arc::clone(&self.shared.answered);
+        let mut answered =
+            Answered { moment, measured, fields, request_id, trace: TraceIds::default(), among };
+        // Its OpenTelemetry span ends now, so that it gets the numbers as they stand.
+        if self.otel.is_connected() {
+            let (e2e, rows) = request.rows().as_they_stand(&answered);
+            let warnings = &mut answered.fields.warnings;
+            answered.trace = self.otel.tell(id, met, &e2e, rows.stage_table(), warnings);
+        }
+        self.shared.answered.insert(request);
+        if request.answer(answered) {
+            self.shared.answered.is_due(request);
+        }
     }
 
     fn close_row(&self, id: &Id, span: &mut OpenSpan, ownership: Option<Ownership>) {
         let ownership = ownership
             .or_else(|| span.take_plain_owner().map(Ownership::of))
-            .unwrap_or_else(|| self.requests.owners_of(span));
+            .unwrap_or_else(|| self.shared.requests.owners_of(span));
         let (kind, stage) = (span.kind, span.stage.take());
         let mut closed = self.closed(span);
         closed.batch = ownership.is_batch.then_some(ownership.owners.len() as u64);
@@ -147,27 +154,19 @@ impl Recorder {
                 }
             }
         }
-        if let (Some(time), None, None) = (closed.preprocess, numbers.preprocess_time, numbers.stage_gen_time)
-            && time > closed.measured.span_time()
-        {
-            let what = "its children ran longer than the stage itself; counted as the stage's time";
-            closed.fields.warn("preprocess_time_ms", Millis::from_nanos(time), what);
-            closed.preprocess = Some(closed.measured.span_time());
-        }
-
         // For many owners, what the stages around own is found out once; for one, only as far as needed.
         let around = if closed.is_shared { self.owners_around(outer, &numbers) } else { Vec::new() };
         let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
             let is_part = if closed.is_shared {
                 around.iter().any(|ownership| ownership.owns(request))
             } else {
-                self.is_part(outer, &numbers, |outer| self.requests.owns(outer, request))
+                self.is_part(outer, &numbers, |outer| self.shared.requests.owns(outer, request))
             };
             request.add(|rows| rows.add_stage(closed, &numbers, is_part))
         };
         for request_id in Self::add_to_owners(&mut closed, ownership, add) {
             let is_part = self.is_part(outer, &numbers, |outer| {
-                request_id.is_none() || self.requests.owns_detached(outer, request_id.as_deref())
+                request_id.is_none() || self.shared.requests.owns_detached(outer, request_id.as_deref())
             });
             self.detached(id).stage(&mut closed, &numbers, is_part, request_id);
         }
@@ -187,7 +186,7 @@ impl Recorder {
             let what = "a transfer without both ends has a row without them";
             closed.fields.warn(&missing.join("` and `"), "none", what);
         }
-        let sent_at = numbers.sent_at.map(|unix| self.clock.moment_of_unix(unix));
+        let sent_at = numbers.sent_at.map(|unix| self.writing.clock.moment_of_unix(unix));
         let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
             request.add(|rows| rows.add_transfer(closed, &numbers, sent_at))
         };
@@ -223,7 +222,7 @@ impl Recorder {
         let created = span.created;
         let state = span.state();
         Closed {
-            measured: state.timing.close(created, || self.clock.now()),
+            measured: state.timing.close(created, || self.now()),
             fields: &mut state.fields,
             preprocess: state.preprocess,
             batch: None,
@@ -242,7 +241,7 @@ impl Recorder {
     }
 
     fn owners_around(&self, outer: Option<&Id>, numbers: &StageNumbers) -> Vec<Ownership> {
-        self.around(outer, numbers).map(|outer| self.requests.owners_of(&outer)).collect()
+        self.around(outer, numbers).map(|outer| self.shared.requests.owners_of(&outer)).collect()
     }
 
     /// The spans of the same stage around a span, from the nearest of all stages on.

@@ -47,17 +47,21 @@ impl DetachedRows<'_> {
         if let Some(wall) = stage.wall() {
             self.recorder.shared.run.add_wall(wall);
         }
-        stage.finish(None);
+        stage.finish(None, &mut warnings);
         let mut row = stage.row;
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
         let start = closed.measured.start();
         row.first_output_after_ms =
             closed.fields.first_output.map(|moment| Millis::from_nanos(moment.saturating_sub(start)));
         let line = self.line(row, closed, request_id, warnings);
-        self.recorder.output.emit(&self.recorder.shared, &line.warnings, |out, format| match format {
-            Format::Json => json::write_stage(out, &line),
-            Format::Table => text::append(out, &line),
-        });
+        self.recorder.writing.output.emit(
+            &self.recorder.shared,
+            &line.warnings,
+            |out, format| match format {
+                Format::Json => json::write_stage(out, &line),
+                Format::Table => text::append(out, &line),
+            },
+        );
     }
 
     pub(crate) fn transfer(
@@ -77,10 +81,14 @@ impl DetachedRows<'_> {
         let mut row = edge.row;
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
         let line = self.line(row, closed, request_id, warnings);
-        self.recorder.output.emit(&self.recorder.shared, &line.warnings, |out, format| match format {
-            Format::Json => json::write_transfer(out, &line),
-            Format::Table => text::append(out, &line),
-        });
+        self.recorder.writing.output.emit(
+            &self.recorder.shared,
+            &line.warnings,
+            |out, format| match format {
+                Format::Json => json::write_transfer(out, &line),
+                Format::Table => text::append(out, &line),
+            },
+        );
     }
 
     fn line<Row>(
@@ -93,7 +101,7 @@ impl DetachedRows<'_> {
         let TraceIds { trace_id, span_id } = self.recorder.otel.ids(self.id);
         Detached {
             schema: SCHEMA,
-            timestamp: self.recorder.clock.timestamp(closed.measured.end),
+            timestamp: self.recorder.writing.clock.timestamp(closed.measured.end),
             request_id: request_id.as_deref().map(str::to_owned),
             row,
             trace_id,

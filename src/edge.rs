@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The row of one edge in one request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Edge {
     pub(crate) row: TransferRow,
     first_enter: Option<u64>,

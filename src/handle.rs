@@ -12,11 +12,14 @@ use tracing_core::callsite::rebuild_interest_cache;
 use crate::facade::Facade;
 use crate::{
     Clock, Format, Percentiles,
+    answered::AnsweredRequests,
     counts::Counts,
     emit::Output,
     json,
+    ownership::OpenRequests,
+    request::{Request, Rows},
     run::Run,
-    tables::{OverallSummary, SCHEMA, SummaryLine},
+    tables::{E2eTable, OverallSummary, SCHEMA, SummaryLine},
     text,
 };
 
@@ -51,7 +54,8 @@ pub struct Snapshot {
     pub overall_summary: OverallSummary,
     /// How the run's numbers are distributed.
     pub percentiles: Percentiles,
-    /// `request` spans that are open now, wrappers included. One that never closes stays here.
+    /// Requests that are open now, wrappers included: their span is open, or open spans that belong to them hold
+    /// their line. One whose spans never close stays here.
     pub open_requests: u64,
     /// Lines that the writer took.
     pub lines_written: u64,
@@ -104,8 +108,9 @@ impl OmniMetricsHandle {
         });
     }
 
-    /// A guard that [writes the summary](Self::write_summary) when it is dropped. Keep it until the last
-    /// request has closed.
+    /// A guard that, when it is dropped, writes the lines of requests whose span has closed while open spans hold
+    /// their line, as they stand, and then [the summary](Self::write_summary). Keep it until the last request has
+    /// been answered.
     pub fn summary_guard(&self) -> SummaryGuard {
         SummaryGuard { handle: self.clone() }
     }
@@ -138,6 +143,8 @@ pub struct SummaryGuard {
 
 impl Drop for SummaryGuard {
     fn drop(&mut self) {
+        let shared = &self.handle.shared;
+        shared.write_answered(&shared.writing());
         self.handle.write_summary();
     }
 }
@@ -154,6 +161,8 @@ pub(crate) struct Writing {
 pub(crate) struct Shared {
     /// The layer has it at hand as well; here for what is asked for through a handle.
     writing: Mutex<Arc<Writing>>,
+    pub(crate) requests: OpenRequests,
+    pub(crate) answered: Arc<AnsweredRequests>,
     pub(crate) run: Run,
     pub(crate) counts: Counts,
     #[cfg(feature = "metrics")]
@@ -166,6 +175,8 @@ impl Shared {
         let writing = Mutex::new(Arc::new(writing));
         Self {
             writing,
+            requests: OpenRequests::new(),
+            answered: Arc::default(),
             run: Run::new(),
             counts: Counts::default(),
             #[cfg(feature = "metrics")]
@@ -184,6 +195,31 @@ impl Shared {
 
     pub(crate) fn log_stats(&self) -> bool {
         self.log_stats.load(Ordering::Relaxed)
+    }
+
+    /// A request is open no more.
+    pub(crate) fn has_ended(&self, request: &Request) {
+        self.counts.stripe().open_requests.fetch_sub(1, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        self.facade.ended(request);
+        #[cfg(not(feature = "metrics"))]
+        let _ = request;
+    }
+
+    /// Counts a request in the run and in its distributions, and makes `summary` that of the run up to it.
+    pub(crate) fn count_request(
+        &self,
+        created: u64,
+        end: u64,
+        e2e: &E2eTable,
+        rows: &Rows,
+        summary: &mut OverallSummary,
+    ) {
+        // Both under the lock of the histograms, so that `take` finds it in both or in neither.
+        self.counts.stripe().histograms(|histograms| {
+            self.run.add(created, end, e2e.e2e_total_tokens, rows.stage_walls(), summary);
+            histograms.add(e2e, rows.stage_table(), rows.transfer_table());
+        });
     }
 
     pub(crate) fn count_line(&self, is_written: bool, warnings: usize) {

@@ -9,7 +9,7 @@ pub(crate) const LIMIT: usize = 64;
 ///
 /// Both halves arrive when their spans close, in any order, and are matched by the order in which
 /// they began. Past [`LIMIT`] waiting ones the hops after them form a [`Crowd`], measured as one.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Hops {
     sent: SmallVec<[Half; 2]>,
     received: SmallVec<[Half; 2]>,
@@ -48,7 +48,7 @@ pub(crate) enum Flight {
 pub(crate) type Flights = SmallVec<[Flight; 4]>;
 
 /// Hops of which only the sums are kept: exact as a whole unless one of them is below zero.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Crowd {
     sent: u64,
     received: u64,

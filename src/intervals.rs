@@ -9,7 +9,7 @@ const ROOM: usize = 2 * LIMIT;
 
 /// A union of closed intervals. Past [`LIMIT`] separate ones the smallest gaps are filled, so that
 /// the union can only grow.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Intervals {
     /// Sorted, and no two of them touch.
     disjoint: SmallVec<[(u64, u64); 8]>,

@@ -125,6 +125,7 @@ mod value;
 mod warnings;
 
 // Hold: what is open, and whose it is.
+mod answered;
 mod clock;
 mod counter;
 mod counts;
@@ -152,6 +153,7 @@ mod emit;
 mod facade;
 mod handle;
 mod json;
+mod line;
 mod millis;
 #[cfg_attr(not(feature = "opentelemetry"), path = "no_otel.rs")]
 mod otel;

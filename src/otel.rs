@@ -52,6 +52,10 @@ impl Otel {
         let _ = self.subscriber.set(subscriber.downgrade());
     }
 
+    pub(crate) fn is_connected(&self) -> bool {
+        self.subscriber().is_some()
+    }
+
     /// The subscriber, if need be the one that is the default now: an `Option` or a `Vec` of layers does not
     /// tell them what they become a part of.
     fn subscriber(&self) -> Option<Dispatch> {

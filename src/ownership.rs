@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::{
     fields::SpanFields,
-    request::Request,
+    request::{Age, Hold, Request},
     span::{FOLLOW_LIMIT, Followed, OpenSpan, Owners, Settled},
 };
 
@@ -32,7 +32,7 @@ pub(crate) struct OpenRequests {
 struct SameId {
     newest: Arc<Request>,
     /// By creation, for clients that send one id again and again.
-    older: BTreeMap<(u64, usize), Arc<Request>>,
+    older: BTreeMap<Age, Arc<Request>>,
 }
 
 /// The requests of a span, and how it came to them.
@@ -46,6 +46,21 @@ pub(crate) struct Ownership {
     /// How many more requests the spans it follows belong to.
     passed_over: usize,
     is_cut: bool,
+}
+
+/// A step along what a span follows, which holds nothing.
+enum Step {
+    Request(Arc<Request>),
+    Span(Arc<OpenSpan>, Arc<Settled>),
+}
+
+impl Step {
+    fn to(followed: &Followed) -> Self {
+        match followed {
+            Followed::Request(hold) => Self::Request(Arc::clone(hold.request())),
+            Followed::Span(span, settled) => Self::Span(Arc::clone(span), Arc::clone(settled)),
+        }
+    }
 }
 
 impl OpenRequests {
@@ -65,7 +80,7 @@ impl OpenRequests {
                 if request.created >= newest.created {
                     mem::swap(newest, &mut request);
                 }
-                older.insert(age(&request), request);
+                older.insert(request.age(), request);
             }
         }
     }
@@ -74,7 +89,7 @@ impl OpenRequests {
         let Some(id) = request_id else { return };
         self.by_id.remove_if_mut(&**id, |_, SameId { newest, older }| {
             if !Arc::ptr_eq(newest, request) {
-                older.remove(&age(request));
+                older.remove(&request.age());
                 return false;
             }
             match older.pop_last() {
@@ -89,6 +104,11 @@ impl OpenRequests {
 
     fn newest(&self, request_id: &str) -> Option<Arc<Request>> {
         self.by_id.get(request_id).map(|same_id| Arc::clone(&same_id.newest))
+    }
+
+    /// Holds the request that a span names, if one with that id is open.
+    pub(crate) fn hold(&self, request_id: Option<&Arc<str>>) -> Option<Hold> {
+        self.newest(request_id?).map(|request| request.hold())
     }
 
     /// Decides the requests of a span: the one its `request_id` names, else the one around it, else
@@ -106,7 +126,7 @@ impl OpenRequests {
 
     /// How many more requests the spans it follows belong to.
     fn passed_over(&self, span: &OpenSpan, request: &Arc<Request>) -> usize {
-        let follows = SmallVec::<[Followed; 4]>::from_iter(span.lock().follows.iter().cloned());
+        let follows = SmallVec::<[Step; 4]>::from_iter(span.lock().follows.iter().map(Step::to));
         if follows.is_empty() {
             return 0;
         }
@@ -116,8 +136,7 @@ impl OpenRequests {
 
     /// Whether the request is one of the span's.
     pub(crate) fn owns(&self, span: &OpenSpan, request: &Arc<Request>) -> bool {
-        let is_followed =
-            |followed: &Followed| matches!(followed, Followed::Request(other) if Arc::ptr_eq(other, request));
+        let is_followed = |followed: &Followed| matches!(followed, Followed::Request(hold) if Arc::ptr_eq(hold.request(), request));
         // A batch's own follows decide nearly always, and need not be resolved for each of its parts.
         let is_direct = {
             let state = span.lock();
@@ -137,7 +156,7 @@ impl OpenRequests {
         owners.iter().any(|owner| owner.has_closed_as(request_id))
     }
 
-    fn owners_of_followed(&self, span: &OpenSpan, mut pending: SmallVec<[Followed; 4]>) -> (Owners, bool) {
+    fn owners_of_followed(&self, span: &OpenSpan, mut pending: SmallVec<[Step; 4]>) -> (Owners, bool) {
         let mut owners = Vec::new();
         let mut is_cut = span.lock().follows_are_cut;
         // Spans may follow each other in rings.
@@ -146,9 +165,9 @@ impl OpenRequests {
         while let Some(followed) = pending.pop() {
             steps += 1;
             match followed {
-                Followed::Request(request) => owners.push(request),
-                Followed::Span(..) if steps > STEP_LIMIT => is_cut = true,
-                Followed::Span(span, settled) => {
+                Step::Request(request) => owners.push(request),
+                Step::Span(..) if steps > STEP_LIMIT => is_cut = true,
+                Step::Span(span, settled) => {
                     if visited.insert(Arc::as_ptr(&span)) {
                         let owner = self.single_owner(&span, &mut pending, Some(&settled));
                         owners.extend(owner.map(|(request, _)| request));
@@ -156,7 +175,7 @@ impl OpenRequests {
                 }
             }
         }
-        owners.sort_by_key(age);
+        owners.sort_by_key(|request| request.age());
         owners.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let owners = if owners.is_empty() { Owners::None } else { Owners::Batch(owners) };
         (owners, is_cut)
@@ -167,31 +186,30 @@ impl OpenRequests {
     fn single_owner(
         &self,
         span: &OpenSpan,
-        pending: &mut SmallVec<[Followed; 4]>,
+        pending: &mut SmallVec<[Step; 4]>,
         settled: Option<&Settled>,
     ) -> Option<(Arc<Request>, bool)> {
         let state = span.lock();
         if state.is_taken
             && let Some(settled) = settled.and_then(Settled::get)
         {
-            pending.extend(settled.iter().cloned().map(Followed::Request));
+            pending.extend(settled.iter().map(|hold| Step::Request(Arc::clone(hold.request()))));
             return None;
         }
         let own_id = state.fields.request_id.as_deref();
+        // It waits for this span, while its id may be another request's by now.
+        if let Some(hold) = state.named.as_ref().filter(|hold| hold.request().is_answered()) {
+            return Some((Arc::clone(hold.request()), false));
+        }
         if let Some(request) = own_id.and_then(|id| self.newest(id)) {
             return Some((request, false));
         }
         if let Some(request) = &span.request {
             return Some((Arc::clone(request), own_id.is_some()));
         }
-        pending.extend(state.follows.iter().cloned());
+        pending.extend(state.follows.iter().map(Step::to));
         None
     }
-}
-
-/// The order in which requests were created; the address tells those of one moment apart.
-fn age(request: &Arc<Request>) -> (u64, usize) {
-    (request.created, Arc::as_ptr(request).addr())
 }
 
 impl Ownership {
@@ -202,7 +220,7 @@ impl Ownership {
 
     pub(crate) fn owns(&self, request: &Arc<Request>) -> bool {
         // They are in this order.
-        self.owners.binary_search_by_key(&age(request), age).is_ok()
+        self.owners.binary_search_by_key(&request.age(), |owner| owner.age()).is_ok()
     }
 
     /// Says what the span asked for and did not get.

@@ -12,14 +12,11 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    Clock,
-    emit::Output,
     fields::{Kind, SpanFields},
     handle::{Shared, Writing},
     layout::{Layout, Meaning},
     open_spans::OpenSpans,
     otel::Otel,
-    ownership::OpenRequests,
     recorded::{Filling, Recorded, Take, Visitor},
     request::Request,
     span::{Enclosing, Followed, OpenSpan, SpanState},
@@ -28,44 +25,37 @@ use crate::{
 /// The layer without its filter.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    pub(crate) clock: Clock,
-    pub(crate) output: Output,
+    pub(crate) writing: Writing,
     pub(crate) shared: Arc<Shared>,
     pub(crate) open: OpenSpans,
-    pub(crate) requests: OpenRequests,
     pub(crate) otel: Otel,
 }
 
 impl Recorder {
-    pub(crate) fn new(Writing { clock, output }: Writing, shared: Arc<Shared>) -> Self {
-        Self {
-            clock,
-            output,
-            shared,
-            open: OpenSpans::new(),
-            requests: OpenRequests::new(),
-            otel: Otel::default(),
-        }
+    pub(crate) fn new(writing: Writing, shared: Arc<Shared>) -> Self {
+        Self { writing, shared, open: OpenSpans::new(), otel: Otel::default() }
     }
 
     /// Changes where it reads the time, or where its lines go.
     pub(crate) fn set_writing(&mut self, change: impl FnOnce(&mut Writing)) {
-        let mut writing = Writing { clock: self.clock.clone(), output: self.output.clone() };
-        change(&mut writing);
-        self.shared.set_writing(writing.clone());
-        Writing { clock: self.clock, output: self.output } = writing;
+        change(&mut self.writing);
+        self.shared.set_writing(self.writing.clone());
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.writing.clock.now()
     }
 
     pub(crate) fn enter(&self, id: &Id) {
         self.open.with(id, |span| {
-            let now = self.clock.now();
+            let now = self.now();
             span.lock().timing.enter(now);
         });
     }
 
     pub(crate) fn exit(&self, id: &Id) {
         self.open.with(id, |span| {
-            let now = self.clock.now();
+            let now = self.now();
             span.lock().timing.exit(now);
         });
         self.otel.meet(id, &self.open);
@@ -77,15 +67,17 @@ impl Recorder {
             let take = Late { recorder: self, span };
             Layout::with(metadata, span.kind, |layout| values.record(&mut Visitor { layout, take }));
         });
+        self.shared.write_due(&self.writing);
     }
 
     /// Gives a request another id. Under the span's lock, so that two threads can't leave an id of
     /// the past behind.
     fn rename(&self, span: &OpenSpan, state: &mut SpanState, set: impl FnOnce(&mut SpanFields)) {
         let Some(request) = &span.request else { return };
-        self.requests.remove(state.fields.request_id.as_ref(), request);
+        let requests = &self.shared.requests;
+        requests.remove(state.fields.request_id.as_ref(), request);
         set(&mut state.fields);
-        self.requests.insert(state.fields.request_id.as_ref(), request);
+        requests.insert(state.fields.request_id.as_ref(), request);
     }
 
     /// Finds the nearest span of ours around a new one: nearly always its parent, else further up.
@@ -123,7 +115,7 @@ impl Recorder {
                 Followed::Span(nearest, settled)
             }
             Some(nearest) => match &nearest.request {
-                Some(request) => Followed::Request(Arc::clone(request)),
+                Some(request) => Followed::Request(request.hold()),
                 None => return,
             },
             None => return,
@@ -143,7 +135,10 @@ impl Late<'_> {
         let mut state = self.span.lock();
         match self.span.kind {
             Kind::Request => self.recorder.rename(self.span, &mut state, set),
-            _ => set(&mut state.fields),
+            _ => {
+                set(&mut state.fields);
+                state.named = self.recorder.shared.requests.hold(state.fields.request_id.as_ref());
+            }
         }
     }
 }
@@ -166,7 +161,7 @@ impl Take for Late<'_> {
             return self.set_request_id(|fields| fields.set(recorded, 0));
         }
         // Only this field's moment counts; a reading for each would be a tenth of the cost.
-        let now = if recorded.meaning == Meaning::FirstOutput { self.recorder.clock.now() } else { 0 };
+        let now = if recorded.meaning == Meaning::FirstOutput { self.recorder.now() } else { 0 };
         self.span.lock().fields.set(recorded, now);
     }
 }
@@ -182,7 +177,7 @@ where
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         // Lineage lets foreign spans through the filter as well.
         let Some(kind) = Kind::of(attributes.metadata()) else { return };
-        let created = self.clock.now();
+        let created = self.now();
         let mut enclosing = self.enclosing(attributes, id, &ctx);
         let request = (kind == Kind::Request).then(|| {
             let request = Request::begin(created);
@@ -205,8 +200,11 @@ where
             self.shared.run.note_created(&request);
             #[cfg(feature = "metrics")]
             self.shared.facade.created();
-            self.requests.insert(fields.request_id.as_ref(), &request);
+            self.shared.requests.insert(fields.request_id.as_ref(), &request);
             self.shared.counts.stripe().open_requests.fetch_add(1, Ordering::Relaxed);
+        } else if fields.request_id.is_some() {
+            let named = self.shared.requests.hold(fields.request_id.as_ref());
+            only.state().named = named;
         }
         self.open.insert(id, span);
     }

@@ -4,6 +4,7 @@ use std::{mem, sync::Arc};
 
 use crate::{
     Millis,
+    answered::{Answered, AnsweredRequests},
     edge::Edge,
     fields::{Kind, SpanFields, StageNumbers, TransferNumbers},
     hops::Flights,
@@ -28,6 +29,8 @@ pub(crate) const ROW_LIMIT: usize = 1024;
 const ROWS_KEPT: usize = 16;
 
 /// A request, from the creation of its span until nothing refers to it any more.
+///
+/// It is open until its line is written: while its span is, and after that, *answered*, while open spans hold it.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
     pub(crate) created: u64,
@@ -38,17 +41,29 @@ pub(crate) struct Request {
     state: Mutex<State>,
 }
 
-/// Behind a pointer, so that closing moves no more than that.
 #[derive(Debug)]
 enum State {
-    Open(Box<Rows>),
+    Open(Open),
     /// With the id that it had then.
     Closed(Arc<str>),
 }
 
+/// The rows and the answer are behind pointers, so that closing moves no more than that.
+#[derive(Debug, Default)]
+struct Open {
+    rows: Box<Rows>,
+    /// How many [`Hold`]s there are.
+    holds: usize,
+    answered: Option<Box<Answered>>,
+}
+
+/// Why a request does not close: open spans hold it.
+#[derive(Debug)]
+pub(crate) struct Held;
+
 impl Default for State {
     fn default() -> Self {
-        Self::Open(Box::default())
+        Self::Open(Open::default())
     }
 }
 
@@ -92,7 +107,14 @@ pub(crate) struct Folded {
     pub(crate) warnings: Warnings,
 }
 
+/// The order in which requests were created; the address tells those of one moment apart.
+pub(crate) type Age = (u64, usize);
+
 impl Request {
+    pub(crate) fn age(&self) -> Age {
+        (self.created, std::ptr::from_ref(self).addr())
+    }
+
     /// A new request: one that the thread has used before if there is one.
     pub(crate) fn begin(created: u64) -> Arc<Self> {
         let mut request = Spares::take(&SPARES).unwrap_or_default();
@@ -112,28 +134,80 @@ impl Request {
         let Some(only) = Arc::get_mut(&mut request) else { return };
         rows.wipe();
         *only.encloses_request.get_mut() = false;
-        *only.state.get_mut().unwrap_or_else(PoisonError::into_inner) = State::Open(rows);
+        *only.state.get_mut().unwrap_or_else(PoisonError::into_inner) =
+            State::Open(Open { rows, ..Open::default() });
         Spares::keep(&SPARES, request);
     }
 
     /// Adds to the rows, or says which id the request had when it closed.
     pub(crate) fn add(&self, add: impl FnOnce(&mut Rows)) -> Result<(), Arc<str>> {
         match &mut *self.lock() {
-            State::Open(rows) => {
-                add(rows);
+            State::Open(open) => {
+                add(&mut open.rows);
                 Ok(())
             }
             State::Closed(id) => Err(Arc::clone(id)),
         }
     }
 
-    /// Closes the request to further rows. `None` if it is a wrapper: it has no rows, and another
-    /// request inside.
-    pub(crate) fn close(&self, request_id: Arc<str>) -> Option<Box<Rows>> {
-        let state = mem::replace(&mut *self.lock(), State::Closed(request_id));
-        let State::Open(rows) = state else { return None };
-        let wraps = self.encloses_request.load(Ordering::Relaxed) && rows.is_empty();
-        (!wraps).then_some(rows)
+    /// Keeps the request open until the hold is dropped. Of a closed request it holds nothing.
+    pub(crate) fn hold(self: &Arc<Self>) -> Hold {
+        if let State::Open(open) = &mut *self.lock() {
+            open.holds += 1;
+        }
+        Hold(Arc::clone(self))
+    }
+
+    /// Whether its span has closed, and its line is not written.
+    pub(crate) fn is_answered(&self) -> bool {
+        matches!(&*self.lock(), State::Open(Open { answered: Some(_), .. }))
+    }
+
+    /// Closes the request to further rows, unless it is held.
+    pub(crate) fn close(&self, request_id: &Arc<str>) -> Result<Ended, Held> {
+        let mut state = self.lock();
+        match &*state {
+            State::Open(open) if open.holds > 0 => Err(Held),
+            _ => Ok(self.end(&mut state, request_id)),
+        }
+    }
+
+    /// The rows so far.
+    pub(crate) fn rows(&self) -> Box<Rows> {
+        match &*self.lock() {
+            State::Open(open) => open.rows.clone(),
+            State::Closed(_) => Box::default(),
+        }
+    }
+
+    /// Takes what its closed span leaves, for as long as the request is held. Returns whether it is no more.
+    pub(crate) fn answer(&self, answered: Answered) -> bool {
+        match &mut *self.lock() {
+            State::Open(open) => {
+                open.rows.answered = Some(answered.moment);
+                open.answered = Some(Box::new(answered));
+                open.holds == 0
+            }
+            State::Closed(_) => false,
+        }
+    }
+
+    /// Closes an answered request to further rows: one that nothing holds, or any.
+    pub(crate) fn close_answered(&self, even_if_held: bool) -> Option<(Ended, Box<Answered>)> {
+        let mut state = self.lock();
+        let State::Open(open) = &mut *state else { return None };
+        if open.holds > 0 && !even_if_held {
+            return None;
+        }
+        let answered = open.answered.take()?;
+        Some((self.end(&mut state, &answered.request_id), answered))
+    }
+
+    fn end(&self, state: &mut State, request_id: &Arc<str>) -> Ended {
+        let before = mem::replace(state, State::Closed(Arc::clone(request_id)));
+        let State::Open(Open { rows, .. }) = before else { return Ended::Wrapper };
+        let is_wrapper = self.encloses_request.load(Ordering::Relaxed) && rows.is_empty();
+        if is_wrapper { Ended::Wrapper } else { Ended::Counted(rows) }
     }
 
     /// Whether it has closed under this id.
@@ -144,7 +218,16 @@ impl Request {
     /// Whether it is open, and would be counted if it closed now.
     pub(crate) fn is_open_and_counts(&self) -> bool {
         let encloses = self.encloses_request.load(Ordering::Relaxed);
-        matches!(&*self.lock(), State::Open(rows) if !(encloses && rows.is_empty()))
+        matches!(&*self.lock(), State::Open(open) if !(encloses && open.rows.is_empty()))
+    }
+
+    /// Gives one hold back. Returns whether the line is due.
+    fn let_go(&self) -> Option<Arc<AnsweredRequests>> {
+        let mut state = self.lock();
+        let State::Open(open) = &mut *state else { return None };
+        open.holds = open.holds.saturating_sub(1);
+        let answered = open.answered.as_ref().filter(|_| open.holds == 0)?;
+        Some(Arc::clone(&answered.among))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -152,9 +235,41 @@ impl Request {
     }
 }
 
+/// What the close of a request comes to.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    Counted(Box<Rows>),
+    /// It has no rows, and another request inside; or it has closed before.
+    Wrapper,
+}
+
+/// An open span's share in a request: the line is not written before it is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold(Arc<Request>);
+
+impl Hold {
+    pub(crate) fn request(&self) -> &Arc<Request> {
+        &self.0
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        self.0.hold()
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(among) = self.0.let_go() {
+            among.is_due(&self.0);
+        }
+    }
+}
+
 /// The rows of a request, and what its numbers need besides. Its size depends on the distinct
 /// stages and edges, not on how many spans went into them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     /// Sorted by stage id.
     stages: Vec<Stage>,
@@ -163,6 +278,8 @@ pub(crate) struct Rows {
     activity: Intervals,
     first_stage_enter: Option<u64>,
     last_exit: Option<u64>,
+    /// The moment at which the request was answered, if open spans held it then.
+    answered: Option<u64>,
     warnings: Warnings,
     /// The run up to the request, put in as it closes.
     pub(crate) summary: OverallSummary,
@@ -175,7 +292,8 @@ impl Rows {
 
     /// Leaves nothing but some room for the next request's rows.
     fn wipe(&mut self) {
-        let Self { stages, edges, activity, first_stage_enter, last_exit, warnings, summary } = self;
+        let Self { stages, edges, activity, first_stage_enter, last_exit, answered, warnings, summary } =
+            self;
         stages.clear();
         stages.shrink_to(ROWS_KEPT);
         edges.clear();
@@ -185,6 +303,7 @@ impl Rows {
         *activity = Intervals::default();
         *first_stage_enter = None;
         *last_exit = None;
+        *answered = None;
         warnings.clear();
     }
 
@@ -253,8 +372,10 @@ impl Rows {
     }
 
     fn take_common(&mut self, span: &Closed<'_>) {
-        self.activity.add(span.measured.start(), span.measured.end);
-        self.last_exit = self.last_exit.max(span.measured.activity.map(|(_, last)| last));
+        // What a batch does after this request's answer is not this request's time.
+        let until = self.answered.filter(|_| span.is_shared).unwrap_or(u64::MAX);
+        self.activity.add(span.measured.start(), span.measured.end.min(until));
+        self.last_exit = self.last_exit.max(span.measured.activity.map(|(_, last)| last.min(until)));
         self.warnings.extend(&span.fields.warnings);
     }
 
@@ -266,6 +387,21 @@ impl Rows {
     fn find_edge(&self, ends: (Option<u64>, Option<u64>)) -> Result<usize, usize> {
         let key = |(from, to): (Option<u64>, Option<u64>)| (from.is_none(), from, to.is_none(), to);
         self.edges.binary_search_by_key(&key(ends), |edge| key(edge.ends()))
+    }
+
+    /// The numbers of an answered request before the spans that hold it have closed.
+    pub(crate) fn as_they_stand(mut self: Box<Self>, answered: &Answered) -> (E2eTable, Box<Self>) {
+        let mut fields = SpanFields::default();
+        fields.label.clone_from(&answered.fields.label);
+        let mut closed = Closed {
+            measured: answered.measured,
+            fields: &mut fields,
+            preprocess: None,
+            batch: None,
+            is_shared: false,
+        };
+        let Folded { e2e, .. } = self.fold(&mut closed);
+        (e2e, self)
     }
 
     /// Completes the rows and folds them, and the `request` span itself, into the end-to-end table.
@@ -288,7 +424,7 @@ impl Rows {
             _ => 0,
         };
         for stage in &mut self.stages {
-            stage.finish(Some(created));
+            stage.finish(Some(created), &mut warnings);
             add(&mut tokens, stage.row.num_tokens_out, Kind::Stage, "num_tokens_out", &mut warnings);
         }
         let (mut bytes, mut transfer_time) = (0, Millis::ZERO);
@@ -396,7 +532,7 @@ mod tests {
             catch_unwind(AssertUnwindSafe(|| request.add(|_| resume_unwind(Box::new("in the lock")))));
         assert!(outcome.is_err() && request.state.is_poisoned());
         assert!(request.add(|_| ()).is_ok());
-        assert!(request.close("r".into()).is_some());
+        assert!(matches!(request.close(&"r".into()), Ok(Ended::Counted(_))));
         assert_eq!(request.add(|_| ()), Err("r".into()));
     }
 }

@@ -12,7 +12,7 @@ use tracing::{Metadata, span::Id};
 use crate::{
     fields::{Kind, SpanFields},
     otel::Met,
-    request::Request,
+    request::{Hold, Request},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -46,6 +46,8 @@ pub(crate) struct SpanState {
     pub(crate) timing: Timing,
     pub(crate) fields: SpanFields,
     pub(crate) follows: SmallVec<[Followed; 1]>,
+    /// The request that its `request_id` named when it was recorded, if one with that id was open.
+    pub(crate) named: Option<Hold>,
     /// It followed more than are kept.
     pub(crate) follows_are_cut: bool,
     /// Sum of the span times of `preprocess` children, in nanoseconds.
@@ -58,19 +60,21 @@ pub(crate) struct SpanState {
     pub(crate) otel: Met,
 }
 
-/// The requests that a span belonged to when it closed. Apart from the span, of which other threads keep
-/// shells.
-pub(crate) type Settled = OnceLock<Owners>;
+/// The requests that a span belonged to when it closed, held for those that follow from it. Apart from the span,
+/// of which other threads keep shells.
+pub(crate) type Settled = OnceLock<Vec<Hold>>;
 
 impl SpanState {
     /// Field by field, which is cheaper than a new state: most are empty already.
     fn wipe(&mut self) {
-        let Self { timing, fields, follows, follows_are_cut, preprocess, settled, is_taken, otel } = self;
+        let Self { timing, fields, follows, named, follows_are_cut, preprocess, settled, is_taken, otel } =
+            self;
         *timing = Timing::default();
         fields.wipe();
         if !follows.is_empty() {
             *follows = SmallVec::new();
         }
+        *named = None;
         *follows_are_cut = false;
         *preprocess = None;
         *settled = None;
@@ -95,16 +99,16 @@ impl SpanState {
 impl Followed {
     fn address(&self) -> usize {
         match self {
-            Self::Request(request) => Arc::as_ptr(request).addr(),
+            Self::Request(hold) => Arc::as_ptr(hold.request()).addr(),
             Self::Span(span, _) => Arc::as_ptr(span).addr(),
         }
     }
 }
 
 /// What a `follows_from` leads to.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Followed {
-    Request(Arc<Request>),
+    Request(Hold),
     Span(Arc<OpenSpan>, Arc<Settled>),
 }
 
@@ -164,7 +168,7 @@ impl OpenSpan {
         let mut state = self.lock();
         if let Some(settled) = state.settled.take() {
             // Set here only, so it is empty.
-            let _ = settled.set(owners.clone());
+            let _ = settled.set(owners.iter().map(Request::hold).collect());
         }
         let taken = std::mem::replace(&mut *state, SpanState { is_taken: true, ..SpanState::default() });
         Self {

@@ -11,13 +11,15 @@ use crate::{
 
 /// The row of one stage in one request. Moments wait here until the request's creation, from which
 /// they count, is put to them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Stage {
     pub(crate) row: StageRow,
     first_enter: Option<u64>,
     last_exit: Option<u64>,
     first_output: Option<u64>,
     wall: Option<(u64, u64)>,
+    /// Neither its preprocessing nor its time was recorded on any span, so that the one is a part of the other.
+    is_measured: bool,
 }
 
 impl Stage {
@@ -28,6 +30,7 @@ impl Stage {
             last_exit: None,
             first_output: None,
             wall: None,
+            is_measured: true,
         }
     }
 
@@ -59,18 +62,17 @@ impl Stage {
                 keep_further(&mut row.fields, name, value, Kind::Stage, warnings);
             }
         }
+        let mut add_time = |sum, nanos: Option<u64>, field| {
+            add_to(sum, nanos.map(Millis::from_nanos), Kind::Stage, field, warnings);
+        };
+        let preprocess_time = numbers.preprocess_time.or(span.preprocess);
+        add_time(&mut row.preprocess_time_ms, preprocess_time, "preprocess_time_ms");
+        self.is_measured &= numbers.preprocess_time.is_none();
         if !is_part {
-            let mut add_time = |sum, nanos: Option<u64>, field| {
-                add_to(sum, nanos.map(Millis::from_nanos), Kind::Stage, field, warnings);
-            };
+            self.is_measured &= numbers.stage_gen_time.is_none();
             let gen_time = numbers.stage_gen_time.unwrap_or(measured.span_time());
             let queue_time = measured.activity.map(|(first, _)| first.saturating_sub(measured.created));
             add_time(&mut row.stage_gen_time_ms, Some(gen_time), "stage_gen_time_ms");
-            add_time(
-                &mut row.preprocess_time_ms,
-                numbers.preprocess_time.or(span.preprocess),
-                "preprocess_time_ms",
-            );
             add_time(&mut row.busy_time_ms, Some(measured.busy), "busy_time_ms");
             add_time(&mut row.queue_time_ms, queue_time, "queue_time_ms");
         }
@@ -87,7 +89,15 @@ impl Stage {
     }
 
     /// Completes the row, with its moments counted from the request's creation if it has a request.
-    pub(crate) fn finish(&mut self, created: Option<u64>) {
+    pub(crate) fn finish(&mut self, created: Option<u64>, warnings: &mut Warnings) {
+        if let (true, Some(gen_time), Some(preprocess)) =
+            (self.is_measured, self.row.stage_gen_time_ms, self.row.preprocess_time_ms)
+            && preprocess > gen_time
+        {
+            let more = "its children ran longer than the stage itself; counted as the stage's time";
+            warnings.add(Kind::Stage, "preprocess_time_ms", preprocess, more);
+            self.row.preprocess_time_ms = Some(gen_time);
+        }
         let since_created =
             |moment: u64| created.map(|created| Millis::from_nanos(moment.saturating_sub(created)));
         self.row.start_ms = self.first_enter.and_then(since_created);

@@ -10,7 +10,7 @@ const WARNING_LIMIT: usize = 16;
 const EXCERPT_LIMIT: usize = 64;
 
 /// Sentences for whoever reads the line, each naming span, field and value.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Warnings(Vec<String>);
 
 impl Warnings {

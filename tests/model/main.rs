@@ -24,9 +24,10 @@ fn the_layer_agrees_with_the_naive_model() {
     let workers = program::Workers::new();
     let mut seen = Seen::default();
     for seed in first..first + programs {
-        let (mut actual, expected) = program::run(seed, &workers);
+        let (mut actual, expected, held) = program::run(seed, &workers);
         program::assert_invariants(seed, &actual);
         seen.count(&expected);
+        seen.held += held;
         for line in &mut actual {
             if let Some(summary) = line.get_mut("overall_summary").and_then(Value::as_object_mut) {
                 summary.remove("e2e_avg_tokens_per_s");
@@ -61,6 +62,7 @@ struct Seen {
     flights: usize,
     warnings: usize,
     first_outputs: usize,
+    held: usize,
 }
 
 impl Seen {
@@ -82,8 +84,8 @@ impl Seen {
     }
 
     fn assert_variety(&self) {
-        let Self { requests, detached, merged_rows, batches, flights, warnings, first_outputs } = *self;
-        let counts = [requests, detached, merged_rows, batches, flights, warnings, first_outputs];
+        let Self { requests, detached, merged_rows, batches, flights, warnings, first_outputs, held } = *self;
+        let counts = [requests, detached, merged_rows, batches, flights, warnings, first_outputs, held];
         assert!(counts.iter().all(|count| *count > 100), "{self:?}");
     }
 }

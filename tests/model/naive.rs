@@ -38,6 +38,10 @@ struct Span {
     unusable: BTreeSet<&'static str>,
     warnings: u64,
     follows: Vec<SpanId>,
+    /// The open request that its id named when it was recorded, which it holds.
+    named: Option<SpanId>,
+    /// Of a request: its line has been written, or it was a wrapper.
+    has_ended: bool,
     /// The requests it belonged to when it closed, and whether as a batch.
     settled: Option<(Vec<SpanId>, bool)>,
     references: usize,
@@ -51,6 +55,16 @@ struct Gift {
     is_part: bool,
     shared_by: usize,
     is_batch: bool,
+    /// When the request had been answered, if it was before the span closed.
+    answered: Option<u64>,
+}
+
+impl Gift {
+    /// Of a span of several requests, the time after the answer counts for nothing but the row.
+    fn counts_until(&self, end: u64) -> u64 {
+        let answered = self.answered.filter(|_| self.shared_by > 1);
+        answered.map_or(end, |answered| end.min(answered))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +76,8 @@ pub struct Model {
     counted: Vec<SpanId>,
     /// Detached stages, for the walls.
     loose_stages: Vec<SpanId>,
+    /// How many requests were answered while open spans held their line.
+    pub held: usize,
     pub lines: Vec<Value>,
 }
 
@@ -91,6 +107,8 @@ impl Model {
             unusable: BTreeSet::new(),
             warnings: 0,
             follows: Vec::new(),
+            named: None,
+            has_ended: false,
             settled: None,
             references: 1,
         });
@@ -114,6 +132,12 @@ impl Model {
                 span.fields.insert(name, value.clone());
             }
         }
+        if self.has_rows(id) && fields.iter().any(|(name, _)| *name == "request_id") {
+            let own_id = self.text(id, "request_id").unwrap();
+            let before = self.spans[id].named;
+            self.spans[id].named = self.open_request_with_id(own_id);
+            self.end_answered(before.into_iter().collect());
+        }
     }
 
     pub fn enter(&mut self, id: SpanId) {
@@ -134,8 +158,53 @@ impl Model {
         self.spans[id].kind
     }
 
+    fn has_rows(&self, id: SpanId) -> bool {
+        matches!(self.spans[id].kind, Kind::Stage | Kind::Transfer)
+    }
+
+    /// A request is open until its line is written.
     fn is_open(&self, id: SpanId) -> bool {
-        self.spans[id].closed.is_none()
+        !self.spans[id].has_ended
+    }
+
+    fn is_answered(&self, id: SpanId) -> bool {
+        self.spans[id].closed.is_some() && self.is_open(id)
+    }
+
+    /// The requests that a span holds by what it follows, or by the id it names, in that order.
+    fn held_by(&self, id: SpanId) -> Vec<SpanId> {
+        let mut held = Vec::new();
+        for followed in &self.spans[id].follows {
+            let nearest = std::iter::once(*followed).chain(self.ancestors(*followed));
+            let Some(known) = nearest.into_iter().find(|id| self.spans[*id].kind != Kind::Foreign) else {
+                continue;
+            };
+            match (&self.spans[known].settled, self.spans[known].kind) {
+                (_, Kind::Request) => held.push(known),
+                (Some((owners, _)), _) => held.extend(owners),
+                _ => {}
+            }
+        }
+        held.extend(self.spans[id].named);
+        held
+    }
+
+    fn is_held(&self, request: SpanId) -> bool {
+        (0..self.spans.len()).any(|id| {
+            !matches!(self.spans[id].kind, Kind::Request | Kind::Foreign)
+                && self.spans[id].closed.is_none()
+                && self.held_by(id).contains(&request)
+        })
+    }
+
+    /// Writes the lines of those answered requests that nothing holds any more.
+    fn end_answered(&mut self, let_go: Vec<SpanId>) {
+        for (at, request) in let_go.iter().enumerate() {
+            // The last hold counts.
+            if !let_go[at + 1..].contains(request) && self.is_answered(*request) && !self.is_held(*request) {
+                self.end_request(*request);
+            }
+        }
     }
 
     pub fn hold(&mut self, id: SpanId) {
@@ -224,11 +293,17 @@ impl Model {
         })
     }
 
+    /// The request that a span's id names: one that waits for it, or the newest.
+    fn named_owner(&self, id: SpanId) -> Option<SpanId> {
+        let own_id = self.text(id, "request_id").filter(|_| self.spans[id].kind != Kind::Preprocess)?;
+        let waiting = self.spans[id].named.filter(|request| self.is_answered(*request));
+        waiting.or_else(|| self.open_request_with_id(own_id))
+    }
+
     /// The requests of a stage, transfer or preprocess span, and whether it came to them through
     /// what it follows.
     fn owners(&self, id: SpanId) -> (Vec<SpanId>, bool) {
-        let own_id = self.text(id, "request_id").filter(|_| self.spans[id].kind != Kind::Preprocess);
-        if let Some(request) = own_id.and_then(|own| self.open_request_with_id(own)) {
+        if let Some(request) = self.named_owner(id) {
             return (vec![request], false);
         }
         if let Some(request) = self.enclosing_request(id) {
@@ -254,10 +329,7 @@ impl Model {
             } else if let Some((owners, _)) = &self.spans[known].settled {
                 found.extend(owners);
             } else if asked.insert(known) {
-                let own_id =
-                    self.text(known, "request_id").filter(|_| self.spans[known].kind != Kind::Preprocess);
-                let named = own_id.and_then(|own| self.open_request_with_id(own));
-                match named.or_else(|| self.enclosing_request(known)) {
+                match self.named_owner(known).or_else(|| self.enclosing_request(known)) {
                     Some(request) => {
                         found.insert(request);
                     }
@@ -291,9 +363,16 @@ impl Model {
     fn close(&mut self, id: SpanId) {
         self.spans[id].closed = Some(self.now);
         match self.spans[id].kind {
-            Kind::Request => self.close_request(id),
-            Kind::Stage | Kind::Transfer => self.close_row(id),
-            Kind::Preprocess => self.spans[id].settled = Some(self.owners(id)),
+            Kind::Request if self.is_held(id) => self.held += 1,
+            Kind::Request => self.end_request(id),
+            Kind::Stage | Kind::Transfer => {
+                self.close_row(id);
+                self.end_answered(self.held_by(id));
+            }
+            Kind::Preprocess => {
+                self.spans[id].settled = Some(self.owners(id));
+                self.end_answered(self.held_by(id));
+            }
             Kind::Foreign => {}
         }
     }
@@ -302,7 +381,7 @@ impl Model {
         let (owners, is_batch) = self.owners(id);
         self.spans[id].settled = Some((owners.clone(), is_batch));
         let own_id = self.text(id, "request_id");
-        let is_named = own_id.is_some_and(|own| self.open_request_with_id(own).is_some());
+        let is_named = self.named_owner(id).is_some();
         if !owners.is_empty() && !is_batch {
             let id_is_not_open = own_id.is_some() && !is_named;
             let passed_over = self.followed_owners(id).iter().any(|other| *other != owners[0]);
@@ -323,12 +402,6 @@ impl Model {
                     .filter(|field| self.number(id, field).is_some());
                 self.spans[id].warnings += totals.count() as u64;
             }
-            if self.number(id, "preprocess_time_ms").is_none()
-                && self.number(id, "stage_gen_time_ms").is_none()
-                && self.preprocess(id) > Some(self.span_time(id))
-            {
-                self.spans[id].warnings += 1;
-            }
         }
         let outer = self.enclosing_same_stages(id);
         let own_id = self.text(id, "request_id");
@@ -336,7 +409,15 @@ impl Model {
         for &request in &owners {
             if self.is_open(request) {
                 let is_part = outer.iter().any(|outer| self.owners(*outer).0.contains(&request));
-                self.gifts.push(Gift { request, span: id, is_part, shared_by: owners.len(), is_batch });
+                let answered = self.spans[request].closed;
+                self.gifts.push(Gift {
+                    request,
+                    span: id,
+                    is_part,
+                    shared_by: owners.len(),
+                    is_batch,
+                    answered,
+                });
             } else {
                 let closed_id = self.text(request, "request_id").unwrap_or("generated");
                 loose.push(Some(if is_batch { closed_id } else { own_id.unwrap_or(closed_id) }));
@@ -355,7 +436,8 @@ impl Model {
                 });
                 request_id.is_none() || is_its_own || is_of_closed
             });
-            let gift = Gift { request: id, span: id, is_part, shared_by: owners.len(), is_batch };
+            let shared_by = owners.len();
+            let gift = Gift { request: id, span: id, is_part, shared_by, is_batch, answered: None };
             self.emit_detached(id, &gift, request_id);
         }
     }
@@ -369,7 +451,7 @@ impl Model {
         line.insert("request_id".into(), json!(request_id));
         let (row, skews) = if is_stage {
             self.loose_stages.push(id);
-            (self.stage_row(&[gift], None), 0)
+            self.stage_row(&[gift], None)
         } else {
             self.edge_row(&[gift], None)
         };
@@ -382,7 +464,8 @@ impl Model {
         self.lines.push(Value::Object(line));
     }
 
-    fn close_request(&mut self, id: SpanId) {
+    fn end_request(&mut self, id: SpanId) {
+        self.spans[id].has_ended = true;
         let gifts: Vec<&Gift> = self.gifts.iter().filter(|gift| gift.request == id).collect();
         if gifts.is_empty() && self.encloses_request(id) {
             return;
@@ -403,7 +486,12 @@ impl Model {
         }
         let mut warnings =
             self.spans[id].warnings + gifts.iter().map(|gift| self.spans[gift.span].warnings).sum::<u64>();
-        let stage_table: Vec<_> = stages.values().map(|gifts| self.stage_row(gifts, Some(created))).collect();
+        let mut stage_table = Vec::new();
+        for gifts in stages.values() {
+            let (row, clipped) = self.stage_row(gifts, Some(created));
+            stage_table.push(row);
+            warnings += clipped;
+        }
         let mut transfer_table = Vec::new();
         for gifts in edges.values() {
             let (row, skews) = self.edge_row(gifts, Some(created));
@@ -446,12 +534,14 @@ impl Model {
     }
 
     fn request_end(&self, id: SpanId, gifts: &[&Gift]) -> u64 {
-        let spans = gifts.iter().map(|gift| gift.span).chain([id]);
-        let last = spans.filter_map(|id| self.activity(id)).map(|activity| activity.1).max();
+        let own = self.activity(id).map(|activity| activity.1);
+        let rows = gifts.iter().filter_map(|gift| Some(gift.counts_until(self.activity(gift.span)?.1)));
+        let last = rows.chain(own).max();
         last.unwrap_or(self.spans[id].closed.unwrap()).max(self.spans[id].created)
     }
 
-    fn stage_row(&self, gifts: &[&Gift], created: Option<u64>) -> Value {
+    /// The row, and whether its preprocessing was longer than itself.
+    fn stage_row(&self, gifts: &[&Gift], created: Option<u64>) -> (Value, u64) {
         let timed: Vec<SpanId> = gifts.iter().filter(|gift| !gift.is_part).map(|gift| gift.span).collect();
         let all: Vec<SpanId> = gifts.iter().map(|gift| gift.span).collect();
         let tokens = |field: &str| {
@@ -463,13 +553,17 @@ impl Model {
         let batch_size = gifts.iter().rev().find_map(|gift| {
             self.number(gift.span, "batch_size").or(gift.is_batch.then_some(gift.shared_by as u64))
         });
-        let preprocess = |id: SpanId| {
-            let generation = self.number(id, "stage_gen_time_ms");
-            let measured = self
-                .preprocess(id)
-                .map(|time| if generation.is_none() { time.min(self.span_time(id)) } else { time });
-            self.number(id, "preprocess_time_ms").or(measured)
-        };
+        let generation = sum(timed
+            .iter()
+            .map(|id| Some(self.number(*id, "stage_gen_time_ms").unwrap_or(self.span_time(*id)))));
+        let mut preprocess =
+            sum(all.iter().map(|id| self.number(*id, "preprocess_time_ms").or(self.preprocess(*id))));
+        let is_measured = all.iter().all(|id| self.number(*id, "preprocess_time_ms").is_none())
+            && timed.iter().all(|id| self.number(*id, "stage_gen_time_ms").is_none());
+        let is_clipped = is_measured && generation.is_some() && preprocess > generation;
+        if is_clipped {
+            preprocess = generation;
+        }
         let first_enter = all.iter().filter_map(|id| self.activity(*id)).map(|activity| activity.0).min();
         let last_exit = all.iter().filter_map(|id| self.activity(*id)).map(|activity| activity.1).max();
         let first_output = all.iter().filter_map(|id| self.spans[*id].first_output).min();
@@ -480,8 +574,8 @@ impl Model {
             "batch_size": batch_size,
             "num_tokens_in": tokens("num_tokens_in"),
             "num_tokens_out": tokens("num_tokens_out"),
-            "preprocess_time_ms": maybe_ms(sum(timed.iter().map(|id| preprocess(*id)))),
-            "stage_gen_time_ms": maybe_ms(sum(timed.iter().map(|id| Some(self.number(*id, "stage_gen_time_ms").unwrap_or(self.span_time(*id)))))),
+            "preprocess_time_ms": maybe_ms(preprocess),
+            "stage_gen_time_ms": maybe_ms(generation),
             "busy_time_ms": maybe_ms(sum(timed.iter().map(|id| Some(self.busy(*id))))),
             "queue_time_ms": maybe_ms(sum(timed.iter().map(|id| Some(self.activity(*id)?.0 - self.spans[*id].created)))),
             "start_ms": maybe_ms(first_enter.and_then(since)),
@@ -499,7 +593,7 @@ impl Model {
         {
             row["time_per_output_token_ms"] = ms((last - first) / (tokens - 1));
         }
-        row
+        (row, u64::from(is_clipped))
     }
 
     /// The hops of an edge, as (from, to) moments, and whether their time is measured.
@@ -553,8 +647,10 @@ impl Model {
         gifts: &[&Gift],
         edges: impl Iterator<Item = &'a Vec<&'a Gift>>,
     ) -> u64 {
-        let mut intervals: Vec<_> =
-            gifts.iter().map(|gift| (self.start(gift.span), self.end(gift.span))).collect();
+        let mut intervals: Vec<_> = gifts
+            .iter()
+            .map(|gift| (self.start(gift.span), gift.counts_until(self.end(gift.span))))
+            .collect();
         intervals.extend(edges.flat_map(|gifts| self.hops(gifts)).map(|(from, to, _)| (from, to)));
         let mut moments: BTreeSet<u64> = intervals.iter().flat_map(|(start, end)| [*start, *end]).collect();
         moments.extend([created, end]);

@@ -215,8 +215,9 @@ struct Run<'a> {
     stacks: [Vec<(SpanId, Span)>; 2],
 }
 
-/// Runs the program of `seed`. Returns the layer's lines and the model's, brought to one form.
-pub fn run(seed: u64, workers: &Workers) -> (Vec<Value>, Vec<Value>) {
+/// Runs the program of `seed`. Returns the layer's lines and the model's, brought to one form, and how many
+/// requests were held.
+pub fn run(seed: u64, workers: &Workers) -> (Vec<Value>, Vec<Value>, usize) {
     let mut run = Run {
         random: Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d)),
         rig: Rig::new(),
@@ -230,7 +231,7 @@ pub fn run(seed: u64, workers: &Workers) -> (Vec<Value>, Vec<Value>) {
     }
     run.finish();
     assert_eq!(run.rig.handle.snapshot().open_requests, 0, "seed {seed}");
-    let expected = run.model.lines.into_iter().map(|mut line| {
+    let expected = std::mem::take(&mut run.model.lines).into_iter().map(|mut line| {
         let members = line.as_object_mut().unwrap();
         let end = members.remove("end").unwrap().as_u64().unwrap();
         members.insert("end_micros".into(), json!(end / 1_000));
@@ -238,7 +239,7 @@ pub fn run(seed: u64, workers: &Workers) -> (Vec<Value>, Vec<Value>) {
     });
     let expected = expected.collect();
     let actual = run.rig.log.lines().into_iter().map(comparable).collect();
-    (actual, expected)
+    (actual, expected, run.model.held)
 }
 
 /// The line with its end in microseconds since the origin, its warnings counted, and a generated id

@@ -1,0 +1,85 @@
+//! Requests whose span has closed while open spans hold their line.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    fields::SpanFields,
+    request::{Age, Request},
+    span::Measured,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    tables::TraceIds,
+};
+
+/// What the closed span of a held request leaves for its line.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// When the span closed.
+    pub(crate) moment: u64,
+    pub(crate) measured: Measured,
+    pub(crate) fields: SpanFields,
+    pub(crate) request_id: Arc<str>,
+    pub(crate) trace: TraceIds,
+    /// Where the request is until its line is written.
+    pub(crate) among: Arc<AnsweredRequests>,
+}
+
+/// The answered requests of one layer, until their lines are written.
+#[derive(Debug, Default)]
+pub(crate) struct AnsweredRequests {
+    state: Mutex<State>,
+    /// Whether a line is due; read at every close, and written seldom.
+    has_due: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: BTreeMap<Age, Arc<Request>>,
+    /// Those whose last hold was dropped, in that order.
+    due: VecDeque<Arc<Request>>,
+}
+
+impl AnsweredRequests {
+    pub(crate) fn insert(&self, request: &Arc<Request>) {
+        self.lock().held.insert(request.age(), Arc::clone(request));
+    }
+
+    /// Takes note that nothing holds the request any more. Its line is written by the callback that dropped the
+    /// last hold, before it returns: here, a span may be locked.
+    pub(crate) fn is_due(&self, request: &Arc<Request>) {
+        self.lock().due.push_back(Arc::clone(request));
+        self.has_due.store(true, Ordering::Release);
+    }
+
+    /// The next request whose line is due.
+    #[inline]
+    pub(crate) fn next_due(&self) -> Option<Arc<Request>> {
+        if self.has_due.load(Ordering::Acquire) { self.pop_due() } else { None }
+    }
+
+    #[cold]
+    fn pop_due(&self) -> Option<Arc<Request>> {
+        let mut state = self.lock();
+        let request = state.due.pop_front();
+        self.has_due.store(!state.due.is_empty(), Ordering::Release);
+        request
+    }
+
+    /// The oldest answered request. It may be closed meanwhile.
+    pub(crate) fn oldest(&self) -> Option<Arc<Request>> {
+        self.lock().held.first_key_value().map(|(_, request)| Arc::clone(request))
+    }
+
+    pub(crate) fn remove(&self, request: &Request) {
+        self.lock().held.remove(&request.age());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,84 @@
+//! From a request that has ended to its line.
+
+use std::{mem, sync::Arc};
+
+use crate::{
+    Format,
+    answered::Answered,
+    handle::{Shared, Writing},
+    json::{self, RequestParts},
+    request::{Closed, Ended, Folded, Request, Rows},
+    tables::{E2eTable, TraceIds},
+    text,
+    warnings::Warnings,
+};
+
+impl Shared {
+    /// Counts a request that has ended and writes its line. `trace` is given the numbers, and returns the ids of
+    /// the OpenTelemetry span.
+    pub(crate) fn end_request(
+        &self,
+        writing: &Writing,
+        request: Arc<Request>,
+        ended: Ended,
+        mut closed: Closed<'_>,
+        request_id: &str,
+        trace: impl FnOnce(&E2eTable, &Rows, &mut Warnings) -> TraceIds,
+    ) {
+        self.has_ended(&request);
+        let Ended::Counted(mut rows) = ended else { return };
+        let Folded { end, e2e, mut warnings } = rows.fold(&mut closed);
+        let trace = trace(&e2e, &rows, &mut warnings);
+        #[cfg(feature = "metrics")]
+        self.facade.add(&e2e, rows.stage_table(), rows.transfer_table());
+        let mut summary = mem::take(&mut rows.summary);
+        self.count_request(request.created, end, &e2e, &rows, &mut summary);
+        rows.summary = summary;
+        let parts = RequestParts {
+            timestamp: writing.clock.timestamp(end),
+            request_id,
+            summary: &rows.summary,
+            e2e: &e2e,
+            trace_id: trace.trace_id.as_deref(),
+            span_id: trace.span_id.as_deref(),
+            fields: &closed.fields.further,
+            warnings: warnings.as_slice(),
+        };
+        let (stages, transfers) = (rows.stage_table(), rows.transfer_table());
+        writing.output.emit(self, parts.warnings, |out, format| match format {
+            Format::Json => json::write_request(out, &parts, stages, transfers),
+            Format::Table => text::append(out, &parts.to_line(stages, transfers)),
+        });
+        Request::keep(request, rows);
+    }
+
+    /// Writes the lines of answered requests that nothing holds any more.
+    #[inline]
+    pub(crate) fn write_due(&self, writing: &Writing) {
+        while let Some(request) = self.answered.next_due() {
+            if let Some((ended, answered)) = request.close_answered(false) {
+                self.end_answered(writing, request, ended, *answered);
+            }
+        }
+    }
+
+    /// Writes the lines of all answered requests as they stand.
+    pub(crate) fn write_answered(&self, writing: &Writing) {
+        while let Some(request) = self.answered.oldest() {
+            match request.close_answered(true) {
+                Some((ended, answered)) => self.end_answered(writing, request, ended, *answered),
+                None => self.answered.remove(&request),
+            }
+        }
+    }
+
+    #[cold]
+    fn end_answered(&self, writing: &Writing, request: Arc<Request>, ended: Ended, answered: Answered) {
+        let Answered { measured, mut fields, request_id, trace, among, moment: _ } = answered;
+        among.remove(&request);
+        self.requests.remove(Some(&request_id), &request);
+        let closed =
+            Closed { measured, fields: &mut fields, preprocess: None, batch: None, is_shared: false };
+        self.end_request(writing, request, ended, closed, &request_id, |_, _, _| trace);
+    }
+}
