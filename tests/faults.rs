@@ -227,7 +227,7 @@ fn forgotten_guards_and_spans_stay_visible_and_hurt_nobody() {
 }
 
 #[test]
-fn what_a_closed_request_left_behind_is_detached_not_lost() {
+fn a_request_that_a_forgotten_span_holds_is_not_lost() {
     let rig = Rig::new();
     let lines = rig.run(|_| {
         let request = info_span!("request", request_id = "r");
@@ -236,7 +236,13 @@ fn what_a_closed_request_left_behind_is_detached_not_lost() {
         drop(request);
         drop(elsewhere);
     });
-    assert_eq!(lines.len(), 2);
+    assert_eq!((lines.len(), rig.handle.snapshot().open_requests), (0, 1));
+    drop(rig.handle.summary_guard());
+    assert_eq!(
+        (rig.log.lines().len(), rig.handle.snapshot().open_requests),
+        (2, 0),
+        "the request and the summary"
+    );
     assert_healthy(&rig);
 }
 

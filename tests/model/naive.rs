@@ -395,13 +395,10 @@ impl Model {
             _ => is_missing("from_stage") || is_missing("to_stage"),
         };
         self.spans[id].warnings += u64::from(missing);
-        if self.spans[id].kind == Kind::Stage {
-            if owners.len() > 1 {
-                let totals = ["num_tokens_in", "num_tokens_out"]
-                    .iter()
-                    .filter(|field| self.number(id, field).is_some());
-                self.spans[id].warnings += totals.count() as u64;
-            }
+        if self.spans[id].kind == Kind::Stage && owners.len() > 1 {
+            let totals =
+                ["num_tokens_in", "num_tokens_out"].iter().filter(|field| self.number(id, field).is_some());
+            self.spans[id].warnings += totals.count() as u64;
         }
         let outer = self.enclosing_same_stages(id);
         let own_id = self.text(id, "request_id");
