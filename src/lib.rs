@@ -155,8 +155,12 @@ mod json;
 mod millis;
 #[cfg_attr(not(feature = "opentelemetry"), path = "no_otel.rs")]
 mod otel;
+mod queue;
+#[cfg(unix)]
+mod stderr;
 mod tables;
 mod text;
+mod waiting;
 
 // Read: the reader of logs.
 #[cfg(feature = "cli")]
@@ -168,6 +172,7 @@ pub use handle::{OmniMetricsHandle, Snapshot, SummaryGuard};
 pub use layer::OmniMetricsLayer;
 pub use millis::Millis;
 pub use percentiles::{Distribution, Percentiles, StagePercentiles, TransferPercentiles};
+pub use queue::QueueGuard;
 pub use tables::{
     Detached, DetachedStage, DetachedTransfer, E2eTable, Fields, Line, OverallSummary, ReadError,
     RequestLine, SCHEMA, StageRow, SummaryLine, TransferRow,
