@@ -15,11 +15,14 @@ use support::Log;
 use tracing::{Dispatch, info_span};
 use tracing_subscriber::prelude::*;
 
+/// Runs before each write, and may fail.
+type Before = dyn Fn(&[u8]) -> io::Result<()> + Send + Sync;
+
 /// Writes like `Log`, after `before` has returned.
 #[derive(Clone)]
 struct Slow {
     log: Log,
-    before: Arc<dyn Fn(&[u8]) -> io::Result<()> + Send + Sync>,
+    before: Arc<Before>,
 }
 
 impl Write for Slow {
@@ -39,7 +42,7 @@ struct Rig {
     dispatch: Dispatch,
 }
 
-/// A layer with a queue of so many bytes in front of a writer that does `before` each write.
+/// A layer with a queue of `capacity_bytes` in front of a writer that runs `before` before each write.
 fn rig(
     capacity_bytes: usize,
     before: impl Fn(&[u8]) -> io::Result<()> + Send + Sync + 'static,
@@ -70,8 +73,16 @@ impl Rig {
     }
 }
 
-/// What a writer does that blocks in each write until the sender is dropped, and reports its first.
-fn blocked() -> (mpsc::Receiver<()>, mpsc::Sender<()>, impl Fn(&[u8]) -> io::Result<()> + Send + Sync) {
+/// A writer that blocks.
+struct Blocked<F> {
+    /// Receives when a write has begun.
+    has_started: mpsc::Receiver<()>,
+    /// Dropped, it lets all writes go on.
+    go_on: mpsc::Sender<()>,
+    block: F,
+}
+
+fn blocked() -> Blocked<impl Fn(&[u8]) -> io::Result<()> + Send + Sync> {
     let (started, has_started) = mpsc::channel();
     let (go_on, may_go_on) = mpsc::channel::<()>();
     let may_go_on = Mutex::new(may_go_on);
@@ -80,13 +91,13 @@ fn blocked() -> (mpsc::Receiver<()>, mpsc::Sender<()>, impl Fn(&[u8]) -> io::Res
         let _ = may_go_on.lock().unwrap().recv();
         Ok(())
     };
-    (has_started, go_on, block)
+    Blocked { has_started, go_on, block }
 }
 
 #[test]
 fn a_writer_that_blocks_holds_up_no_request_and_what_finds_no_room_is_lost() {
     const REQUESTS: usize = 2_000;
-    let (has_started, go_on, block) = blocked();
+    let Blocked { has_started, go_on, block } = blocked();
     let (rig, guard) = rig(64 * 1024, block);
     rig.requests(0..REQUESTS);
     has_started.recv().unwrap();
@@ -170,7 +181,7 @@ fn a_writer_that_makes_requests_loses_those() {
 
 #[test]
 fn a_guard_gives_up_on_a_writer_that_hangs_and_counts_what_is_left() {
-    let (has_started, go_on, block) = blocked();
+    let Blocked { has_started, go_on, block } = blocked();
     let (rig, guard) = rig(1 << 20, block);
     rig.requests(0..10);
     has_started.recv().unwrap();
