@@ -8,7 +8,7 @@ use std::{
     fmt, fs,
     io::{self, BufRead, BufReader, Read, Write},
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -365,17 +365,43 @@ fn a_stderr_that_nobody_reads_makes_no_thread_wait() {
     let (socket, to_socket) = UnixStream::pair().unwrap();
     let unread: [(Box<dyn Read>, OwnedFd); 2] =
         [(Box::new(pipe), to_pipe.into()), (Box::new(socket), to_socket.into())];
-    for (mut reader, writer) in unread {
+    for (reader, writer) in unread {
         let output = run_in_a_process(UNREAD_STDERR, |command| {
             command.stderr(Stdio::from(writer));
         });
-        assert!(output.status.success(), "{output:?}");
-        let (written, lost) = (printed(&output.stdout, "written"), printed(&output.stdout, "lost"));
-        assert!(written > 0 && lost > 0 && written + lost < UNREAD_REQUESTS, "{written}, {lost}");
-        let mut text = String::new();
-        reader.read_to_string(&mut text).unwrap();
-        assert_eq!(whole_lines(&text).0, written);
+        assert_unread(&output, reader);
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_of_another_user_that_nobody_reads_makes_no_thread_wait() {
+    use std::os::unix::process::CommandExt;
+
+    // The process may not open the pipe anew. Only root can start it.
+    const NOBODY: u32 = 65_534;
+    let (reader, writer) = io::pipe().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([UNREAD_STDERR, "--exact", "--nocapture", "--test-threads=1"]);
+    command.env("OMNI_METRICS_INSIDE", UNREAD_STDERR).stderr(Stdio::from(writer)).uid(NOBODY);
+    match command.output() {
+        Ok(output) => {
+            drop(command);
+            assert_unread(&output, reader);
+        }
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+    }
+}
+
+/// All requests were served, and stderr has the lines that count as written.
+#[cfg(unix)]
+fn assert_unread(output: &Output, mut reader: impl Read) {
+    assert!(output.status.success(), "{output:?}");
+    let (written, lost) = (printed(&output.stdout, "written"), printed(&output.stdout, "lost"));
+    assert!(written > 0 && lost > 0 && written + lost < UNREAD_REQUESTS, "{written}, {lost}");
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(whole_lines(&text).0, written);
 }
 
 const UNREAD_TERMINAL: &str = "a_terminal_that_nobody_reads_makes_no_thread_wait";
