@@ -78,10 +78,11 @@ struct State {
 }
 
 /// How far a line has come.
+#[derive(Debug, PartialEq, Eq)]
 enum Progress {
     All,
-    /// Stderr has no room for the rest, which begins here.
-    Stalled(usize),
+    /// Stderr has no room for the rest.
+    Stalled,
     Failed,
 }
 
@@ -98,13 +99,13 @@ impl State {
         if self.waiting.is_empty() {
             let begin = self.beginning();
             match self.write_from(line, begin) {
-                Progress::All => return Outcome::Written,
-                Progress::Failed => return Outcome::Lost,
-                Progress::Stalled(at) if at > begin => {
+                (Progress::All, _) => return Outcome::Written,
+                (Progress::Failed, _) => return Outcome::Lost,
+                (Progress::Stalled, at) if at > begin => {
                     self.waiting.push_always(line, shared);
                     self.at = Some(at);
                 }
-                Progress::Stalled(_) => {
+                (Progress::Stalled, _) => {
                     if !self.waiting.push(line, shared) {
                         return Outcome::Lost;
                     }
@@ -123,24 +124,16 @@ impl State {
         usize::from(!self.is_cut)
     }
 
-    /// Writes a line from a byte on, as far as stderr takes it without waiting.
-    fn write_from(&mut self, line: &[u8], from: usize) -> Progress {
-        let mut at = from;
-        while let Some(rest) = line.get(at..).filter(|rest| !rest.is_empty()) {
-            match self.stream.write(rest) {
-                Ok(taken) if taken > 0 => at += taken,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Stalled(at),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(_) | Err(_) => {
-                    if at > self.beginning() {
-                        self.is_cut = line.get(at - 1) != Some(&b'\n');
-                    }
-                    return Progress::Failed;
-                }
-            }
+    /// Writes a line from a byte on, as far as stderr takes it without waiting. Returns where that is as well.
+    fn write_from(&mut self, line: &[u8], from: usize) -> (Progress, usize) {
+        let (begin, stream) = (self.beginning(), &mut self.stream);
+        let (progress, end) = write_line(line, from, |rest| stream.write(rest));
+        match progress {
+            Progress::All => self.is_cut = false,
+            Progress::Failed if end > begin => self.is_cut = line.get(end - 1) != Some(&b'\n'),
+            Progress::Failed | Progress::Stalled => {}
         }
-        self.is_cut = false;
-        Progress::All
+        (progress, end)
     }
 
     /// Writes the first waiting line, as far as stderr takes it.
@@ -148,9 +141,9 @@ impl State {
         let Some(line) = self.waiting.pop() else { return Step::NoneWaits };
         let from = self.at.take().unwrap_or_else(|| self.beginning());
         match self.write_from(&line.text, from) {
-            Progress::All => Step::Ended(line, true),
-            Progress::Failed => Step::Ended(line, false),
-            Progress::Stalled(at) => {
+            (Progress::All, _) => Step::Ended(line, true),
+            (Progress::Failed, _) => Step::Ended(line, false),
+            (Progress::Stalled, at) => {
                 self.at = (at > self.beginning()).then_some(at);
                 self.waiting.put_back(line);
                 Step::Stalled(at > from)
@@ -168,6 +161,24 @@ impl State {
             self.has_thread = thread::Builder::new().name("omni-metrics".into()).spawn(write_waiting).is_ok();
         }
     }
+}
+
+/// Writes a line from a byte on with `write`, which does not wait. Returns where the written part ends as well.
+fn write_line(
+    line: &[u8],
+    from: usize,
+    mut write: impl FnMut(&[u8]) -> io::Result<usize>,
+) -> (Progress, usize) {
+    let mut at = from;
+    while let Some(rest) = line.get(at..).filter(|rest| !rest.is_empty()) {
+        match write(rest) {
+            Ok(taken) if taken > 0 => at += taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (Progress::Stalled, at),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => return (Progress::Failed, at),
+        }
+    }
+    (Progress::All, at)
 }
 
 /// Writes what waits, until nothing does.
@@ -322,4 +333,37 @@ fn send(bytes: &[u8]) -> io::Result<usize> {
 fn write_at_exit() -> bool {
     // SAFETY: the function may be called at any time and on any thread, and does not unwind.
     unsafe { libc::atexit(at_exit) == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `write_line` makes of these answers of a write, and what was written.
+    fn write(from: usize, answers: &[Result<usize, io::ErrorKind>]) -> (Progress, usize, String) {
+        let (mut answers, mut written) = (answers.iter(), Vec::new());
+        let (progress, end) = write_line(b"\nline\n", from, |rest| {
+            let taken = answers.next().unwrap().map_err(io::Error::from)?.min(rest.len());
+            written.extend_from_slice(&rest[..taken]);
+            Ok(taken)
+        });
+        (progress, end, String::from_utf8(written).unwrap())
+    }
+
+    #[test]
+    fn a_line_goes_on_where_it_stalled() {
+        let (stalled, interrupted) = (Err(io::ErrorKind::WouldBlock), Err(io::ErrorKind::Interrupted));
+        assert_eq!(write(1, &[Ok(9)]), (Progress::All, 6, "line\n".into()));
+        assert_eq!(write(1, &[stalled]), (Progress::Stalled, 1, String::new()));
+        assert_eq!(write(1, &[Ok(2), interrupted, stalled]), (Progress::Stalled, 3, "li".into()));
+        assert_eq!(write(3, &[Ok(1), Ok(2)]), (Progress::All, 6, "ne\n".into()));
+    }
+
+    #[test]
+    fn a_line_that_fails_says_how_much_of_it_was_written() {
+        let full = Err(io::ErrorKind::StorageFull);
+        assert_eq!(write(1, &[full]), (Progress::Failed, 1, String::new()));
+        assert_eq!(write(1, &[Ok(2), full]), (Progress::Failed, 3, "li".into()));
+        assert_eq!(write(0, &[Ok(3), Ok(0)]), (Progress::Failed, 3, "\nli".into()));
+    }
 }
