@@ -502,10 +502,13 @@ fn threads_that_share_a_file_write_whole_lines() {
         });
         std::process::exit(0);
     }
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("stderr-file.jsonl");
+    let path =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("stderr-{}.jsonl", std::process::id()));
     let output = run_in_a_process(FILE_STDERR, |command| {
         command.stderr(fs::File::create(&path).unwrap());
     });
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(whole_lines(&fs::read_to_string(path).unwrap()), (4_000, false));
+    let text = fs::read_to_string(&path).unwrap();
+    fs::remove_file(path).unwrap();
+    assert_eq!(whole_lines(&text), (4_000, false));
 }
