@@ -50,6 +50,12 @@ impl Counts {
         self.stripes.get(at).unwrap_or(first)
     }
 
+    pub(crate) fn count_line(&self, is_written: bool) {
+        let stripe = self.stripe();
+        let lines = if is_written { &stripe.lines_written } else { &stripe.lines_lost };
+        lines.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The distributions over all stripes.
     pub(crate) fn percentiles(&self) -> Percentiles {
         let mut all = Histograms::default();

@@ -4,12 +4,22 @@ use std::{
     cell::Cell,
     fmt,
     io::{self, Write},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::{Format, contain::contain, handle::Shared};
+#[cfg(unix)]
+use crate::stderr::Stderr;
+use crate::{
+    Format,
+    contain::contain,
+    handle::Shared,
+    queue::{Queue, QueueGuard},
+};
 
 /// What a thread keeps of its line buffer between two lines, in bytes.
 const BUFFER_KEPT: usize = 64 * 1024;
@@ -26,55 +36,170 @@ pub(crate) struct Output {
     pub(crate) format: Format,
 }
 
-trait Sink: Send + Sync {
-    fn write(&self, line: &[u8]) -> io::Result<()>;
+/// Takes lines.
+pub(crate) trait Sink: Send + Sync {
+    /// Writes a line, or keeps it until it can be written.
+    ///
+    /// The line stands behind a line feed, which is only written to end a line that was cut: a line and the
+    /// line feed before it must be one write.
+    fn write(&self, line: &[u8], shared: &Arc<Shared>) -> Outcome;
 }
 
-impl<M> Sink for M
-where
-    M: for<'a> MakeWriter<'a> + Send + Sync,
-{
-    fn write(&self, line: &[u8]) -> io::Result<()> {
-        self.make_writer().write_all(line)
+/// What became of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Written,
+    Lost,
+    /// Not known yet. The sink counts the line when it is.
+    Waits,
+}
+
+impl From<bool> for Outcome {
+    fn from(is_written: bool) -> Self {
+        if is_written { Self::Written } else { Self::Lost }
     }
 }
 
 impl Output {
+    /// Writes to stderr and, on Unix, never waits for it.
+    pub(crate) fn stderr(format: Format) -> Self {
+        #[cfg(unix)]
+        let sink = Arc::new(Stderr);
+        #[cfg(not(unix))]
+        let sink = Arc::new(Direct::new(io::stderr));
+        Self { sink, format }
+    }
+
+    /// Writes to a writer, on the threads whose spans close.
     pub(crate) fn to<M>(make_writer: M, format: Format) -> Self
     where
         M: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     {
-        Self { sink: Arc::new(make_writer), format }
+        Self { sink: Arc::new(Direct::new(make_writer)), format }
     }
 
-    /// Writes the line that `append` appends to a buffer, on the caller's thread and with no lock held. A failing or panicking
-    /// writer loses the line and nothing else. So does a writer that makes a request of its own,
-    /// whose line would be written from within the write of this one, and so on without end.
+    /// Writes to a writer, on a thread of the crate's own.
+    pub(crate) fn queued<M>(make_writer: M, capacity: usize, format: Format) -> (Self, QueueGuard)
+    where
+        M: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    {
+        let (queue, guard) = Queue::start(Direct::new(make_writer), capacity);
+        (Self { sink: queue, format }, guard)
+    }
+
+    /// Hands the line that `append` appends to a buffer to the sink, on the caller's thread and with no lock
+    /// held. A failing or panicking writer loses the line and nothing else. So does a writer that makes a
+    /// request of its own, whose line would be written from within the write of this one, and so on without
+    /// end.
     pub(crate) fn emit(
         &self,
-        shared: &Shared,
+        shared: &Arc<Shared>,
         warnings: &[String],
         append: impl FnOnce(&mut Vec<u8>, Format),
     ) {
-        let nested = IS_WRITING.try_with(|flag| flag.replace(true)).unwrap_or(false);
-        let is_written = !nested && {
-            let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
-            append(&mut buffer, self.format);
-            // An error of the user's making is dropped in there as well.
-            let is_written = contain(|| self.sink.write(&buffer).is_ok());
-            buffer.clear();
-            buffer.shrink_to(BUFFER_KEPT);
-            // On a thread that is being torn down there is nowhere to keep it.
-            let _ = BUFFER.try_with(|kept| kept.set(buffer));
-            let _ = IS_WRITING.try_with(|flag| flag.set(false));
-            is_written == Some(true)
-        };
-        shared.count_line(is_written, warnings.len());
+        shared.count_warnings(warnings.len());
+        if IS_WRITING.try_with(|flag| flag.replace(true)).unwrap_or(false) {
+            return shared.count_line(false);
+        }
+        let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+        buffer.push(b'\n');
+        append(&mut buffer, self.format);
+        let outcome = self.sink.write(&buffer, shared);
+        buffer.clear();
+        buffer.shrink_to(BUFFER_KEPT);
+        // On a thread that is being torn down there is nowhere to keep it.
+        let _ = BUFFER.try_with(|kept| kept.set(buffer));
+        let _ = IS_WRITING.try_with(|flag| flag.set(false));
+        match outcome {
+            Outcome::Waits => {}
+            known => shared.count_line(known == Outcome::Written),
+        }
     }
 }
 
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Output").finish_non_exhaustive()
+    }
+}
+
+/// Makes the lines of this thread count as lost, because the thread writes those of all others: a writer
+/// that makes a request would otherwise make one for every line, without end.
+pub(crate) fn lose_lines_of_this_thread() {
+    let _ = IS_WRITING.try_with(|flag| flag.set(true));
+}
+
+/// A writer of the user's.
+pub(crate) struct Direct<M> {
+    make_writer: M,
+    /// Whether the last bytes that the writer took are a part of a line. With several threads in the writer at
+    /// once, only a line that begins after the failure can know.
+    is_cut: AtomicBool,
+}
+
+impl<M> Direct<M>
+where
+    M: for<'a> MakeWriter<'a>,
+{
+    pub(crate) fn new(make_writer: M) -> Self {
+        Self { make_writer, is_cut: AtomicBool::new(false) }
+    }
+
+    /// Writes a line that stands behind a line feed, and returns whether the writer took all of it.
+    pub(crate) fn write(&self, line: &[u8]) -> bool {
+        let follows_cut = self.is_cut.load(Ordering::Relaxed) && self.is_cut.swap(false, Ordering::Relaxed);
+        let bytes = if follows_cut { line } else { line.get(1..).unwrap_or_default() };
+        let (mut taken, mut is_inside) = (0, false);
+        // An error of the user's making is dropped in there as well.
+        let is_written = contain(|| {
+            let writer = self.make_writer.make_writer();
+            Counted { writer, taken: &mut taken, is_inside: &mut is_inside }.write_all(bytes).is_ok()
+        });
+        let is_written = is_written == Some(true);
+        if !is_written {
+            let last = taken.checked_sub(1).and_then(|last| bytes.get(last));
+            // A `write` that panicked may have taken a part of what it was given.
+            let is_cut = is_inside || last.map_or(follows_cut, |byte| *byte != b'\n');
+            if is_cut {
+                self.is_cut.store(true, Ordering::Relaxed);
+            }
+        }
+        is_written
+    }
+
+    /// Flushes the writer.
+    pub(crate) fn flush(&self) {
+        contain(|| drop(self.make_writer.make_writer().flush()));
+    }
+}
+
+impl<M> Sink for Direct<M>
+where
+    M: for<'a> MakeWriter<'a> + Send + Sync,
+{
+    fn write(&self, line: &[u8], _: &Arc<Shared>) -> Outcome {
+        Self::write(self, line).into()
+    }
+}
+
+/// Counts what a writer takes. What it has counted outlives a panic of the writer.
+struct Counted<'a, W> {
+    writer: W,
+    taken: &'a mut usize,
+    /// Whether a `write` of the writer has begun and not returned.
+    is_inside: &'a mut bool,
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        *self.is_inside = true;
+        let result = self.writer.write(bytes);
+        *self.is_inside = false;
+        *self.taken += result.as_ref().copied().unwrap_or(0);
+        result
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
     }
 }

@@ -57,9 +57,11 @@ pub struct Snapshot {
     /// Requests that are open now, wrappers included: their span is open, or open spans that belong to them hold
     /// their line. One whose spans never close stays here.
     pub open_requests: u64,
-    /// Lines that the writer took.
+    /// Lines that the writer took. A line that waits, for room in stderr or in a
+    /// [queue](crate::OmniMetricsLayer::with_queued_writer), is neither written nor lost yet.
     pub lines_written: u64,
-    /// Lines lost: the writer failed or panicked, or the line came up inside another's write.
+    /// Lines lost: the writer failed or panicked, there was no room for the line to wait, the queue had ended,
+    /// or the line came up inside the write of another line.
     pub lines_lost: u64,
     /// Warnings in all lines, lost ones included.
     pub warnings: u64,
@@ -222,14 +224,19 @@ impl Shared {
         });
     }
 
-    pub(crate) fn count_line(&self, is_written: bool, warnings: usize) {
-        let stripe = self.counts.stripe();
-        let lines = if is_written { &stripe.lines_written } else { &stripe.lines_lost };
-        lines.fetch_add(1, Ordering::Relaxed);
-        if warnings > 0 {
-            stripe.warnings.fetch_add(warnings as u64, Ordering::Relaxed);
-        }
+    /// Counts a line, once it is known whether it is written or lost.
+    pub(crate) fn count_line(&self, is_written: bool) {
+        self.counts.count_line(is_written);
         #[cfg(feature = "metrics")]
-        self.facade.line(is_written, warnings);
+        self.facade.line(is_written, 0);
+    }
+
+    /// Counts the warnings in a line.
+    pub(crate) fn count_warnings(&self, warnings: usize) {
+        if warnings > 0 {
+            self.counts.stripe().warnings.fetch_add(warnings as u64, Ordering::Relaxed);
+            #[cfg(feature = "metrics")]
+            self.facade.line(true, warnings);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The layer as users see it: how it is set up, and which callback goes where.
 
-use std::{any::TypeId, fmt, io, sync::Arc};
+use std::{any::TypeId, fmt, sync::Arc};
 
 use tracing::{
     Dispatch, Event, Metadata, Subscriber,
@@ -21,6 +21,7 @@ use crate::{
     filter::SpanFilter,
     handle::{OmniMetricsHandle, Shared, Writing},
     otel::Otel,
+    queue::QueueGuard,
     recorder::Recorder,
 };
 
@@ -54,7 +55,7 @@ where
     /// A layer that is on, writes JSON lines to stderr and keeps foreign spans up to `INFO` for
     /// lineage.
     pub fn new() -> Self {
-        let writing = Writing { clock: Clock::system(), output: Output::to(io::stderr, Format::default()) };
+        let writing = Writing { clock: Clock::system(), output: Output::stderr(Format::default()) };
         let shared = Arc::new(Shared::new(writing.clone()));
         let recorder = Recorder::new(writing, Arc::clone(&shared));
         let filter = SpanFilter::new(Arc::clone(&shared));
@@ -63,9 +64,22 @@ where
 
     /// Writes the lines to `make_writer`, by default stderr.
     ///
-    /// Each line is one `write_all`, made on the thread that closes the span. A writer that may be
-    /// slow belongs behind `tracing_appender::non_blocking`. Where it fails or panics, the line is
-    /// lost and [counted](crate::Snapshot::lines_lost).
+    /// Each line is one `write` of the whole line, and further ones if the writer takes only a part; they are
+    /// made on the thread that closes the span. If the writer fails or panics, the line is lost and
+    /// [counted](crate::Snapshot::lines_lost). If it has taken a part of the line before, the next line begins
+    /// with a line feed, so that it stands on a line of its own.
+    ///
+    /// A thread that closes a span waits while the writer writes. Where that may take long, use
+    /// [`with_queued_writer`](Self::with_queued_writer). `tracing_appender::non_blocking` does not wait either,
+    /// but drops lines by itself when it is full, and `lines_lost` does not count these.
+    ///
+    /// Without this method, lines go to stderr, and no thread waits for it: what a pipe, socket or terminal does
+    /// not take at once waits in memory, in order, up to 1 MiB for all layers of the process, and past that
+    /// lines are lost. A thread of the crate's own writes what waits; the exit of the process (the return from
+    /// `main`, `std::process::exit`) writes the rest, and gives up when stderr has taken nothing for a second. An
+    /// abort or a signal loses what waits. A file is written to directly. On systems other than Unix, stderr
+    /// cannot be asked whether it has room, and there a full pipe makes the thread that closes a span wait, as
+    /// `with_writer(std::io::stderr)` does everywhere.
     pub fn with_writer<W>(mut self, make_writer: W) -> Self
     where
         W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
@@ -73,6 +87,45 @@ where
         let set = |writing: &mut Writing| writing.output = Output::to(make_writer, writing.output.format);
         self.filtered.inner_mut().set_writing(set);
         self
+    }
+
+    /// Writes the lines to `make_writer` from a thread of its own, so that no thread that closes a span waits for
+    /// a slow disk or a network.
+    ///
+    /// Lines wait in a queue, in order, of at most `capacity_bytes` bytes of text; a line that finds no room in
+    /// it is lost as a whole and [counted](crate::Snapshot::lines_lost). The writer is called as
+    /// [`with_writer`](Self::with_writer) describes. Dropping the [`QueueGuard`] writes what is queued and ends
+    /// the thread; its documentation says when it gives up. If the system refuses the thread, all lines are
+    /// lost and counted.
+    ///
+    /// ```
+    /// use std::fs::{self, File};
+    ///
+    /// use omni_metrics::OmniMetricsLayer;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("omni-metrics-queue-{}.jsonl", std::process::id()));
+    /// let (layer, guard) = OmniMetricsLayer::new().with_queued_writer(File::create(&path)?, 1 << 20);
+    /// let handle = layer.handle();
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || {
+    ///     drop(tracing::info_span!("request", request_id = "r1"));
+    ///     drop(tracing::info_span!("request", request_id = "r2"));
+    /// });
+    /// drop(guard);
+    /// assert_eq!(fs::read_to_string(&path)?.lines().count(), 2);
+    /// assert_eq!((handle.snapshot().lines_written, handle.snapshot().lines_lost), (2, 0));
+    /// # fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn with_queued_writer<W>(mut self, make_writer: W, capacity_bytes: usize) -> (Self, QueueGuard)
+    where
+        W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+    {
+        let format = self.filtered.inner().writing.output.format;
+        let (output, guard) = Output::queued(make_writer, capacity_bytes, format);
+        self.filtered.inner_mut().set_writing(|writing| writing.output = output);
+        (self, guard)
     }
 
     /// Writes JSON lines or text tables, by default [`Format::Json`].

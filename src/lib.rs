@@ -85,7 +85,8 @@
 //! 16 spans and 16 requests, a buffer of 64 KiB, and the last eight spans that it has seen. A request keeps
 //! 1,024 stage rows and 1,024 transfer rows (further ids share the row without one), 32 further fields a row,
 //! 1 KiB a value, 256 bytes of `request_id`, 16 warnings, 64 separate stretches of activity, and 64 hops
-//! under way on one edge (more are measured together, as far as they can be told apart). The 16
+//! under way on one edge (more are measured together, as far as they can be told apart). What stderr
+//! does not take at once waits, up to 1 MiB for all layers of the process. The 16
 //! smallest stage ids and pairs of ids have percentiles. `panic = "abort"` takes away one protection: a user's `Debug` or writer that
 //! panics is caught by unwinding.
 //!
@@ -157,8 +158,12 @@ mod line;
 mod millis;
 #[cfg_attr(not(feature = "opentelemetry"), path = "no_otel.rs")]
 mod otel;
+mod queue;
+#[cfg(unix)]
+mod stderr;
 mod tables;
 mod text;
+mod waiting;
 
 // Read: the reader of logs.
 #[cfg(feature = "cli")]
@@ -170,6 +175,7 @@ pub use handle::{OmniMetricsHandle, Snapshot, SummaryGuard};
 pub use layer::OmniMetricsLayer;
 pub use millis::Millis;
 pub use percentiles::{Distribution, Percentiles, StagePercentiles, TransferPercentiles};
+pub use queue::QueueGuard;
 pub use tables::{
     Detached, DetachedStage, DetachedTransfer, E2eTable, Fields, Line, OverallSummary, ReadError,
     RequestLine, SCHEMA, StageRow, SummaryLine, TransferRow,

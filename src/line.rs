@@ -17,7 +17,7 @@ impl Shared {
     /// Counts a request that has ended and writes its line. `trace` is given the numbers, and returns the ids of
     /// the OpenTelemetry span.
     pub(crate) fn end_request(
-        &self,
+        self: &Arc<Self>,
         writing: &Writing,
         request: Arc<Request>,
         ended: Ended,
@@ -54,7 +54,7 @@ impl Shared {
 
     /// Writes the lines of answered requests that nothing holds any more.
     #[inline]
-    pub(crate) fn write_due(&self, writing: &Writing) {
+    pub(crate) fn write_due(self: &Arc<Self>, writing: &Writing) {
         while let Some(request) = self.answered.next_due() {
             if let Some((ended, answered)) = request.close_answered(false) {
                 self.end_answered(writing, request, ended, *answered);
@@ -63,7 +63,7 @@ impl Shared {
     }
 
     /// Writes the lines of all answered requests as they stand.
-    pub(crate) fn write_answered(&self, writing: &Writing) {
+    pub(crate) fn write_answered(self: &Arc<Self>, writing: &Writing) {
         while let Some(request) = self.answered.oldest() {
             match request.close_answered(true) {
                 Some((ended, answered)) => self.end_answered(writing, request, ended, *answered),
@@ -73,7 +73,13 @@ impl Shared {
     }
 
     #[cold]
-    fn end_answered(&self, writing: &Writing, request: Arc<Request>, ended: Ended, answered: Answered) {
+    fn end_answered(
+        self: &Arc<Self>,
+        writing: &Writing,
+        request: Arc<Request>,
+        ended: Ended,
+        answered: Answered,
+    ) {
         let Answered { measured, mut fields, request_id, trace, among, moment: _ } = answered;
         among.remove(&request);
         self.requests.remove(Some(&request_id), &request);

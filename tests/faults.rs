@@ -120,6 +120,67 @@ fn a_writer_that_writes_short_still_gets_the_whole_line() {
     assert_eq!(rig.handle.snapshot().lines_lost, 0);
 }
 
+/// A writer takes half of a line and then fails or panics; it works again for the next line.
+fn text_after_a_cut(
+    fail: impl Fn(&Log, &[u8]) -> io::Result<usize> + Send + Sync + 'static,
+) -> (Rig, String) {
+    let log = Log::default();
+    let half = log.clone();
+    let (layer, rig) = support::layer();
+    let broken = Arc::new(Mutex::new(true));
+    let switch = Arc::clone(&broken);
+    let fault = move |bytes: &[u8]| {
+        let is_broken = *switch.lock().unwrap();
+        if is_broken { fail(&half, bytes) } else { Ok(bytes.len()) }
+    };
+    let writer = Faulty { log: log.clone(), fault: Arc::new(fault) };
+    let layer = layer.with_writer(move || writer.clone());
+    let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(layer)), log, ..rig };
+    rig.run_text(|_| {
+        drop(info_span!("request", request_id = "lost"));
+        *broken.lock().unwrap() = false;
+        drop(info_span!("request", request_id = "first"));
+        drop(info_span!("request", request_id = "second"));
+    });
+    let snapshot = rig.handle.snapshot();
+    assert_eq!((snapshot.lines_lost, snapshot.lines_written), (1, 2));
+    let text = rig.log.text();
+    (rig, text)
+}
+
+fn ids_of_whole_lines(text: &str) -> Vec<String> {
+    let parsed = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    parsed.map(|line| line["request_id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_line_after_a_cut_one_stands_on_a_line_of_its_own() {
+    // Takes half, and fails at the rest.
+    let full = |_: &Log, bytes: &[u8]| {
+        if bytes.starts_with(b"{") { Ok(bytes.len() / 2) } else { Err(io::ErrorKind::StorageFull.into()) }
+    };
+    // Takes half, and panics before it can say so.
+    let panics = |log: &Log, bytes: &[u8]| {
+        let mut log = log;
+        log.write_all(&bytes[..bytes.len() / 2]).unwrap();
+        resume_unwind(Box::new("the writer panicked"))
+    };
+    for (rig, text) in [text_after_a_cut(full), text_after_a_cut(panics)] {
+        assert_eq!(ids_of_whole_lines(&text), ["first", "second"], "{text}");
+        assert_eq!(text.lines().count(), 3, "{text}");
+        let writes = rig.log.writes();
+        assert_eq!(writes.len(), 3, "the line feed is no write of its own");
+        assert!(writes[1].starts_with(b"\n{") && writes[2].starts_with(b"{"), "{text}");
+    }
+}
+
+#[test]
+fn a_line_after_one_that_failed_at_its_first_byte_follows_no_blank_line() {
+    let (rig, text) = text_after_a_cut(|_, _| Err(io::ErrorKind::StorageFull.into()));
+    assert_eq!(rig.log.lines().len(), 2);
+    assert!(text.starts_with('{') && text.lines().count() == 2, "{text}");
+}
+
 #[test]
 fn a_slow_writer_holds_up_nobody_else() {
     let (started, has_started) = mpsc::channel::<()>();

@@ -5,9 +5,10 @@ mod support;
 
 use std::{
     cell::RefCell,
-    fmt,
-    io::{self, Write},
-    process::Stdio,
+    fmt, fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    path::PathBuf,
+    process::{Command, Output, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -315,4 +316,199 @@ fn a_closed_stderr_loses_lines_and_nothing_else() {
     assert!(output.status.success(), "{output:?}");
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.contains("100 lost, 100 requests"), "{printed}");
+}
+
+/// The last number of each name in what a process has printed: `lost=3`.
+fn printed(output: &[u8], name: &str) -> usize {
+    let text = String::from_utf8_lossy(output);
+    let number = text.split_whitespace().rev().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    number.unwrap_or_else(|| panic!("no {name}: {text}")).parse().unwrap()
+}
+
+/// Whole lines of the layer, and whether a part of one follows.
+fn whole_lines(text: &str) -> (usize, bool) {
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    let requests = text[..whole].lines().map(|line| match line.parse() {
+        Ok(omni_metrics::Line::Request(_)) => 1,
+        other => panic!("{line}: {other:?}"),
+    });
+    (requests.sum(), whole < text.len())
+}
+
+const UNREAD_STDERR: &str = "a_stderr_that_nobody_reads_makes_no_thread_wait";
+/// Lines of more than 1 KiB each: more than what waits, and what any pipe or socket takes, in all.
+const UNREAD_REQUESTS: usize = 4_000;
+
+/// What the process does whose stderr nobody reads.
+fn fill_stderr() -> OmniMetricsHandle {
+    let layer = OmniMetricsLayer::new();
+    let handle = layer.handle();
+    tracing_subscriber::registry().with(layer).init();
+    let note = "x".repeat(800);
+    for _ in 0..UNREAD_REQUESTS {
+        drop(info_span!("request", note));
+    }
+    handle
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stderr_that_nobody_reads_makes_no_thread_wait() {
+    use std::os::{fd::OwnedFd, unix::net::UnixStream};
+
+    if std::env::var("OMNI_METRICS_INSIDE").as_deref() == Ok(UNREAD_STDERR) {
+        let snapshot = fill_stderr().snapshot();
+        println!("written={} lost={}", snapshot.lines_written, snapshot.lines_lost);
+        std::process::exit(0);
+    }
+    let (pipe, to_pipe) = io::pipe().unwrap();
+    let (socket, to_socket) = UnixStream::pair().unwrap();
+    let unread: [(Box<dyn Read>, OwnedFd); 2] =
+        [(Box::new(pipe), to_pipe.into()), (Box::new(socket), to_socket.into())];
+    for (reader, writer) in unread {
+        let output = run_in_a_process(UNREAD_STDERR, |command| {
+            command.stderr(Stdio::from(writer));
+        });
+        assert_unread(&output, reader);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_of_another_user_that_nobody_reads_makes_no_thread_wait() {
+    use std::os::unix::process::CommandExt;
+
+    // The process may not open the pipe anew. Only root can start it.
+    const NOBODY: u32 = 65_534;
+    let (reader, writer) = io::pipe().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([UNREAD_STDERR, "--exact", "--nocapture", "--test-threads=1"]);
+    command.env("OMNI_METRICS_INSIDE", UNREAD_STDERR).stderr(Stdio::from(writer)).uid(NOBODY);
+    match command.output() {
+        Ok(output) => {
+            drop(command);
+            assert_unread(&output, reader);
+        }
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+    }
+}
+
+/// All requests were served, and stderr has the lines that count as written.
+#[cfg(unix)]
+fn assert_unread(output: &Output, mut reader: impl Read) {
+    assert!(output.status.success(), "{output:?}");
+    let (written, lost) = (printed(&output.stdout, "written"), printed(&output.stdout, "lost"));
+    assert!(written > 0 && lost > 0 && written + lost < UNREAD_REQUESTS, "{written}, {lost}");
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(whole_lines(&text).0, written);
+}
+
+const UNREAD_TERMINAL: &str = "a_terminal_that_nobody_reads_makes_no_thread_wait";
+
+#[cfg(unix)]
+#[test]
+fn a_terminal_that_nobody_reads_makes_no_thread_wait() {
+    use portable_pty::{CommandBuilder, NativePtySystem, PtySize, PtySystem};
+
+    if std::env::var("OMNI_METRICS_INSIDE").as_deref() == Ok(UNREAD_TERMINAL) {
+        let snapshot = fill_stderr().snapshot();
+        std::process::exit(if snapshot.lines_written > 0 && snapshot.lines_lost > 0 { 0 } else { 3 });
+    }
+    let pty = NativePtySystem::default().openpty(PtySize::default()).unwrap();
+    let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+    command.args([UNREAD_TERMINAL, "--exact", "--nocapture", "--test-threads=1"]);
+    command.env("OMNI_METRICS_INSIDE", UNREAD_TERMINAL);
+    let mut process = pty.slave.spawn_command(command).unwrap();
+    assert!(process.wait().unwrap().success());
+}
+
+const LATE_READER: &str = "what_waits_for_stderr_is_written_in_order_before_the_process_ends";
+
+#[test]
+fn what_waits_for_stderr_is_written_in_order_before_the_process_ends() {
+    const REQUESTS: usize = 1_500;
+    if std::env::var("OMNI_METRICS_INSIDE").as_deref() == Ok(LATE_READER) {
+        let layer = OmniMetricsLayer::new();
+        let handle = layer.handle();
+        tracing_subscriber::registry().with(layer).init();
+        for id in 0..REQUESTS {
+            drop(info_span!("request", request_id = id));
+        }
+        let lost = handle.snapshot().lines_lost;
+        println!("\nmade={REQUESTS} lost={lost}");
+        // The reader reads by now; what it has not read yet is the exit's.
+        io::stdin().read_line(&mut String::new()).unwrap();
+        std::process::exit(0);
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([LATE_READER, "--exact", "--nocapture", "--test-threads=1"]);
+    command.env("OMNI_METRICS_INSIDE", LATE_READER);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let made = BufReader::new(process.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap)
+        .find(|line| line.starts_with("made="))
+        .unwrap();
+    assert_eq!(printed(made.as_bytes(), "lost"), 0);
+    let (mut stderr, mut text) = (process.stderr.take().unwrap(), vec![0]);
+    stderr.read_exact(&mut text).unwrap();
+    process.stdin.take().unwrap().write_all(b"\n").unwrap();
+    stderr.read_to_end(&mut text).unwrap();
+    assert!(process.wait().unwrap().success());
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(whole_lines(&text), (REQUESTS, false));
+    let ids: Vec<usize> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|line| line["request_id"].as_str().unwrap().parse().unwrap())
+        .collect();
+    assert!(ids.is_sorted(), "{ids:?}");
+}
+
+const HELD_STDERR: &str = "a_thread_that_holds_the_lock_of_stderr_holds_up_no_line";
+
+#[cfg(unix)]
+#[test]
+fn a_thread_that_holds_the_lock_of_stderr_holds_up_no_line() {
+    if std::env::var("OMNI_METRICS_INSIDE").as_deref() == Ok(HELD_STDERR) {
+        let _held = io::stderr().lock();
+        // On another thread, since the lock may be taken twice by the same one.
+        let requests = thread::spawn(|| {
+            tracing_subscriber::registry().with(OmniMetricsLayer::new()).init();
+            (0..10).for_each(|_| drop(info_span!("request")));
+        });
+        requests.join().unwrap();
+        std::process::exit(0);
+    }
+    let output = run_in_a_process(HELD_STDERR, |_| {});
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(whole_lines(&String::from_utf8(output.stderr).unwrap()), (10, false));
+}
+
+const FILE_STDERR: &str = "threads_that_share_a_file_write_whole_lines";
+
+#[test]
+fn threads_that_share_a_file_write_whole_lines() {
+    if std::env::var("OMNI_METRICS_INSIDE").as_deref() == Ok(FILE_STDERR) {
+        // Two layers, one stderr.
+        let subscriber = tracing_subscriber::registry().with(OmniMetricsLayer::new());
+        subscriber.with(OmniMetricsLayer::new()).init();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..500).for_each(|_| drop(info_span!("request", note = "x".repeat(900)))));
+            }
+        });
+        std::process::exit(0);
+    }
+    let path =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("stderr-{}.jsonl", std::process::id()));
+    let output = run_in_a_process(FILE_STDERR, |command| {
+        command.stderr(fs::File::create(&path).unwrap());
+    });
+    assert!(output.status.success(), "{output:?}");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::remove_file(path).unwrap();
+    assert_eq!(whole_lines(&text), (4_000, false));
 }

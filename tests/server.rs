@@ -12,7 +12,7 @@ mod support;
 use std::{
     convert::Infallible,
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -347,6 +347,41 @@ fn requests_under_way_are_served_before_the_server_stops() {
     assert_eq!(requests[0].request_id, "last");
     let Ok(Line::Summary(summary)) = last.parse() else { panic!("{last}") };
     assert_eq!(summary.overall_summary.e2e_requests, 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stderr_that_nobody_reads_stops_neither_requests_nor_the_server() {
+    let (_unread, stderr) = io::pipe().unwrap();
+    let mut server = Server::start_with("unread", &["--log-stats"], |command| {
+        // Of its own lines about every request, the server must not wait for one either.
+        command.env("RUST_LOG", "info,tower_http=debug").stderr(stderr);
+    });
+    let client = Client::new();
+    let answer = |body: &Value| {
+        let response = client.post(server.url("/v1/generate")).json(body).send().unwrap();
+        let status = response.status();
+        response.text().unwrap();
+        status
+    };
+    for _ in 0..200 {
+        assert_eq!(answer(&json!({ "prompt": "The layer writes", "max_tokens": 4 })), 200);
+    }
+    // Past what may wait, lines are lost, and Prometheus sees it. What is refused has a line as well.
+    loop {
+        for _ in 0..100 {
+            assert_eq!(answer(&json!({ "prompt": "" })), 400);
+        }
+        let metrics = client.get(server.url("/metrics")).send().unwrap().text().unwrap();
+        let lost = metrics.lines().find_map(|line| line.strip_prefix("omni_lines_lost_total "));
+        let lost: u64 = lost.map_or(0, |lost| lost.parse().unwrap());
+        if lost > 0 {
+            break;
+        }
+    }
+    let killed = Command::new("kill").arg(server.process.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    assert!(server.process.wait().unwrap().success());
 }
 
 #[test]

@@ -104,8 +104,10 @@ fn run(args: &Args) -> Result<()> {
     // OpenTelemetry after the metrics: of two layers, the first one hears first that a span closes, and the
     // numbers of a request have to be on its OpenTelemetry span before that ends.
     let otel = tracing_opentelemetry::layer().with_tracer(traces.tracer("omni_server"));
+    // As the lines of metrics do, those of `fmt` must not wait for a stderr that nobody reads.
+    let (log, _log_guard) = tracing_appender::non_blocking(io::stderr());
     tracing_subscriber::registry()
-        .with(fmt::layer().with_writer(io::stderr).with_filter(log_filter()))
+        .with(fmt::layer().with_writer(log).with_filter(log_filter()))
         .with(omni)
         .with(otel.with_filter(LevelFilter::INFO))
         .init();

@@ -36,6 +36,9 @@ use std::{
     error,
     io::{self, Write},
     process::ExitCode,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use tokio::task::JoinSet;
@@ -43,13 +46,18 @@ use tokio::task::JoinSet;
 pub(crate) type Failure = Box<dyn error::Error + Send + Sync>;
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
+/// How long a process that has failed waits until its error is written.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How a process ends.
 pub(crate) fn exit_code(ended: Result<()>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // If stderr is gone as well, the exit code still tells.
-            let _ = writeln!(io::stderr(), "error: {failure}");
+            // If stderr is gone as well, or nobody reads it, the exit code still tells.
+            let (done, is_done) = mpsc::channel();
+            thread::spawn(move || done.send(writeln!(io::stderr(), "error: {failure}")));
+            let _ = is_done.recv_timeout(PATIENCE);
             ExitCode::FAILURE
         }
     }

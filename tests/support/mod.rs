@@ -29,9 +29,11 @@ impl Log {
         String::from_utf8(self.writes().concat()).expect("lines are UTF-8")
     }
 
-    /// All lines, parsed.
+    /// All lines, parsed. After a write that panicked, a blank line may stand before one.
     pub fn lines(&self) -> Vec<Value> {
-        self.text().lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+        let text = self.text();
+        let lines = text.lines().filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
     }
 }
 
