@@ -75,6 +75,7 @@ impl Recorder {
         let Some(mut rows) = request.close(Arc::clone(&request_id)) else { return };
 
         let Folded { end, e2e, mut warnings } = rows.fold(&mut closed);
+        self.shared.near_misses.take_waiting(&mut warnings);
         let trace = self.otel.tell(id, met, &e2e, rows.stage_table(), &mut warnings);
         self.shared.counts.stripe().histograms(|histograms| {
             histograms.add(&e2e, rows.stage_table(), rows.transfer_table());

@@ -29,6 +29,17 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    pub(crate) const ALL: [Self; 4] = [Self::Request, Self::Stage, Self::Transfer, Self::Preprocess];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Stage => "stage",
+            Self::Transfer => "transfer",
+            Self::Preprocess => "preprocess",
+        }
+    }
+
     pub(crate) fn of(metadata: &Metadata<'_>) -> Option<Self> {
         if !metadata.is_span() {
             return None;
@@ -45,12 +56,7 @@ impl Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Request => "request",
-            Self::Stage => "stage",
-            Self::Transfer => "transfer",
-            Self::Preprocess => "preprocess",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -224,6 +230,14 @@ impl SpanFields {
     /// Whether the field was given a value that could not be used.
     pub(crate) fn has_unusable(&self, field: &str) -> bool {
         self.unusable.contains(&field)
+    }
+
+    /// Warns of a field that is mostly another one of the contract, misspelt.
+    pub(crate) fn warn_of_near_miss(&mut self, field: &str, meant: &str) {
+        let value = self.further.get(field).map_or("none yet".into(), |value| value.to_string());
+        let what =
+            format_args!("not a field of the contract; did you mean `{meant}`? It is kept under `fields`");
+        self.warn(field, value, what);
     }
 
     pub(crate) fn warn(&mut self, field: &str, value: impl fmt::Display, what: impl fmt::Display) {

@@ -51,6 +51,7 @@ impl<S> Filter<S> for SpanFilter {
             // could go missing for what an earlier callsite left there (tracing#2519).
             Interest::sometimes()
         } else if self.keeps_lineage(metadata) {
+            self.shared.near_misses.expect(metadata);
             Interest::always()
         } else {
             Interest::never()

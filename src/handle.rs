@@ -15,6 +15,7 @@ use crate::{
     counts::Counts,
     emit::Output,
     json,
+    near_misses::NearMisses,
     run::Run,
     tables::{OverallSummary, SCHEMA, SummaryLine},
     text,
@@ -156,6 +157,7 @@ pub(crate) struct Shared {
     writing: Mutex<Arc<Writing>>,
     pub(crate) run: Run,
     pub(crate) counts: Counts,
+    pub(crate) near_misses: NearMisses,
     #[cfg(feature = "metrics")]
     pub(crate) facade: Facade,
     log_stats: AtomicBool,
@@ -168,6 +170,7 @@ impl Shared {
             writing,
             run: Run::new(),
             counts: Counts::default(),
+            near_misses: NearMisses::new(),
             #[cfg(feature = "metrics")]
             facade: Facade::default(),
             log_stats: AtomicBool::new(true),

@@ -73,6 +73,8 @@
 //!   that the span did not declare: declare it as [`Empty`](https://docs.rs/tracing/latest/tracing/field/struct.Empty.html).
 //! * A value that can't be used is as if it was not recorded, and adds a sentence to the line's
 //!   `warnings`.
+//! * A name of a field or a span that is one slip away from one of the contract's (`num_token_out`, `stages`) adds
+//!   a warning too, once a callsite: to the request around it, else to the next line.
 //! * What was neither measured nor recorded is `null` (`None`), never zero.
 //!
 //! The README has the fields one by one, and how to annotate async, threaded, batched and
@@ -85,7 +87,8 @@
 //! 16 spans and 16 requests, a buffer of 64 KiB, and the last eight spans that it has seen. A request keeps
 //! 1,024 stage rows and 1,024 transfer rows (further ids share the row without one), 32 further fields a row,
 //! 1 KiB a value, 256 bytes of `request_id`, 16 warnings, 64 separate stretches of activity, and 64 hops
-//! under way on one edge (more are measured together, as far as they can be told apart). The 16
+//! under way on one edge (more are measured together, as far as they can be told apart). At most 64 callsites
+//! are warned of for their names. The 16
 //! smallest stage ids and pairs of ids have percentiles. `panic = "abort"` takes away one protection: a user's `Debug` or writer that
 //! panics is caught by unwinding.
 //!
@@ -120,6 +123,7 @@ mod recorder;
 mod contain;
 mod fields;
 mod layout;
+mod near_misses;
 mod recorded;
 mod value;
 mod warnings;

@@ -252,6 +252,10 @@ impl Rows {
         }
     }
 
+    pub(crate) fn warn(&mut self, sentence: String) {
+        self.warnings.push(sentence);
+    }
+
     fn take_common(&mut self, span: &Closed<'_>) {
         self.activity.add(span.measured.start(), span.measured.end);
         self.last_exit = self.last_exit.max(span.measured.activity.map(|(_, last)| last));

@@ -422,3 +422,117 @@ fn names_count_at_any_level_and_only_for_spans() {
     });
     assert_eq!(line["stage_table"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_field_that_is_one_slip_away_from_one_of_the_contract_warns_once_a_callsite_naming_both() {
+    let rig = Rig::new();
+    let stage = |id: u64| info_span!("stage", stage_id = id, num_token_out = 67, first_outptu = Empty);
+    let lines = rig.run(|_| {
+        for request_id in ["r1", "r2"] {
+            let _request = info_span!("request", request_id, finish_reasom = "stop").entered();
+            drop((stage(0), stage(1)));
+            drop(info_span!("transfer", from_stag = 0, to_stage = 1, sizebytes = 2));
+        }
+    });
+    let lines: Vec<Vec<String>> = lines.iter().map(warnings).collect();
+    let of = |meant: &str| {
+        let slips = lines[0].iter().filter(|warning| warning.contains("did you mean"));
+        slips.filter(|warning| warning.contains(meant)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of("`num_tokens_out`"),
+        ["span `stage`, field `num_token_out`, value `67`: not a field of the contract; did you mean \
+          `num_tokens_out`? It is kept under `fields`"]
+    );
+    for (field, meant) in [
+        ("`first_outptu`, value `none yet`", "`first_output`"),
+        ("`finish_reasom`, value `stop`", "`finish_reason`"),
+        ("`from_stag`, value `0`", "`from_stage`"),
+        ("`sizebytes`, value `2`", "`size_bytes`"),
+    ] {
+        let warnings = of(meant);
+        assert_eq!(warnings.len(), 1, "{lines:?}");
+        assert!(warnings[0].contains(field), "{warnings:?}");
+    }
+    let slips = |line: &[String]| line.iter().filter(|warning| warning.contains("did you mean")).count();
+    assert_eq!((slips(&lines[0]), slips(&lines[1])), (5, 0));
+}
+
+#[test]
+fn a_field_that_is_further_away_or_another_span_kinds_is_no_slip() {
+    let line = line(|_| {
+        let _request =
+            info_span!("request", request_id = "r", user = "u", finish = "stop", stage_id = 0).entered();
+        drop(info_span!("stage", stage_id = 0, tokens = 1, num_toke_out = 2, size_bytes = 3, stageid_ = 4));
+        drop(info_span!("transfer", from_stage = 0, to_stage = 1, stage_name = "x", phases2 = 1));
+    });
+    assert_eq!(line.get("warnings"), None);
+}
+
+#[test]
+fn every_layer_warns_of_a_slip_of_its_own() {
+    let program = || {
+        let _request = info_span!("request", request_id = "r").entered();
+        drop(info_span!("stage", stage_id = 0, batch_ids = 1));
+        drop(info_span!("stag"));
+    };
+    for _ in 0..2 {
+        assert_eq!(warnings(&line(|_| program())).len(), 2);
+    }
+}
+
+#[test]
+fn a_foreign_span_that_is_one_slip_away_from_one_of_the_contract_warns_its_request_once_a_callsite() {
+    let lines = Rig::new().run(|_| {
+        for request_id in ["r1", "r2"] {
+            let _request = info_span!("request", request_id).entered();
+            let _foreign = info_span!("foreign").entered();
+            drop(info_span!("stages", stage_id = 0));
+            drop(info_span!("transfre", from_stage = 0, to_stage = 1));
+            drop(info_span!("preproces"));
+            drop(info_span!("a_stage"));
+            tracing::info!(name: "stages", "an event");
+        }
+    });
+    let mut found = warnings(&lines[0]);
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            "span `preproces`: not a span of the contract; did you mean `preprocess`? It is in no table",
+            "span `stages`: not a span of the contract; did you mean `stage`? It is in no table",
+            "span `transfre`: not a span of the contract; did you mean `transfer`? It is in no table",
+        ]
+    );
+    assert_eq!(warnings(&lines[1]), <[&str; 0]>::default());
+}
+
+#[test]
+fn a_slip_outside_of_any_request_is_in_the_next_line_whichever_it_is() {
+    let lines = Rig::new().run(|rig| {
+        drop(info_span!("requests", request_id = "lost"));
+        drop(info_span!("stage", stage_id = 0, request_id = "detached"));
+        let request = info_span!("request", request_id = "r");
+        let inside = request.clone();
+        drop(request);
+        inside.in_scope(|| rig.wait_ms(1));
+        drop(inside);
+        drop(info_span!("reques"));
+        drop(info_span!("transfers"));
+        drop(info_span!("request", request_id = "next"));
+    });
+    let of = |line: &Value| warnings(line).iter().filter(|warning| warning.contains("did you mean")).count();
+    let found: Vec<_> = lines.iter().map(|line| (line["type"].as_str().unwrap(), of(line))).collect();
+    assert_eq!(found, [("stage", 1), ("request", 0), ("request", 2)]);
+}
+
+#[test]
+fn a_slip_that_the_filter_has_seen_and_no_span_has_made_warns_of_nothing() {
+    let lines = lines(|_| {
+        let slip = || info_span!("requesst");
+        // The callsite is registered with every layer of the process; this layer sees no span of it.
+        tracing::dispatcher::with_default(&Rig::new().dispatch, || drop(slip()));
+        drop(info_span!("request", request_id = "r"));
+    });
+    assert_eq!(warnings(&lines[0]), <[&str; 0]>::default());
+}
