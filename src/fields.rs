@@ -188,9 +188,20 @@ impl SpanFields {
             },
             Meaning::Further => {
                 self.warn_if_cut(&recorded);
-                let name = Cow::Borrowed(field);
-                keep_further(&mut self.further, name, recorded.value, self.kind, &mut self.warnings);
+                self.keep(field, recorded.value);
             }
+            Meaning::Summand => match recorded.number(FieldValue::to_number) {
+                // A request has one span, with nothing to add.
+                Ok(number) if self.kind == Kind::Request => {
+                    self.keep(name_of_sum(field).unwrap_or(field), number);
+                }
+                Ok(number) => self.keep(field, number),
+                Err(why) => {
+                    self.warn_if_cut(&recorded);
+                    self.warn(field, &recorded.value, format_args!("{why}; kept under its full name"));
+                    self.keep(field, recorded.value);
+                }
+            },
         }
     }
 
@@ -205,6 +216,10 @@ impl SpanFields {
                 self.warn(recorded.field, &recorded.value, what);
             }
         }
+    }
+
+    fn keep(&mut self, field: &'static str, value: FieldValue) {
+        keep_further(&mut self.further, Cow::Borrowed(field), value, self.kind, &mut self.warnings);
     }
 
     fn set_request_id(&mut self, recorded: Recorded) {
@@ -245,8 +260,37 @@ impl SpanFields {
     }
 }
 
-/// Keeps one further field of a row, as far as there is room.
-pub(crate) fn keep_further(
+/// The name under which the numbers of a field add up over the spans of a row.
+pub(crate) fn name_of_sum(field: &str) -> Option<&str> {
+    field.strip_prefix("sum.").filter(|name| !name.is_empty())
+}
+
+/// Adds the further fields of a span to those of a row: the last value of a field stands, and numbers add up
+/// where the field's name says so.
+pub(crate) fn merge_further(row: &mut Fields, span: Fields, kind: Kind, warnings: &mut Warnings) {
+    for (field, value) in span {
+        let (Some(name), true) = (name_of_sum(&field), value.is_number()) else {
+            keep_further(row, field, value, kind, warnings);
+            continue;
+        };
+        match row.get_mut(name).map(|kept| (kept.to_number(), kept)) {
+            None => keep_further(row, name.to_owned().into(), value, kind, warnings),
+            Some((Ok(sum), kept)) => *kept = sum.plus(&value),
+            Some((Err(_), _)) => {
+                let what = format_args!(
+                    "`{name}` is there with a value that is no number; added up under its full name"
+                );
+                warnings.add(kind, &field, &value, what);
+                let sum = row.get(&field).and_then(|sum| sum.to_number().ok());
+                let sum = sum.map_or(value.clone(), |sum| sum.plus(&value));
+                keep_further(row, field, sum, kind, warnings);
+            }
+        }
+    }
+}
+
+/// Keeps one further field, as far as there is room.
+fn keep_further(
     row: &mut Fields,
     field: Cow<'static, str>,
     value: FieldValue,

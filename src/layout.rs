@@ -4,7 +4,10 @@ use std::{ptr, sync::OnceLock};
 
 use tracing::{Metadata, callsite::Identifier, field::Field};
 
-use crate::{fields::Kind, near_misses::nearest};
+use crate::{
+    fields::{Kind, name_of_sum},
+    near_misses::nearest,
+};
 
 /// For how many callsites there is room; what finds no place is found out each time.
 const KNOWN: usize = 256;
@@ -24,6 +27,8 @@ pub(crate) enum Meaning {
     Phase,
     FirstOutput,
     Further,
+    /// A further field whose numbers add up over the spans of its row.
+    Summand,
     /// A field of a span that has no row.
     Ignored,
 }
@@ -103,7 +108,8 @@ impl Meaning {
             return Self::Ignored;
         }
         let known = Self::fields(kind).iter().find(|(name, _)| *name == field);
-        known.map_or(Self::Further, |(_, meaning)| *meaning)
+        let further = if name_of_sum(field).is_some() { Self::Summand } else { Self::Further };
+        known.map_or(further, |(_, meaning)| *meaning)
     }
 
     /// The fields that the contract knows on spans of this kind.

@@ -71,6 +71,9 @@
 //!   One that has no open request is *detached*: a line of its own, to be joined by `request_id`.
 //! * Fields may be recorded late, and the last value wins. `tracing` ignores a value for a field
 //!   that the span did not declare: declare it as [`Empty`](https://docs.rs/tracing/latest/tracing/field/struct.Empty.html).
+//! * Any other field is kept under `fields` of its row, where the last value stands. A number in a field
+//!   `sum.NAME` adds up over the spans of the row, and stands under `NAME`; a plain `NAME` on a span of the same row
+//!   replaces the sum so far.
 //! * A value that can't be used is as if it was not recorded, and adds a sentence to the line's
 //!   `warnings`.
 //! * A name of a field or a span that is one slip away from one of the contract's (`num_token_out`, `stages`) adds
