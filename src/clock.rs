@@ -22,8 +22,10 @@ use crate::{counter::Counter, digits::padded};
 /// On Linux on x86-64, where the kernel keeps time by the processor's counter, the system's clock is
 /// read from that counter once it has run for some 10 ms, and corrected by [`Instant`] once a second while
 /// it is read. The two differ by less than 10 µs, and by less than a ten-thousandth of a span's time, unless
-/// the system's clock changes its rate by more than that, which is followed within a second. Everywhere
-/// else it is [`Instant`].
+/// the system's clock changes its rate by more than that, which is followed within a second. Where the kernel
+/// leaves the counter for a slower source, `Instant` serves from some 30 ms after the next correction was due on, or
+/// at once if the clock has not been read for two seconds; at the change time may step, even backwards, by what
+/// the two differ, less than 10 µs, unless the counter itself has failed. Everywhere else it is [`Instant`].
 #[derive(Debug, Clone)]
 pub struct Clock {
     source: Source,

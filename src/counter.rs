@@ -5,6 +5,10 @@
 //! counter follows that clock on a chain of straight lines, each begun where the one before has led to
 //! and inclined to where the clock is. Where a line has led astray, the clock serves until there is a new
 //! one. All this only where the kernel itself keeps time by the counter.
+//!
+//! The kernel may leave the counter for a slower source while the program runs, mostly because the counter can
+//! no longer be trusted. A reading of the clock then takes longer than a pair of readings may, and no line can be
+//! corrected any more: the line is given up, and the clock serves until it can be read quickly again.
 
 use std::sync::{
     Mutex,
@@ -28,6 +32,11 @@ const STRAY: u64 = 10_000;
 const SLACK: u64 = 10_000;
 /// After how many lines that led astray the counter is given up.
 const STRAYS: u32 = 100;
+/// After how many failed looks in a row the line is given up. From then on, looks are [`INTERVAL`] apart.
+const FAILED_LOOKS: u32 = 3;
+/// A line that has not been corrected for longer than this, in nanoseconds, is given up at the first failed
+/// look, and does not begin where the line before has led to.
+const GAP: u64 = 2 * INTERVAL;
 
 /// The counter, in step with a clock.
 #[derive(Debug)]
@@ -47,6 +56,8 @@ struct Look {
     pair: Option<Pair>,
     interval: u64,
     strays: u32,
+    /// How many looks in a row have failed.
+    failed: u32,
 }
 
 /// One moment on both clocks.
@@ -68,14 +79,18 @@ struct Line {
 impl Counter {
     /// The counter of this machine, if the kernel keeps time by it.
     pub(crate) fn new() -> Option<Self> {
-        hardware::keeps_time().then(|| Self {
+        hardware::keeps_time().then(Self::without_line)
+    }
+
+    fn without_line() -> Self {
+        Self {
             version: AtomicU64::new(1),
             ticks: AtomicU64::new(0),
             nanos: AtomicU64::new(0),
             rate: AtomicU64::new(0),
             next_look: AtomicU64::new(0),
             last_look: Mutex::default(),
-        })
+        }
     }
 
     /// Nanoseconds of `clock`, which is looked at now and then. Never waits.
@@ -110,7 +125,7 @@ impl Counter {
         let Some(mut last_look) = is_due.then(|| self.last_look.try_lock().ok()).flatten() else {
             return now;
         };
-        let line = last_look.next(self.line(), Pair::read(clock));
+        let line = last_look.next(self.line(), now, Pair::read(clock));
         if let Some(line) = line {
             self.set(line);
         }
@@ -133,12 +148,11 @@ impl Counter {
 }
 
 impl Look {
-    /// What becomes of the line at this look: stays as it is, or is replaced by another one or by none.
-    fn next(&mut self, line: Option<Line>, pair: Option<Pair>) -> Option<Option<Line>> {
-        let Some(now) = pair else {
-            self.interval = FIRST_INTERVAL;
-            return None;
-        };
+    /// Decides about the line at a look at moment `nanos` of the clock: `None` keeps it, `Some` replaces it by
+    /// another one or by none.
+    fn next(&mut self, line: Option<Line>, nanos: u64, pair: Option<Pair>) -> Option<Option<Line>> {
+        let Some(now) = pair else { return self.failed(nanos) };
+        self.failed = 0;
         let before = self.pair.replace(now);
         let interval =
             if before.is_some() { self.interval.saturating_mul(10).min(INTERVAL) } else { FIRST_INTERVAL };
@@ -149,6 +163,21 @@ impl Look {
             self.interval = if self.strays < STRAYS { FIRST_INTERVAL } else { u64::MAX };
         }
         Some(next)
+    }
+
+    /// Decides about the line at a look that failed. A line that is given up takes the pair with it, so that the
+    /// next line has nothing of the time before.
+    fn failed(&mut self, nanos: u64) -> Option<Option<Line>> {
+        self.failed = self.failed.saturating_add(1);
+        let is_old = self.pair.is_some_and(|pair| nanos.saturating_sub(pair.nanos) > GAP);
+        if self.failed < FAILED_LOOKS && !is_old {
+            self.interval = FIRST_INTERVAL;
+            return None;
+        }
+        self.failed = FAILED_LOOKS;
+        self.interval = INTERVAL;
+        self.pair = None;
+        Some(None)
     }
 }
 
@@ -188,7 +217,7 @@ impl Line {
         if led_to.abs_diff(now.nanos) > SLACK + elapsed / STRAY {
             return None;
         }
-        if elapsed < 2 * INTERVAL {
+        if elapsed < GAP {
             next.nanos = led_to;
             let ahead = (interval + now.nanos).checked_sub(led_to)?;
             next.rate = (u128::from(next.rate) * u128::from(ahead) / u128::from(interval)).try_into().ok()?;
@@ -227,7 +256,7 @@ mod hardware {
 
 #[cfg(test)]
 mod tests {
-    use std::{thread, time::Instant};
+    use std::{cell::Cell, hint, thread, time::Instant};
 
     use super::*;
 
@@ -277,19 +306,138 @@ mod tests {
         assert_eq!(first.at(3), None);
     }
 
+    /// What a look decides at `at`, with both clocks there or without.
+    fn look(look: &mut Look, line: &mut Option<Line>, at: f64, pair: Option<Pair>) -> (bool, u64) {
+        *line = look.next(*line, (at as u64) + 1_000, pair).unwrap_or(*line);
+        (line.is_some(), look.interval)
+    }
+
     #[test]
     fn a_look_measures_again_after_a_line_that_has_led_astray() {
-        let (mut look, mut line) = (Look::default(), None);
+        let (mut last, mut line) = (Look::default(), None);
         let mut looks = |at: f64, jump: f64| {
             let pair = Pair { ticks: pair(at + jump, 0.0).ticks, nanos: pair(at, 0.0).nanos };
-            line = look.next(line, Some(pair)).unwrap_or(line);
-            (line.is_some(), look.interval)
+            look(&mut last, &mut line, at, Some(pair))
         };
         assert_eq!(looks(0.0, 0.0), (false, FIRST_INTERVAL));
         assert_eq!(looks(0.01 * SECOND, 0.0), (true, 10 * FIRST_INTERVAL));
         assert_eq!(looks(0.11 * SECOND, 0.0), (true, INTERVAL));
         assert_eq!(looks(1.11 * SECOND, 5.0 * SECOND), (false, FIRST_INTERVAL));
         assert_eq!(looks(1.12 * SECOND, 5.0 * SECOND), (true, 10 * FIRST_INTERVAL));
+    }
+
+    #[test]
+    fn a_line_is_given_up_after_some_failed_looks_and_a_new_one_begins_from_fresh_looks() {
+        let (mut last, mut line) = (Look::default(), None);
+        let mut looks = |at: f64, pair: Option<Pair>| look(&mut last, &mut line, at, pair);
+        looks(0.0, Some(pair(0.0, 0.0)));
+        assert_eq!(looks(0.01 * SECOND, Some(pair(0.01 * SECOND, 0.0))), (true, 10 * FIRST_INTERVAL));
+        assert_eq!(looks(0.11 * SECOND, None), (true, FIRST_INTERVAL), "an interruption");
+        assert_eq!(looks(0.12 * SECOND, Some(pair(0.12 * SECOND, 0.0))), (true, 10 * FIRST_INTERVAL));
+        for n in 1..FAILED_LOOKS {
+            assert_eq!(looks(0.2 * SECOND, None), (true, FIRST_INTERVAL), "{n} in a row");
+        }
+        for n in 0..5 {
+            assert_eq!(looks(0.3 * SECOND + f64::from(n) * SECOND, None), (false, INTERVAL));
+        }
+        // Meanwhile the counter has run at another rate.
+        let later = |at: f64| Pair { ticks: (at * 9.0) as u64, nanos: (at as u64) + 1_000 };
+        assert_eq!(looks(6.0 * SECOND, Some(later(6.0 * SECOND))), (false, FIRST_INTERVAL));
+        assert_eq!(looks(6.01 * SECOND, Some(later(6.01 * SECOND))), (true, 10 * FIRST_INTERVAL));
+        let end = later(6.02 * SECOND);
+        assert!(line.unwrap().at(end.ticks).unwrap().abs_diff(end.nanos) < 100);
+    }
+
+    #[test]
+    fn a_line_is_given_up_at_the_first_failed_look_behind_a_gap() {
+        let (mut last, mut line) = (Look::default(), None);
+        let mut looks = |at: f64, pair: Option<Pair>| look(&mut last, &mut line, at, pair);
+        looks(0.0, Some(pair(0.0, 0.0)));
+        assert_eq!(looks(0.01 * SECOND, Some(pair(0.01 * SECOND, 0.0))), (true, 10 * FIRST_INTERVAL));
+        assert_eq!(looks(2.0 * SECOND, None), (true, FIRST_INTERVAL));
+        assert_eq!(looks(2.02 * SECOND, None), (false, INTERVAL));
+    }
+
+    /// A clock that is made of the counter, so that the machine's speed changes nothing: 16 nanoseconds a tick.
+    #[derive(Default)]
+    struct Made {
+        origin: u64,
+        /// Nanoseconds that it is ahead of the counter.
+        ahead: Cell<u64>,
+        /// Whether a reading takes longer than a pair may.
+        is_slow: Cell<bool>,
+        readings: Cell<u64>,
+    }
+
+    impl Made {
+        fn now(&self) -> u64 {
+            self.readings.set(self.readings.get() + 1);
+            let start = hardware::ticks();
+            while self.is_slow.get() && hardware::ticks() - start <= PAIR_TICKS {
+                hint::spin_loop();
+            }
+            (hardware::ticks() - self.origin) * 16 + self.ahead.get()
+        }
+
+        /// Reads the time between two readings of the clock. It lies between them where the clock serves.
+        fn assert_serves(&self, counter: &Counter) {
+            self.assert_within(0, counter);
+        }
+
+        fn assert_within(&self, tolerance: u64, counter: &Counter) {
+            let before = self.now();
+            let now = counter.now(|| self.now());
+            let after = self.now();
+            assert!(before <= now + tolerance && now <= after + tolerance, "{before} {now} {after}");
+        }
+
+        /// A counter with a line, where there is a counter that can be read quickly.
+        fn with_line() -> Option<(Self, Counter)> {
+            let made = Self { origin: hardware::ticks(), ..Self::default() };
+            let counter = (made.origin > 0).then(Counter::without_line)?;
+            while counter.line().is_none() && made.readings.get() < 1_000_000 {
+                counter.now(|| made.now());
+            }
+            counter.line().is_some().then_some((made, counter))
+        }
+    }
+
+    #[test]
+    fn a_clock_that_has_become_slow_serves_after_some_looks_and_is_not_looked_at_often() {
+        let Some((made, counter)) = Made::with_line() else { return };
+        made.is_slow.set(true);
+        made.ahead.set(1_600_000);
+        // A failed look reads the clock once for the time, and for each try of a pair.
+        const A_LOOK: u64 = 1 + PAIR_TRIES as u64;
+        let readings = made.readings.get();
+        while made.readings.get() < readings + 3 * u64::from(FAILED_LOOKS) * A_LOOK {
+            counter.now(|| made.now());
+        }
+        assert_eq!(counter.line(), None);
+        let (start, readings) = (made.now(), made.readings.get());
+        (0..1_000).for_each(|_| made.assert_serves(&counter));
+        let looks = 1 + (made.now() - start) / INTERVAL;
+        assert!(made.readings.get() <= readings + 3 * 1_000 + 1 + looks * A_LOOK);
+
+        made.is_slow.set(false);
+        while counter.line().is_none() {
+            made.assert_within(SLACK, &counter);
+        }
+        made.assert_within(SLACK, &counter);
+    }
+
+    #[test]
+    fn a_clock_that_has_become_slow_serves_at_once_behind_a_gap() {
+        let Some((made, counter)) = Made::with_line() else { return };
+        let start = made.now();
+        while made.now() < start + GAP {
+            hint::spin_loop();
+        }
+        made.is_slow.set(true);
+        made.ahead.set(1_600_000);
+        made.assert_serves(&counter);
+        assert_eq!(counter.line(), None);
+        made.assert_serves(&counter);
     }
 
     #[test]
@@ -300,18 +448,18 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
-                    let mut last = 0;
-                    while last < 1_500_000_000 {
+                    let mut now = 0;
+                    // Past the third look, from which on looks are as far apart as in the end.
+                    while now < 10 * FIRST_INTERVAL + INTERVAL + INTERVAL / 10 {
                         let before = clock();
-                        let now = counter.now(clock);
+                        now = counter.now(clock);
                         let after = clock();
+                        // Whatever happens to the thread in between only widens what lies between both.
                         let tolerance = SLACK + before / STRAY;
                         assert!(
                             before < now + tolerance && now < after + tolerance,
                             "{before} {now} {after}"
                         );
-                        assert!(last < now + 1_000, "{last} {now}");
-                        last = now;
                     }
                 });
             }

@@ -96,8 +96,9 @@ impl DetachedRows<'_> {
         row: Row,
         closed: &Closed<'_>,
         request_id: Option<Arc<str>>,
-        warnings: Warnings,
+        mut warnings: Warnings,
     ) -> Detached<Row> {
+        self.recorder.shared.near_misses.take_waiting(&mut warnings);
         let TraceIds { trace_id, span_id } = self.recorder.otel.ids(self.id);
         Detached {
             schema: SCHEMA,

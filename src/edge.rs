@@ -2,7 +2,7 @@
 
 use crate::{
     Millis,
-    fields::{Kind, Phase, TransferNumbers, keep_further},
+    fields::{Kind, Phase, TransferNumbers, merge_further},
     hops::{Flight, Flights, Half, Hops},
     intervals::Intervals,
     request::{Closed, Shown, add, add_to, earliest},
@@ -42,9 +42,7 @@ impl Edge {
         row.events += 1;
         add_to(&mut row.size_bytes, numbers.size_bytes, Kind::Transfer, "size_bytes", warnings);
         if let Some(further) = span.further() {
-            for (name, value) in further {
-                keep_further(&mut row.fields, name, value, Kind::Transfer, warnings);
-            }
+            merge_further(&mut row.fields, further, Kind::Transfer, warnings);
         }
         let phase = span.fields.phase;
         let measured_in = |wanted| (phase == wanted).then(|| measured.span_time());

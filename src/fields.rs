@@ -29,6 +29,17 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    pub(crate) const ALL: [Self; 4] = [Self::Request, Self::Stage, Self::Transfer, Self::Preprocess];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Stage => "stage",
+            Self::Transfer => "transfer",
+            Self::Preprocess => "preprocess",
+        }
+    }
+
     pub(crate) fn of(metadata: &Metadata<'_>) -> Option<Self> {
         if !metadata.is_span() {
             return None;
@@ -45,12 +56,7 @@ impl Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Request => "request",
-            Self::Stage => "stage",
-            Self::Transfer => "transfer",
-            Self::Preprocess => "preprocess",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -182,9 +188,20 @@ impl SpanFields {
             },
             Meaning::Further => {
                 self.warn_if_cut(&recorded);
-                let name = Cow::Borrowed(field);
-                keep_further(&mut self.further, name, recorded.value, self.kind, &mut self.warnings);
+                self.keep(field, recorded.value);
             }
+            Meaning::Summand => match recorded.number(FieldValue::to_number) {
+                // A request has one span, with nothing to add.
+                Ok(number) if self.kind == Kind::Request => {
+                    self.keep(name_of_sum(field).unwrap_or(field), number);
+                }
+                Ok(number) => self.keep(field, number),
+                Err(why) => {
+                    self.warn_if_cut(&recorded);
+                    self.warn(field, &recorded.value, format_args!("{why}; kept under its full name"));
+                    self.keep(field, recorded.value);
+                }
+            },
         }
     }
 
@@ -199,6 +216,10 @@ impl SpanFields {
                 self.warn(recorded.field, &recorded.value, what);
             }
         }
+    }
+
+    fn keep(&mut self, field: &'static str, value: FieldValue) {
+        keep_further(&mut self.further, Cow::Borrowed(field), value, self.kind, &mut self.warnings);
     }
 
     fn set_request_id(&mut self, recorded: Recorded) {
@@ -226,13 +247,50 @@ impl SpanFields {
         self.unusable.contains(&field)
     }
 
+    /// Warns of a field that is mostly another one of the contract, misspelt.
+    pub(crate) fn warn_of_near_miss(&mut self, field: &str, meant: &str) {
+        let value = self.further.get(field).map_or("none yet".into(), |value| value.to_string());
+        let what =
+            format_args!("not a field of the contract; did you mean `{meant}`? It is kept under `fields`");
+        self.warn(field, value, what);
+    }
+
     pub(crate) fn warn(&mut self, field: &str, value: impl fmt::Display, what: impl fmt::Display) {
         self.warnings.add(self.kind, field, value, what);
     }
 }
 
-/// Keeps one further field of a row, as far as there is room.
-pub(crate) fn keep_further(
+/// The name under which the numbers of a field add up over the spans of a row.
+pub(crate) fn name_of_sum(field: &str) -> Option<&str> {
+    field.strip_prefix("sum.").filter(|name| !name.is_empty())
+}
+
+/// Adds the further fields of a span to those of a row: the last value of a field stands, and numbers add up
+/// where the field's name says so.
+pub(crate) fn merge_further(row: &mut Fields, span: Fields, kind: Kind, warnings: &mut Warnings) {
+    for (field, value) in span {
+        let (Some(name), true) = (name_of_sum(&field), value.is_number()) else {
+            keep_further(row, field, value, kind, warnings);
+            continue;
+        };
+        match row.get_mut(name).map(|kept| (kept.to_number(), kept)) {
+            None => keep_further(row, name.to_owned().into(), value, kind, warnings),
+            Some((Ok(sum), kept)) => *kept = sum.plus(&value),
+            Some((Err(_), _)) => {
+                let what = format_args!(
+                    "`{name}` is there with a value that is no number; added up under its full name"
+                );
+                warnings.add(kind, &field, &value, what);
+                let sum = row.get(&field).and_then(|sum| sum.to_number().ok());
+                let sum = sum.map_or(value.clone(), |sum| sum.plus(&value));
+                keep_further(row, field, sum, kind, warnings);
+            }
+        }
+    }
+}
+
+/// Keeps one further field, as far as there is room.
+fn keep_further(
     row: &mut Fields,
     field: Cow<'static, str>,
     value: FieldValue,

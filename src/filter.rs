@@ -10,17 +10,25 @@ use crate::{fields::Kind, handle::Shared};
 /// The level up to which foreign spans are kept unless
 /// [`with_lineage_level`](crate::OmniMetricsLayer::with_lineage_level) says otherwise.
 const DEFAULT_LINEAGE_LEVEL: LevelFilter = LevelFilter::INFO;
+/// The level up to which any span is seen unless
+/// [`with_max_level`](crate::OmniMetricsLayer::with_max_level) says otherwise.
+const DEFAULT_MAX_LEVEL: LevelFilter = LevelFilter::TRACE;
 
 /// The per-layer filter. It speaks for this layer only: what it declines, others still get.
 #[derive(Debug)]
 pub(crate) struct SpanFilter {
     shared: Arc<Shared>,
     pub(crate) lineage_level: LevelFilter,
+    pub(crate) max_level: LevelFilter,
 }
 
 impl SpanFilter {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, lineage_level: DEFAULT_LINEAGE_LEVEL }
+        Self { shared, lineage_level: DEFAULT_LINEAGE_LEVEL, max_level: DEFAULT_MAX_LEVEL }
+    }
+
+    fn keeps(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.max_level
     }
 
     fn keeps_lineage(&self, metadata: &Metadata<'_>) -> bool {
@@ -30,17 +38,20 @@ impl SpanFilter {
 
 impl<S> Filter<S> for SpanFilter {
     fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        self.shared.log_stats() && (Kind::of(metadata).is_some() || self.keeps_lineage(metadata))
+        self.shared.log_stats()
+            && self.keeps(metadata)
+            && (Kind::of(metadata).is_some() || self.keeps_lineage(metadata))
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if !self.shared.log_stats() {
+        if !self.shared.log_stats() || !self.keeps(metadata) {
             Interest::never()
         } else if Kind::of(metadata).is_some() {
             // `always` would skip the check that refreshes this thread's filter state, and a span
             // could go missing for what an earlier callsite left there (tracing#2519).
             Interest::sometimes()
         } else if self.keeps_lineage(metadata) {
+            self.shared.near_misses.expect(metadata);
             Interest::always()
         } else {
             Interest::never()
@@ -48,7 +59,8 @@ impl<S> Filter<S> for SpanFilter {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        // Spans of the contract count at every level, so there is no hint while the layer is on.
-        (!self.shared.log_stats()).then_some(LevelFilter::OFF)
+        let level = if self.shared.log_stats() { self.max_level } else { LevelFilter::OFF };
+        // No hint leaves a global filter's hint as it is, where `TRACE` would take its place.
+        (level < LevelFilter::TRACE).then_some(level)
     }
 }

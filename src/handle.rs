@@ -16,6 +16,7 @@ use crate::{
     counts::Counts,
     emit::Output,
     json,
+    near_misses::NearMisses,
     ownership::OpenRequests,
     request::{Request, Rows},
     run::Run,
@@ -167,6 +168,7 @@ pub(crate) struct Shared {
     pub(crate) answered: Arc<AnsweredRequests>,
     pub(crate) run: Run,
     pub(crate) counts: Counts,
+    pub(crate) near_misses: NearMisses,
     #[cfg(feature = "metrics")]
     pub(crate) facade: Facade,
     log_stats: AtomicBool,
@@ -181,6 +183,7 @@ impl Shared {
             answered: Arc::default(),
             run: Run::new(),
             counts: Counts::default(),
+            near_misses: NearMisses::new(),
             #[cfg(feature = "metrics")]
             facade: Facade::default(),
             log_stats: AtomicBool::new(true),

@@ -4,7 +4,10 @@ use std::{ptr, sync::OnceLock};
 
 use tracing::{Metadata, callsite::Identifier, field::Field};
 
-use crate::fields::Kind;
+use crate::{
+    fields::{Kind, name_of_sum},
+    near_misses::nearest,
+};
 
 /// For how many callsites there is room; what finds no place is found out each time.
 const KNOWN: usize = 256;
@@ -24,6 +27,8 @@ pub(crate) enum Meaning {
     Phase,
     FirstOutput,
     Further,
+    /// A further field whose numbers add up over the spans of its row.
+    Summand,
     /// A field of a span that has no row.
     Ignored,
 }
@@ -35,7 +40,11 @@ pub(crate) struct Layout {
     metadata: &'static Metadata<'static>,
     callsite: Identifier,
     meanings: Box<[Meaning]>,
+    near_misses: Box<[NearMiss]>,
 }
+
+/// A field, and the one of the contract that is one slip away from it.
+type NearMiss = (&'static str, &'static str);
 
 /// By the address of the callsite's metadata. A callsite is there for good, and so is its layout.
 static LAYOUTS: [OnceLock<Layout>; KNOWN] = [const { OnceLock::new() }; KNOWN];
@@ -43,7 +52,17 @@ static LAYOUTS: [OnceLock<Layout>; KNOWN] = [const { OnceLock::new() }; KNOWN];
 impl Layout {
     fn new(metadata: &'static Metadata<'static>, kind: Kind) -> Self {
         let meanings = metadata.fields().iter().map(|field| Meaning::of(kind, field.name()));
-        Self { metadata, callsite: metadata.callsite(), meanings: meanings.collect() }
+        let near_misses = metadata.fields().iter().filter_map(|field| near_miss(kind, field.name()));
+        Self {
+            metadata,
+            callsite: metadata.callsite(),
+            meanings: meanings.collect(),
+            near_misses: near_misses.collect(),
+        }
+    }
+
+    pub(crate) fn near_misses(&self) -> &[NearMiss] {
+        &self.near_misses
     }
 
     /// Runs `run` with the layout of a span's callsite.
@@ -74,29 +93,53 @@ impl Layout {
     }
 }
 
+/// A field of another kind of span is no slip: it is there on purpose.
+fn near_miss(kind: Kind, field: &'static str) -> Option<NearMiss> {
+    let names = |kind| Meaning::fields(kind).iter().map(|(name, _)| *name);
+    if Kind::ALL.into_iter().flat_map(names).any(|name| name == field) {
+        return None;
+    }
+    Some((field, nearest(field, names(kind))?))
+}
+
 impl Meaning {
     fn of(kind: Kind, field: &str) -> Self {
-        match (kind, field) {
-            (Kind::Preprocess, _) => Self::Ignored,
-            (_, "request_id") => Self::RequestId,
-            (Kind::Request, "finish_reason") | (Kind::Stage, "stage_name") => Self::Label,
-            (Kind::Stage, "first_output") => Self::FirstOutput,
-            (Kind::Stage, "stage_id") => Self::Count(0),
-            (Kind::Stage, "batch_id") => Self::Count(1),
-            (Kind::Stage, "batch_size") => Self::Count(2),
-            (Kind::Stage, "num_tokens_in") => Self::Count(3),
-            (Kind::Stage, "num_tokens_out") => Self::Count(4),
-            (Kind::Stage, "preprocess_time_ms") => Self::Time(5),
-            (Kind::Stage, "stage_gen_time_ms") => Self::Time(6),
-            (Kind::Transfer, "phase") => Self::Phase,
-            (Kind::Transfer, "from_stage") => Self::Count(0),
-            (Kind::Transfer, "to_stage") => Self::Count(1),
-            (Kind::Transfer, "size_bytes") => Self::Count(2),
-            (Kind::Transfer, "tx_time_ms") => Self::Time(3),
-            (Kind::Transfer, "rx_decode_time_ms") => Self::Time(4),
-            (Kind::Transfer, "in_flight_time_ms") => Self::Time(5),
-            (Kind::Transfer, "sent_at_unix_ms") => Self::Time(6),
-            _ => Self::Further,
+        if kind == Kind::Preprocess {
+            return Self::Ignored;
+        }
+        let known = Self::fields(kind).iter().find(|(name, _)| *name == field);
+        let further = if name_of_sum(field).is_some() { Self::Summand } else { Self::Further };
+        known.map_or(further, |(_, meaning)| *meaning)
+    }
+
+    /// The fields that the contract knows on spans of this kind.
+    fn fields(kind: Kind) -> &'static [(&'static str, Self)] {
+        match kind {
+            Kind::Request => &[("request_id", Self::RequestId), ("finish_reason", Self::Label)],
+            Kind::Stage => &[
+                ("request_id", Self::RequestId),
+                ("stage_name", Self::Label),
+                ("first_output", Self::FirstOutput),
+                ("stage_id", Self::Count(0)),
+                ("batch_id", Self::Count(1)),
+                ("batch_size", Self::Count(2)),
+                ("num_tokens_in", Self::Count(3)),
+                ("num_tokens_out", Self::Count(4)),
+                ("preprocess_time_ms", Self::Time(5)),
+                ("stage_gen_time_ms", Self::Time(6)),
+            ],
+            Kind::Transfer => &[
+                ("request_id", Self::RequestId),
+                ("phase", Self::Phase),
+                ("from_stage", Self::Count(0)),
+                ("to_stage", Self::Count(1)),
+                ("size_bytes", Self::Count(2)),
+                ("tx_time_ms", Self::Time(3)),
+                ("rx_decode_time_ms", Self::Time(4)),
+                ("in_flight_time_ms", Self::Time(5)),
+                ("sent_at_unix_ms", Self::Time(6)),
+            ],
+            Kind::Preprocess => &[],
         }
     }
 }

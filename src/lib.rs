@@ -71,8 +71,13 @@
 //!   One that has no open request is *detached*: a line of its own, to be joined by `request_id`.
 //! * Fields may be recorded late, and the last value wins. `tracing` ignores a value for a field
 //!   that the span did not declare: declare it as [`Empty`](https://docs.rs/tracing/latest/tracing/field/struct.Empty.html).
+//! * Any other field is kept under `fields` of its row, where the last value stands. A number in a field
+//!   `sum.NAME` adds up over the spans of the row, and stands under `NAME`; a plain `NAME` on a span of the same row
+//!   replaces the sum so far.
 //! * A value that can't be used is as if it was not recorded, and adds a sentence to the line's
 //!   `warnings`.
+//! * A name of a field or a span that is one slip away from one of the contract's (`num_token_out`, `stages`) adds
+//!   a warning too, once a callsite: to the request around it, else to the next line.
 //! * What was neither measured nor recorded is `null` (`None`), never zero.
 //!
 //! The README has the fields one by one, and how to annotate async, threaded, batched and
@@ -85,8 +90,9 @@
 //! 16 spans and 16 requests, a buffer of 64 KiB, and the last eight spans that it has seen. A request keeps
 //! 1,024 stage rows and 1,024 transfer rows (further ids share the row without one), 32 further fields a row,
 //! 1 KiB a value, 256 bytes of `request_id`, 16 warnings, 64 separate stretches of activity, and 64 hops
-//! under way on one edge (more are measured together, as far as they can be told apart). What stderr
-//! does not take at once waits, up to 1 MiB for all layers of the process. The 16
+//! under way on one edge (more are measured together, as far as they can be told apart). At most 64 callsites
+//! are warned of for their names. What stderr does not take at once waits, up to 1 MiB for all layers of the
+//! process. The 16
 //! smallest stage ids and pairs of ids have percentiles. `panic = "abort"` takes away one protection: a user's `Debug` or writer that
 //! panics is caught by unwinding.
 //!
@@ -121,6 +127,7 @@ mod recorder;
 mod contain;
 mod fields;
 mod layout;
+mod near_misses;
 mod recorded;
 mod value;
 mod warnings;

@@ -26,8 +26,12 @@ impl Shared {
         trace: impl FnOnce(&E2eTable, &Rows, &mut Warnings) -> TraceIds,
     ) {
         self.has_ended(&request);
-        let Ended::Counted(mut rows) = ended else { return };
+        let mut rows = match ended {
+            Ended::Counted(rows) => rows,
+            Ended::Wrapper(mut warnings) => return self.near_misses.wait_all(&mut warnings),
+        };
         let Folded { end, e2e, mut warnings } = rows.fold(&mut closed);
+        self.near_misses.take_waiting(&mut warnings);
         let trace = trace(&e2e, &rows, &mut warnings);
         #[cfg(feature = "metrics")]
         self.facade.add(&e2e, rows.stage_table(), rows.transfer_table());

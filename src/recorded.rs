@@ -36,7 +36,7 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    pub(crate) fn number(&self, read: fn(&FieldValue) -> Result<u64, Unusable>) -> Result<u64, Unusable> {
+    pub(crate) fn number<T>(&self, read: fn(&FieldValue) -> Result<T, Unusable>) -> Result<T, Unusable> {
         match self.kept {
             Kept::Whole => read(&self.value),
             Kept::Cut => Err("it is too long for a number"),

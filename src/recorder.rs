@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use tracing::{
-    Subscriber,
+    Metadata, Subscriber,
     span::{Attributes, Id, Record},
 };
 use tracing_subscriber::{
@@ -15,6 +15,7 @@ use crate::{
     fields::{Kind, SpanFields},
     handle::{Shared, Writing},
     layout::{Layout, Meaning},
+    near_misses::nearest_kind,
     open_spans::OpenSpans,
     otel::Otel,
     recorded::{Filling, Recorded, Take, Visitor},
@@ -81,6 +82,8 @@ impl Recorder {
     }
 
     /// Finds the nearest span of ours around a new one: nearly always its parent, else further up.
+    // Called from two places, of which one is cold; a call costs a new span 30 instructions.
+    #[inline(always)]
     fn enclosing<S>(&self, attributes: &Attributes<'_>, id: &Id, ctx: &Context<'_, S>) -> Enclosing
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
@@ -99,6 +102,44 @@ impl Recorder {
             self.open.with(&id, |outer| Enclosing::in_span(id.clone(), outer))
         });
         found.unwrap_or_default()
+    }
+
+    /// Warns of the fields that are mostly others of the contract, misspelt, at the first span of a callsite.
+    #[cold]
+    #[inline(never)]
+    fn warn_of_fields(&self, metadata: &'static Metadata<'static>, layout: &Layout, fields: &mut SpanFields) {
+        if self.shared.near_misses.is_first(metadata) {
+            for (field, meant) in layout.near_misses() {
+                fields.warn_of_near_miss(field, meant);
+            }
+        }
+    }
+
+    /// Warns of a foreign span that is mostly one of the contract, misspelt: the request around it, else the next
+    /// line.
+    #[cold]
+    #[inline(never)]
+    fn warn_of_span<S>(&self, attributes: &Attributes<'_>, id: &Id, ctx: &Context<'_, S>)
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        let (metadata, near_misses) = (attributes.metadata(), &self.shared.near_misses);
+        let Some(meant) = nearest_kind(metadata.name()) else { return };
+        if !near_misses.is_first_expected(metadata) {
+            return;
+        }
+        let name = metadata.name();
+        let sentence =
+            format!("span `{name}`: not a span of the contract; did you mean `{meant}`? It is in no table");
+        let request = self.enclosing(attributes, id, ctx).request;
+        let mut sentence = Some(sentence);
+        if let Some(request) = request {
+            let _ = request.add(|rows| sentence.take().into_iter().for_each(|sentence| rows.warn(sentence)));
+        }
+        // No request is open around it.
+        if let Some(sentence) = sentence {
+            near_misses.wait(sentence);
+        }
     }
 
     pub(crate) fn follow<S>(&self, id: &Id, follows: &Id, ctx: &Context<'_, S>)
@@ -176,7 +217,12 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         // Lineage lets foreign spans through the filter as well.
-        let Some(kind) = Kind::of(attributes.metadata()) else { return };
+        let Some(kind) = Kind::of(attributes.metadata()) else {
+            if self.shared.near_misses.expects_any() {
+                self.warn_of_span(attributes, id, &ctx);
+            }
+            return;
+        };
         let created = self.now();
         let mut enclosing = self.enclosing(attributes, id, &ctx);
         let request = (kind == Kind::Request).then(|| {
@@ -195,6 +241,9 @@ where
         let fields = only.begin(kind, Some(metadata), created, enclosing);
         Layout::with(metadata, kind, |layout| {
             attributes.record(&mut Visitor { layout, take: Filling { fields, now: created } });
+            if !layout.near_misses().is_empty() {
+                self.warn_of_fields(metadata, layout, fields);
+            }
         });
         if let Some(request) = request {
             self.shared.run.note_created(&request);

@@ -205,9 +205,9 @@ impl Request {
 
     fn end(&self, state: &mut State, request_id: &Arc<str>) -> Ended {
         let before = mem::replace(state, State::Closed(Arc::clone(request_id)));
-        let State::Open(Open { rows, .. }) = before else { return Ended::Wrapper };
+        let State::Open(Open { rows, .. }) = before else { return Ended::Wrapper(Warnings::default()) };
         let is_wrapper = self.encloses_request.load(Ordering::Relaxed) && rows.is_empty();
-        if is_wrapper { Ended::Wrapper } else { Ended::Counted(rows) }
+        if is_wrapper { Ended::Wrapper(rows.warnings) } else { Ended::Counted(rows) }
     }
 
     /// Whether it has closed under this id.
@@ -239,8 +239,8 @@ impl Request {
 #[derive(Debug)]
 pub(crate) enum Ended {
     Counted(Box<Rows>),
-    /// It has no rows, and another request inside; or it has closed before.
-    Wrapper,
+    /// It has no rows, and another request inside; or it has closed before. With warnings for the next line.
+    Wrapper(Warnings),
 }
 
 /// An open span's share in a request: the line is not written before it is dropped.
@@ -369,6 +369,10 @@ impl Rows {
             edge.add(span, numbers, sent_at, &mut flights, &mut self.warnings);
             edge.land(&flights, &mut self.activity, &mut self.warnings);
         }
+    }
+
+    pub(crate) fn warn(&mut self, sentence: String) {
+        self.warnings.push(sentence);
     }
 
     fn take_common(&mut self, span: &Closed<'_>) {

@@ -2,7 +2,7 @@
 
 use crate::{
     Millis,
-    fields::{Kind, StageNumbers, keep_further},
+    fields::{Kind, StageNumbers, merge_further},
     request::{Closed, add_to, earliest},
     run::StageWall,
     tables::StageRow,
@@ -58,9 +58,7 @@ impl Stage {
             row.stage_name = Some(name);
         }
         if let Some(further) = span.further() {
-            for (name, value) in further {
-                keep_further(&mut row.fields, name, value, Kind::Stage, warnings);
-            }
+            merge_further(&mut row.fields, further, Kind::Stage, warnings);
         }
         let mut add_time = |sum, nanos: Option<u64>, field| {
             add_to(sum, nanos.map(Millis::from_nanos), Kind::Stage, field, warnings);

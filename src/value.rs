@@ -82,6 +82,57 @@ impl FieldValue {
         }
     }
 
+    /// The value as a number of its own type.
+    pub(crate) fn to_number(&self) -> Result<Self, Unusable> {
+        match self {
+            Self::Unsigned(_) | Self::Signed(_) | Self::Float(_) => Ok(self.clone()),
+            Self::Bool(_) => Err(NOT_A_NUMBER),
+            Self::Text(text) => {
+                let text = plain(text);
+                let integer = text.parse().map(Self::Unsigned).or_else(|_| text.parse().map(Self::Signed));
+                integer.or_else(|_| float_of_text(text).map(Self::Float))
+            }
+        }
+    }
+
+    pub(crate) fn is_number(&self) -> bool {
+        matches!(self, Self::Unsigned(_) | Self::Signed(_) | Self::Float(_))
+    }
+
+    /// The sum of two numbers: an integer if both are, at most the largest there is.
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        match (self.integer(), other.integer()) {
+            (Some(one), Some(other)) => {
+                let sum = one.saturating_add(other);
+                match (u64::try_from(sum), i64::try_from(sum)) {
+                    (Ok(sum), _) => Self::Unsigned(sum),
+                    (_, Ok(sum)) => Self::Signed(sum),
+                    _ if sum > 0 => Self::Unsigned(u64::MAX),
+                    _ => Self::Signed(i64::MIN),
+                }
+            }
+            _ => Self::Float((self.float() + other.float()).clamp(f64::MIN, f64::MAX)),
+        }
+    }
+
+    fn integer(&self) -> Option<i128> {
+        match self {
+            Self::Unsigned(value) => Some((*value).into()),
+            Self::Signed(value) => Some((*value).into()),
+            Self::Bool(_) | Self::Float(_) | Self::Text(_) => None,
+        }
+    }
+
+    /// Zero for what is no number.
+    fn float(&self) -> f64 {
+        match self {
+            Self::Unsigned(value) => *value as f64,
+            Self::Signed(value) => *value as f64,
+            Self::Float(value) => *value,
+            Self::Bool(_) | Self::Text(_) => 0.0,
+        }
+    }
+
     /// The value, in milliseconds, as nanoseconds.
     pub(crate) fn to_nanos(&self) -> Result<u64, Unusable> {
         let millis = match self {

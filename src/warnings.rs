@@ -14,6 +14,13 @@ const EXCERPT_LIMIT: usize = 64;
 pub(crate) struct Warnings(Vec<String>);
 
 impl Warnings {
+    /// Adds a sentence as it is.
+    pub(crate) fn push(&mut self, sentence: String) {
+        if self.0.len() < WARNING_LIMIT {
+            self.0.push(sentence);
+        }
+    }
+
     pub(crate) fn add(&mut self, kind: Kind, field: &str, value: impl fmt::Display, what: impl fmt::Display) {
         if self.0.len() < WARNING_LIMIT {
             let (text, _) = value::text_of(value);
@@ -30,6 +37,12 @@ impl Warnings {
         }
         let room = WARNING_LIMIT - self.0.len();
         self.0.extend(others.0.iter().take(room).cloned());
+    }
+
+    /// Moves warnings here, as far as there is room; the rest stays.
+    pub(crate) fn take_from(&mut self, others: &mut Self) {
+        let room = WARNING_LIMIT - self.0.len();
+        self.0.extend(others.0.drain(..room.min(others.0.len())));
     }
 
     pub(crate) fn clear(&mut self) {

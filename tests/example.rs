@@ -1,4 +1,4 @@
-//! The example does its job: real stages, real transfers, one line a request.
+//! The example does its job: real stages, real transfers, one line a request, and a summary.
 
 use std::{env, fs, path::PathBuf, process::Command};
 
@@ -27,10 +27,13 @@ fn request(line: &str) -> RequestLine {
 }
 
 #[test]
-fn with_log_stats_it_prints_a_whole_line_for_each_request() {
-    let (_, stderr, out) = run("pipeline", &["--log-stats", "--requests", "10", "--concurrency", "5"]);
-    let requests: Vec<_> = stderr.lines().map(request).collect();
-    assert_eq!(requests.len(), 10);
+fn with_log_stats_it_prints_a_whole_line_for_each_request_and_the_summary() {
+    let (_, stderr, out) =
+        run("pipeline", &["--log-stats", "--summary", "--requests", "10", "--concurrency", "5"]);
+    let (lines, summary) = stderr.trim_end().rsplit_once('\n').unwrap();
+    let Ok(Line::Summary(summary)) = summary.parse() else { panic!("{summary}") };
+    let requests: Vec<_> = lines.lines().map(request).collect();
+    assert_eq!((requests.len(), summary.overall_summary.e2e_requests), (10, 10));
     for request in &requests {
         assert!(request.warnings.is_empty(), "{:?}", request.warnings);
         let stages: Vec<_> = request.stage_table.iter().map(|row| row.stage_id).collect();

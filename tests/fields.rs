@@ -422,3 +422,287 @@ fn names_count_at_any_level_and_only_for_spans() {
     });
     assert_eq!(line["stage_table"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_field_that_is_one_slip_away_from_one_of_the_contract_warns_once_a_callsite_naming_both() {
+    let rig = Rig::new();
+    let stage = |id: u64| info_span!("stage", stage_id = id, num_token_out = 67, first_outptu = Empty);
+    let lines = rig.run(|_| {
+        for request_id in ["r1", "r2"] {
+            let _request = info_span!("request", request_id, finish_reasom = "stop").entered();
+            drop((stage(0), stage(1)));
+            drop(info_span!("transfer", from_stag = 0, to_stage = 1, sizebytes = 2));
+        }
+    });
+    let lines: Vec<Vec<String>> = lines.iter().map(warnings).collect();
+    let of = |meant: &str| {
+        let slips = lines[0].iter().filter(|warning| warning.contains("did you mean"));
+        slips.filter(|warning| warning.contains(meant)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of("`num_tokens_out`"),
+        ["span `stage`, field `num_token_out`, value `67`: not a field of the contract; did you mean \
+          `num_tokens_out`? It is kept under `fields`"]
+    );
+    for (field, meant) in [
+        ("`first_outptu`, value `none yet`", "`first_output`"),
+        ("`finish_reasom`, value `stop`", "`finish_reason`"),
+        ("`from_stag`, value `0`", "`from_stage`"),
+        ("`sizebytes`, value `2`", "`size_bytes`"),
+    ] {
+        let warnings = of(meant);
+        assert_eq!(warnings.len(), 1, "{lines:?}");
+        assert!(warnings[0].contains(field), "{warnings:?}");
+    }
+    let slips = |line: &[String]| line.iter().filter(|warning| warning.contains("did you mean")).count();
+    assert_eq!((slips(&lines[0]), slips(&lines[1])), (5, 0));
+}
+
+#[test]
+fn a_field_that_is_further_away_or_another_span_kinds_is_no_slip() {
+    let line = line(|_| {
+        let _request =
+            info_span!("request", request_id = "r", user = "u", finish = "stop", stage_id = 0).entered();
+        drop(info_span!("stage", stage_id = 0, tokens = 1, num_toke_out = 2, size_bytes = 3, stageid_ = 4));
+        drop(info_span!("transfer", from_stage = 0, to_stage = 1, stage_name = "x", phases2 = 1));
+    });
+    assert_eq!(line.get("warnings"), None);
+}
+
+#[test]
+fn every_layer_warns_of_a_slip_of_its_own() {
+    let program = || {
+        let _request = info_span!("request", request_id = "r").entered();
+        drop(info_span!("stage", stage_id = 0, batch_ids = 1));
+        drop(info_span!("stag"));
+    };
+    for _ in 0..2 {
+        assert_eq!(warnings(&line(|_| program())).len(), 2);
+    }
+}
+
+#[test]
+fn a_foreign_span_that_is_one_slip_away_from_one_of_the_contract_warns_its_request_once_a_callsite() {
+    let lines = Rig::new().run(|_| {
+        for request_id in ["r1", "r2"] {
+            let _request = info_span!("request", request_id).entered();
+            let _foreign = info_span!("foreign").entered();
+            drop(info_span!("stages", stage_id = 0));
+            drop(info_span!("transfre", from_stage = 0, to_stage = 1));
+            drop(info_span!("preproces"));
+            drop(info_span!("a_stage"));
+            tracing::info!(name: "stages", "an event");
+        }
+    });
+    let mut found = warnings(&lines[0]);
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            "span `preproces`: not a span of the contract; did you mean `preprocess`? It is in no table",
+            "span `stages`: not a span of the contract; did you mean `stage`? It is in no table",
+            "span `transfre`: not a span of the contract; did you mean `transfer`? It is in no table",
+        ]
+    );
+    assert_eq!(warnings(&lines[1]), <[&str; 0]>::default());
+}
+
+#[test]
+fn a_slip_outside_of_any_request_is_in_the_next_line_whichever_it_is() {
+    let lines = Rig::new().run(|rig| {
+        drop(info_span!("requests", request_id = "lost"));
+        drop(info_span!("stage", stage_id = 0, request_id = "detached"));
+        let request = info_span!("request", request_id = "r");
+        let inside = request.clone();
+        drop(request);
+        inside.in_scope(|| rig.wait_ms(1));
+        drop(inside);
+        drop(info_span!("reques"));
+        drop(info_span!("transfers"));
+        drop(info_span!("request", request_id = "next"));
+    });
+    let of = |line: &Value| warnings(line).iter().filter(|warning| warning.contains("did you mean")).count();
+    let found: Vec<_> = lines.iter().map(|line| (line["type"].as_str().unwrap(), of(line))).collect();
+    assert_eq!(found, [("stage", 1), ("request", 0), ("request", 2)]);
+}
+
+#[test]
+fn a_slip_that_the_filter_has_seen_and_no_span_has_made_warns_of_nothing() {
+    let lines = lines(|_| {
+        let slip = || info_span!("requesst");
+        // The callsite is registered with every layer of the process; this layer sees no span of it.
+        tracing::dispatcher::with_default(&Rig::new().dispatch, || drop(slip()));
+        drop(info_span!("request", request_id = "r"));
+    });
+    assert_eq!(warnings(&lines[0]), <[&str; 0]>::default());
+}
+
+#[test]
+fn a_number_named_sum_adds_up_over_the_spans_of_its_row_and_stands_under_its_own_name() {
+    let line = stage_line(|_| {
+        for chunk in 1..=3_u64 {
+            let stage =
+                info_span!("stage", stage_id = 0, sum.chunks = 1, sum.bytes = 100, chunk, note = Empty);
+            stage.record("sum.bytes", chunk * 10);
+            stage.record("note", "last");
+            drop(info_span!("transfer", from_stage = 0, to_stage = 1, sum.retries = chunk));
+        }
+    });
+    let fields = json!({"chunks": 3, "bytes": 60, "chunk": 3, "note": "last"});
+    assert_eq!(line["stage_table"][0]["fields"], fields, "the last value of a span counts");
+    assert_eq!(line["transfer_table"][0]["fields"], json!({"retries": 6}));
+    assert_eq!(line.get("warnings"), None);
+}
+
+#[test]
+fn sums_keep_the_type_of_what_they_add_up() {
+    let line = stage_line(|_| {
+        drop(info_span!(
+            "stage",
+            stage_id = 0,
+            sum.below = -5,
+            sum.float = 0.5,
+            sum.mixed = 1,
+            sum.text = %"2",
+            sum.option = ?Some(3),
+            sum.most = u64::MAX,
+            sum.least = i64::MIN,
+            sum.huge = f64::MAX,
+        ));
+        drop(info_span!(
+            "stage",
+            stage_id = 0,
+            sum.below = 2_u64,
+            sum.float = 0.25,
+            sum.mixed = 0.5,
+            sum.text = "2.5",
+            sum.option = ?Some("4"),
+            sum.most = 1,
+            sum.least = -1,
+            sum.huge = f64::MAX,
+        ));
+    });
+    let fields = json!({
+        "below": -3,
+        "float": 0.75,
+        "mixed": 1.5,
+        "text": 4.5,
+        "option": 7,
+        "most": u64::MAX,
+        "least": i64::MIN,
+        "huge": f64::MAX,
+    });
+    assert_eq!(line["stage_table"][0]["fields"], fields);
+    assert_eq!(line.get("warnings"), None);
+}
+
+#[test]
+fn what_is_no_number_is_kept_under_its_full_name_with_a_warning() {
+    let line = line(|_| {
+        let _request = info_span!("request", request_id = "r", sum.paid = true).entered();
+        for value in ["many", "2", "3"] {
+            drop(info_span!("stage", stage_id = 0, sum.x = value, sum.y = f64::NAN));
+        }
+    });
+    assert_eq!(line["fields"], json!({"sum.paid": true}));
+    assert_eq!(line["stage_table"][0]["fields"], json!({"x": 5, "sum.x": "many", "sum.y": "NaN"}));
+    let warnings = warnings(&line);
+    assert_eq!(warnings.len(), 5, "{warnings:?}");
+    for (span, field, value) in
+        [("request", "sum.paid", "true"), ("stage", "sum.x", "many"), ("stage", "sum.y", "NaN")]
+    {
+        let start = format!("span `{span}`, field `{field}`, value `{value}`: it is not a number");
+        assert!(warnings.iter().any(|warning| warning.starts_with(&start)), "{start}: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_sum_on_a_request_stands_under_its_own_name() {
+    let line = line(|_| {
+        let request = info_span!("request", request_id = "r", sum.cost = 1.5, "sum." = 1, user = "u");
+        request.record("sum.cost", 2);
+    });
+    assert_eq!(line["fields"], json!({"cost": 2, "sum.": 1, "user": "u"}));
+    assert_eq!(line.get("warnings"), None);
+}
+
+#[test]
+fn a_sum_whose_name_a_text_has_taken_stays_under_its_full_name() {
+    let line = stage_line(|_| {
+        drop(info_span!("stage", stage_id = 0, x = "text", y = 1));
+        drop(info_span!("stage", stage_id = 0, sum.x = 1, sum.y = 2));
+        drop(info_span!("stage", stage_id = 0, sum.x = 2, sum.y = 3));
+    });
+    assert_eq!(line["stage_table"][0]["fields"], json!({"x": "text", "sum.x": 3, "y": 6}));
+    assert_eq!(warnings(&line).len(), 2);
+    assert!(warnings(&line)[0].contains("field `sum.x`, value `1`: "), "{line}");
+}
+
+#[test]
+fn a_row_keeps_32_further_fields_sums_included() {
+    let line = stage_line(|_| {
+        drop(info_span!(
+            "stage",
+            stage_id = 0,
+            f01 = 1,
+            f02 = 1,
+            f03 = 1,
+            f04 = 1,
+            f05 = 1,
+            f06 = 1,
+            f07 = 1,
+            f08 = 1,
+            f09 = 1,
+            f10 = 1,
+            f11 = 1,
+            f12 = 1,
+            f13 = 1,
+            f14 = 1,
+            f15 = 1,
+            f16 = 1,
+            f17 = 1,
+            f18 = 1,
+            f19 = 1,
+            f20 = 1,
+            f21 = 1,
+            f22 = 1,
+            f23 = 1,
+            f24 = 1,
+            f25 = 1,
+            f26 = 1,
+            f27 = 1,
+            f28 = 1,
+            f29 = 1,
+            f30 = 1
+        ));
+        for _ in 0..2 {
+            drop(info_span!("stage", stage_id = 0, sum.a = 1, sum.b = 1, sum.c = 1, sum.f01 = 1));
+        }
+    });
+    let fields = line["stage_table"][0]["fields"].as_object().unwrap();
+    assert_eq!(fields.len(), 32);
+    assert_eq!((&fields["a"], &fields["b"], &fields["f01"]), (&json!(2), &json!(2), &json!(3)));
+    let warnings = warnings(&line);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings.iter().all(|warning| warning.contains("`c`")), "{warnings:?}");
+}
+
+#[test]
+fn a_detached_row_and_the_rows_of_a_batch_have_sums_too() {
+    let lines = lines(|_| {
+        drop(info_span!("stage", stage_id = 0, request_id = "elsewhere", sum.chunks = 2));
+        drop(info_span!("transfer", from_stage = 0, to_stage = 1, request_id = "elsewhere", sum.chunks = 3));
+        let requests: Vec<_> = (0..2).map(|id: u32| info_span!("request", request_id = id)).collect();
+        for _ in 0..2 {
+            let batch = info_span!("stage", stage_id = 0, sum.steps = 1);
+            requests.iter().for_each(|request| {
+                batch.follows_from(request);
+            });
+        }
+    });
+    let fields =
+        |line: &Value| line.get("fields").or(line.pointer("/stage_table/0/fields")).cloned().unwrap();
+    let found: Vec<_> = lines.iter().map(fields).collect();
+    let (chunks, steps) = (|n: u64| json!({"chunks": n}), json!({"steps": 2}));
+    assert_eq!(found, [chunks(2), chunks(3), steps.clone(), steps]);
+}

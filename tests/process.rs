@@ -17,6 +17,8 @@ use std::{
 };
 
 use omni_metrics::{OmniMetricsHandle, OmniMetricsLayer};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use support::{Log, in_a_process_of_its_own, run_in_a_process};
 use tracing::{
     Span, Subscriber,
@@ -157,6 +159,24 @@ fn a_debug_that_logs_beside_a_filter_that_declines_the_span() {
     assert_eq!(lines[0]["fields"], serde_json::json!({"first": "shown", "second": "shown"}));
     assert_eq!(printed.text().matches("in the request").count(), 3, "{}", printed.text());
     assert_eq!(printed.text().matches("from within").count(), 6, "{}", printed.text());
+    assert_healthy(&log);
+}
+
+#[test]
+fn a_debug_that_logs_beside_opentelemetry_and_behind_a_filtered_fmt() {
+    if !in_a_process_of_its_own("a_debug_that_logs_beside_opentelemetry_and_behind_a_filtered_fmt") {
+        return;
+    }
+    let (log, printed) = (Log::default(), Log::default());
+    let layer = OmniMetricsLayer::new().with_writer(log.clone());
+    // Any layer that formats the value, added before this one, would make it panic.
+    let fmt = text::layer().with_writer(printed.clone()).with_filter(LevelFilter::WARN);
+    let otel = tracing_opentelemetry::layer().with_tracer(SdkTracerProvider::default().tracer("test"));
+    tracing_subscriber::registry().with(fmt).with(layer).with(otel).init();
+    let logs = || warn!("from within Debug");
+    drop(info_span!("request", request_id = "r", value = ?Does(logs)));
+    assert_eq!(log.lines()[0]["fields"], serde_json::json!({"value": "shown"}));
+    assert_eq!(printed.text().matches("from within").count(), 2, "once for each layer: {}", printed.text());
     assert_healthy(&log);
 }
 

@@ -116,6 +116,10 @@ fn set_up(name: &str) -> Option<Dispatch> {
         "noop" => Dispatch::new(tracing_subscriber::registry().with(Noop)),
         "filter" => Dispatch::new(tracing_subscriber::registry().with(Noop.with_filter(filter_fn(ours)))),
         "omni" | "omni_threads" => Dispatch::new(tracing_subscriber::registry().with(omni())),
+        "omni_info" => {
+            let layer = omni().with_max_level(LevelFilter::INFO);
+            Dispatch::new(tracing_subscriber::registry().with(layer))
+        }
         "omni_off" => Dispatch::new(tracing_subscriber::registry().with(omni().with_log_stats(false))),
         "fmt_json" => {
             let json = fmt::layer().json().with_span_events(FmtSpan::CLOSE).with_writer(io::sink);
@@ -141,7 +145,8 @@ fn run_set_up(name: &str) {
         figures.insert("start-up".into(), started.elapsed().as_nanos() as f64);
     }
     if let Some(dispatch) = set_up(name) {
-        let installed = tracing::dispatcher::set_global_default(dispatch);
+        // As `.init()` does: the global default, and `log` connected with it.
+        let installed = dispatch.try_init();
         assert!(installed.is_ok());
     }
     if name == "omni_threads" {
@@ -179,6 +184,7 @@ fn measure(figures: &mut Figures) {
     add("foreign span", time(20_000, || drop(info_span!("foreign").entered())));
     add("disabled event", time(20_000, || trace!("disabled")));
     add("disabled span", time(20_000, || drop(trace_span!("disabled"))));
+    add("suppressed log", time(20_000, || log::trace!("suppressed")));
 }
 
 /// What a second thread costs the first where they share a layer, and where each has its own.
@@ -265,7 +271,7 @@ fn ratio(round: &BTreeMap<&str, Figures>, figure: &str, against: &str, other: &s
     Some(get(round, "omni", figure)? / get(round, against, other)?)
 }
 
-const TARGETS: [Target; 12] = [
+const TARGETS: [Target; 14] = [
     Target {
         what: "request with its line",
         against: "no-op layer + the line by hand",
@@ -333,6 +339,22 @@ const TARGETS: [Target; 12] = [
         ratio: |round| ratio(round, "foreign span", "noop", "foreign span"),
     },
     Target {
+        what: "suppressed log::trace!, with_max_level(INFO)",
+        against: "no layer",
+        at_most: 1.5,
+        aim: 1.1,
+        ratio: |round| {
+            Some(get(round, "omni_info", "suppressed log")? / get(round, "none", "suppressed log")?)
+        },
+    },
+    Target {
+        what: "suppressed log::trace!, every level",
+        against: "no layer",
+        at_most: 200.0,
+        aim: 150.0,
+        ratio: |round| ratio(round, "suppressed log", "none", "suppressed log"),
+    },
+    Target {
         what: "two threads, time a request",
         against: "one, over layers that share nothing",
         at_most: 1.2,
@@ -361,11 +383,12 @@ const TARGETS: [Target; 12] = [
 ];
 
 fn compare() {
-    const SET_UPS: [&str; 9] = [
+    const SET_UPS: [&str; 10] = [
         "none",
         "noop",
         "filter",
         "omni",
+        "omni_info",
         "omni_off",
         "omni_threads",
         "by_hand",
@@ -394,8 +417,15 @@ fn compare() {
     println!(
         "\nspread: half the distance between the quartiles\n\nnanoseconds, medians of {ROUNDS} processes:"
     );
-    let figures =
-        ["request", "enter and exit", "new and close", "foreign span", "disabled event", "disabled span"];
+    let figures = [
+        "request",
+        "enter and exit",
+        "new and close",
+        "foreign span",
+        "disabled event",
+        "disabled span",
+        "suppressed log",
+    ];
     println!("| set-up | {} |", figures.join(" | "));
     println!("|---|{}", "---|".repeat(figures.len()));
     for set_up in SET_UPS {
