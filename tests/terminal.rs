@@ -10,7 +10,7 @@ use std::{
 };
 
 use omni_metrics::{Clock, MockClock, OmniMetricsLayer};
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_system};
 use tracing::info_span;
 use tracing_subscriber::{layer::SubscriberExt, registry};
 
@@ -188,14 +188,62 @@ fn watch_reads_a_pipe_and_takes_keys_all_the_same() {
 #[cfg(unix)]
 #[test]
 fn watch_that_is_terminated_leaves_the_terminal_as_it_was() {
-    for signal in ["TERM", "HUP"] {
+    for (signal, code) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
         let mut terminal = Terminal::run(READER, &["watch", PIPELINE], &[]);
         terminal.shows(&["40 requests"]);
         let id = terminal.child.process_id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
-        assert_eq!(terminal.ends(), 143, "{signal}");
+        assert_eq!(terminal.ends(), code, "{signal}");
         assert!(!terminal.screen.screen().alternate_screen() && !terminal.screen.screen().hide_cursor());
     }
+}
+
+/// Reads what a terminal shows until there is a text on it, then hangs up.
+#[cfg(unix)]
+fn hang_up_at(text: &str, master: Box<dyn MasterPty + Send>) {
+    let mut reader = master.try_clone_reader().unwrap();
+    let mut screen = vt100::Parser::new(SIZE.rows, SIZE.cols, 0);
+    let mut buffer = [0; 4096];
+    while !screen.screen().contents().contains(text) {
+        let length = reader.read(&mut buffer).unwrap();
+        screen.process(&buffer[..length]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn watch_ends_with_its_terminal() {
+    let PtyPair { slave, master } = native_pty_system().openpty(SIZE).unwrap();
+    let mut command = CommandBuilder::new(READER);
+    command.args(["watch", PIPELINE]);
+    command.cwd(env!("CARGO_MANIFEST_DIR"));
+    let mut child = slave.spawn_command(command).unwrap();
+    drop(slave);
+    hang_up_at("40 requests", master);
+    assert_eq!(child.wait().unwrap().exit_code(), 129);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn watch_ends_with_its_terminal_though_no_signal_says_so() {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    const O_NOCTTY: i32 = 0o400;
+    let PtyPair { slave, master } = native_pty_system().openpty(SIZE).unwrap();
+    let name = master.tty_name().unwrap();
+    let open = || OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(&name).unwrap();
+    // It is not the terminal of the child's session, so that the kernel sends no SIGHUP.
+    let mut child = std::process::Command::new(READER)
+        .args(["watch", PIPELINE])
+        .stdin(open())
+        .stdout(open())
+        .stderr(open())
+        .spawn()
+        .unwrap();
+    drop(slave);
+    hang_up_at("40 requests", master);
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(129), "{status}");
 }
 
 #[test]
