@@ -29,12 +29,13 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files.files);
     let run = inputs.fold(Run::new, Run::add, Run::merge)?;
     let page = run.into_page(&inputs)?;
+    inputs.warn_of_doubles();
     match &args.output {
         None => out.write_all(page.as_bytes())?,
         Some(path) => std::fs::write(path, page)
             .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(inputs.exit_code(0))
 }
 
 /// What the page shows: its size does not depend on how many lines there are.
@@ -101,9 +102,7 @@ impl Run {
             data => Value::from_safe_string(sample.json),
             reasons => Value::from(Serde(&report.finish_reasons)),
             warnings => Value::from(Serde(&report.warnings)),
-            detached => report.detached,
-            foreign => report.foreign_lines,
-            broken => report.broken_lines,
+            besides => report.besides(),
             style => Value::from_safe_string(include_str!("style.css").to_owned()),
             script => Value::from_safe_string(include_str!("script.js").to_owned()),
         };

@@ -18,6 +18,7 @@ use super::{AHEAD, now};
 use crate::{
     Distribution, Line, Millis, RequestLine,
     cli::{
+        amount::amount,
         input::{Counts, Parsed},
         parts::dominating,
         summary::Summary,
@@ -90,6 +91,7 @@ impl View {
                 Ok(Ok(Parsed::Line(line))) => self.add(&line, now()),
                 Ok(Ok(Parsed::Foreign)) => self.read.foreign += 1,
                 Ok(Ok(Parsed::Broken(_))) => self.read.broken += 1,
+                Ok(Ok(Parsed::Unknown(_))) => self.read.unknown += 1,
                 Ok(Err(error)) => return Err(error),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
@@ -152,13 +154,17 @@ impl View {
 
     fn head(&self) -> Paragraph<'_> {
         let (requests, tokens) = self.rates();
-        let Counts { foreign, broken, .. } = self.read;
-        let mut counts = format!("{} requests", self.requests);
-        if broken > 0 {
-            counts.push_str(&format!(", {broken} broken lines"));
-        }
-        if foreign > 0 {
-            counts.push_str(&format!(", {foreign} lines of others"));
+        let Counts { foreign, broken, unknown, .. } = self.read;
+        let mut counts = amount(self.requests, "request", "requests");
+        for (count, one, many) in [
+            (broken, "broken line", "broken lines"),
+            (foreign, "foreign line", "foreign lines"),
+            (unknown, "line of an unknown schema", "lines of an unknown schema"),
+        ] {
+            if count > 0 {
+                counts.push_str(", ");
+                counts.push_str(&amount(count, one, many));
+            }
         }
         let ended = if self.has_ended { ", at its end" } else { "" };
         let bold = Style::new().add_modifier(Modifier::BOLD);
@@ -273,7 +279,7 @@ mod tests {
             for (later, is_there) in [(0, true), (59_000_000, true), (61_000_000, false)] {
                 let shown = shown(&mut view, NOW + later);
                 assert_eq!(shown.contains("late"), is_there, "{shown}");
-                assert!(shown.contains("log: 1 requests"), "{shown}");
+                assert!(shown.contains("log: 1 request "), "{shown}");
             }
             assert!(shown(&mut view, NOW + 61_000_000).contains("last minute: 0.0 requests/s, 0.0 tokens/s"));
         }
