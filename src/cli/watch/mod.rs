@@ -15,6 +15,7 @@ use crate::text::printable;
 
 mod ending;
 mod follow;
+mod minute;
 mod view;
 
 use ending::{End, listen};
