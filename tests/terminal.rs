@@ -278,3 +278,11 @@ fn colours_are_for_terminals_that_want_them() {
     let piped = std::process::Command::new(READER).args(["summary", PIPELINE]).output().unwrap();
     assert!(!piped.stdout.contains(&0x1b));
 }
+
+#[test]
+fn a_report_is_not_written_to_a_terminal() {
+    let mut terminal = Terminal::run(READER, &["report", PIPELINE], &[]);
+    assert_eq!(terminal.ends(), 2);
+    let text = terminal.shows(&["the page is not for a terminal", "`-o FILE`", "`> FILE`"]);
+    assert!(!text.contains("<html"), "{text}");
+}

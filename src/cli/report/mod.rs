@@ -1,6 +1,10 @@
 //! `report`: a run as one page for the browser, which needs nothing else.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
 use serde::Serialize;
@@ -20,12 +24,16 @@ use throughput::Throughput;
 pub(super) struct Args {
     #[command(flatten)]
     files: Files,
-    /// Where the page goes; without it, to standard output
+    /// Where the page goes; without it, to standard output, unless that is a terminal
     #[arg(short, long, value_name = "PAGE")]
     output: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
+    if args.output.is_none() && io::stdout().is_terminal() {
+        let instead = "name a file for it, `-o FILE`, or send it to one, `> FILE`";
+        return Err(Failure::Io(format!("the page is not for a terminal; {instead}")));
+    }
     let mut inputs = Inputs::new(&args.files.files);
     let run = inputs.fold(Run::new, Run::add, Run::merge)?;
     let page = run.into_page(&inputs)?;
