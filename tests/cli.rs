@@ -628,6 +628,30 @@ fn a_report_is_one_page_that_needs_nothing_else() {
 }
 
 #[test]
+fn a_report_keeps_its_colours_on_paper_and_in_a_forced_palette() {
+    let page = stdout(&omni(&["report", PIPELINE]));
+    let rule =
+        page.split_once(".columns, .column > div, .bar, .bar > div, .legend span, .track, .track div {");
+    let rule = rule.unwrap().1.split_once('}').unwrap().0;
+    assert!(
+        rule.contains(" print-color-adjust: exact;") && rule.contains(" forced-color-adjust: none;"),
+        "{rule}"
+    );
+    assert!(page.contains("@media screen and (prefers-color-scheme: dark)"), "paper is light");
+}
+
+#[test]
+fn a_report_of_a_sample_says_how_to_find_the_other_requests() {
+    let log: String =
+        (0..1_500).map(|n| pipeline_lines()[0].replace("req-0001", &format!("r{n}")) + "\n").collect();
+    let path = file("it's a log.jsonl", log);
+    let page = stdout(&omni(&["report", path.to_str().unwrap()]));
+    assert!(page.contains("data-requests=\"1,500\" data-sampled"), "{page}");
+    assert!(page.contains("it&#x27;\\&#x27;&#x27;s a log.jsonl&#x27;\""), "as an argument in a shell");
+    assert!(!stdout(&omni(&["report", PIPELINE])).contains(" data-sampled"), "all of them are there");
+}
+
+#[test]
 fn a_report_of_no_request_and_of_a_hostile_log_is_a_page_too() {
     let row = r#"{"type":"stage","schema":1,"timestamp":"2026-11-24T08:46:41.000000Z","request_id":null,"stage_id":7,"events":1}"#;
     let page = stdout(&omni_of(&["report"], format!("not of ours\n{row}").as_bytes()));

@@ -144,6 +144,16 @@ impl Inputs {
         names.iter().map(|name| called(name)).collect::<Vec<_>>().join(", ")
     }
 
+    /// The inputs, as arguments in a shell.
+    pub(super) fn arguments(&self) -> String {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "./_-+:,@%=".contains(c);
+        let quoted = self.paths.iter().map(|path| match shown(path) {
+            name if name.chars().all(is_plain) => name,
+            name => format!("'{}'", name.replace('\'', r"'\''")),
+        });
+        quoted.collect::<Vec<_>>().join(" ")
+    }
+
     /// The exit code of a command that has come to its end: lines of an unknown schema, which are left out,
     /// make it a failure.
     pub(super) fn exit_code(&self, otherwise: u8) -> ExitCode {

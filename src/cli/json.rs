@@ -3,35 +3,29 @@
 use std::io;
 
 use serde::Serialize;
-use serde_json::{Serializer, ser::Formatter};
 
 use super::Result;
 use crate::json::is_unsafe;
 
 /// Writes a value on one line, every control character of its texts escaped.
 pub(super) fn write(out: &mut impl io::Write, value: &impl Serialize) -> Result<()> {
-    let mut serializer = Serializer::with_formatter(out, Escaping);
-    Ok(value.serialize(&mut serializer).map_err(io::Error::from)?)
+    let json = serde_json::to_string(value).map_err(io::Error::from)?;
+    Ok(out.write_all(escaped(json).as_bytes())?)
 }
 
-/// JSON asks for the escape of few characters; this escapes as the layer does.
-struct Escaping;
-
-impl Formatter for Escaping {
-    fn write_string_fragment<W: io::Write + ?Sized>(
-        &mut self,
-        out: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
-            let (before, from) = rest.split_at(at);
-            out.write_all(before.as_bytes())?;
-            write!(out, "\\u{:04x}", u32::from(c))?;
-            rest = from.get(c.len_utf8()..).unwrap_or_default();
-        }
-        out.write_all(rest.as_bytes())
+/// JSON with every control character escaped: they stand in texts only.
+pub(super) fn escaped(json: String) -> String {
+    if !json.contains(is_unsafe) {
+        return json;
     }
+    let mut text = String::with_capacity(json.len() * 2);
+    for c in json.chars() {
+        match is_unsafe(c) {
+            true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => text.push(c),
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -9,8 +9,17 @@ use std::{
 use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
 use serde::Serialize;
 
-use super::{Failure, Files, Result, input::Inputs, parts::Share, summary::Summary};
-use crate::{Line, Millis, OverallSummary, Percentiles, text::grouped};
+use super::{
+    Failure, Files, Result,
+    amount::amount,
+    input::Inputs,
+    parts::Share,
+    summary::{Counted, Summary},
+};
+use crate::{
+    Line, Millis, OverallSummary, Percentiles,
+    text::{grouped, printable},
+};
 
 mod latency;
 mod sample;
@@ -96,8 +105,10 @@ impl Run {
             .collect();
         let requests = report.line.overall_summary.e2e_requests;
         let sample = self.sample.into_json();
+        let besides = report.besides();
         let page = context! {
             files => inputs.names(),
+            arguments => inputs.arguments(),
             ended => report.line.timestamp.to_string(),
             tiles => Value::from(Serde(&tiles(&report.line.overall_summary, &marks, &report.shares_of_e2e))),
             latency => Value::from(Serde(&self.latencies.chart(&marks))),
@@ -108,17 +119,24 @@ impl Run {
             is_sampled => (sample.shown as u64) < requests,
             slowest => sample.slowest,
             data => Value::from_safe_string(sample.json),
-            reasons => Value::from(Serde(&report.finish_reasons)),
-            warnings => Value::from(Serde(&report.warnings)),
-            besides => report.besides(),
+            reasons => Value::from(Serde(&shown_texts(report.finish_reasons))),
+            warnings => Value::from(Serde(&shown_texts(report.warnings))),
+            besides => besides,
             style => Value::from_safe_string(include_str!("style.css").to_owned()),
             script => Value::from_safe_string(include_str!("script.js").to_owned()),
         };
         let mut templates = Environment::new();
+        templates.add_function("amount", |number: u64, one: &str, many: &str| amount(number, one, many));
         templates.set_auto_escape_callback(|_| AutoEscape::Html);
         let rendered = templates.render_str(include_str!("page.html"), page);
         rendered.map_err(|error| Failure::Io(format!("cannot make the page: {error:#}")))
     }
+}
+
+/// Names without control characters, such as those that reorder a text.
+fn shown_texts(mut counts: Vec<Counted>) -> Vec<Counted> {
+    counts.iter_mut().for_each(|row| row.name = printable(&row.name).into_owned());
+    counts
 }
 
 fn tiles(totals: &OverallSummary, marks: &[(&'static str, Millis)], shares: &[Share]) -> Vec<Tile> {
