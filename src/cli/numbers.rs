@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::amount::amount;
+
 /// How many lines two neighbours of a run lie apart at most, where another run begins between them. Within one
 /// run the distance does not matter.
 const LOCALITY: u64 = 1024;
@@ -86,10 +88,8 @@ impl Numbers {
         if number == 1 {
             self.runs += 1;
             self.last_run = self.lines;
-        } else if !self.close(number - 1, false) {
-            if !self.is_head(number) {
-                self.open(number - 1, true);
-            }
+        } else if !self.close(number - 1, false) && !self.is_head(number) {
+            self.open(number - 1, true);
         }
         if !self.close(number, true) {
             self.open(number, false);
@@ -207,10 +207,7 @@ impl Gap {
     fn violation(&self) -> String {
         match self {
             Self::Missing(first, last) => {
-                let missing = match last - first + 1 {
-                    1 => "1 line is missing".to_owned(),
-                    missing => format!("{missing} lines are missing"),
-                };
+                let missing = amount(last - first + 1, "line is missing", "lines are missing");
                 format!(
                     "e2e_requests: expected every number of the run, found none of {first} to {last} ({missing})"
                 )

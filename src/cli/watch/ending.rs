@@ -48,7 +48,7 @@ impl End {
     }
 }
 
-/// Listens to the keyboard and to signals, in threads that nobody joins.
+/// Listens to the keyboard and to signals, in threads of their own.
 pub(super) fn listen() -> io::Result<mpsc::Receiver<End>> {
     let (send, ends) = mpsc::channel();
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;

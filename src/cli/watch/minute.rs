@@ -117,17 +117,17 @@ impl Minute {
 
     /// The distributions that there is something of.
     pub(super) fn distributions(&self) -> Vec<(&'static str, Distribution<Millis>)> {
-        let numbers: [(_, fn(&Second) -> &Times); 3] = [
-            ("e2e", |second| &second.e2e),
-            ("queue", |second| &second.queue),
-            ("unattributed", |second| &second.unattributed),
-        ];
         let sum = |times: fn(&Second) -> &Times| {
             let mut sum = Times::default();
             self.seconds.values().for_each(|second| sum.merge(times(second)));
             sum.distribution()
         };
-        numbers.into_iter().filter_map(|(name, times)| Some((name, sum(times)?))).collect()
+        let numbers = [
+            ("e2e", sum(|second| &second.e2e)),
+            ("queue", sum(|second| &second.queue)),
+            ("unattributed", sum(|second| &second.unattributed)),
+        ];
+        numbers.into_iter().filter_map(|(name, times)| Some((name, times?))).collect()
     }
 
     pub(super) fn slowest(&self) -> Vec<&Slow> {
