@@ -56,9 +56,9 @@ class Browser:
     def text(self, selector):
         return self.run(f"return document.querySelector({json.dumps(selector)}).textContent")
 
-    def scheme(self, scheme):
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        self.post("/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"features": [feature]}})
+    def media(self, name, value, media="screen"):
+        params = {"media": media, "features": [{"name": name, "value": value}]}
+        self.post("/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": params})
 
     def screenshot(self, name):
         (OUT / name).write_bytes(base64.b64decode(call("GET", self.path + "/screenshot")))
@@ -101,15 +101,15 @@ def check_page(browser):
     same("bars outside of their tracks", 0, wrong)
 
     browser.type("#search", "req-0017")
-    same("the search finds", "1 requests", browser.text("#found"))
+    same("the search finds", "1 request", browser.text("#found"))
     same("and shows", "req-0017", browser.text("#waterfall h3"))
     browser.type("#search", "nowhere")
-    same("or says that it does not", "No request here has such an id.", browser.text("#waterfall"))
+    same("or says that it does not", "No request has such an id.", browser.text("#waterfall"))
     browser.run("const s = document.getElementById('search'); s.value = ''; s.dispatchEvent(new Event('input'))")
 
     browser.run("document.querySelector('.columns').focus()")
     browser.type(".columns", KEYS["right"])
-    assert "1 requests" in browser.text("#tip"), browser.text("#tip")
+    assert "1 request" in browser.text("#tip"), browser.text("#tip")
     browser.type(".columns", KEYS["escape"])
     same("Escape hides the explanation", True, browser.run("return document.getElementById('tip').hidden"))
     reached = browser.run(
@@ -121,10 +121,23 @@ def check_page(browser):
 
     backs = []
     for scheme in ["light", "dark"]:
-        browser.scheme(scheme)
+        browser.media("prefers-color-scheme", scheme)
         backs.append(browser.run("return getComputedStyle(document.body).backgroundColor"))
         browser.screenshot(f"{scheme}.png")
     assert backs[0] != backs[1], backs
+    # What is behind a chart, and what the chart is drawn in.
+    charts = [("section", ".column > div"), ("section", ".bar > div"), (".track", ".track > div[class^=stage]")]
+    colour = "return getComputedStyle(document.querySelector({})).backgroundColor"
+    for feature, value, media in [("forced-colors", "active", "screen"), ("prefers-color-scheme", "dark", "print")]:
+        browser.media(feature, value, media)
+        for back, front in charts:
+            shown = [browser.run(colour.format(json.dumps(part))) for part in (back, front)]
+            assert shown[0] != shown[1] and shown[1] != "rgba(0, 0, 0, 0)", (feature, front, shown)
+            adjusted = browser.run(f"return getComputedStyle(document.querySelector({json.dumps(front)})).printColorAdjust")
+            same(f"colours of {front} on paper", "exact", adjusted)
+        browser.screenshot(f"{media}-{feature}.png")
+    same("paper is light", backs[0], browser.run("return getComputedStyle(document.body).backgroundColor"))
+    browser.media("prefers-color-scheme", "light")
     browser.post("/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": {"width": 390, "height": 2600, "deviceScaleFactor": 1, "mobile": True}})
     same("a phone needs no scrolling aside", True, browser.run("return document.documentElement.scrollWidth <= innerWidth"))
     browser.screenshot("phone.png")
@@ -164,6 +177,11 @@ def check_large(browser):
     browser.open(page)
     same("tiles", "1,000,000", browser.text(".tiles dd"))
     assert "A sample: the 400 slowest of 1,000,000 requests" in browser.run("return document.body.innerText")
+    same("the search finds in the sample", "1,000 requests of the 1,000 in this page, the slowest 200 are listed", browser.text("#found"))
+    browser.type("#search", "it's nowhere")
+    said = browser.text("#waterfall")
+    assert "Only 1,000 of 1,000,000 requests are in this page" in said, said
+    same("and names the command", f"omni-metrics tables --request 'it'\\''s nowhere' {large}", browser.text("#waterfall pre"))
     print(f"a page of 1,000,000 requests: {size / 1e6:.2f} MB, open after {time.monotonic() - start:.2f} s")
 
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use omni_metrics::{Clock, MockClock, OmniMetricsLayer};
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_system};
 use tracing::info_span;
 use tracing_subscriber::{layer::SubscriberExt, registry};
 
@@ -147,21 +147,21 @@ fn watch_shows_what_is_written_while_it_runs() {
     let service = Service::new("watched.jsonl");
     service.request("fast-one", 1);
     let mut terminal = Terminal::run(READER, &["watch", service.path.to_str().unwrap()], &[]);
-    terminal.shows(&["1 requests", "fast-one", "requests a second", "slowest of the last minute", "stage 3"]);
+    terminal.shows(&["1 request ", "fast-one", "requests a second", "slowest of the last minute", "stage 3"]);
     service.request("slow-one", 40_000);
     service.raw("somebody else's line\n{\"type\":\"request\",\"schema\":1,\"cut\n");
-    let text = terminal.shows(&["2 requests", "slow-one", "1 lines of others", "1 broken lines"]);
+    let text = terminal.shows(&["2 requests", "slow-one", "1 foreign line", "1 broken line"]);
     assert!(text.find("slow-one").unwrap() < text.find("fast-one").unwrap(), "{text}");
-    assert!(text.contains("0.0 requests/s, 2.0 tokens/s") && text.contains("40000.000"), "{text}");
+    assert!(text.contains("tokens/s") && text.contains("40000.000"), "{text}");
 
     // Half a line is a line once it is whole.
     let line =
         fs::read_to_string(&service.path).unwrap().lines().next().unwrap().replace("fast-one", "half-one");
     let (begin, end) = line.split_at(100);
     service.raw(&format!("another line\n{begin}"));
-    terminal.shows(&["2 requests", "2 lines of others"]);
+    terminal.shows(&["2 requests", "2 foreign lines"]);
     service.raw(&format!("{end}\n"));
-    terminal.shows(&["3 requests", "half-one", "1 broken lines"]);
+    terminal.shows(&["3 requests", "half-one", "1 broken line"]);
 
     // A log that is rotated goes on in a new file.
     fs::rename(&service.path, service.path.with_extension("1")).unwrap();
@@ -170,7 +170,7 @@ fn watch_shows_what_is_written_while_it_runs() {
     rotated.request("first-of-the-new", 1);
     terminal.shows(&["5 requests", "last-of-the-old", "first-of-the-new"]);
     rotated.raw(&format!("{}\n", "a long line ".repeat(200)));
-    terminal.shows(&["3 lines of others"]);
+    terminal.shows(&["3 foreign lines"]);
     rotated.file.lock().unwrap().set_len(0).unwrap();
     rotated.request("after-the-cut", 1);
     terminal.shows(&["6 requests", "after-the-cut"]);
@@ -192,14 +192,62 @@ fn watch_reads_a_pipe_and_takes_keys_all_the_same() {
 #[cfg(unix)]
 #[test]
 fn watch_that_is_terminated_leaves_the_terminal_as_it_was() {
-    for signal in ["TERM", "HUP"] {
+    for (signal, code) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
         let mut terminal = Terminal::run(READER, &["watch", PIPELINE], &[]);
         terminal.shows(&["40 requests"]);
         let id = terminal.child.process_id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
-        assert_eq!(terminal.ends(), 143, "{signal}");
+        assert_eq!(terminal.ends(), code, "{signal}");
         assert!(!terminal.screen.screen().alternate_screen() && !terminal.screen.screen().hide_cursor());
     }
+}
+
+/// Reads what a terminal shows until there is a text on it, then hangs up.
+#[cfg(unix)]
+fn hang_up_at(text: &str, master: Box<dyn MasterPty + Send>) {
+    let mut reader = master.try_clone_reader().unwrap();
+    let mut screen = vt100::Parser::new(SIZE.rows, SIZE.cols, 0);
+    let mut buffer = [0; 4096];
+    while !screen.screen().contents().contains(text) {
+        let length = reader.read(&mut buffer).unwrap();
+        screen.process(&buffer[..length]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn watch_ends_with_its_terminal() {
+    let PtyPair { slave, master } = native_pty_system().openpty(SIZE).unwrap();
+    let mut command = CommandBuilder::new(READER);
+    command.args(["watch", PIPELINE]);
+    command.cwd(env!("CARGO_MANIFEST_DIR"));
+    let mut child = slave.spawn_command(command).unwrap();
+    drop(slave);
+    hang_up_at("40 requests", master);
+    assert_eq!(child.wait().unwrap().exit_code(), 129);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn watch_ends_with_its_terminal_though_no_signal_says_so() {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    const O_NOCTTY: i32 = 0o400;
+    let PtyPair { slave, master } = native_pty_system().openpty(SIZE).unwrap();
+    let name = master.tty_name().unwrap();
+    let open = || OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(&name).unwrap();
+    // It is not the terminal of the child's session, so that the kernel sends no SIGHUP.
+    let mut child = std::process::Command::new(READER)
+        .args(["watch", PIPELINE])
+        .stdin(open())
+        .stdout(open())
+        .stderr(open())
+        .spawn()
+        .unwrap();
+    drop(slave);
+    hang_up_at("40 requests", master);
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(129), "{status}");
 }
 
 #[test]
@@ -233,4 +281,12 @@ fn colours_are_for_terminals_that_want_them() {
     }
     let piped = std::process::Command::new(READER).args(["summary", PIPELINE]).output().unwrap();
     assert!(!piped.stdout.contains(&0x1b));
+}
+
+#[test]
+fn a_report_is_not_written_to_a_terminal() {
+    let mut terminal = Terminal::run(READER, &["report", PIPELINE], &[]);
+    assert_eq!(terminal.ends(), 2);
+    let text = terminal.shows(&["the page is not for a terminal", "`-o FILE`", "`> FILE`"]);
+    assert!(!text.contains("<html"), "{text}");
 }

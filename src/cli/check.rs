@@ -1,70 +1,121 @@
 //! `check`: every invariant of a line, and of a run's lines.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Display,
-    io::Write,
-    process::ExitCode,
-};
+use std::{fmt::Display, io::Write, mem, process::ExitCode};
 
 use super::{
     Result,
-    input::{Counts, Inputs},
+    amount::{LATE_ROW, LATE_ROWS, amount},
+    input::{Counts, Inputs, Place},
+    numbers::{Findings, Numbers},
     paint,
 };
 use crate::{
-    Line, Millis, OverallSummary, RequestLine, SCHEMA, StageRow, TransferRow, request::Shown, text::printable,
+    Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow, request::Shown, text::printable,
 };
 
-/// A number that may be a run's first, though it has been seen: requests that end together write their
-/// lines in any order.
-const NEAR_BEGINNING: u64 = 256;
-/// How many stretches of numbers a run is kept in, before gaps are no longer looked for.
-const STRETCHES: usize = 100_000;
-/// How many gaps of a run are named.
-const GAPS: usize = 20;
+/// How many lines that occur twice are named; more are counted.
+const DOUBLES: u64 = 20;
 
 pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> {
-    let mut numbers = BTreeMap::<String, Numbers>::new();
-    let mut violations = 0;
+    let mut log = Log::default();
     inputs.map(
         || |line| Found::of(&line),
         |place, found| {
+            log.enter(place, out)?;
             let mut sentences = found.violations;
-            if let Some(number) = found.number {
-                let run = match numbers.get_mut(place.file) {
-                    Some(run) => run,
-                    None => numbers.entry(place.file.to_owned()).or_default(),
-                };
-                run.add(number, &mut sentences);
+            match (place.twin, found.number) {
+                (Some(twin), _) => {
+                    log.doubles += 1;
+                    if log.doubles > DOUBLES {
+                        return log.write(place, &sentences, out);
+                    }
+                    let name = found.name;
+                    sentences.push(format!("{name}: expected once, found the same line as {twin}"));
+                }
+                (None, Some(Number::Request(number))) => log.numbers.add(number),
+                (None, Some(Number::Summary(requests))) => log.numbers.end(requests),
+                (None, None) => {}
             }
-            violations += sentences.len();
-            Ok(sentences.iter().try_for_each(|sentence| writeln!(out, "{place}: {}", printable(sentence)))?)
+            log.write(place, &sentences, out)
         },
     )?;
-    for (file, run) in numbers {
-        let mut sentences = Vec::new();
-        run.finish(&mut sentences);
-        violations += sentences.len();
-        sentences.iter().try_for_each(|sentence| writeln!(out, "{file}: {sentence}"))?;
+    log.finish(out)?;
+    if let Some(more) = log.doubles.checked_sub(DOUBLES).filter(|more| *more > 0) {
+        log.violations += more;
+        writeln!(out, "{}", amount(more, "more line occurs twice", "more lines occur twice"))?;
     }
-    let read = inputs.read;
-    if violations == 0 && read.broken == 0 {
-        let sound = paint::good(format!("{} lines are sound", read.lines));
-        writeln!(out, "{sound}, {} lines of others", read.foreign)?;
-        return Ok(ExitCode::SUCCESS);
+    let Counts { lines, foreign, broken, unknown, late, .. } = inputs.read;
+    let is_sound = log.violations == 0 && broken == 0;
+    let mut parts = Vec::new();
+    if is_sound {
+        parts.push(paint::good(amount(lines, "line is sound", "lines are sound")).to_string());
+    } else {
+        let violations = paint::bad(amount(log.violations, "violation", "violations"));
+        parts.push(format!("{violations} in {}", amount(lines, "line", "lines")));
+        parts.push(amount(broken, "broken line", "broken lines"));
     }
-    let found = paint::bad(format!("{violations} violations"));
-    let Counts { lines, broken, foreign } = read;
-    writeln!(out, "{found} in {lines} lines, {broken} broken lines, {foreign} lines of others")?;
-    Ok(ExitCode::from(1))
+    parts.push(amount(foreign, "foreign line", "foreign lines"));
+    if unknown > 0 {
+        parts.push(amount(unknown, "line of an unknown schema", "lines of an unknown schema"));
+    }
+    if late > 0 {
+        parts.push(amount(late, LATE_ROW, LATE_ROWS));
+    }
+    writeln!(out, "{}", parts.join(", "))?;
+    Ok(inputs.exit_code(if is_sound { 0 } else { 1 }))
+}
+
+/// One file after the other, and what has been found so far.
+#[derive(Default)]
+struct Log {
+    file: Option<(usize, String)>,
+    numbers: Numbers,
+    violations: u64,
+    doubles: u64,
+}
+
+impl Log {
+    /// Another file has runs of its own.
+    fn enter(&mut self, place: Place<'_>, out: &mut impl Write) -> Result<()> {
+        if self.file.as_ref().is_some_and(|(index, _)| *index == place.index) {
+            return Ok(());
+        }
+        self.finish(out)?;
+        self.file = Some((place.index, place.file.to_owned()));
+        Ok(())
+    }
+
+    fn write(&mut self, place: Place<'_>, sentences: &[String], out: &mut impl Write) -> Result<()> {
+        self.violations += sentences.len() as u64;
+        Ok(sentences.iter().try_for_each(|sentence| writeln!(out, "{place}: {}", printable(sentence)))?)
+    }
+
+    fn finish(&mut self, out: &mut impl Write) -> Result<()> {
+        let Some((_, file)) = self.file.take() else { return Ok(()) };
+        let Findings { violations, more, notes } = mem::take(&mut self.numbers).finish();
+        self.violations += violations.len() as u64 + more;
+        violations.iter().chain(&notes).try_for_each(|sentence| writeln!(out, "{file}: {sentence}"))?;
+        if more > 0 {
+            let gaps = amount(more, "more gap or repeated number", "more gaps and repeated numbers");
+            writeln!(out, "{file}: e2e_requests: {gaps}")?;
+        }
+        Ok(())
+    }
 }
 
 /// What there is to say of a line.
 struct Found {
     violations: Vec<String>,
-    /// The number of its request.
-    number: Option<u64>,
+    number: Option<Number>,
+    /// What the line is of.
+    name: String,
+}
+
+/// What a line says of the numbers of its run.
+enum Number {
+    Request(u64),
+    /// How many requests there have been.
+    Summary(u64),
 }
 
 impl Found {
@@ -73,23 +124,30 @@ impl Found {
         match line {
             Line::Request(line) => check_request(line, &mut report),
             Line::Stage(line) => {
-                report.same("schema", SCHEMA, line.schema);
                 check_stage(&line.row, &mut report);
             }
             Line::Transfer(line) => {
-                report.same("schema", SCHEMA, line.schema);
                 check_transfer(&line.row, &mut report);
             }
             Line::Summary(line) => {
-                report.same("schema", SCHEMA, line.schema);
                 check_summary(&line.overall_summary, &mut report);
             }
         }
         let number = match line {
-            Line::Request(line) => Some(line.overall_summary.e2e_requests),
-            _ => None,
+            Line::Request(line) => Some(Number::Request(line.overall_summary.e2e_requests)),
+            Line::Summary(line) => Some(Number::Summary(line.overall_summary.e2e_requests)),
+            Line::Stage(_) | Line::Transfer(_) => None,
         };
-        Self { violations: report.0, number }
+        let id = line.request_id().unwrap_or("none");
+        let name = match line {
+            Line::Request(line) => {
+                format!("request {id}, e2e_requests {}", line.overall_summary.e2e_requests)
+            }
+            Line::Stage(_) => format!("stage of request {id}"),
+            Line::Transfer(_) => format!("transfer of request {id}"),
+            Line::Summary(_) => "summary".to_owned(),
+        };
+        Self { violations: report.0, number, name }
     }
 }
 
@@ -125,7 +183,6 @@ impl Report {
 
 fn check_request(line: &RequestLine, report: &mut Report) {
     let e2e = &line.e2e_table;
-    report.same("schema", SCHEMA, line.schema);
     check_summary(&line.overall_summary, report);
     if line.overall_summary.e2e_requests == 0 {
         report.say("e2e_requests: expected at least 1 in a request, found 0".to_owned());
@@ -191,108 +248,4 @@ fn check_summary(summary: &OverallSummary, report: &mut Report) {
 
 fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)
-}
-
-/// The numbers that the lines of a run have had.
-#[derive(Default)]
-struct Numbers {
-    /// As stretches without a gap: first to last.
-    stretches: BTreeMap<u64, u64>,
-    /// Small ones that came once more: those of a new run in the same file as soon as there is a first
-    /// request among them, and doubles otherwise.
-    again: BTreeSet<u64>,
-}
-
-impl Numbers {
-    fn add(&mut self, number: u64, sentences: &mut Vec<String>) {
-        let before = self.stretches.range(..=number).next_back().map(|(first, last)| (*first, *last));
-        match before {
-            Some((_, last)) if last >= number => self.add_again(number, sentences),
-            Some((first, last)) if last + 1 == number => {
-                self.stretches.insert(first, number);
-                self.close_gap(first, number);
-            }
-            _ if self.stretches.len() < STRETCHES => {
-                self.stretches.insert(number, number);
-                self.close_gap(number, number);
-            }
-            _ => {}
-        }
-    }
-
-    fn add_again(&mut self, number: u64, sentences: &mut Vec<String>) {
-        if number > NEAR_BEGINNING || !self.again.insert(number) {
-            sentences.push(double(number));
-        } else if number == 1 {
-            let again = std::mem::take(&mut self.again);
-            std::mem::take(self).finish(sentences);
-            again.into_iter().for_each(|number| self.add(number, sentences));
-        }
-    }
-
-    fn close_gap(&mut self, first: u64, last: u64) {
-        if let Some(end) = last.checked_add(1).and_then(|next| self.stretches.remove(&next)) {
-            self.stretches.insert(first, end);
-        }
-    }
-
-    fn finish(self, sentences: &mut Vec<String>) {
-        sentences.extend(self.again.into_iter().map(double));
-        // A log that begins far on is the later part of a rotated one.
-        let first = self.stretches.first_key_value().map(|(first, _)| *first);
-        let mut expected = first.filter(|first| *first > NEAR_BEGINNING).unwrap_or(1);
-        for (at, (first, last)) in self.stretches.into_iter().enumerate() {
-            if first > expected && at < GAPS {
-                let missing = first - expected;
-                sentences.push(format!(
-                    "e2e_requests: expected every number of the run, found none of {expected} to {} ({missing} lines are missing)",
-                    first - 1
-                ));
-            }
-            expected = last.saturating_add(1);
-        }
-    }
-}
-
-fn double(number: u64) -> String {
-    format!("e2e_requests: expected each number once, found {number} again")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sentences(numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
-        let (mut run, mut sentences) = (Numbers::default(), Vec::new());
-        numbers.into_iter().for_each(|number| run.add(number, &mut sentences));
-        run.finish(&mut sentences);
-        sentences
-    }
-
-    #[test]
-    fn a_run_that_is_whole_rotated_or_begun_again_is_sound() {
-        assert!(sentences((1..=1000).rev()).is_empty());
-        assert!(sentences(301..=600).is_empty(), "a later part of a log");
-        assert!(sentences((1..=300).chain(1..=300)).is_empty());
-        assert!(sentences((1..=300).chain([3, 2, 1, 4])).is_empty(), "a new run, out of order");
-    }
-
-    #[test]
-    fn doubles_and_gaps_are_found() {
-        for (numbers, found) in [
-            ((1..=100).chain(50..=50).chain(101..=200).collect::<Vec<_>>(), vec!["found 50 again"]),
-            ((1..=600).chain(500..=500).collect(), vec!["found 500 again"]),
-            ((1..=300).chain(302..=303).collect(), vec!["none of 301 to 301"]),
-            ((3..=300).collect(), vec!["none of 1 to 2"]),
-            ((1..=9).chain([2, 1, 4]).collect(), vec!["none of 3 to 3"]),
-            ((1..=9).chain([2, 2]).collect(), vec!["found 2 again", "found 2 again"]),
-        ] {
-            let sentences = sentences(numbers);
-            assert_eq!(sentences.len(), found.len(), "{sentences:?}");
-            assert!(
-                sentences.iter().zip(&found).all(|(sentence, found)| sentence.contains(found)),
-                "{sentences:?}"
-            );
-        }
-    }
 }

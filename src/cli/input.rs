@@ -5,15 +5,23 @@ use std::{
     io::{self, BufRead, BufReader, IsTerminal, Read},
     mem,
     path::{Path, PathBuf},
+    process::ExitCode,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
 };
 
 use flate2::bufread::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
 
-use super::{Failure, Result, complain, verbatim};
-use crate::{Line, text::printable};
+use super::{
+    Failure, Result,
+    amount::amount,
+    complain,
+    history::{History, Trace},
+    verbatim,
+};
+use crate::{Line, SCHEMA, text::printable};
 
 /// The longest line that is read, in bytes. The layer's own are far shorter.
 pub(super) const LINE_LIMIT: usize = 16 << 20;
@@ -34,6 +42,8 @@ pub(super) struct Inputs {
     paths: Vec<PathBuf>,
     /// What was read so far.
     pub(super) read: Counts,
+    /// The first line that occurs twice, and where else.
+    first_double: Option<String>,
 }
 
 /// What kinds of lines were read.
@@ -41,10 +51,26 @@ pub(super) struct Inputs {
 pub(super) struct Counts {
     /// The layer's.
     pub(super) lines: u64,
-    /// Other people's.
+    /// Of other programs.
     pub(super) foreign: u64,
     /// The layer's, but cut or garbled.
     pub(super) broken: u64,
+    /// The layer's, but of a schema that this reader does not know.
+    pub(super) unknown: u64,
+    /// Lines that occurred before.
+    pub(super) doubles: u64,
+    /// Detached rows that came after the line of their request, in the same file.
+    pub(super) late: u64,
+}
+
+/// One of the files while it is read.
+#[derive(Debug, Default)]
+struct Reading {
+    name: String,
+    /// What had been read before it.
+    before: Counts,
+    /// The first line of an unknown schema, and which.
+    first_unknown: Option<(u64, u32)>,
 }
 
 /// Where a line stands.
@@ -52,6 +78,23 @@ pub(super) struct Counts {
 pub(super) struct Place<'a> {
     pub(super) file: &'a str,
     pub(super) number: u64,
+    /// Which of the files it is: the same one may be given twice.
+    pub(super) index: usize,
+    /// Where the same line stands before.
+    pub(super) twin: Option<Twin<'a>>,
+}
+
+/// Where the same line stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Twin<'a> {
+    file: &'a str,
+    number: u64,
+}
+
+impl std::fmt::Display for Twin<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.number)
+    }
 }
 
 impl std::fmt::Display for Place<'_> {
@@ -85,21 +128,45 @@ pub(super) enum Parsed<T> {
     Line(T),
     Foreign,
     Broken(String),
+    /// Of a schema that this reader does not know.
+    Unknown(u32),
 }
 
 impl Inputs {
     pub(super) fn new(files: &[PathBuf]) -> Self {
         let paths = if files.is_empty() { vec![PathBuf::from("-")] } else { files.to_vec() };
-        Self { paths, read: Counts::default() }
+        Self { paths, read: Counts::default(), first_double: None }
     }
 
     /// The inputs, as a person names them.
     pub(super) fn names(&self) -> String {
-        let names = self.paths.iter().map(|path| match path.to_str() {
-            Some("-") => "standard input".to_owned(),
-            _ => printable(&path.display().to_string()).into_owned(),
+        let names: Vec<_> = self.paths.iter().map(|path| shown(path)).collect();
+        names.iter().map(|name| called(name)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The inputs, as arguments in a shell.
+    pub(super) fn arguments(&self) -> String {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "./_-+:,@%=".contains(c);
+        let quoted = self.paths.iter().map(|path| match shown(path) {
+            name if name.chars().all(is_plain) => name,
+            name => format!("'{}'", name.replace('\'', r"'\''")),
         });
-        names.collect::<Vec<_>>().join(", ")
+        quoted.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The exit code of a command that has come to its end: lines of an unknown schema, which are left out,
+    /// make it a failure.
+    pub(super) fn exit_code(&self, otherwise: u8) -> ExitCode {
+        ExitCode::from(if self.read.unknown > 0 { 2 } else { otherwise })
+    }
+
+    /// Says on stderr how many lines occur twice.
+    pub(super) fn warn_of_doubles(&self) {
+        if let Some(first) = &self.first_double {
+            let twice =
+                amount(self.read.doubles, "line occurs twice and counts", "lines occur twice and count");
+            complain(&format!("{twice} twice: {first}"));
+        }
     }
 
     /// Hands every line of ours to `take`, in order.
@@ -124,6 +191,7 @@ impl Inputs {
             let (chunk, chunks) = mpsc::sync_channel(AHEAD);
             let (batch, mapped) = mpsc::sync_channel(AHEAD);
             let mut map = mapper();
+            let mut map = move |line: Line| (Trace::of(&line), map(line));
             // Not joined: whoever stops taking lines need not wait for more of them.
             thread::spawn(move || {
                 chunks.into_iter().try_for_each(|chunk| batch.send(Batch::of(chunk, &mut map)))
@@ -138,38 +206,92 @@ impl Inputs {
             paths.iter().all(|path| read(path, &bar, &mut send)) && send(Chunk::End)
         });
 
-        let (mut file, mut number) = (String::new(), 0);
+        let (mut history, mut names, mut number) = (History::default(), Vec::<String>::new(), 0);
+        let (mut reading, mut reasons) = (Reading::default(), Vec::new());
         // What the reader dealt out in turns comes back in turns.
         for mapped in batches.iter().cycle() {
+            let file = reading.name.as_str();
             let died = |_| Failure::Io(format!("the reader broke down in {file}, after line {number}"));
             match mapped.recv().map_err(died)? {
                 Batch::End => break,
-                Batch::File(next) => (file, number) = (next, 0),
+                Batch::File(next) => {
+                    reasons.extend(self.unusable(&reading, number));
+                    names.push(next.clone());
+                    (reading, number) = (Reading { name: next, before: self.read, first_unknown: None }, 0);
+                }
                 Batch::Failed(why) => return Err(Failure::Io(format!("cannot read {file}: {why}"))),
                 Batch::Lines(lines) => {
+                    let index = names.len().saturating_sub(1);
                     for parsed in lines {
                         number += 1;
-                        let place = Place { file: &file, number };
+                        let mut place = Place { file, number, index, twin: None };
                         match parsed {
-                            Parsed::Line(mapped) => {
+                            Parsed::Line((trace, mapped)) => {
                                 self.read.lines += 1;
+                                let relation = history.add((index, number), trace);
+                                self.read.late += u64::from(relation.is_late);
+                                if let Some((file, number)) = relation.twin {
+                                    self.read.doubles += 1;
+                                    let file = names.get(file).map_or("", String::as_str);
+                                    let twin = Twin { file, number };
+                                    place.twin = Some(twin);
+                                    let first = || format!("{place} is the same as {twin}");
+                                    self.first_double.get_or_insert_with(first);
+                                }
                                 take(place, mapped)?;
                             }
                             Parsed::Foreign => self.read.foreign += 1,
                             Parsed::Broken(why) => self.name_broken(place, &why, &progress),
+                            Parsed::Unknown(schema) => {
+                                self.read.unknown += 1;
+                                reading.first_unknown.get_or_insert((number, schema));
+                            }
                         }
                     }
                 }
             }
         }
         progress.finish_and_clear();
-        if self.read.lines == 0 {
-            complain(&format!("no line of omni-metrics in {}", self.names()));
-        }
+        reasons.extend(self.unusable(&reading, number));
         if self.read.broken > NAMED {
-            complain(&format!("{} more broken lines are left out", self.read.broken - NAMED));
+            let more = amount(self.read.broken - NAMED, "more broken line is", "more broken lines are");
+            complain(&format!("{more} left out"));
         }
+        if self.read.lines == 0 {
+            return Err(Failure::Io(reasons.join("; ")));
+        }
+        reasons.iter().for_each(|reason| complain(reason));
         Ok(())
+    }
+
+    /// Why a file that has been read has no use, or not all of it. The first file has none before it.
+    fn unusable(&self, reading: &Reading, length: u64) -> Option<String> {
+        let (Reading { name, before, first_unknown }, read) = (reading, self.read);
+        let name = called(name);
+        if let Some((line, schema)) = first_unknown {
+            let unknown = read.unknown - before.unknown;
+            let unknown = amount(unknown, "line of an unknown schema", "lines of an unknown schema");
+            return Some(format!(
+                "{name}: cannot read {unknown} (line {line} has schema {schema}; this reader knows schema {SCHEMA})"
+            ));
+        }
+        if name.is_empty() || read.lines > before.lines {
+            return None;
+        }
+        let broken = read.broken - before.broken;
+        Some(match (length, broken) {
+            (0, _) => format!("{name} is empty"),
+            (_, 0) => {
+                format!(
+                    "{name} has no line of omni-metrics ({})",
+                    amount(length, "foreign line", "foreign lines")
+                )
+            }
+            _ => {
+                let broken = amount(broken, "broken line", "broken lines");
+                format!("{name} has no whole line of omni-metrics ({broken})")
+            }
+        })
     }
 
     /// Folds all lines into one value: one for each core, since most of the time goes into reading lines,
@@ -223,10 +345,19 @@ impl<T> Batch<T> {
     }
 }
 
+/// A path as it may be printed.
+fn shown(path: &Path) -> String {
+    printable(&path.display().to_string()).into_owned()
+}
+
+/// A file as a sentence names it.
+fn called(name: &str) -> &str {
+    if name == "-" { "standard input" } else { name }
+}
+
 /// Deals out a file. `false` if nobody takes its lines any more, or it can't be read.
 fn read(path: &Path, progress: &ProgressBar, send: &mut impl FnMut(Chunk) -> bool) -> bool {
-    let shown = path.display().to_string();
-    send(Chunk::File(printable(&shown).into_owned()))
+    send(Chunk::File(shown(path)))
         && open(path, progress)
             .and_then(|(reader, is_gzip)| read_lines(reader, is_gzip, send))
             .unwrap_or_else(|error| {
@@ -300,14 +431,34 @@ pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<
     let Ok(text) = str::from_utf8(bytes) else {
         return if is_ours { Parsed::Broken("it is not UTF-8".to_owned()) } else { Parsed::Foreign };
     };
-    if let Some(request) = verbatim::request(text) {
-        return Parsed::Line(map(Line::Request(request)));
-    }
-    match serde_json::from_str(text) {
-        Ok(line) => Parsed::Line(map(line)),
-        // Others log JSON too.
+    let line = verbatim::request(text).map(Line::Request).map_or_else(|| serde_json::from_str(text), Ok);
+    match line {
+        Ok(line) => match schema(&line) {
+            SCHEMA => Parsed::Line(map(line)),
+            schema => Parsed::Unknown(schema),
+        },
+        // Other programs log JSON too.
         Err(_) if !is_ours => Parsed::Foreign,
-        Err(error) => Parsed::Broken(error.to_string()),
+        // Another schema may have other keys.
+        Err(error) => match serde_json::from_str(text) {
+            Ok(Schema { schema }) if schema != SCHEMA => Parsed::Unknown(schema),
+            _ => Parsed::Broken(error.to_string()),
+        },
+    }
+}
+
+/// Of any line of ours.
+#[derive(Deserialize)]
+struct Schema {
+    schema: u32,
+}
+
+fn schema(line: &Line) -> u32 {
+    match line {
+        Line::Request(line) => line.schema,
+        Line::Stage(line) => line.schema,
+        Line::Transfer(line) => line.schema,
+        Line::Summary(line) => line.schema,
     }
 }
 

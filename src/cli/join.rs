@@ -13,7 +13,9 @@ use std::{
 };
 
 use super::{
-    Failure, Result, complain,
+    Failure, Result,
+    amount::amount,
+    complain,
     complete::{complete, extent, times},
     input::Inputs,
 };
@@ -62,10 +64,11 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
     }
     merge(matched, out)?;
     if nameless > 0 {
-        complain(&format!("{nameless} rows name no request and are left out"));
+        let rows = amount(nameless, "row names no request and is", "rows name no request and are");
+        complain(&format!("{rows} left out"));
     }
     oddities.list();
-    Ok(ExitCode::SUCCESS)
+    Ok(inputs.exit_code(0))
 }
 
 /// What can't be right: rows whose request is in none of the files, and more.
@@ -89,20 +92,20 @@ impl Oddities {
 
     fn list(&self) {
         for (id, rows) in &self.ids {
-            complain(&format!("request {}: {rows} rows, but no line of the request", printable(id)));
+            let rows = amount(*rows, "row", "rows");
+            complain(&format!("request {}: {rows}, but no line of the request", printable(id)));
         }
         let named: u64 = self.ids.values().sum();
         if self.rows > named {
-            complain(&format!("{} more rows find no request", self.rows - named));
+            complain(&amount(self.rows - named, "more row finds no request", "more rows find no request"));
         }
         if self.doubles > 0 {
-            complain(&format!("{} lines came twice, and count once", self.doubles));
+            let doubles = amount(self.doubles, "line occurs twice and counts", "lines occur twice and count");
+            complain(&format!("{doubles} once"));
         }
         if self.far_away > 0 {
-            let far_away = self.far_away;
-            complain(&format!(
-                "{far_away} rows lie more than a second outside of their request: do clocks differ?"
-            ));
+            let rows = amount(self.far_away, "row lies", "rows lie");
+            complain(&format!("{rows} more than a second outside of the request: do clocks differ?"));
         }
     }
 }

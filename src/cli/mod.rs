@@ -9,11 +9,15 @@ use std::{
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+mod amount;
 mod check;
 mod complete;
+mod history;
 mod input;
 mod join;
+mod json;
 mod kinds;
+mod numbers;
 mod paint;
 mod parts;
 mod report;
@@ -24,12 +28,20 @@ mod watch;
 
 use input::Inputs;
 
+use crate::text::printable;
+
+/// The exit codes, at the end of the help.
+const EXIT_CODES: &str = "\
+Exit codes: 0 if all is well; 1 if `check` finds a violation or a broken line, or if `tables --request` finds no line; \
+2 if a file can't be read or written, if no file has a line of omni-metrics (all are empty, foreign or broken), or if \
+lines have a schema that this reader does not know. Those, and broken lines, are left out, and named on stderr.";
+
 /// Reads the logs of services that use the omni-metrics layer.
 ///
 /// Lines that are not the layer's are passed over, so that whatever else went to stderr may stay in.
 /// Files may be compressed (gzip). Without files, or for `-`, standard input is read.
 #[derive(Debug, Parser)]
-#[command(name = "omni-metrics", version)]
+#[command(name = "omni-metrics", version, after_help = EXIT_CODES)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -41,7 +53,7 @@ enum Command {
     Tables(tables::Args),
     /// Prints rates, percentiles, where the time goes, and the slowest requests
     Summary(summary::Args),
-    /// Verifies every line: exit code 1 and a sentence for each violation or broken line, 2 for unreadable input
+    /// Verifies every line: exit code 1 and a sentence for each violation or broken line, 2 for unusable input
     Check(Files),
     /// Puts the rows of worker processes into their requests, and writes these; the rest is named on stderr
     Join(Files),
@@ -142,5 +154,5 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
 
 /// Says something on stderr. If that is gone as well, the exit code still tells.
 fn complain(message: &str) {
-    let _ = writeln!(anstream::stderr(), "{}: {message}", paint::bad("omni-metrics"));
+    let _ = writeln!(anstream::stderr(), "{}: {}", paint::bad("omni-metrics"), printable(message));
 }

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::{
     Files, Result,
+    amount::{LATE_ROW, LATE_ROWS, amount},
     input::{Counts, Inputs},
+    json,
     kinds::Kinds,
     paint,
     parts::{Share, Times, dominating},
@@ -37,15 +39,16 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files.files);
     let summary = inputs.fold(|| Summary::new(args.slowest), Summary::add, Summary::merge)?;
     let report = summary.into_report(inputs.read);
+    inputs.warn_of_doubles();
     if args.json {
-        serde_json::to_writer(&mut *out, &report).map_err(std::io::Error::from)?;
+        json::write(out, &report)?;
         writeln!(out)?;
     } else {
         let mut text = Vec::new();
         report.print(&mut text)?;
         out.write_all(paint::tables(&String::from_utf8_lossy(&text)).as_bytes())?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(inputs.exit_code(0))
 }
 
 /// What is kept of the lines: its size does not depend on how many there are.
@@ -170,8 +173,11 @@ impl Summary {
             slowest: self.slowest.into_sorted_vec().into_iter().map(|Reverse(slow)| slow).collect(),
             warnings: counted(&self.warnings, String::clone),
             detached: self.detached,
+            late_rows: read.late,
             foreign_lines: read.foreign,
             broken_lines: read.broken,
+            unknown_schema_lines: read.unknown,
+            doubled_lines: read.doubles,
         }
     }
 }
@@ -205,9 +211,14 @@ pub(super) struct Report {
     pub(super) finish_reasons: Vec<Counted>,
     slowest: Vec<Slow>,
     pub(super) warnings: Vec<Counted>,
-    pub(super) detached: u64,
-    pub(super) foreign_lines: u64,
-    pub(super) broken_lines: u64,
+    /// Rows that are lines of their own.
+    detached: u64,
+    /// Those of them that came after the line of their request.
+    late_rows: u64,
+    foreign_lines: u64,
+    broken_lines: u64,
+    unknown_schema_lines: u64,
+    doubled_lines: u64,
 }
 
 #[derive(Serialize)]
@@ -217,6 +228,28 @@ pub(super) struct Counted {
 }
 
 impl Report {
+    /// What is not in the figures, or should not be.
+    pub(super) fn besides(&self) -> Vec<String> {
+        let workers = self.detached.saturating_sub(self.late_rows);
+        let counts = [
+            (self.late_rows, LATE_ROW, LATE_ROWS),
+            (
+                workers,
+                "row of a worker that is not in its request (see `omni-metrics join`)",
+                "rows of workers that are not in their requests (see `omni-metrics join`)",
+            ),
+            (self.foreign_lines, "foreign line", "foreign lines"),
+            (self.broken_lines, "broken line", "broken lines"),
+            (self.unknown_schema_lines, "line of an unknown schema", "lines of an unknown schema"),
+            (self.doubled_lines, "line that occurs twice", "lines that occur twice"),
+        ];
+        counts
+            .into_iter()
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, one, many)| amount(count, one, many))
+            .collect()
+    }
+
     fn print(&self, out: &mut impl Write) -> Result<()> {
         let OverallSummary { e2e_requests, .. } = self.line.overall_summary;
         if e2e_requests == 0 {
@@ -255,16 +288,7 @@ impl Report {
                 writeln!(out, "{table}\n")?;
             }
         }
-        let mut rest = Vec::new();
-        for (count, what) in [
-            (self.detached, "rows of workers that are not in their requests (see `join`)"),
-            (self.foreign_lines, "lines of others"),
-            (self.broken_lines, "broken lines"),
-        ] {
-            if count > 0 {
-                rest.push(format!("{count} {what}"));
-            }
-        }
+        let rest = self.besides();
         if !rest.is_empty() {
             writeln!(out, "Besides: {}", printable(&rest.join(", ")))?;
         }

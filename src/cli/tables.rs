@@ -23,7 +23,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         Some(wanted) => line.request_id() == Some(wanted),
         None => true,
     };
-    Inputs::new(&args.files.files).for_each(|_, line| {
+    let mut inputs = Inputs::new(&args.files.files);
+    inputs.for_each(|_, line| {
         let is_wanted = is_wanted(&line);
         is_found |= is_wanted;
         match args.last {
@@ -50,8 +51,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     match &args.request {
         Some(wanted) if !is_found => {
             complain(&format!("no line of request {}", printable(wanted)));
-            Ok(ExitCode::from(1))
+            Ok(inputs.exit_code(1))
         }
-        _ => Ok(ExitCode::SUCCESS),
+        _ => Ok(inputs.exit_code(0)),
     }
 }

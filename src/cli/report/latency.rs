@@ -7,16 +7,31 @@ use serde::Serialize;
 use super::{count, shown};
 use crate::{
     Millis, RequestLine,
-    cli::parts::{Share, Times},
-    percentiles::{least, place},
+    cli::{
+        amount::amount,
+        parts::{Share, Times},
+    },
 };
 
 /// How many columns the distribution has at most.
-const COLUMNS: usize = 48;
+const COLUMNS: u32 = 48;
+/// How many bins a doubling of the latency has. All are equally wide on a logarithmic axis, so that requests
+/// spread evenly over it have a flat distribution.
+const BINS: f64 = 96.0;
 
-/// The times of requests, by the bucket of their latency: a hundredth wide.
+/// The times of requests, by the bin of their latency.
 #[derive(Debug, Default)]
-pub(super) struct Latencies(BTreeMap<usize, Times>);
+pub(super) struct Latencies(BTreeMap<u32, Times>);
+
+/// The bin of a latency. Zero has no logarithm, and shares the bin of a nanosecond.
+fn bin(latency: Millis) -> u32 {
+    ((latency.as_nanos().max(1) as f64).log2() * BINS) as u32
+}
+
+/// Where a bin begins.
+fn start(bin: u32) -> Millis {
+    Millis::from_nanos((f64::from(bin) / BINS).exp2().round() as u64)
+}
 
 #[derive(Serialize)]
 pub(super) struct Chart {
@@ -57,35 +72,36 @@ struct BarPart {
 
 impl Latencies {
     pub(super) fn add(&mut self, line: &RequestLine) {
-        self.0.entry(place(line.e2e_table.e2e_total_ms.as_nanos())).or_default().add(line);
+        self.0.entry(bin(line.e2e_table.e2e_total_ms)).or_default().add(line);
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
-        other.0.iter().for_each(|(place, times)| self.0.entry(*place).or_default().merge(times));
+        other.0.iter().for_each(|(bin, times)| self.0.entry(*bin).or_default().merge(times));
     }
 
-    /// The distribution, in columns that are each as much longer than the one before.
+    /// The distribution, in columns of equally many bins: each is as much longer than the one before.
     pub(super) fn chart(&self, marks: &[(&'static str, Millis)]) -> Option<Chart> {
         let (first, last) = (*self.0.first_key_value()?.0, *self.0.last_key_value()?.0);
-        let mut widths = (0..12).map(|power| 1_usize << power);
-        let width = widths.find(|width| last / width - first / width < COLUMNS)?;
-        let mut counts = vec![0; last / width - first / width + 1];
-        for (place, times) in &self.0 {
-            if let Some(counted) = counts.get_mut(place / width - first / width) {
+        let width = (last - first + 1).div_ceil(COLUMNS);
+        let column = |bin: u32| bin.checked_sub(first).map(|bin| (bin / width) as usize);
+        let mut counts = vec![0; ((last - first) / width + 1) as usize];
+        for (bin, times) in &self.0 {
+            if let Some(counted) = column(*bin).and_then(|column| counts.get_mut(column)) {
                 *counted += times.requests;
             }
         }
+        let begin = |column: usize| first + column as u32 * width;
         let most = counts.iter().copied().max().unwrap_or(1).max(1);
+        let length = counts.len();
         let columns = counts.into_iter().enumerate().map(|(at, counted)| {
-            let begin = (first / width + at) * width;
             let inside: Vec<_> = marks
                 .iter()
-                .filter(|(_, time)| place(time.as_nanos()) / width == begin / width)
+                .filter(|(_, time)| column(bin(*time)) == Some(at))
                 .map(|(name, _)| *name)
                 .collect();
             Column {
-                name: format!("{} to {}", time_of(begin), time_of(begin + width)),
-                value: format!("{} requests", count(counted)),
+                name: format!("{} to {}", shown(start(begin(at))), shown(start(begin(at + 1)))),
+                value: requests(counted),
                 height: counted as f64 / most as f64 * 100.0,
                 mark: inside.join(" "),
             }
@@ -93,10 +109,10 @@ impl Latencies {
         let text: Vec<_> = marks.iter().map(|(name, time)| format!("{name} {}", shown(*time))).collect();
         Some(Chart {
             columns: columns.collect(),
-            most: format!("{} requests", count(most)),
+            most: requests(most),
             text: format!("End-to-end latency of requests: {}", text.join(", ")),
-            first: time_of(first / width * width),
-            last: time_of((last / width + 1) * width),
+            first: shown(start(first)),
+            last: shown(start(begin(length))),
         })
     }
 
@@ -152,8 +168,12 @@ fn colour(part: &str) -> String {
     }
 }
 
-fn time_of(place: usize) -> String {
-    shown(Millis::from_nanos(least(place)))
+/// So many requests, for people.
+fn requests(counted: u64) -> String {
+    match counted {
+        0 | 1 => amount(counted, "request", "requests"),
+        _ => format!("{} requests", count(counted)),
+    }
 }
 
 #[cfg(test)]
@@ -161,14 +181,15 @@ mod tests {
     use super::*;
     use crate::E2eTable;
 
+    fn taking(nanos: f64) -> RequestLine {
+        let e2e_total_ms = Millis::from_nanos(nanos as u64);
+        let e2e_table = E2eTable { e2e_total_ms, unattributed_time_ms: e2e_total_ms, ..E2eTable::default() };
+        RequestLine { e2e_table, ..RequestLine::default() }
+    }
+
     fn latencies(millis: impl Iterator<Item = u64>) -> Latencies {
         let mut latencies = Latencies::default();
-        for millis in millis {
-            let e2e_total_ms = Millis::from_nanos(millis * 1_000_000);
-            let e2e_table =
-                E2eTable { e2e_total_ms, unattributed_time_ms: e2e_total_ms, ..E2eTable::default() };
-            latencies.add(&RequestLine { e2e_table, ..RequestLine::default() });
-        }
+        millis.for_each(|millis| latencies.add(&taking(millis as f64 * 1e6)));
         latencies
     }
 
@@ -176,13 +197,45 @@ mod tests {
     fn every_request_is_in_a_column() {
         for range in [0..1, 5..6, 100..200, 0..1_000_000] {
             let chart = latencies(range.clone().step_by(7)).chart(&[]).unwrap();
-            assert!((1..=COLUMNS).contains(&chart.columns.len()), "{range:?}");
+            assert!((1..=COLUMNS as usize).contains(&chart.columns.len()), "{range:?}");
             let count =
                 |column: &Column| column.value.split_once(' ').unwrap().0.replace(',', "").parse::<usize>();
             let counted: usize = chart.columns.iter().map(|column| count(column).unwrap()).sum();
             assert_eq!(counted, range.step_by(7).count());
         }
         assert!(Latencies::default().chart(&[]).is_none());
+    }
+
+    fn heights(chart: &Chart) -> Vec<f64> {
+        chart.columns.iter().map(|column| column.height).collect()
+    }
+
+    #[test]
+    fn latencies_spread_evenly_over_the_axis_have_a_flat_distribution() {
+        let mut latencies = Latencies::default();
+        // From 1 ms to 10 s.
+        (0..200_000).for_each(|n| latencies.add(&taking(1e6 * 1e4_f64.powf(f64::from(n) / 200_000.0))));
+        let heights = heights(&latencies.chart(&[]).unwrap());
+        // The first column may begin before the first latency, and the last one end after the last.
+        let inner = &heights[1..heights.len() - 1];
+        assert!(inner.len() > COLUMNS as usize / 2, "{heights:?}");
+        assert!(inner.iter().all(|height| *height > 99.0), "{heights:?}");
+    }
+
+    #[test]
+    fn columns_are_equally_wide_and_an_empty_one_stays_empty() {
+        let mut latencies = Latencies::default();
+        for nanos in [1e6, 1.001e6, 1e9] {
+            latencies.add(&taking(nanos));
+        }
+        let chart = latencies.chart(&[("p50", Millis::from_nanos(1_001_000))]).unwrap();
+        let filled = chart.columns.iter().filter(|column| column.height > 0.0).count();
+        assert_eq!((filled, heights(&chart)[0]), (2, 100.0));
+        assert_eq!((&*chart.columns[0].mark, &*chart.columns[1].value), ("p50", "0 requests"));
+        for bin in 700..6_000 {
+            let [width, next] = [bin, bin + 1].map(|bin| start(bin + 1).as_f64() / start(bin).as_f64());
+            assert!((width / next - 1.0).abs() < 0.02, "{bin}");
+        }
     }
 
     #[test]

@@ -1,12 +1,25 @@
 //! `report`: a run as one page for the browser, which needs nothing else.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
 use serde::Serialize;
 
-use super::{Failure, Files, Result, input::Inputs, parts::Share, summary::Summary};
-use crate::{Line, Millis, OverallSummary, Percentiles, text::grouped};
+use super::{
+    Failure, Files, Result,
+    amount::amount,
+    input::Inputs,
+    parts::Share,
+    summary::{Counted, Summary},
+};
+use crate::{
+    Line, Millis, OverallSummary, Percentiles,
+    text::{grouped, printable},
+};
 
 mod latency;
 mod sample;
@@ -20,21 +33,26 @@ use throughput::Throughput;
 pub(super) struct Args {
     #[command(flatten)]
     files: Files,
-    /// Where the page goes; without it, to standard output
+    /// Where the page goes; without it, to standard output, unless that is a terminal
     #[arg(short, long, value_name = "PAGE")]
     output: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
+    if args.output.is_none() && io::stdout().is_terminal() {
+        let instead = "name a file for it, `-o FILE`, or send it to one, `> FILE`";
+        return Err(Failure::Io(format!("the page is not for a terminal; {instead}")));
+    }
     let mut inputs = Inputs::new(&args.files.files);
     let run = inputs.fold(Run::new, Run::add, Run::merge)?;
     let page = run.into_page(&inputs)?;
+    inputs.warn_of_doubles();
     match &args.output {
         None => out.write_all(page.as_bytes())?,
         Some(path) => std::fs::write(path, page)
             .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(inputs.exit_code(0))
 }
 
 /// What the page shows: its size does not depend on how many lines there are.
@@ -87,8 +105,10 @@ impl Run {
             .collect();
         let requests = report.line.overall_summary.e2e_requests;
         let sample = self.sample.into_json();
+        let besides = report.besides();
         let page = context! {
             files => inputs.names(),
+            arguments => inputs.arguments(),
             ended => report.line.timestamp.to_string(),
             tiles => Value::from(Serde(&tiles(&report.line.overall_summary, &marks, &report.shares_of_e2e))),
             latency => Value::from(Serde(&self.latencies.chart(&marks))),
@@ -99,19 +119,24 @@ impl Run {
             is_sampled => (sample.shown as u64) < requests,
             slowest => sample.slowest,
             data => Value::from_safe_string(sample.json),
-            reasons => Value::from(Serde(&report.finish_reasons)),
-            warnings => Value::from(Serde(&report.warnings)),
-            detached => report.detached,
-            foreign => report.foreign_lines,
-            broken => report.broken_lines,
+            reasons => Value::from(Serde(&shown_texts(report.finish_reasons))),
+            warnings => Value::from(Serde(&shown_texts(report.warnings))),
+            besides => besides,
             style => Value::from_safe_string(include_str!("style.css").to_owned()),
             script => Value::from_safe_string(include_str!("script.js").to_owned()),
         };
         let mut templates = Environment::new();
+        templates.add_function("amount", |number: u64, one: &str, many: &str| amount(number, one, many));
         templates.set_auto_escape_callback(|_| AutoEscape::Html);
         let rendered = templates.render_str(include_str!("page.html"), page);
         rendered.map_err(|error| Failure::Io(format!("cannot make the page: {error:#}")))
     }
+}
+
+/// Names without control characters, such as those that reorder a text.
+fn shown_texts(mut counts: Vec<Counted>) -> Vec<Counted> {
+    counts.iter_mut().for_each(|row| row.name = printable(&row.name).into_owned());
+    counts
 }
 
 fn tiles(totals: &OverallSummary, marks: &[(&'static str, Millis)], shares: &[Share]) -> Vec<Tile> {

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Millis, RequestLine, StageRow, TransferRow};
+use crate::{Millis, RequestLine, StageRow, TransferRow, cli::json::escaped};
 
 /// How many of the slowest there are, and how many by chance.
 const SLOWEST: usize = 400;
@@ -123,17 +123,20 @@ impl Sample {
 
     /// A list, slowest first.
     pub(super) fn into_json(self) -> Sampled {
+        // Only now, since most requests that are kept are not kept to the end.
+        let slowest = self.slowest.into_sorted_vec().into_iter();
+        let slowest = slowest.map(|Reverse((e2e, chance, json))| (e2e, chance, escaped(json)));
+        let random = self.random.into_sorted_vec().into_iter();
+        let random = random.map(|(chance, e2e, json)| (e2e, chance, escaped(json)));
         let mut left = ROOM;
         let mut fits = |json: &String| {
             let room = left.checked_sub(json.len() + 2);
             left = room.unwrap_or(left);
             room.is_some()
         };
-        let slowest = self.slowest.into_sorted_vec().into_iter().map(|Reverse(slow)| slow);
         let mut shown: BTreeSet<_> = slowest.filter(|(_, _, json)| fits(json)).collect();
         let slowest = shown.len();
-        for (chance, e2e, json) in self.random.into_sorted_vec() {
-            let request = (e2e, chance, json);
+        for request in random {
             if !shown.contains(&request) && fits(&request.2) {
                 shown.insert(request);
             }

@@ -63,6 +63,8 @@
       : millis >= 1 || millis === 0 ? millis.toFixed(3) + " ms"
       : (millis * 1000).toFixed(1) + " µs";
   const count = (number) => (number === null ? "–" : number.toLocaleString("en"));
+  const amount = (number, one, many) => `${count(number)} ${number === 1 ? one : many}`;
+  const quoted = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
   const id = (number) => (number === null ? "none" : String(number));
 
   const Stage = ([stage, name, start, gen, busy, queue, first, tokensIn, tokensOut, preprocess, events]) => ({
@@ -72,14 +74,14 @@
     wait: queue, busy, first,
     text: `stage ${id(stage)}${name ? " " + name : ""}: start ${time(start)}, generation ${time(gen)}, busy ${time(busy)}, ` +
       `queue ${time(queue)}, first output ${time(first)}, preprocess ${time(preprocess)}, ` +
-      `tokens in ${count(tokensIn)}, tokens out ${count(tokensOut)}, ${events} spans`,
+      `tokens in ${count(tokensIn)}, tokens out ${count(tokensOut)}, ${amount(events, "span", "spans")}`,
   });
   const Transfer = ([from, to, start, tx, flight, rx, bytes, events]) => ({
     name: `${id(from)} → ${id(to)}`,
     start,
     parts: [[tx, "transfers"], [flight, "transfers faint"], [rx, "transfers"]],
     text: `transfer ${id(from)} to ${id(to)}: start ${time(start)}, tx ${time(tx)}, in flight ${time(flight)}, ` +
-      `rx decode ${time(rx)}, ${count(bytes)} bytes, ${events} spans`,
+      `rx decode ${time(rx)}, ${count(bytes)} bytes, ${amount(events, "span", "spans")}`,
   });
 
   const lane = (row, scale) => {
@@ -124,7 +126,7 @@
     const head = make("h3", "", request.id);
     const facts = make("p", "",
       `e2e ${time(request.e2e)}, queue ${time(request.queue)}, unattributed ${time(request.unattributed)}, ` +
-      `${count(request.tokens)} tokens, finish_reason ${request.reason ?? "none"}, ended ${request.ended}`);
+      `${amount(request.tokens, "token", "tokens")}, finish_reason ${request.reason ?? "none"}, ended ${request.ended}`);
     waterfall.replaceChildren(head, facts);
     if (request.queue) rows.unshift({ name: "queue", start: 0, parts: [[request.queue, "queue"]], text: `queue: ${time(request.queue)}` });
     waterfall.append(...rows.map((row) => lane(row, scale)));
@@ -133,7 +135,7 @@
     waterfall.append(axis, make("p", "",
       "A bar begins where the row does; a row of several spans is drawn in one piece. " +
       "What is hatched before it is a stage's own queue; a line across it is the first output."));
-    if (request.more) waterfall.append(make("p", "", `${request.more} more rows are left out.`));
+    if (request.more) waterfall.append(make("p", "", `${amount(request.more, "more row is", "more rows are")} left out.`));
     for (const warning of request.warnings ?? []) waterfall.append(make("p", "", "Warning: " + warning));
   };
 
@@ -155,8 +157,10 @@
     const wanted = search.value.trim().toLowerCase();
     const all = requests.filter((request) => request.id.toLowerCase().includes(wanted));
     found = all.slice(0, LISTED);
-    element("found").textContent =
-      `${all.length} requests` + (all.length > LISTED ? `, the slowest ${LISTED} are listed` : "");
+    const isSampled = "sampled" in search.dataset;
+    element("found").textContent = amount(all.length, "request", "requests") +
+      (isSampled ? ` of the ${count(requests.length)} in this page` : "") +
+      (all.length > LISTED ? `, the slowest ${LISTED} are listed` : "");
     list.replaceChildren(...found.map((request, at) => {
       const item = make("li");
       item.id = "request-" + at;
@@ -166,7 +170,13 @@
       return item;
     }));
     if (found.length) choose(Math.max(0, found.indexOf(chosen)));
-    else waterfall.replaceChildren(make("p", "", "No request here has such an id."));
+    else if (!isSampled) waterfall.replaceChildren(make("p", "", "No request has such an id."));
+    else {
+      waterfall.replaceChildren(
+        make("p", "", `Only ${count(requests.length)} of ${search.dataset.requests} requests are in this page, and none ` +
+          "of these has such an id. This command finds the others, by their whole id:"),
+        make("pre", "", `omni-metrics tables --request ${quoted(search.value.trim())} ${search.dataset.files}`));
+    }
   };
 
   search.addEventListener("input", fill);

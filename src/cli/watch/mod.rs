@@ -2,26 +2,23 @@
 
 use std::{
     io::{self, IsTerminal},
+    mem,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-use signal_hook::consts::{SIGHUP, SIGTERM};
-
 use super::{Failure, Result};
 use crate::text::printable;
 
+mod ending;
 mod follow;
+mod minute;
 mod view;
 
+use ending::{End, listen};
 use follow::{follow, open, read_all};
 use view::View;
 
@@ -67,38 +64,33 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     };
     thread::spawn(move || follow().or_else(|error| send.send(Err(error)).map_err(drop)));
 
-    let is_terminated = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&is_terminated))?;
-    }
+    let ends = listen()?;
     let mut terminal = ratatui::try_init()?;
     let mut view = View::new(source.clone());
     let outcome = loop {
         if let Err(error) = view.take(&lines) {
             break Err(unreadable(error));
         }
-        if let Err(error) = terminal.draw(|frame| view.draw(frame, now())) {
-            break Err(error.into());
+        // A terminal that takes no output has hung up.
+        if terminal.draw(|frame| view.draw(frame, now())).is_err() {
+            break Ok(End::HangUp);
         }
-        match is_to_quit() {
-            _ if is_terminated.load(Ordering::Relaxed) => break Ok(ExitCode::from(128 + SIGTERM as u8)),
-            Ok(false) => {}
-            Ok(true) => break Ok(ExitCode::SUCCESS),
-            Err(error) => break Err(error.into()),
+        match ends.recv_timeout(TICK) {
+            Ok(end) => break Ok(end),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break Ok(End::HangUp),
         }
     };
-    ratatui::try_restore()?;
-    outcome
-}
-
-fn is_to_quit() -> io::Result<bool> {
-    if !event::poll(TICK)? {
-        return Ok(false);
+    if terminal.show_cursor().is_err() {
+        // Its destructor would try the same, and panic where stderr has hung up as well.
+        mem::forget(terminal);
     }
-    let Event::Key(key) = event::read()? else { return Ok(false) };
-    let is_interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-    let is_quit = matches!(key.code, KeyCode::Char('q') | KeyCode::Esc);
-    Ok(key.kind == KeyEventKind::Press && (is_interrupt || is_quit))
+    let restored = ratatui::try_restore();
+    match outcome? {
+        End::Key => restored.map(|()| ExitCode::SUCCESS).map_err(Failure::from),
+        // What is left in the buffer of a terminal that has hung up goes nowhere.
+        end => Err(Failure::Hangup(end.exit_code())),
+    }
 }
 
 /// Microseconds since the Unix epoch.

@@ -1,0 +1,217 @@
+//! What a line has to do with those before it: the same line again, or a row that came after the line of its
+//! request. In bounded memory.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use crate::Line;
+
+/// How many lines are remembered for good. Of more lines, those with the smallest hashes are: any part of a
+/// log that occurs twice still shows, though not each line of it.
+const LINES: usize = 1 << 18;
+/// How many of the last lines, and of the last request ids of a file, are remembered besides.
+const RECENT: usize = 1 << 16;
+
+/// What is remembered of a line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trace {
+    line: u64,
+    /// Of its request's id.
+    request: Option<u64>,
+    is_request: bool,
+}
+
+impl Trace {
+    /// Two lines that agree in id, timestamp and times are the same line, however they are spelt.
+    pub(super) fn of(line: &Line) -> Self {
+        let mut hasher = DefaultHasher::new();
+        line.request_id().hash(&mut hasher);
+        match line {
+            Line::Request(line) => {
+                let number = line.overall_summary.e2e_requests;
+                (0, line.timestamp.unix_micros(), line.e2e_table.e2e_total_ms, number).hash(&mut hasher);
+            }
+            Line::Stage(line) => {
+                let row = &line.row;
+                (1, line.timestamp.unix_micros(), row.stage_id, row.batch_id, row.events).hash(&mut hasher);
+                (row.num_tokens_in, row.num_tokens_out).hash(&mut hasher);
+                (row.stage_gen_time_ms, row.busy_time_ms, row.queue_time_ms).hash(&mut hasher);
+                (row.wall_time_ms, row.first_output_after_ms).hash(&mut hasher);
+            }
+            Line::Transfer(line) => {
+                let row = &line.row;
+                (2, line.timestamp.unix_micros(), row.from_stage, row.to_stage, row.events).hash(&mut hasher);
+                (row.size_bytes, row.tx_time_ms, row.rx_decode_time_ms, row.in_flight_time_ms)
+                    .hash(&mut hasher);
+                (row.total_time_ms, row.wall_time_ms).hash(&mut hasher);
+            }
+            Line::Summary(line) => {
+                let summary = &line.overall_summary;
+                (3, line.timestamp.unix_micros(), summary.e2e_requests).hash(&mut hasher);
+                (summary.e2e_wall_time_ms, summary.e2e_total_tokens).hash(&mut hasher);
+            }
+        }
+        let request = line.request_id().map(|id| {
+            let mut hasher = DefaultHasher::new();
+            id.hash(&mut hasher);
+            hasher.finish()
+        });
+        Self { line: hasher.finish(), request, is_request: matches!(line, Line::Request(_)) }
+    }
+}
+
+/// Where a line stands: which of the files, and which line of it.
+pub(super) type Origin = (usize, u64);
+
+/// What a line has to do with those before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Relation {
+    /// Where the same line stands.
+    pub(super) twin: Option<Origin>,
+    /// It is a row whose request has its line before it in this file.
+    pub(super) is_late: bool,
+}
+
+/// The lines so far.
+#[derive(Debug)]
+pub(super) struct History {
+    lines: HashMap<u64, Origin>,
+    /// The greatest hash that is remembered for good.
+    greatest: u64,
+    recent: Recent<Origin>,
+    file: usize,
+    /// Requests of the file.
+    requests: Recent<()>,
+    limit: usize,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self::new(LINES, RECENT)
+    }
+}
+
+impl History {
+    fn new(limit: usize, recent: usize) -> Self {
+        let (recent, requests) = (Recent::new(recent), Recent::new(recent));
+        Self { lines: HashMap::new(), greatest: u64::MAX, recent, file: 0, requests, limit }
+    }
+
+    pub(super) fn add(&mut self, origin: Origin, trace: Trace) -> Relation {
+        if origin.0 != self.file {
+            self.file = origin.0;
+            self.requests.clear();
+        }
+        let mut is_late = false;
+        if let Some(request) = trace.request {
+            match trace.is_request {
+                true => self.requests.insert(request, ()),
+                false => is_late = self.requests.get(request).is_some(),
+            }
+        }
+        Relation { twin: self.twin(origin, trace.line), is_late }
+    }
+
+    fn twin(&mut self, origin: Origin, line: u64) -> Option<Origin> {
+        if let Some(twin) = self.lines.get(&line).or_else(|| self.recent.get(line)) {
+            return Some(*twin);
+        }
+        if line > self.greatest {
+            self.recent.insert(line, origin);
+            return None;
+        }
+        self.lines.insert(line, origin);
+        if self.lines.len() > self.limit {
+            self.greatest /= 2;
+            self.lines.retain(|line, _| *line <= self.greatest);
+        }
+        None
+    }
+}
+
+/// The last keys, and a value for each.
+#[derive(Debug)]
+struct Recent<V> {
+    values: HashMap<u64, V>,
+    order: VecDeque<u64>,
+    limit: usize,
+}
+
+impl<V> Recent<V> {
+    fn new(limit: usize) -> Self {
+        Self { values: HashMap::new(), order: VecDeque::new(), limit }
+    }
+
+    fn get(&self, key: u64) -> Option<&V> {
+        self.values.get(&key)
+    }
+
+    fn insert(&mut self, key: u64, value: V) {
+        if self.values.insert(key, value).is_some() {
+            return;
+        }
+        self.order.push_back(key);
+        if self.order.len() > self.limit
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.values.remove(&oldest);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.values.clear();
+        self.order.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line with this number in it, its hash spread as those of real lines are.
+    fn trace(number: u64, is_request: bool) -> Trace {
+        let mut hasher = DefaultHasher::new();
+        number.hash(&mut hasher);
+        Trace { line: hasher.finish(), request: Some(number), is_request }
+    }
+
+    #[test]
+    fn a_line_that_occurs_twice_is_found() {
+        let mut history = History::new(1_000, 10);
+        for number in 0..500 {
+            assert_eq!(history.add((0, number), trace(number, true)).twin, None);
+        }
+        for number in 0..500 {
+            assert_eq!(history.add((1, number), trace(number, true)).twin, Some((0, number)));
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_a_long_log_that_occurs_twice_still_shows() {
+        let mut history = History::new(1_000, 10);
+        for number in 0..100_000 {
+            history.add((0, number), trace(number, true));
+        }
+        assert!(history.lines.len() <= 1_000 && history.recent.values.len() <= 10);
+        assert_eq!(history.add((0, 100_000), trace(99_999, true)).twin, Some((0, 99_999)), "one of the last");
+        let twins =
+            (0..100_000).filter(|number| history.add((1, *number), trace(*number, true)).twin.is_some());
+        assert!(twins.count() > 300);
+    }
+
+    #[test]
+    fn a_row_is_late_after_the_line_of_its_request_in_the_same_file() {
+        let mut history = History::new(1_000, 10);
+        let mut is_late = |file, id, is_request| history.add((file, 0), trace(id, is_request)).is_late;
+        assert!(!is_late(0, 1, false), "a worker's");
+        assert!(!is_late(0, 1, true));
+        assert!(is_late(0, 1, false));
+        assert!(!is_late(1, 1, false), "of another process");
+        assert!(!is_late(1, 1, true));
+        (100..120).for_each(|id| assert!(!is_late(1, id, true)));
+        assert!(!is_late(1, 1, false), "forgotten");
+        assert!(is_late(1, 119, false));
+    }
+}
