@@ -1,7 +1,7 @@
 //! What is read seldom and written by every request.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -34,7 +34,11 @@ pub(crate) struct Stripe {
 impl Stripe {
     /// Runs `run` on the histograms, which only another thread of this stripe can delay.
     pub(crate) fn histograms<T>(&self, run: impl FnOnce(&mut Histograms) -> T) -> T {
-        run(&mut self.histograms.lock().unwrap_or_else(PoisonError::into_inner))
+        run(&mut self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Histograms> {
+        self.histograms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,8 +69,13 @@ impl Counts {
         all.percentiles()
     }
 
-    pub(crate) fn reset_histograms(&self) {
-        self.stripes.iter().for_each(|stripe| stripe.histograms(Histograms::reset));
+    /// Begins the distributions anew, and calls `with` at a moment at which no request is being counted. Returns the
+    /// histograms of all stripes until then, which are locked for as long as it takes to swap them.
+    pub(crate) fn take<T>(&self, with: impl FnOnce() -> T) -> (T, Vec<Histograms>) {
+        let mut locked: Vec<_> = self.stripes.iter().map(Stripe::lock).collect();
+        let taken = with();
+        let histograms = locked.iter_mut().map(|histograms| histograms.take()).collect();
+        (taken, histograms)
     }
 
     pub(crate) fn sum(&self, count: impl Fn(&Stripe) -> &AtomicU64) -> u64 {

@@ -44,10 +44,8 @@ impl DetachedRows<'_> {
             Some(id) if id >= WALL_LIMIT => warn_of_wall(&mut warnings, id),
             _ => {}
         }
-        if let Some(wall) = stage.wall() {
-            self.recorder.shared.run.add_wall(wall);
-        }
         stage.finish(None, &mut warnings);
+        self.recorder.shared.count_stage(&stage.row, stage.wall());
         let mut row = stage.row;
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
         let start = closed.measured.start();
@@ -78,6 +76,7 @@ impl DetachedRows<'_> {
         edge.match_rest(&mut flights, &mut warnings);
         edge.land(&flights, &mut Intervals::default(), &mut warnings);
         edge.finish(None, &mut warnings);
+        self.recorder.shared.count_transfer(&edge.row);
         let mut row = edge.row;
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
         let line = self.line(row, closed, request_id, warnings);

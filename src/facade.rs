@@ -102,28 +102,44 @@ impl Facade {
             }
             record(&handles.e2e, Some(e2e.e2e_total_ms));
             record(&handles.unattributed, Some(e2e.unattributed_time_ms));
-            for row in stages {
-                if row.stage_id == Some(0) {
-                    handles.prompt_tokens.increment(row.num_tokens_in.unwrap_or(0));
-                }
-                handles.generation_tokens.increment(row.num_tokens_out.unwrap_or(0));
-                let stage = handles.stages.get(row.stage_id, StageHandles::new);
-                record(&stage.gen_time, row.stage_gen_time_ms);
-                record(&stage.queue, row.queue_time_ms);
-                record(&stage.preprocess, row.preprocess_time_ms);
-                record(&stage.first_output, row.first_output_ms);
-                record(&stage.time_per_output_token, row.time_per_output_token_ms);
-            }
-            for row in transfers {
-                let edge = handles.edges.get((row.from_stage, row.to_stage), EdgeHandles::new);
-                record(&edge.tx, row.tx_time_ms);
-                record(&edge.rx_decode, row.rx_decode_time_ms);
-                record(&edge.in_flight, row.in_flight_time_ms);
-                if let Some(bytes) = row.size_bytes {
-                    edge.size.record(bytes as f64);
-                }
-            }
+            stages.for_each(|row| handles.add_stage(row));
+            transfers.for_each(|row| handles.add_transfer(row));
         });
+    }
+
+    /// Takes the numbers of a detached row.
+    pub(crate) fn add_stage(&self, row: &StageRow) {
+        self.with(|handles| handles.add_stage(row));
+    }
+
+    /// Takes the numbers of a detached row.
+    pub(crate) fn add_transfer(&self, row: &TransferRow) {
+        self.with(|handles| handles.add_transfer(row));
+    }
+}
+
+impl Handles {
+    fn add_stage(&self, row: &StageRow) {
+        if row.stage_id == Some(0) {
+            self.prompt_tokens.increment(row.num_tokens_in.unwrap_or(0));
+        }
+        self.generation_tokens.increment(row.num_tokens_out.unwrap_or(0));
+        let stage = self.stages.get(row.stage_id, StageHandles::new);
+        record(&stage.gen_time, row.stage_gen_time_ms);
+        record(&stage.queue, row.queue_time_ms);
+        record(&stage.preprocess, row.preprocess_time_ms);
+        record(&stage.first_output, row.first_output_ms);
+        record(&stage.time_per_output_token, row.time_per_output_token_ms);
+    }
+
+    fn add_transfer(&self, row: &TransferRow) {
+        let edge = self.edges.get((row.from_stage, row.to_stage), EdgeHandles::new);
+        record(&edge.tx, row.tx_time_ms);
+        record(&edge.rx_decode, row.rx_decode_time_ms);
+        record(&edge.in_flight, row.in_flight_time_ms);
+        if let Some(bytes) = row.size_bytes {
+            edge.size.record(bytes as f64);
+        }
     }
 }
 
@@ -226,7 +242,10 @@ fn describe() {
     for (name, what) in [
         ("omni_e2e_seconds", "From the creation of a request to its end."),
         ("omni_unattributed_seconds", "The part of a request that no stage, transfer or flight covers."),
-        ("omni_stage_gen_seconds", "Generation time of a stage in a request."),
+        (
+            "omni_stage_gen_seconds",
+            "Generation time of a stage in a request, or of one of its detached spans.",
+        ),
         ("omni_stage_queue_seconds", "From the creation of a stage's spans to their first enter."),
         ("omni_stage_preprocess_seconds", "Preprocessing time of a stage in a request."),
         ("omni_stage_first_output_seconds", "From the creation of a request to a stage's first output."),

@@ -18,9 +18,10 @@ use crate::{
     json,
     near_misses::NearMisses,
     ownership::OpenRequests,
+    percentiles::Histograms,
     request::{Request, Rows},
-    run::Run,
-    tables::{E2eTable, OverallSummary, SCHEMA, SummaryLine},
+    run::{Run, StageWall},
+    tables::{E2eTable, OverallSummary, SCHEMA, StageRow, SummaryLine, TransferRow},
     text,
 };
 
@@ -78,12 +79,41 @@ impl OmniMetricsHandle {
     /// The state now.
     ///
     /// Costs some 10 µs for each stage and edge, and for each group of threads that serves requests. It
-    /// takes the locks that closing requests take, none for more than a few microseconds.
+    /// takes the locks that closing requests take, none for more than a few microseconds; requests that close
+    /// meanwhile may be in the totals and not in the percentiles. [`take`](Self::take) has no such gap.
     pub fn snapshot(&self) -> Snapshot {
-        let Shared { run, counts, .. } = &*self.shared;
+        let percentiles = self.shared.counts.percentiles();
+        self.snapshot_of(self.shared.run.summary(), percentiles)
+    }
+
+    /// The state now, and the beginning of a new run in the same moment: every request is in exactly one run, in its
+    /// totals, in its percentiles, and in the `e2e_requests` of its line. Requests that are open go on and will be the
+    /// new run's, with their whole time. The counts of lines and warnings go on.
+    ///
+    /// For windows: a `take` every minute gives the percentiles of every minute. It costs what
+    /// [`snapshot`](Self::snapshot) costs, and delays requests that close for as long as eight pointers take to swap.
+    ///
+    /// ```
+    /// use omni_metrics::OmniMetricsLayer;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let layer = OmniMetricsLayer::new().with_writer(std::io::sink);
+    /// let handle = layer.handle();
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || drop(tracing::info_span!("request")));
+    /// assert_eq!(handle.take().overall_summary.e2e_requests, 1);
+    /// assert_eq!(handle.take().overall_summary.e2e_requests, 0);
+    /// ```
+    pub fn take(&self) -> Snapshot {
+        let (summary, histograms) = self.shared.take();
+        self.snapshot_of(summary, Histograms::merged(&histograms).percentiles())
+    }
+
+    fn snapshot_of(&self, overall_summary: OverallSummary, percentiles: Percentiles) -> Snapshot {
+        let counts = &self.shared.counts;
         Snapshot {
-            overall_summary: run.summary(),
-            percentiles: counts.percentiles(),
+            overall_summary,
+            percentiles,
             // One that opens and closes meanwhile may be seen to close only.
             open_requests: counts.sum(|stripe| &stripe.open_requests).cast_signed().max(0).cast_unsigned(),
             lines_written: counts.sum(|stripe| &stripe.lines_written),
@@ -118,11 +148,9 @@ impl OmniMetricsHandle {
         SummaryGuard { handle: self.clone() }
     }
 
-    /// Begins a new run: the summary starts from nothing. Requests that are open go on and will be
-    /// the new run's, with their whole time. Counters of lines and warnings stay.
+    /// Begins a new run, as [`take`](Self::take) does, without a look at the one until now.
     pub fn reset(&self) {
-        self.shared.run.reset();
-        self.shared.counts.reset_histograms();
+        self.shared.take();
     }
 
     /// Switches the layer on or off for spans that are created from now on; requests that are open
@@ -225,6 +253,30 @@ impl Shared {
             self.run.add(created, end, e2e.e2e_total_tokens, rows.stage_walls(), summary);
             histograms.add(e2e, rows.stage_table(), rows.transfer_table());
         });
+    }
+
+    /// Begins a new run. Returns the one until now.
+    fn take(&self) -> (OverallSummary, Vec<Histograms>) {
+        self.counts.take(|| self.run.take())
+    }
+
+    /// Counts a row that has no request in this process in the run's walls and in the distributions.
+    pub(crate) fn count_stage(&self, row: &StageRow, wall: Option<StageWall>) {
+        self.counts.stripe().histograms(|histograms| {
+            if let Some(wall) = wall {
+                self.run.add_wall(wall);
+            }
+            histograms.add_stage(row);
+        });
+        #[cfg(feature = "metrics")]
+        self.facade.add_stage(row);
+    }
+
+    /// Counts a row that has no request in this process in the distributions.
+    pub(crate) fn count_transfer(&self, row: &TransferRow) {
+        self.counts.stripe().histograms(|histograms| histograms.add_transfer(row));
+        #[cfg(feature = "metrics")]
+        self.facade.add_transfer(row);
     }
 
     /// Counts a line, once it is known whether it is written or lost.

@@ -1,5 +1,7 @@
 //! Distributions of what requests measured, in constant memory.
 
+use std::mem;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -93,13 +95,14 @@ fn middle(place: usize) -> u64 {
     least(place) + ((1 << shift) - 1) / 2
 }
 
-/// How a number is distributed over the requests of a run.
+/// How a number is distributed over the requests of a run, or over the rows of one stage or edge, detached ones
+/// included.
 ///
 /// `count`, `mean` and `max` are exact; percentiles are wrong by less than 1 % of their value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Distribution<T> {
-    /// How many requests have the number.
+    /// How many requests, or rows, have the number.
     pub count: u64,
     /// Their sum divided by `count`.
     pub mean: T,
@@ -133,7 +136,7 @@ pub struct Percentiles {
     pub transfers: Vec<TransferPercentiles>,
 }
 
-/// The distributions of one stage's rows, a row a request.
+/// The distributions of one stage's rows, a row a request, and of its detached rows, a row a span.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StagePercentiles {
@@ -151,7 +154,7 @@ pub struct StagePercentiles {
     pub time_per_output_token_ms: Option<Distribution<Millis>>,
 }
 
-/// The distributions of one edge's rows, a row a request.
+/// The distributions of one edge's rows, a row a request, and of its detached rows, a row a span.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TransferPercentiles {
@@ -194,6 +197,13 @@ pub(crate) struct Histograms {
 }
 
 impl Histograms {
+    fn make_room(&mut self) {
+        if self.counts.is_empty() {
+            self.counts = vec![0; HISTOGRAMS * SIZE];
+            self.exact = vec![Exact::default(); HISTOGRAMS];
+        }
+    }
+
     /// Adds a closed request.
     pub(crate) fn add<'a>(
         &mut self,
@@ -201,10 +211,7 @@ impl Histograms {
         stages: impl Iterator<Item = &'a StageRow>,
         transfers: impl Iterator<Item = &'a TransferRow>,
     ) {
-        if self.counts.is_empty() {
-            self.counts = vec![0; HISTOGRAMS * SIZE];
-            self.exact = vec![Exact::default(); HISTOGRAMS];
-        }
+        self.make_room();
         let nanos = e2e.e2e_total_ms.as_nanos();
         self.count(0, nanos);
         self.count_time(1, e2e.queue_time_ms);
@@ -213,22 +220,30 @@ impl Histograms {
             // In thousandths.
             self.count(3, (e2e.e2e_total_tokens as f64 * 1e12 / nanos as f64) as u64);
         }
-        for row in stages {
-            let Some(first) = self.first_of_stage(ordered(row.stage_id)) else { continue };
-            self.count_time(first, row.stage_gen_time_ms);
-            self.count_time(first + 1, row.busy_time_ms);
-            self.count_time(first + 2, row.queue_time_ms);
-            self.count_time(first + 3, row.first_output_ms);
-            self.count_time(first + 4, row.time_per_output_token_ms);
-        }
-        for row in transfers {
-            let ends = (ordered(row.from_stage), ordered(row.to_stage));
-            let Some(first) = self.first_of_edge(ends) else { continue };
-            self.count_time(first, row.tx_time_ms);
-            self.count_time(first + 1, row.in_flight_time_ms);
-            self.count_time(first + 2, row.rx_decode_time_ms);
-            self.count(first + 3, row.total_time_ms.as_nanos());
-        }
+        stages.for_each(|row| self.add_stage(row));
+        transfers.for_each(|row| self.add_transfer(row));
+    }
+
+    /// Adds a row: one of a request, or a detached one.
+    pub(crate) fn add_stage(&mut self, row: &StageRow) {
+        self.make_room();
+        let Some(first) = self.first_of_stage(ordered(row.stage_id)) else { return };
+        self.count_time(first, row.stage_gen_time_ms);
+        self.count_time(first + 1, row.busy_time_ms);
+        self.count_time(first + 2, row.queue_time_ms);
+        self.count_time(first + 3, row.first_output_ms);
+        self.count_time(first + 4, row.time_per_output_token_ms);
+    }
+
+    /// Adds a row: one of a request, or a detached one.
+    pub(crate) fn add_transfer(&mut self, row: &TransferRow) {
+        self.make_room();
+        let ends = (ordered(row.from_stage), ordered(row.to_stage));
+        let Some(first) = self.first_of_edge(ends) else { return };
+        self.count_time(first, row.tx_time_ms);
+        self.count_time(first + 1, row.in_flight_time_ms);
+        self.count_time(first + 2, row.rx_decode_time_ms);
+        self.count(first + 3, row.total_time_ms.as_nanos());
     }
 
     fn first_of_stage(&mut self, id: OrderedId) -> Option<usize> {
@@ -287,10 +302,7 @@ impl Histograms {
                 (stages, edges, changes) = (other.stages.clone(), other.edges.clone(), other.changes);
             }
         });
-        if self.counts.is_empty() {
-            self.counts = vec![0; HISTOGRAMS * SIZE];
-            self.exact = vec![Exact::default(); HISTOGRAMS];
-        }
+        self.make_room();
         let mut add = |ours: usize, theirs: usize, each: usize, this: &mut Self| {
             for n in 0..each {
                 let Some(our_exact) = this.exact.get_mut(ours + n) else { continue };
@@ -319,9 +331,16 @@ impl Histograms {
         }
     }
 
-    /// Forgets everything.
-    pub(crate) fn reset(&mut self) {
-        *self = Self { changes: self.changes + 1, ..Self::default() };
+    pub(crate) fn merged(parts: &[Self]) -> Self {
+        let mut all = Self::default();
+        parts.iter().for_each(|part| all.merge(|run| run(part)));
+        all
+    }
+
+    /// Begins anew. Returns all that was counted.
+    pub(crate) fn take(&mut self) -> Self {
+        let next = Self { changes: self.changes + 1, ..Self::default() };
+        mem::replace(self, next)
     }
 
     pub(crate) fn percentiles(&self) -> Percentiles {

@@ -1,8 +1,11 @@
 //! The run: totals over all requests that have closed.
 
-use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 #[cfg(feature = "cli")]
@@ -89,11 +92,12 @@ impl Run {
         self.with(Totals::summary)
     }
 
-    pub(crate) fn reset(&self) {
+    /// Begins a new run. Returns the summary of the one until now.
+    pub(crate) fn take(&self) -> OverallSummary {
         self.with(|totals| {
-            *totals = Totals::default();
             self.first_closed.store(u64::MAX, Ordering::Relaxed);
-        });
+            mem::take(totals).summary()
+        })
     }
 
     fn with<T>(&self, run: impl FnOnce(&mut Totals) -> T) -> T {

@@ -235,3 +235,20 @@ mod writers {
         }
     }
 }
+
+#[test]
+fn detached_rows_count_in_the_stage_and_transfer_families_of_their_process() {
+    export(|look, clock| {
+        let stage =
+            info_span!("stage", stage_id = 0, request_id = "far", num_tokens_in = 3, num_tokens_out = 5);
+        stage.in_scope(|| clock.advance(Duration::from_millis(2)));
+        drop(stage);
+        drop(info_span!("transfer", from_stage = 0, to_stage = 1, size_bytes = 7, tx_time_ms = 4));
+        let exported = look();
+        assert_eq!(exported.histogram("omni_stage_gen_seconds{stage=0}"), [0.002]);
+        assert_eq!(exported.histogram("omni_transfer_tx_seconds{from_stage=0,to_stage=1}"), [0.004]);
+        assert_eq!(exported.histogram("omni_transfer_size_bytes{from_stage=0,to_stage=1}"), [7.0]);
+        assert_eq!(exported.counter("omni_prompt_tokens_total{}"), 3);
+        assert_eq!(exported.counter("omni_generation_tokens_total{}"), 5);
+    });
+}

@@ -381,9 +381,9 @@ fn a_stderr_that_nobody_reads_stops_neither_requests_nor_the_server() {
             break;
         }
     }
-    let killed = Command::new("kill").arg(server.process.id().to_string()).status().unwrap();
+    let killed = Command::new("kill").arg(server.process.lock().unwrap().id().to_string()).status().unwrap();
     assert!(killed.success());
-    assert!(server.process.wait().unwrap().success());
+    assert!(server.process.lock().unwrap().wait().unwrap().success());
 }
 
 #[test]
