@@ -224,6 +224,7 @@ impl Ownership {
     }
 
     /// Says what the span asked for and did not get.
+    #[inline]
     pub(crate) fn warn(&self, fields: &mut SpanFields) {
         if self.id_is_not_open {
             let id = fields.request_id.clone().unwrap_or_else(|| "".into());

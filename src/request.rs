@@ -135,7 +135,7 @@ impl Request {
         rows.wipe();
         *only.encloses_request.get_mut() = false;
         *only.state.get_mut().unwrap_or_else(PoisonError::into_inner) =
-            State::Open(Open { rows, ..Open::default() });
+            State::Open(Open { rows, holds: 0, answered: None });
         Spares::keep(&SPARES, request);
     }
 
@@ -376,10 +376,16 @@ impl Rows {
     }
 
     fn take_common(&mut self, span: &Closed<'_>) {
+        let (mut end, mut last_exit) = (span.measured.end, span.measured.activity.map(|(_, last)| last));
         // What a batch does after this request's answer is not this request's time.
-        let until = self.answered.filter(|_| span.is_shared).unwrap_or(u64::MAX);
-        self.activity.add(span.measured.start(), span.measured.end.min(until));
-        self.last_exit = self.last_exit.max(span.measured.activity.map(|(_, last)| last.min(until)));
+        if span.is_shared
+            && let Some(answered) = self.answered
+        {
+            end = end.min(answered);
+            last_exit = last_exit.map(|last| last.min(answered));
+        }
+        self.activity.add(span.measured.start(), end);
+        self.last_exit = self.last_exit.max(last_exit);
         self.warnings.extend(&span.fields.warnings);
     }
 
