@@ -173,14 +173,18 @@ struct Late<'a> {
 
 impl Late<'_> {
     fn set_request_id(&self, set: impl FnOnce(&mut SpanFields)) {
+        let Recorder { shared, writing, .. } = self.recorder;
         let mut state = self.span.lock();
         match self.span.kind {
             Kind::Request => self.recorder.rename(self.span, &mut state, set),
             _ => {
                 set(&mut state.fields);
-                state.named = self.recorder.shared.requests.hold(state.fields.request_id.as_ref());
+                state.named = shared.requests.hold(state.fields.request_id.as_ref());
             }
         }
+        drop(state);
+        // The span may have been the last to hold the request that it named before.
+        shared.write_due(writing);
     }
 }
 
