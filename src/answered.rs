@@ -49,8 +49,8 @@ impl AnsweredRequests {
         self.lock().held.insert(request.age(), Arc::clone(request));
     }
 
-    /// Takes note that nothing holds the request any more. Its line is written by the callback that dropped the
-    /// last hold, before it returns: here, a span may be locked.
+    /// Takes note that nothing holds the request any more. Its line is written by the callback that dropped
+    /// the last hold, before it returns: here, a span may be locked.
     pub(crate) fn is_due(&self, request: &Arc<Request>) {
         self.lock().due.push_back(Arc::clone(request));
         self.has_due.store(true, Ordering::Release);

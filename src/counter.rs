@@ -6,9 +6,10 @@
 //! and inclined to where the clock is. Where a line has led astray, the clock serves until there is a new
 //! one. All this only where the kernel itself keeps time by the counter.
 //!
-//! The kernel may leave the counter for a slower source while the program runs, mostly because the counter can
-//! no longer be trusted. A reading of the clock then takes longer than a pair of readings may, and no line can be
-//! corrected any more: the line is given up, and the clock serves until it can be read quickly again.
+//! The kernel may leave the counter for a slower source while the program runs, mostly because the counter
+//! can no longer be trusted. A reading of the clock then takes longer than a pair of readings may, and no
+//! line can be corrected any more: the line is given up, and the clock serves until it can be read quickly
+//! again.
 
 use std::sync::{
     Mutex,
@@ -148,8 +149,8 @@ impl Counter {
 }
 
 impl Look {
-    /// Decides about the line at a look at moment `nanos` of the clock: `None` keeps it, `Some` replaces it by
-    /// another one or by none.
+    /// Decides about the line at a look at moment `nanos` of the clock: `None` keeps it, `Some` replaces it
+    /// by another one or by none.
     fn next(&mut self, line: Option<Line>, nanos: u64, pair: Option<Pair>) -> Option<Option<Line>> {
         let Some(now) = pair else { return self.failed(nanos) };
         self.failed = 0;
@@ -165,8 +166,8 @@ impl Look {
         Some(next)
     }
 
-    /// Decides about the line at a look that failed. A line that is given up takes the pair with it, so that the
-    /// next line has nothing of the time before.
+    /// Decides about the line at a look that failed. A line that is given up takes the pair with it, so that
+    /// the next line has nothing of the time before.
     fn failed(&mut self, nanos: u64) -> Option<Option<Line>> {
         self.failed = self.failed.saturating_add(1);
         let is_old = self.pair.is_some_and(|pair| nanos.saturating_sub(pair.nanos) > GAP);
@@ -358,7 +359,8 @@ mod tests {
         assert_eq!(looks(2.02 * SECOND, None), (false, INTERVAL));
     }
 
-    /// A clock that is made of the counter, so that the machine's speed changes nothing: 16 nanoseconds a tick.
+    /// A clock that is made of the counter, so that the machine's speed changes nothing: 16 nanoseconds a
+    /// tick.
     #[derive(Default)]
     struct Made {
         origin: u64,

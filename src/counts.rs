@@ -69,8 +69,9 @@ impl Counts {
         all.percentiles()
     }
 
-    /// Begins the distributions anew, and calls `with` at a moment at which no request is being counted. Returns the
-    /// histograms of all stripes until then, which are locked for as long as it takes to swap them.
+    /// Begins the distributions anew, and calls `with` at a moment at which no request is being counted.
+    /// Returns the histograms of all stripes until then, which are locked for as long as it takes to swap
+    /// them.
     pub(crate) fn take<T>(&self, with: impl FnOnce() -> T) -> (T, Vec<Histograms>) {
         let mut locked: Vec<_> = self.stripes.iter().map(Stripe::lock).collect();
         let taken = with();

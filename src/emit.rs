@@ -132,8 +132,8 @@ pub(crate) fn lose_lines_of_this_thread() {
 /// A writer of the user's.
 pub(crate) struct Direct<M> {
     make_writer: M,
-    /// Whether the last bytes that the writer took are a part of a line. With several threads in the writer at
-    /// once, only a line that begins after the failure can know.
+    /// Whether the last bytes that the writer took are a part of a line. With several threads in the writer
+    /// at once, only a line that begins after the failure can know.
     is_cut: AtomicBool,
 }
 

@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl Shared {
-    /// Counts a request that has ended and writes its line. `trace` is given the numbers, and returns the ids of
-    /// the OpenTelemetry span.
+    /// Counts a request that has ended and writes its line. `trace` is given the numbers, and returns the ids
+    /// of the OpenTelemetry span.
     pub(crate) fn end_request(
         self: &Arc<Self>,
         writing: &Writing,

@@ -1,5 +1,5 @@
-//! Names that are one slip away from one of the contract's. Such a name is mostly a mistake, and without a warning
-//! its values would be missing without a word.
+//! Names that are one slip away from one of the contract's. Such a name is mostly a mistake, and without a
+//! warning its values would be missing without a word.
 
 use std::{
     ptr,
@@ -16,8 +16,8 @@ use crate::{fields::Kind, warnings::Warnings};
 /// For how many callsites a layer warns.
 const CALLSITES: usize = 64;
 
-/// The name that `name` is one slip away from, if there is one: one insertion, one deletion, one substitution, or
-/// two neighbouring characters swapped.
+/// The name that `name` is one slip away from, if there is one: one insertion, one deletion, one
+/// substitution, or two neighbouring characters swapped.
 pub(crate) fn nearest<'a>(name: &str, mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names.find(|candidate| is_one_slip(name.as_bytes(), candidate.as_bytes()))
 }
@@ -41,13 +41,15 @@ fn is_one_slip(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// What a layer knows of such names: for which callsites it has warned, and the warnings that no line has taken yet.
+/// What a layer knows of such names: for which callsites it has warned, and the warnings that no line has
+/// taken yet.
 #[derive(Debug)]
 pub(crate) struct NearMisses {
     /// Of spans that the filter has let pass.
     expected: Callsites,
     warned: Callsites,
-    /// How many of the expected ones have had no span yet. Foreign spans cost nothing more while there are none.
+    /// How many of the expected ones have had no span yet. Foreign spans cost nothing more while there are
+    /// none.
     open: AtomicU32,
     has_waiting: AtomicBool,
     waiting: Mutex<Warnings>,
@@ -64,8 +66,8 @@ impl NearMisses {
         }
     }
 
-    /// Takes note of the callsite of foreign spans if their name is a near miss. Warns only when there is a span,
-    /// since callsites are registered for layers that never see one.
+    /// Takes note of the callsite of foreign spans if their name is a near miss. Warns only when there is a
+    /// span, since callsites are registered for layers that never see one.
     pub(crate) fn expect(&self, metadata: &'static Metadata<'static>) {
         if nearest_kind(metadata.name()).is_some() && self.expected.insert(metadata) {
             self.open.fetch_add(1, Ordering::Relaxed);

@@ -22,9 +22,9 @@ const STALL_LIMIT: Duration = Duration::from_secs(5);
 /// Ends the queue of [`OmniMetricsLayer::with_queued_writer`] when it is dropped.
 ///
 /// The drop writes all lines that are queued, flushes and drops the writer, and returns when its thread has
-/// ended. It waits as long as the writer takes lines. If the writer takes none for 5 seconds, the lines that are
-/// still queued are lost and counted, and the thread ends when the writer returns to it. A line that comes
-/// after the drop is lost and counted.
+/// ended. It waits as long as the writer takes lines. If the writer takes none for 5 seconds, the lines that
+/// are still queued are lost and counted, and the thread ends when the writer returns to it. A line that
+/// comes after the drop is lost and counted.
 ///
 /// Keep the guard until the last request has closed and the summary is written: declare it before a
 /// [`SummaryGuard`](crate::SummaryGuard), since variables are dropped in reverse order.
@@ -149,8 +149,8 @@ impl Queue {
         }
     }
 
-    /// Takes no further line, and waits until the writer has all that are queued. Returns those that it did not
-    /// take because it took none for so long.
+    /// Takes no further line, and waits until the writer has all that are queued. Returns those that it did
+    /// not take because it took none for so long.
     fn close(&self, stall_limit: Duration) -> VecDeque<WaitingLine> {
         let mut state = self.lock();
         state.is_closed = true;

@@ -60,8 +60,8 @@ pub(crate) struct SpanState {
     pub(crate) otel: Met,
 }
 
-/// The requests that a span belonged to when it closed, held for those that follow from it. Apart from the span,
-/// of which other threads keep shells.
+/// The requests that a span belonged to when it closed, held for those that follow from it. Apart from the
+/// span, of which other threads keep shells.
 pub(crate) type Settled = OnceLock<Vec<Hold>>;
 
 impl SpanState {

@@ -18,7 +18,8 @@ pub(crate) struct Stage {
     last_exit: Option<u64>,
     first_output: Option<u64>,
     wall: Option<(u64, u64)>,
-    /// Neither its preprocessing nor its time was recorded on any span, so that the one is a part of the other.
+    /// Neither its preprocessing nor its time was recorded on any span, so that the one is a part of the
+    /// other.
     is_measured: bool,
 }
 

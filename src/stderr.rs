@@ -1,8 +1,8 @@
 //! The process's stderr, for which no thread of the host waits.
 //!
 //! What stderr does not take at once waits in memory, and a thread of the crate's own writes it when there is
-//! room. The lock of the standard library's stderr is never taken: a thread of the host may hold it while it is
-//! blocked in an `eprintln!`.
+//! room. The lock of the standard library's stderr is never taken: a thread of the host may hold it while it
+//! is blocked in an `eprintln!`.
 
 use std::{
     fs::{File, Metadata},
@@ -124,7 +124,8 @@ impl State {
         usize::from(!self.is_cut)
     }
 
-    /// Writes a line from a byte on, as far as stderr takes it without waiting. Returns where that is as well.
+    /// Writes a line from a byte on, as far as stderr takes it without waiting. Returns where that is as
+    /// well.
     fn write_from(&mut self, line: &[u8], from: usize) -> (Progress, usize) {
         let (begin, stream) = (self.beginning(), &mut self.stream);
         let (progress, end) = write_line(line, from, |rest| stream.write(rest));
@@ -151,8 +152,8 @@ impl State {
         }
     }
 
-    /// Sees to it that what waits is written: by a thread, and at the exit of the process by that. If the system
-    /// refuses a thread, the next line asks again.
+    /// Sees to it that what waits is written: by a thread, and at the exit of the process by that. If the
+    /// system refuses a thread, the next line asks again.
     fn have_it_written(&mut self) {
         if !self.is_registered {
             self.is_registered = write_at_exit();
@@ -163,7 +164,8 @@ impl State {
     }
 }
 
-/// Writes a line from a byte on with `write`, which does not wait. Returns where the written part ends as well.
+/// Writes a line from a byte on with `write`, which does not wait. Returns where the written part ends as
+/// well.
 fn write_line(
     line: &[u8],
     from: usize,
@@ -245,8 +247,8 @@ struct Stream {
 type Identity = (u64, u64, u64);
 
 impl Stream {
-    /// Writes as many bytes as there is room for now; fails with [`io::ErrorKind::WouldBlock`] if there is none.
-    /// A file on a disk takes all, however long that lasts.
+    /// Writes as many bytes as there is room for now; fails with [`io::ErrorKind::WouldBlock`] if there is
+    /// none. A file on a disk takes all, however long that lasts.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let stderr = stderr();
         let metadata = stderr.metadata()?;
@@ -267,8 +269,9 @@ impl Stream {
         (&*stderr).write(bytes.get(..libc::PIPE_BUF).unwrap_or(bytes))
     }
 
-    /// Stderr, opened anew: not to wait is a property of the open file, which the host and other processes share
-    /// with us as it is. `None` where that is not possible; the system may not allow it after a change of user.
+    /// Stderr, opened anew: not to wait is a property of the open file, which the host and other processes
+    /// share with us as it is. `None` where that is not possible; the system may not allow it after a change
+    /// of user.
     fn reopened(&mut self, metadata: &Metadata) -> Option<&File> {
         let identity = identity(metadata);
         if self.reopened.as_ref().is_none_or(|(of, _)| *of != identity) {
@@ -300,8 +303,8 @@ fn reopen() -> Option<File> {
 /// Stderr without the standard library's lock.
 #[allow(unsafe_code, reason = "the standard library has no other way to a file descriptor without owning it")]
 fn stderr() -> ManuallyDrop<File> {
-    // SAFETY: the descriptor is not closed by this file, which is never dropped. If the host has closed it, the
-    // calls fail.
+    // SAFETY: the descriptor is not closed by this file, which is never dropped. If the host has closed it,
+    // the calls fail.
     ManuallyDrop::new(unsafe { File::from_raw_fd(libc::STDERR_FILENO) })
 }
 

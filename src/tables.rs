@@ -39,7 +39,16 @@ pub enum Line {
 }
 
 impl Line {
-    /// The request that the line is of, as far as it says.
+    /// The request that the line belongs to; `None` for a summary, and for a detached row that names none.
+    ///
+    /// ```
+    /// use omni_metrics::Line;
+    ///
+    /// let line = r#"{"type":"stage","schema":1,"timestamp":"2026-01-31T12:00:00.123456Z",
+    ///     "request_id":"r1"}"#;
+    /// assert_eq!(line.parse::<Line>()?.request_id(), Some("r1"));
+    /// # Ok::<(), omni_metrics::ReadError>(())
+    /// ```
     pub fn request_id(&self) -> Option<&str> {
         match self {
             Self::Request(line) => Some(&line.request_id),

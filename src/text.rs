@@ -10,7 +10,15 @@ use crate::{
     tables::{Detached, Fields, Line, OverallSummary, RequestLine, StageRow, SummaryLine, TransferRow},
 };
 
-/// How the layer writes what it has measured.
+/// The format of the lines that the layer writes.
+///
+/// ```
+/// use omni_metrics::{Format, RequestLine};
+///
+/// assert_eq!(Format::default(), Format::Json);
+/// // What `Format::Table` writes is the `Display` of the line.
+/// assert!(RequestLine::default().to_string().starts_with("Overall Summary"));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {

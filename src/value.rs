@@ -9,10 +9,20 @@ use crate::Millis;
 /// The longest text that is kept of a value, in bytes.
 pub(crate) const TEXT_LIMIT: usize = 1024;
 
-/// A field's value, with the type it was recorded with.
+/// The value of a further field, with the type with which it was recorded.
 ///
-/// Numbers that JSON readers would round or refuse (integers of more than 64 bits, NaN,
-/// infinities) are kept as text.
+/// Numbers that JSON readers would round or refuse (integers of more than 64 bits, NaN, infinities) are kept
+/// as text.
+///
+/// ```
+/// use omni_metrics::{FieldValue, Fields};
+///
+/// let fields: Fields = serde_json::from_str(r#"{"model":"m","cache_hits":3,"score":-0.5}"#)?;
+/// assert_eq!(fields["model"], FieldValue::Text("m".to_owned()));
+/// assert_eq!(fields["cache_hits"], FieldValue::Unsigned(3));
+/// assert_eq!(fields["score"].to_string(), "-0.5");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 #[non_exhaustive]
