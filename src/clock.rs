@@ -45,7 +45,7 @@ enum Source {
     Mock(Arc<AtomicU64>),
 }
 
-/// The operating system's monotonic clock, or what is in step with it.
+/// The operating system's monotonic clock, or the processor's counter in step with it.
 #[derive(Debug)]
 struct System {
     origin: Instant,
@@ -116,7 +116,7 @@ impl Clock {
         Timestamp(self.unix_origin.saturating_add(at) / 1_000)
     }
 
-    /// A wall-clock reading, in nanoseconds since the Unix epoch, as a moment of this clock;
+    /// Converts a wall-clock reading, in nanoseconds since the Unix epoch, into a moment of this clock;
     /// negative before the origin.
     pub(crate) fn moment_of_unix(&self, unix: u64) -> i64 {
         let moment = i128::from(unix) - i128::from(self.unix_origin);
@@ -125,7 +125,7 @@ impl Clock {
 }
 
 fn nanos(duration: Duration) -> u64 {
-    // 584 years fit into the product.
+    // The product can hold 584 years.
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }
 
@@ -174,7 +174,7 @@ impl Timestamp {
         let (seconds, micros) = (self.0 / 1_000_000, self.0 % 1_000_000);
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = date_of_days(days);
-        // No year past 9999, for which there is no form.
+        // The format has no years after 9999.
         let [y0, y1, y2, y3, m0, m1, d0, d1] = padded(year.min(9999) * 10_000 + month * 100 + day);
         let time_of_day = second / 3600 * 10_000 + second / 60 % 60 * 100 + second % 60;
         let [_, _, h0, h1, n0, n1, s0, s1] = padded(time_of_day);
@@ -194,7 +194,7 @@ impl Timestamp {
         let days = days_of_date(number(0..4)?, number(5..7)?, number(8..10)?)?;
         let seconds = number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?;
         let timestamp = Self((days * 86_400 + seconds) * 1_000_000 + number(20..26)?);
-        // Writing it again checks the punctuation and the range of every part.
+        // Formatting the result again checks the punctuation and the range of every part.
         let mut written = Vec::with_capacity(27);
         timestamp.push_to(&mut written);
         (written == text.as_bytes()).then_some(timestamp)

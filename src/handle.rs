@@ -1,4 +1,4 @@
-//! What an operator sees and does while the service runs.
+//! The handle: what an operator reads and switches while the service runs.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -54,7 +54,7 @@ pub struct OmniMetricsHandle {
 pub struct Snapshot {
     /// The run so far.
     pub overall_summary: OverallSummary,
-    /// How the run's numbers are distributed.
+    /// The distributions of the run's numbers.
     pub percentiles: Percentiles,
     /// Requests, wrappers included, whose line has not been written: their span is open, or other open spans
     /// belong to them. A request whose spans never close stays here.
@@ -76,7 +76,7 @@ impl OmniMetricsHandle {
         Self { shared }
     }
 
-    /// The state now.
+    /// Returns the current state of the layer.
     ///
     /// Costs about 10 µs for each stage and edge, times the number of shards (up to eight) that have
     /// requests. It takes the same locks as a closing request, each for a few microseconds. A request that
@@ -129,7 +129,7 @@ impl OmniMetricsHandle {
         Snapshot {
             overall_summary,
             percentiles,
-            // One that opens and closes meanwhile may be seen to close only.
+            // A request that opens and closes meanwhile may be counted at its close only.
             open_requests: counts.sum(|stripe| &stripe.open_requests).cast_signed().max(0).cast_unsigned(),
             lines_written: counts.sum(|stripe| &stripe.lines_written),
             lines_lost: counts.sum(|stripe| &stripe.lines_lost),
@@ -256,17 +256,17 @@ impl Drop for SummaryGuard {
     }
 }
 
-/// Where the layer reads the time, and where its lines go.
+/// The clock and the output of a layer.
 #[derive(Debug, Clone)]
 pub(crate) struct Writing {
     pub(crate) clock: Clock,
     pub(crate) output: Output,
 }
 
-/// What the layer and its handles share.
+/// The state that the layer and its handles share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// The layer has it at hand as well; here for what is asked for through a handle.
+    /// A copy of the layer's own, for calls through a handle.
     writing: Mutex<Arc<Writing>>,
     pub(crate) requests: OpenRequests,
     pub(crate) answered: Arc<AnsweredRequests>,
@@ -306,7 +306,7 @@ impl Shared {
         self.log_stats.load(Ordering::Relaxed)
     }
 
-    /// A request is open no more.
+    /// Notes that a request is no longer open.
     pub(crate) fn has_ended(&self, request: &Request) {
         self.counts.stripe().open_requests.fetch_sub(1, Ordering::Relaxed);
         #[cfg(feature = "metrics")]
@@ -315,7 +315,8 @@ impl Shared {
         let _ = request;
     }
 
-    /// Counts a request in the run and in its distributions, and makes `summary` that of the run up to it.
+    /// Counts a request in the totals and in the distributions of the run, and sets `summary` to the totals
+    /// up to it.
     pub(crate) fn count_request(
         &self,
         created: u64,
@@ -324,19 +325,19 @@ impl Shared {
         rows: &Rows,
         summary: &mut OverallSummary,
     ) {
-        // Both under the lock of the histograms, so that `take` finds it in both or in neither.
+        // Both while the histograms are locked, so that `take` sees the request in both or in neither.
         self.counts.stripe().histograms(|histograms| {
             self.run.add(created, end, e2e.e2e_total_tokens, rows.stage_walls(), summary);
             histograms.add(e2e, rows.stage_table(), rows.transfer_table());
         });
     }
 
-    /// Begins a new run. Returns the one until now.
+    /// Begins a new run, and returns the last one.
     fn take(&self) -> (OverallSummary, Vec<Histograms>) {
         self.counts.take(|| self.run.take())
     }
 
-    /// Counts a row that has no request in this process in the run's walls and in the distributions.
+    /// Counts a detached stage in the walls and in the distributions of the run.
     pub(crate) fn count_stage(&self, row: &StageRow, wall: Option<StageWall>) {
         self.counts.stripe().histograms(|histograms| {
             if let Some(wall) = wall {
@@ -348,14 +349,14 @@ impl Shared {
         self.facade.add_stage(row);
     }
 
-    /// Counts a row that has no request in this process in the distributions.
+    /// Counts a detached transfer in the distributions of the run.
     pub(crate) fn count_transfer(&self, row: &TransferRow) {
         self.counts.stripe().histograms(|histograms| histograms.add_transfer(row));
         #[cfg(feature = "metrics")]
         self.facade.add_transfer(row);
     }
 
-    /// Counts a line, once it is known whether it is written or lost.
+    /// Counts a line as written or lost.
     pub(crate) fn count_line(&self, is_written: bool) {
         self.counts.count_line(is_written);
         #[cfg(feature = "metrics")]
