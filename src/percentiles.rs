@@ -40,7 +40,7 @@ impl Exact {
 }
 
 impl Histogram<'_> {
-    /// The value that `n` of a thousand values do not exceed.
+    /// The value that `permille` of a thousand values do not exceed.
     fn permille(self, count: u64, permille: u64) -> u64 {
         let rank = (u128::from(count) * u128::from(permille)).div_ceil(1000).max(1);
         let mut below = 0;
