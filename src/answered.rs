@@ -56,14 +56,13 @@ impl AnsweredRequests {
         self.has_due.store(true, Ordering::Release);
     }
 
-    /// The next request whose line is due.
-    #[inline]
-    pub(crate) fn next_due(&self) -> Option<Arc<Request>> {
-        if self.has_due.load(Ordering::Acquire) { self.pop_due() } else { None }
+    #[inline(always)]
+    pub(crate) fn has_due(&self) -> bool {
+        self.has_due.load(Ordering::Acquire)
     }
 
-    #[cold]
-    fn pop_due(&self) -> Option<Arc<Request>> {
+    /// The next request whose line is due.
+    pub(crate) fn next_due(&self) -> Option<Arc<Request>> {
         let mut state = self.lock();
         let request = state.due.pop_front();
         self.has_due.store(!state.due.is_empty(), Ordering::Release);

@@ -37,6 +37,7 @@ pub(crate) enum Found {
 }
 
 impl<Id: Copy + Ord> Ids<Id> {
+    #[inline]
     pub(crate) fn find(&mut self, id: Id) -> Found {
         if let Some(at) = self.0.iter().position(|known| *known == id) {
             return Found::At(at);

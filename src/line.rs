@@ -57,8 +57,15 @@ impl Shared {
     }
 
     /// Writes the lines of answered requests that nothing holds any more.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write_due(self: &Arc<Self>, writing: &Writing) {
+        if self.answered.has_due() {
+            self.write_what_is_due(writing);
+        }
+    }
+
+    #[cold]
+    fn write_what_is_due(self: &Arc<Self>, writing: &Writing) {
         while let Some(request) = self.answered.next_due() {
             if let Some((ended, answered)) = request.close_answered(false) {
                 self.end_answered(writing, request, ended, *answered);

@@ -225,6 +225,7 @@ impl Ownership {
     }
 
     /// Adds warnings for requests that the span named or followed and that get no row.
+    #[inline]
     pub(crate) fn warn(&self, fields: &mut SpanFields) {
         if self.id_is_not_open {
             let id = fields.request_id.clone().unwrap_or_else(|| "".into());

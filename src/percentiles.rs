@@ -220,11 +220,17 @@ pub(crate) struct Histograms {
 }
 
 impl Histograms {
+    #[inline]
     fn make_room(&mut self) {
         if self.counts.is_empty() {
-            self.counts = vec![0; HISTOGRAMS * SIZE];
-            self.exact = vec![Exact::default(); HISTOGRAMS];
+            self.allocate();
         }
+    }
+
+    #[cold]
+    fn allocate(&mut self) {
+        self.counts = vec![0; HISTOGRAMS * SIZE];
+        self.exact = vec![Exact::default(); HISTOGRAMS];
     }
 
     /// Adds a closed request.
@@ -243,13 +249,28 @@ impl Histograms {
             // In thousandths.
             self.count(3, (e2e.e2e_total_tokens as f64 * 1e12 / nanos as f64) as u64);
         }
-        stages.for_each(|row| self.add_stage(row));
-        transfers.for_each(|row| self.add_transfer(row));
+        for row in stages {
+            self.count_stage(row);
+        }
+        for row in transfers {
+            self.count_transfer(row);
+        }
     }
 
-    /// Adds a row of a request, or a detached one.
+    /// Adds a detached row.
     pub(crate) fn add_stage(&mut self, row: &StageRow) {
         self.make_room();
+        self.count_stage(row);
+    }
+
+    /// Adds a detached row.
+    pub(crate) fn add_transfer(&mut self, row: &TransferRow) {
+        self.make_room();
+        self.count_transfer(row);
+    }
+
+    #[inline(always)]
+    fn count_stage(&mut self, row: &StageRow) {
         let Some(first) = self.first_of_stage(ordered(row.stage_id)) else { return };
         self.count_time(first, row.stage_gen_time_ms);
         self.count_time(first + 1, row.busy_time_ms);
@@ -258,9 +279,8 @@ impl Histograms {
         self.count_time(first + 4, row.time_per_output_token_ms);
     }
 
-    /// Adds a row of a request, or a detached one.
-    pub(crate) fn add_transfer(&mut self, row: &TransferRow) {
-        self.make_room();
+    #[inline(always)]
+    fn count_transfer(&mut self, row: &TransferRow) {
         let ends = (ordered(row.from_stage), ordered(row.to_stage));
         let Some(first) = self.first_of_edge(ends) else { return };
         self.count_time(first, row.tx_time_ms);
@@ -269,11 +289,13 @@ impl Histograms {
         self.count(first + 3, row.total_time_ms.as_nanos());
     }
 
+    #[inline]
     fn first_of_stage(&mut self, id: OrderedId) -> Option<usize> {
         let found = self.stages.find(id);
         self.first_of(found, FIRST_OF_STAGES, PER_STAGE)
     }
 
+    #[inline]
     fn first_of_edge(&mut self, ends: (OrderedId, OrderedId)) -> Option<usize> {
         let found = self.edges.find(ends);
         self.first_of(found, FIRST_OF_EDGES, PER_EDGE)

@@ -43,6 +43,7 @@ impl Recorder {
         self.shared.set_writing(self.writing.clone());
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> u64 {
         self.writing.clock.now()
     }
@@ -68,7 +69,6 @@ impl Recorder {
             let take = Late { recorder: self, span };
             Layout::with(metadata, span.kind, |layout| values.record(&mut Visitor { layout, take }));
         });
-        self.shared.write_due(&self.writing);
     }
 
     /// Gives a request another id. Under the span's lock, so that two threads can't leave an id of

@@ -136,7 +136,7 @@ impl Request {
         rows.wipe();
         *only.encloses_request.get_mut() = false;
         *only.state.get_mut().unwrap_or_else(PoisonError::into_inner) =
-            State::Open(Open { rows, ..Open::default() });
+            State::Open(Open { rows, holds: 0, answered: None });
         Spares::keep(&SPARES, request);
     }
 
@@ -377,10 +377,16 @@ impl Rows {
     }
 
     fn take_common(&mut self, span: &Closed<'_>) {
+        let (mut end, mut last_exit) = (span.measured.end, span.measured.activity.map(|(_, last)| last));
         // What a batch does after this request's answer is not this request's time.
-        let until = self.answered.filter(|_| span.is_shared).unwrap_or(u64::MAX);
-        self.activity.add(span.measured.start(), span.measured.end.min(until));
-        self.last_exit = self.last_exit.max(span.measured.activity.map(|(_, last)| last.min(until)));
+        if span.is_shared
+            && let Some(answered) = self.answered
+        {
+            end = end.min(answered);
+            last_exit = last_exit.map(|last| last.min(answered));
+        }
+        self.activity.add(span.measured.start(), end);
+        self.last_exit = self.last_exit.max(last_exit);
         self.warnings.extend(&span.fields.warnings);
     }
 
@@ -548,6 +554,34 @@ mod interleaving {
     use shuttle::{check_random, thread};
 
     use super::*;
+    use crate::tables::TraceIds;
+
+    const MEASURED: Measured = Measured { created: 0, end: 1, activity: Some((0, 1)), busy: 1 };
+
+    /// Adds a stage span that has closed.
+    fn add_stage(request: &Request, stage_id: u64) -> Result<(), Arc<str>> {
+        let mut fields = SpanFields::default();
+        fields.set_number(0, stage_id);
+        let numbers = fields.stage();
+        let mut closed = Closed {
+            measured: MEASURED,
+            fields: &mut fields,
+            preprocess: None,
+            batch: None,
+            is_shared: false,
+        };
+        request.add(|rows| rows.add_stage(&mut closed, &numbers, false))
+    }
+
+    /// How many lines a callback writes before it returns, and with how many rows.
+    fn write_due(answered: &AnsweredRequests, lines: &mut Vec<usize>) {
+        while let Some(request) = answered.next_due() {
+            if let Some((Ended::Counted(rows), _)) = request.close_answered(false) {
+                answered.remove(&request);
+                lines.push(rows.stages.len());
+            }
+        }
+    }
 
     #[test]
     fn a_span_is_in_the_line_of_its_request_or_learns_its_id_never_both_nor_neither() {
@@ -557,26 +591,58 @@ mod interleaving {
                 let adders: Vec<_> = (0..3_u64)
                     .map(|stage_id| {
                         let request = Arc::clone(&request);
-                        thread::spawn(move || {
-                            let mut fields = SpanFields::default();
-                            fields.set_number(0, stage_id);
-                            let numbers = fields.stage();
-                            let measured = Measured { created: 0, end: 1, activity: Some((0, 1)), busy: 1 };
-                            let mut closed = Closed {
-                                measured,
-                                fields: &mut fields,
-                                preprocess: None,
-                                batch: None,
-                                is_shared: false,
-                            };
-                            request.add(|rows| rows.add_stage(&mut closed, &numbers, false))
-                        })
+                        thread::spawn(move || add_stage(&request, stage_id))
                     })
                     .collect();
-                let rows = request.close("r".into()).unwrap();
+                let Ok(Ended::Counted(rows)) = request.close(&"r".into()) else { panic!("nothing holds it") };
                 let outcomes = adders.into_iter().map(|adder| adder.join().unwrap());
                 let late = outcomes.filter(|outcome| outcome.as_ref().is_err_and(|id| **id == *"r")).count();
                 assert_eq!(rows.stages.len() + late, 3);
+            },
+            20_000,
+        );
+    }
+
+    #[test]
+    fn a_held_request_has_one_line_with_the_rows_of_all_that_held_it() {
+        check_random(
+            || {
+                let (request, answered) = (Request::begin(0), Arc::new(AnsweredRequests::default()));
+                let holders: Vec<_> = (0..3_u64)
+                    .map(|stage_id| {
+                        let (hold, answered) = (request.hold(), Arc::clone(&answered));
+                        thread::spawn(move || {
+                            let mut lines = Vec::new();
+                            add_stage(hold.request(), stage_id).unwrap();
+                            drop(hold);
+                            write_due(&answered, &mut lines);
+                            lines
+                        })
+                    })
+                    .collect();
+                let mut lines = Vec::new();
+                match request.close(&"r".into()) {
+                    Ok(Ended::Counted(rows)) => lines.push(rows.stages.len()),
+                    Ok(Ended::Wrapper(_)) => panic!("it encloses no request"),
+                    Err(Held) => {
+                        answered.insert(&request);
+                        let is_due = request.answer(Answered {
+                            moment: 1,
+                            measured: MEASURED,
+                            fields: SpanFields::default(),
+                            request_id: "r".into(),
+                            trace: TraceIds::default(),
+                            among: Arc::clone(&answered),
+                        });
+                        if is_due {
+                            answered.is_due(&request);
+                        }
+                    }
+                }
+                write_due(&answered, &mut lines);
+                holders.into_iter().for_each(|holder| lines.extend(holder.join().unwrap()));
+                assert_eq!(lines, [3]);
+                assert!(answered.oldest().is_none());
             },
             20_000,
         );

@@ -88,10 +88,11 @@ impl Stage {
     }
 
     /// Completes the row. Its moments count from the creation of the request, if it has one.
+    #[inline]
     pub(crate) fn finish(&mut self, created: Option<u64>, warnings: &mut Warnings) {
-        if let (true, Some(gen_time), Some(preprocess)) =
-            (self.is_measured, self.row.stage_gen_time_ms, self.row.preprocess_time_ms)
-            && preprocess > gen_time
+        if self.is_measured
+            && let Some(preprocess) = self.row.preprocess_time_ms
+            && let Some(gen_time) = self.row.stage_gen_time_ms.filter(|gen_time| preprocess > *gen_time)
         {
             let more = "its children ran longer than the stage itself; counted as the stage's time";
             warnings.add(Kind::Stage, "preprocess_time_ms", preprocess, more);

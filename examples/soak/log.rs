@@ -13,6 +13,7 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use crate::ledger::Ledger;
@@ -23,6 +24,9 @@ const SEGMENTS_WAITING: usize = 4;
 /// One line in so many is refused with an error, or with a panic.
 const ERROR_EVERY: u64 = 997;
 const PANIC_EVERY: u64 = 4_999;
+/// Behind a queue, the writer stalls once in so many lines, for so long.
+const STALL_EVERY: u64 = 20_011;
+const STALL: Duration = Duration::from_millis(250);
 
 /// The writer. Clones write to the same log.
 #[derive(Clone)]
@@ -30,6 +34,7 @@ pub(crate) struct SegmentedLog {
     current: Arc<Mutex<Segment>>,
     lines: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
+    stalls: bool,
 }
 
 struct Segment {
@@ -46,12 +51,13 @@ enum Job {
 }
 
 impl SegmentedLog {
-    pub(crate) fn start() -> io::Result<(Self, JoinHandle<Ledger>)> {
+    /// A writer that `stalls` now and then belongs behind a queue.
+    pub(crate) fn start(stalls: bool) -> io::Result<(Self, JoinHandle<Ledger>)> {
         let (full, jobs) = mpsc::sync_channel(SEGMENTS_WAITING);
         let path = path(0);
         let segment = Segment { file: File::create(&path)?, path, number: 0, bytes: 0, full: Some(full) };
-        let log =
-            Self { current: Arc::new(Mutex::new(segment)), lines: Arc::default(), refused: Arc::default() };
+        let current = Arc::new(Mutex::new(segment));
+        let log = Self { current, lines: Arc::default(), refused: Arc::default(), stalls };
         Ok((log, thread::spawn(move || check(jobs))))
     }
 
@@ -75,6 +81,9 @@ fn path(number: u64) -> PathBuf {
 impl Write for SegmentedLog {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let number = self.lines.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.stalls && number.is_multiple_of(STALL_EVERY) {
+            thread::sleep(STALL);
+        }
         let is_refused = number.is_multiple_of(ERROR_EVERY) || number.is_multiple_of(PANIC_EVERY);
         let mut segment = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(full) = segment.full.clone() else { return Err(io::ErrorKind::BrokenPipe.into()) };

@@ -25,12 +25,14 @@ const BATCH: usize = 4;
 pub(crate) struct Counts {
     pub(crate) requests: u64,
     pub(crate) detached: u64,
+    pub(crate) held: u64,
 }
 
 #[derive(Debug, Default)]
 struct Ids {
     requests: AtomicU64,
     detached: AtomicU64,
+    held: AtomicU64,
 }
 
 impl Ids {
@@ -74,8 +76,9 @@ impl Traffic {
         for thread in self.threads {
             let _ = thread.join();
         }
-        let Ids { requests, detached } = &*self.ids;
-        Counts { requests: requests.load(Ordering::Relaxed), detached: detached.load(Ordering::Relaxed) }
+        let Ids { requests, detached, held } = &*self.ids;
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts { requests: count(requests), detached: count(detached), held: count(held) }
     }
 }
 
@@ -87,6 +90,8 @@ fn synchronous(turn: u64, ids: &Ids) {
         3 => detached(ids),
         4 => wrapped(ids.next()),
         5 => handed_over(ids.next()),
+        6 => held(ids),
+        7 => held_batch(ids),
         _ => plain(ids.next()),
     }
 }
@@ -184,6 +189,34 @@ fn handed_over(id: u64) {
     });
     drop(request);
     drop(stage);
+}
+
+/// A request whose handler ends before the step that serves it, on another thread.
+fn held(ids: &Ids) {
+    let id = ids.next();
+    ids.held.fetch_add(1, Ordering::Relaxed);
+    let request = info_span!("request", request_id = id);
+    let step = info_span!("stage", stage_id = 0, request_id = id, num_tokens_out = 7);
+    let next = info_span!("stage", stage_id = 1);
+    next.follows_from(&step);
+    thread::scope(|scope| {
+        scope.spawn(|| drop(step.entered()));
+        scope.spawn(|| drop(next.entered()));
+        drop(request);
+    });
+}
+
+/// A batch that ends after some of its requests have been answered.
+fn held_batch(ids: &Ids) {
+    let requests: Vec<_> = (0..BATCH).map(|_| info_span!("request", request_id = ids.next())).collect();
+    ids.held.fetch_add(BATCH as u64, Ordering::Relaxed);
+    let batch = info_span!("stage", stage_id = 2, batch_id = 2);
+    requests.iter().for_each(|request| {
+        batch.follows_from(request);
+    });
+    let batch = batch.entered();
+    drop(requests);
+    drop(batch);
 }
 
 fn tasks(ids: &Arc<Ids>, running: &Arc<AtomicBool>) {
