@@ -1,4 +1,4 @@
-//! Requests whose span has closed while open spans hold their line.
+//! Answered requests: their span has closed, but open spans still hold their line.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,7 +16,7 @@ use crate::{
     tables::TraceIds,
 };
 
-/// What the closed span of a held request leaves for its line.
+/// The data of the closed `request` span that its line will need.
 #[derive(Debug)]
 pub(crate) struct Answered {
     /// When the span closed.
@@ -25,22 +25,22 @@ pub(crate) struct Answered {
     pub(crate) fields: SpanFields,
     pub(crate) request_id: Arc<str>,
     pub(crate) trace: TraceIds,
-    /// Where the request is until its line is written.
+    /// The list in which the request is until its line is written.
     pub(crate) among: Arc<AnsweredRequests>,
 }
 
-/// The answered requests of one layer, until their lines are written.
+/// The answered requests of one layer whose lines are not written yet.
 #[derive(Debug, Default)]
 pub(crate) struct AnsweredRequests {
     state: Mutex<State>,
-    /// Whether a line is due; read at every close, and written seldom.
+    /// Whether a line is due. It is read whenever a span closes, and written rarely.
     has_due: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     held: BTreeMap<Age, Arc<Request>>,
-    /// Those whose last hold was dropped, in that order.
+    /// The requests whose last hold was dropped, in that order.
     due: VecDeque<Arc<Request>>,
 }
 
@@ -49,8 +49,8 @@ impl AnsweredRequests {
         self.lock().held.insert(request.age(), Arc::clone(request));
     }
 
-    /// Takes note that nothing holds the request any more. Its line is written by the callback that dropped the
-    /// last hold, before it returns: here, a span may be locked.
+    /// Notes that nothing holds the request any more. Its line is not written here, because a span may be
+    /// locked. The callback that dropped the last hold writes it before it returns.
     pub(crate) fn is_due(&self, request: &Arc<Request>) {
         self.lock().due.push_back(Arc::clone(request));
         self.has_due.store(true, Ordering::Release);
@@ -69,7 +69,7 @@ impl AnsweredRequests {
         request
     }
 
-    /// The oldest answered request. It may be closed meanwhile.
+    /// The oldest answered request. It may be closed by another thread meanwhile.
     pub(crate) fn oldest(&self) -> Option<Arc<Request>> {
         self.lock().held.first_key_value().map(|(_, request)| Arc::clone(request))
     }

@@ -13,19 +13,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{counter::Counter, digits::padded};
 
-/// Where a layer reads the time; [`Clock::system`] unless
-/// [`with_clock`](crate::OmniMetricsLayer::with_clock) says otherwise.
+/// The clock that a layer reads: [`Clock::system`], unless
+/// [`with_clock`](crate::OmniMetricsLayer::with_clock) sets another one.
 ///
-/// Moments are nanoseconds since the clock's origin. The wall clock is read once, at the origin;
-/// every timestamp is that reading plus monotonic time, so a stepped system clock moves none.
+/// The wall clock is read once, at the clock's origin. Every timestamp is that reading plus monotonic time,
+/// so timestamps do not change when the system's wall clock is set.
 ///
-/// On Linux on x86-64, where the kernel keeps time by the processor's counter, the system's clock is
-/// read from that counter once it has run for some 10 ms, and corrected by [`Instant`] once a second while
-/// it is read. The two differ by less than 10 µs, and by less than a ten-thousandth of a span's time, unless
-/// the system's clock changes its rate by more than that, which is followed within a second. Where the kernel
-/// leaves the counter for a slower source, `Instant` serves from some 30 ms after the next correction was due on, or
-/// at once if the clock has not been read for two seconds; at the change time may step, even backwards, by what
-/// the two differ, less than 10 µs, unless the counter itself has failed. Everywhere else it is [`Instant`].
+/// # Source of the system's clock
+///
+/// On Linux on x86-64, if the kernel keeps time by the processor's counter, this clock reads the counter too,
+/// from about 10 ms after its origin. Once a second, while it is in use, it is corrected by [`Instant`]. The
+/// two differ by less than 10 µs, and by less than a ten-thousandth of a span's time. If the system's clock
+/// changes its rate by more than that, this clock follows within a second.
+///
+/// If the kernel switches to a slower time source, this clock switches to `Instant`: about 30 ms after the
+/// next correction was due, or at once if the clock was not read for two seconds. At that moment the time may
+/// step, forwards or backwards, by the difference between the two, which is less than 10 µs unless the
+/// counter has failed.
+///
+/// On every other system, this clock is [`Instant`].
 #[derive(Debug, Clone)]
 pub struct Clock {
     source: Source,
@@ -39,7 +45,7 @@ enum Source {
     Mock(Arc<AtomicU64>),
 }
 
-/// The operating system's monotonic clock, or what is in step with it.
+/// The operating system's monotonic clock, or the processor's counter in step with it.
 #[derive(Debug)]
 struct System {
     origin: Instant,
@@ -70,8 +76,25 @@ impl Clock {
         Self { source: Source::System(system), unix_origin: system.unix_origin }
     }
 
-    /// A clock that stands still until [`MockClock::advance`], for exact numbers in tests without
-    /// a sleep. Its origin is 2026-01-31T12:00:00Z.
+    /// A clock that stands still until [`MockClock::advance`] is called, for exact numbers in tests without a
+    /// sleep. Its origin is 2026-01-31T12:00:00Z.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use omni_metrics::{Clock, OmniMetricsLayer};
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let (clock, time) = Clock::mock();
+    /// let layer = OmniMetricsLayer::new().with_writer(std::io::sink).with_clock(clock);
+    /// let handle = layer.handle();
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || {
+    ///     let _request = tracing::info_span!("request").entered();
+    ///     time.advance(Duration::from_millis(250));
+    /// });
+    /// assert_eq!(handle.snapshot().overall_summary.e2e_wall_time_ms.as_f64(), 250.0);
+    /// ```
     pub fn mock() -> (Self, MockClock) {
         const UNIX_ORIGIN: u64 = 1_769_860_800_000_000_000;
         let now = Arc::new(AtomicU64::new(0));
@@ -93,7 +116,7 @@ impl Clock {
         Timestamp(self.unix_origin.saturating_add(at) / 1_000)
     }
 
-    /// A wall-clock reading, in nanoseconds since the Unix epoch, as a moment of this clock;
+    /// Converts a wall-clock reading, in nanoseconds since the Unix epoch, into a moment of this clock;
     /// negative before the origin.
     pub(crate) fn moment_of_unix(&self, unix: u64) -> i64 {
         let moment = i128::from(unix) - i128::from(self.unix_origin);
@@ -102,26 +125,36 @@ impl Clock {
 }
 
 fn nanos(duration: Duration) -> u64 {
-    // 584 years fit into the product.
+    // The product can hold 584 years.
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }
 
-/// Moves the time of the [`Clock`] it was made with.
+/// Moves the time of the [`Clock`] that [`Clock::mock`] made together with it.
 #[derive(Debug, Clone)]
 pub struct MockClock {
     now: Arc<AtomicU64>,
 }
 
 impl MockClock {
-    /// Lets `duration` pass.
+    /// Moves the clock forward by `duration`; see the example of [`Clock::mock`].
     pub fn advance(&self, duration: Duration) {
         let later = |now: u64| Some(now.saturating_add(nanos(duration)));
         let _ = self.now.fetch_update(Ordering::AcqRel, Ordering::Acquire, later);
     }
 }
 
-/// A moment of wall-clock time in UTC, to the microsecond. Its text is RFC 3339 with six
-/// decimals, as in `2026-01-31T12:00:00.123456Z`, which sorts like the time it stands for.
+/// A moment of wall-clock time in UTC, to the microsecond.
+///
+/// Its text is RFC 3339 with six decimals. Texts sort like the moments that they stand for.
+///
+/// ```
+/// use omni_metrics::Timestamp;
+///
+/// let timestamp: Timestamp = serde_json::from_str(r#""2026-01-31T12:00:00.123456Z""#)?;
+/// assert_eq!(timestamp.unix_micros(), 1_769_860_800_123_456);
+/// assert_eq!(timestamp.to_string(), "2026-01-31T12:00:00.123456Z");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
@@ -141,7 +174,7 @@ impl Timestamp {
         let (seconds, micros) = (self.0 / 1_000_000, self.0 % 1_000_000);
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = date_of_days(days);
-        // No year past 9999, for which there is no form.
+        // The format has no years after 9999.
         let [y0, y1, y2, y3, m0, m1, d0, d1] = padded(year.min(9999) * 10_000 + month * 100 + day);
         let time_of_day = second / 3600 * 10_000 + second / 60 % 60 * 100 + second % 60;
         let [_, _, h0, h1, n0, n1, s0, s1] = padded(time_of_day);
@@ -161,7 +194,7 @@ impl Timestamp {
         let days = days_of_date(number(0..4)?, number(5..7)?, number(8..10)?)?;
         let seconds = number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?;
         let timestamp = Self((days * 86_400 + seconds) * 1_000_000 + number(20..26)?);
-        // Writing it again checks the punctuation and the range of every part.
+        // Formatting the result again checks the punctuation and the range of every part.
         let mut written = Vec::with_capacity(27);
         timestamp.push_to(&mut written);
         (written == text.as_bytes()).then_some(timestamp)

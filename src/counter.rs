@@ -1,52 +1,54 @@
-//! The processor's own counter as a clock: a reading costs a third of the operating system's, and a span
-//! takes three to five of them.
+//! Time from the processor's counter (the TSC): a reading costs a third of a reading of the operating
+//! system's clock, and a span takes three to five readings.
 //!
-//! How long a tick is has to be measured, and shifts as the system's clock is disciplined. So the
-//! counter follows that clock on a chain of straight lines, each begun where the one before has led to
-//! and inclined to where the clock is. Where a line has led astray, the clock serves until there is a new
-//! one. All this only where the kernel itself keeps time by the counter.
+//! Ticks are converted by a linear estimate (`Line`) that is refitted at each check (a look) against the
+//! system clock. It is refitted so that it stays continuous and converges on the system clock. If an estimate
+//! is found to be too far off, `Instant` is used until there is a new one. The counter is used only if the
+//! kernel itself keeps time by it.
 //!
-//! The kernel may leave the counter for a slower source while the program runs, mostly because the counter can
-//! no longer be trusted. A reading of the clock then takes longer than a pair of readings may, and no line can be
-//! corrected any more: the line is given up, and the clock serves until it can be read quickly again.
+//! The kernel may switch to a slower time source while the program runs, mostly because the counter can no
+//! longer be trusted. A reading of the system clock then takes longer than a pair of readings may take, so
+//! that the estimate cannot be corrected any more. In this case the estimate is discarded, and `Instant` is
+//! used until it can be read quickly again.
 
 use std::sync::{
     Mutex,
     atomic::{AtomicU64, Ordering, fence},
 };
 
-/// When the clock is looked at for the second time, in nanoseconds after the first. One reading of both
-/// is good to some 50 ns, so that a tick is then known to 5 millionths; each further look is ten times as
-/// far away, up to [`INTERVAL`].
+/// The time between the first and the second check, in nanoseconds. One reading of both clocks is accurate to
+/// about 50 ns, so that the rate is then known to 5 parts in a million. Each further interval is ten times as
+/// long, up to [`INTERVAL`].
 const FIRST_INTERVAL: u64 = 10_000_000;
-/// How far looks at the clock are apart in the end, in nanoseconds.
+/// The longest interval between two checks, in nanoseconds.
 const INTERVAL: u64 = 1_000_000_000;
-/// How many ticks the reading of both may take: what was interrupted says nothing.
+/// The most ticks that reading both clocks may take. A slower pair was interrupted and is discarded.
 const PAIR_TICKS: u64 = 400;
-/// How many times it is tried.
+/// How many times a pair is read until one is fast enough.
 const PAIR_TRIES: usize = 4;
-/// A line has led astray if it is further off than one part in so many of the time since the last look,
-/// and [`SLACK`].
+/// An estimate has failed if it is off by more than [`SLACK`] plus one part in this many of the time since
+/// the last check.
 const STRAY: u64 = 10_000;
-/// What a line may be off however short the time, in nanoseconds.
+/// The error that is accepted over any time, in nanoseconds.
 const SLACK: u64 = 10_000;
-/// After how many lines that led astray the counter is given up.
+/// After this many failed estimates the counter is not used any more.
 const STRAYS: u32 = 100;
-/// After how many failed looks in a row the line is given up. From then on, looks are [`INTERVAL`] apart.
+/// After this many failed checks in a row the estimate is discarded. From then on, checks are [`INTERVAL`]
+/// apart.
 const FAILED_LOOKS: u32 = 3;
-/// A line that has not been corrected for longer than this, in nanoseconds, is given up at the first failed
-/// look, and does not begin where the line before has led to.
+/// An estimate that was not corrected for longer than this, in nanoseconds, is discarded at the first failed
+/// check, and its successor need not be continuous with it.
 const GAP: u64 = 2 * INTERVAL;
 
-/// The counter, in step with a clock.
+/// The counter, with its current estimate of the system clock. The fields form a seqlock.
 #[derive(Debug)]
 pub(crate) struct Counter {
-    /// Odd while there is no line, or another one on its way.
+    /// Odd while there is no estimate, or while one is being written.
     version: AtomicU64,
     ticks: AtomicU64,
     nanos: AtomicU64,
     rate: AtomicU64,
-    /// When to look at the clock again.
+    /// When the next check is due, in nanoseconds.
     next_look: AtomicU64,
     last_look: Mutex<Look>,
 }
@@ -56,23 +58,23 @@ struct Look {
     pair: Option<Pair>,
     interval: u64,
     strays: u32,
-    /// How many looks in a row have failed.
+    /// How many checks in a row have failed.
     failed: u32,
 }
 
-/// One moment on both clocks.
+/// Both clocks, read at the same moment.
 #[derive(Debug, Clone, Copy)]
 struct Pair {
     ticks: u64,
     nanos: u64,
 }
 
-/// From ticks to nanoseconds.
+/// A linear estimate that converts ticks to nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Line {
     ticks: u64,
     nanos: u64,
-    /// Nanoseconds a tick, times 2^32.
+    /// Nanoseconds per tick, times 2^32.
     rate: u64,
 }
 
@@ -93,7 +95,7 @@ impl Counter {
         }
     }
 
-    /// Nanoseconds of `clock`, which is looked at now and then. Never waits.
+    /// The time of `clock` in nanoseconds; `clock` itself is read when a check is due. Never waits.
     #[inline]
     pub(crate) fn now(&self, clock: impl Fn() -> u64) -> u64 {
         let counted = self.line().and_then(|line| line.at(hardware::ticks()));
@@ -116,7 +118,7 @@ impl Counter {
         is_whole.then_some(line)
     }
 
-    /// Looks at the clock if it is time to, or if the counter went back. Returns what the time is.
+    /// Reads the clock, and checks the estimate if that is due or if the counter went back. Returns the time.
     #[cold]
     fn look(&self, is_counted: bool, clock: impl Fn() -> u64) -> u64 {
         let now = clock();
@@ -133,7 +135,7 @@ impl Counter {
         line.flatten().and_then(|line| line.at(hardware::ticks())).unwrap_or(now)
     }
 
-    /// Under the lock of `last_look`.
+    /// Called with `last_look` locked, so there is one writer.
     fn set(&self, line: Option<Line>) {
         let version = self.version.load(Ordering::Relaxed) | 1;
         self.version.store(version, Ordering::Relaxed);
@@ -148,8 +150,8 @@ impl Counter {
 }
 
 impl Look {
-    /// Decides about the line at a look at moment `nanos` of the clock: `None` keeps it, `Some` replaces it by
-    /// another one or by none.
+    /// Checks the estimate at moment `nanos` of the clock. `None` keeps it; `Some` replaces it by another
+    /// one, or by none.
     fn next(&mut self, line: Option<Line>, nanos: u64, pair: Option<Pair>) -> Option<Option<Line>> {
         let Some(now) = pair else { return self.failed(nanos) };
         self.failed = 0;
@@ -165,8 +167,8 @@ impl Look {
         Some(next)
     }
 
-    /// Decides about the line at a look that failed. A line that is given up takes the pair with it, so that the
-    /// next line has nothing of the time before.
+    /// Handles a check for which no pair could be read. With a discarded estimate the pair is discarded too,
+    /// so that the next estimate does not depend on the time before.
     fn failed(&mut self, nanos: u64) -> Option<Option<Line>> {
         self.failed = self.failed.saturating_add(1);
         let is_old = self.pair.is_some_and(|pair| nanos.saturating_sub(pair.nanos) > GAP);
@@ -182,7 +184,7 @@ impl Look {
 }
 
 impl Pair {
-    /// A moment on both clocks, if it could be read without an interruption.
+    /// Reads both clocks; `None` if every attempt was interrupted.
     fn read(clock: impl Fn() -> u64) -> Option<Self> {
         (0..PAIR_TRIES).find_map(|_| {
             let before = hardware::ticks();
@@ -194,16 +196,16 @@ impl Pair {
 }
 
 impl Line {
-    /// `None` for a moment before the line began: the counter went back.
+    /// `None` for a moment before the estimate's first: the counter went back.
     #[inline]
     fn at(&self, ticks: u64) -> Option<u64> {
         let since = u128::from(ticks.checked_sub(self.ticks)?) * u128::from(self.rate);
         Some(self.nanos.saturating_add((since >> 32) as u64))
     }
 
-    /// The line from moment `now` on. It begins where `line` has led to and meets the clock after
-    /// `interval`; after a gap between the looks it begins at the clock, since what it is off could not
-    /// be made good in one. `None` if `line` has led astray.
+    /// The estimate from moment `now` on. It is continuous with `line`, and has the rate with which it meets
+    /// the clock after `interval`. After a gap between the checks it begins at the clock's time, because the
+    /// error may be too large to be corrected within one interval. `None` if `line` has failed.
     fn next(line: Option<Self>, before: Pair, now: Pair, interval: u64) -> Option<Self> {
         let ticks = now.ticks.checked_sub(before.ticks).filter(|ticks| *ticks > 0)?;
         let elapsed = now.nanos.checked_sub(before.nanos).filter(|elapsed| *elapsed > 0)?;
@@ -260,7 +262,7 @@ mod tests {
 
     use super::*;
 
-    /// A counter of 2.5 GHz against a clock that runs so many millionths fast.
+    /// A counter of 2.5 GHz, and a clock that is fast by `fast` parts in a million.
     fn pair(at: f64, fast: f64) -> Pair {
         Pair { ticks: (at * 2.5) as u64 + 7, nanos: (at * (1.0 + fast / 1e6)) as u64 + 1_000 }
     }
@@ -306,7 +308,7 @@ mod tests {
         assert_eq!(first.at(3), None);
     }
 
-    /// What a look decides at `at`, with both clocks there or without.
+    /// The result of a check at `at`, with or without a pair of readings.
     fn look(look: &mut Look, line: &mut Option<Line>, at: f64, pair: Option<Pair>) -> (bool, u64) {
         *line = look.next(*line, (at as u64) + 1_000, pair).unwrap_or(*line);
         (line.is_some(), look.interval)
@@ -358,7 +360,8 @@ mod tests {
         assert_eq!(looks(2.02 * SECOND, None), (false, INTERVAL));
     }
 
-    /// A clock that is made of the counter, so that the machine's speed changes nothing: 16 nanoseconds a tick.
+    /// A clock that is made of the counter, so that the machine's speed changes nothing: 16 nanoseconds a
+    /// tick.
     #[derive(Default)]
     struct Made {
         origin: u64,

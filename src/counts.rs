@@ -1,4 +1,4 @@
-//! What is read seldom and written by every request.
+//! Counters and histograms that every request writes and that are read rarely.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -7,32 +7,32 @@ use std::sync::{
 
 use crate::percentiles::{Histograms, Percentiles};
 
-/// Over how many places a count is spread.
+/// The number of stripes over which the counts are spread.
 const STRIPES: usize = 8;
 
-/// Each stripe serves a few threads, so that they do not wait for each other's writes: two that serve
-/// requests at once would lose a tenth of their time to shared counters.
+/// Each stripe serves a few threads, so that threads seldom write to the same cache line. Two threads that
+/// serve requests at once would lose a tenth of their throughput to shared counters.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     stripes: [Stripe; STRIPES],
 }
 
-/// Alone in its pair of cache lines, which is what processors hand over.
+/// Aligned to two cache lines, the unit that processors prefetch, so that stripes do not share one.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Stripe {
-    /// A request may be opened on one stripe and closed on another: a single one may be below zero, as a
-    /// number that has wrapped around, and only the sum says something.
+    /// A request may be opened on one stripe and closed on another. So the count of one stripe may be
+    /// negative, as a wrapped number; only the sum is meaningful.
     pub(crate) open_requests: AtomicU64,
     pub(crate) lines_written: AtomicU64,
     pub(crate) lines_lost: AtomicU64,
     pub(crate) warnings: AtomicU64,
-    /// Of the requests that closed on one of the stripe's threads.
+    /// Histograms of the requests that closed on threads of this stripe.
     histograms: Mutex<Histograms>,
 }
 
 impl Stripe {
-    /// Runs `run` on the histograms, which only another thread of this stripe can delay.
+    /// Runs `run` on the histograms. Only another thread of this stripe, or a snapshot, can make it wait.
     pub(crate) fn histograms<T>(&self, run: impl FnOnce(&mut Histograms) -> T) -> T {
         run(&mut self.lock())
     }
@@ -43,7 +43,7 @@ impl Stripe {
 }
 
 impl Counts {
-    /// This thread's.
+    /// The stripe of the current thread.
     pub(crate) fn stripe(&self) -> &Stripe {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
@@ -69,8 +69,9 @@ impl Counts {
         all.percentiles()
     }
 
-    /// Begins the distributions anew, and calls `with` at a moment at which no request is being counted. Returns the
-    /// histograms of all stripes until then, which are locked for as long as it takes to swap them.
+    /// Empties all histograms, and returns the old ones. `with` is called while all stripes are locked, so at
+    /// a moment at which no request is being counted; the locks are held only while the histograms are
+    /// swapped.
     pub(crate) fn take<T>(&self, with: impl FnOnce() -> T) -> (T, Vec<Histograms>) {
         let mut locked: Vec<_> = self.stripes.iter().map(Stripe::lock).collect();
         let taken = with();

@@ -1,4 +1,4 @@
-//! Rows whose request is not open here: a line each.
+//! Detached rows: rows whose request is not open in this process. Each is a line.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use crate::{
     warnings::Warnings,
 };
 
-/// Makes and writes the line of a span that belongs to no open request.
+/// Builds and writes the line of a span that belongs to no open request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DetachedRows<'a> {
-    /// Of the span.
+    /// The id of the span.
     pub(crate) id: &'a Id,
     pub(crate) recorder: &'a Recorder,
 }

@@ -1,7 +1,7 @@
-//! Numbers as text, the largest part of a line: eight digits at once, without a loop or a branch for
-//! each, and copied as one word. It halves what a number costs.
+//! Formats numbers, which are the largest part of a line. Eight digits are computed at once, without a loop
+//! or a branch for each digit, and copied as one word. This halves the cost of a number.
 
-/// The first number of nine digits.
+/// The smallest number with nine digits.
 const LIMIT: u64 = 100_000_000;
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
@@ -20,7 +20,7 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
 /// `12.0` or `0.000125`.
 pub(crate) fn push_fixed(out: &mut Vec<u8>, whole: u64, millionths: u64) {
     let digits = eight_digits(millionths * 100);
-    // The first decimal stays, whatever it is.
+    // The first decimal is always written.
     let decimals = 8 - (digits | 1).leading_zeros() as usize / 8;
     let fraction = (digits | ZEROS) << 8 | u64::from(b'.');
     if whole >= LIMIT {
@@ -40,7 +40,7 @@ fn push_large(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&padded(number % LIMIT));
 }
 
-/// The eight digits of a number of at most so many, zeros in front.
+/// The digits of a number of at most eight digits, padded with zeros to eight.
 #[inline]
 pub(crate) fn padded(number: u64) -> [u8; 8] {
     (eight_digits(number) | ZEROS).to_le_bytes()
@@ -49,7 +49,7 @@ pub(crate) fn padded(number: u64) -> [u8; 8] {
 /// The text of a number of at most eight digits, the first in the lowest byte, and its length.
 #[inline]
 fn integer(number: u64) -> (u64, usize) {
-    // Most times are a few milliseconds, most counts of events are one.
+    // Fast path: most times are a few milliseconds, and most counts of events are one.
     if number < 10 {
         return (number | u64::from(b'0'), 1);
     }
@@ -58,9 +58,9 @@ fn integer(number: u64) -> (u64, usize) {
     ((digits | ZEROS) >> (8 * leading), 8 - leading as usize)
 }
 
-/// The decimal digits of a number of at most eight, the first in the lowest byte. Halves, quarters and
-/// digits are split off in all lanes at once; a division is a multiplication that is exact for what a
-/// lane can hold.
+/// The decimal digits of a number of at most eight digits, the first digit in the lowest byte. Halves,
+/// quarters and single digits are split off in all lanes at once. A division is a multiplication that is
+/// exact for the range of a lane.
 #[inline]
 const fn eight_digits(number: u64) -> u64 {
     let halves = (number / 10_000) | ((number % 10_000) << 32);

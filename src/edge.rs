@@ -1,4 +1,4 @@
-//! One row of the transfer table while it grows.
+//! A row of the transfer table under construction.
 
 use crate::{
     Millis,
@@ -28,7 +28,7 @@ impl Edge {
         (self.row.from_stage, self.row.to_stage)
     }
 
-    /// Adds one span. The flights it completes are put into `flights`, for [`land`](Self::land).
+    /// Adds one span. Completed flights are put into `flights`, for [`land`](Self::land).
     pub(crate) fn add(
         &mut self,
         span: &mut Closed<'_>,
@@ -98,7 +98,7 @@ impl Edge {
         }
     }
 
-    /// Matches the hops that still wait for their other half.
+    /// Pairs the hops that still wait for their other half.
     pub(crate) fn match_rest(&mut self, flights: &mut Flights, warnings: &mut Warnings) {
         let unknown = self.hops.finish(flights);
         if unknown > 0 {
@@ -110,7 +110,7 @@ impl Edge {
         }
     }
 
-    /// Completes the row, with its start counted from the request's creation if it has a request.
+    /// Completes the row. `start_ms` counts from the creation of the request, if it has one.
     pub(crate) fn finish(&mut self, created: Option<u64>, warnings: &mut Warnings) {
         let row = &mut self.row;
         row.start_ms = self

@@ -1,4 +1,4 @@
-//! Lines on their way out: one write each, and the losses counted.
+//! Writes each line with one write, and counts the lines that are lost.
 
 use std::{
     cell::Cell,
@@ -21,7 +21,7 @@ use crate::{
     queue::{Queue, QueueGuard},
 };
 
-/// What a thread keeps of its line buffer between two lines, in bytes.
+/// The capacity of the line buffer that a thread keeps between two lines, in bytes.
 const BUFFER_KEPT: usize = 64 * 1024;
 
 thread_local! {
@@ -29,28 +29,28 @@ thread_local! {
     static IS_WRITING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Where the lines go.
+/// The destination and the format of the lines.
 #[derive(Clone)]
 pub(crate) struct Output {
     sink: Arc<dyn Sink>,
     pub(crate) format: Format,
 }
 
-/// Takes lines.
+/// A destination of lines.
 pub(crate) trait Sink: Send + Sync {
     /// Writes a line, or keeps it until it can be written.
     ///
-    /// The line stands behind a line feed, which is only written to end a line that was cut: a line and the
-    /// line feed before it must be one write.
+    /// `line` begins with a line feed, which is written only if a line that was cut must be ended. The line
+    /// feed and the line must be one write.
     fn write(&self, line: &[u8], shared: &Arc<Shared>) -> Outcome;
 }
 
-/// What became of a line.
+/// The outcome of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Written,
     Lost,
-    /// Not known yet. The sink counts the line when it is.
+    /// Not known yet: the sink will count the line.
     Waits,
 }
 
@@ -70,7 +70,7 @@ impl Output {
         Self { sink, format }
     }
 
-    /// Writes to a writer, on the threads whose spans close.
+    /// Writes to a user's writer, on the threads whose spans close.
     pub(crate) fn to<M>(make_writer: M, format: Format) -> Self
     where
         M: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -78,7 +78,7 @@ impl Output {
         Self { sink: Arc::new(Direct::new(make_writer)), format }
     }
 
-    /// Writes to a writer, on a thread of the crate's own.
+    /// Writes to a user's writer, on a thread of this crate.
     pub(crate) fn queued<M>(make_writer: M, capacity: usize, format: Format) -> (Self, QueueGuard)
     where
         M: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -87,10 +87,9 @@ impl Output {
         (Self { sink: queue, format }, guard)
     }
 
-    /// Hands the line that `append` appends to a buffer to the sink, on the caller's thread and with no lock
-    /// held. A failing or panicking writer loses the line and nothing else. So does a writer that makes a
-    /// request of its own, whose line would be written from within the write of this one, and so on without
-    /// end.
+    /// Passes the line that `append` builds to the sink, on the caller's thread and with no lock held. If the
+    /// writer fails or panics, only this line is lost. If the writer makes a request of its own, the line of
+    /// that request is lost: it would be written inside the write of this line, and so on without end.
     pub(crate) fn emit(
         &self,
         shared: &Arc<Shared>,
@@ -107,7 +106,7 @@ impl Output {
         let outcome = self.sink.write(&buffer, shared);
         buffer.clear();
         buffer.shrink_to(BUFFER_KEPT);
-        // On a thread that is being torn down there is nowhere to keep it.
+        // During the teardown of a thread its buffer is gone, so the buffer is not kept.
         let _ = BUFFER.try_with(|kept| kept.set(buffer));
         let _ = IS_WRITING.try_with(|flag| flag.set(false));
         match outcome {
@@ -123,17 +122,17 @@ impl fmt::Debug for Output {
     }
 }
 
-/// Makes the lines of this thread count as lost, because the thread writes those of all others: a writer
-/// that makes a request would otherwise make one for every line, without end.
+/// Makes the lines that come from this thread count as lost. A writing thread whose writer makes a request
+/// would otherwise make one for every line, without end.
 pub(crate) fn lose_lines_of_this_thread() {
     let _ = IS_WRITING.try_with(|flag| flag.set(true));
 }
 
-/// A writer of the user's.
+/// A user's writer, called directly.
 pub(crate) struct Direct<M> {
     make_writer: M,
-    /// Whether the last bytes that the writer took are a part of a line. With several threads in the writer at
-    /// once, only a line that begins after the failure can know.
+    /// Whether the last bytes that the writer took are a part of a line. If several threads write at once,
+    /// only a line that begins after the failure sees this.
     is_cut: AtomicBool,
 }
 
@@ -145,12 +144,12 @@ where
         Self { make_writer, is_cut: AtomicBool::new(false) }
     }
 
-    /// Writes a line that stands behind a line feed, and returns whether the writer took all of it.
+    /// Writes a line that begins with a line feed. Returns whether the writer took all of it.
     pub(crate) fn write(&self, line: &[u8]) -> bool {
         let follows_cut = self.is_cut.load(Ordering::Relaxed) && self.is_cut.swap(false, Ordering::Relaxed);
         let bytes = if follows_cut { line } else { line.get(1..).unwrap_or_default() };
         let (mut taken, mut is_inside) = (0, false);
-        // An error of the user's making is dropped in there as well.
+        // A user's error value is dropped inside as well.
         let is_written = contain(|| {
             let writer = self.make_writer.make_writer();
             Counted { writer, taken: &mut taken, is_inside: &mut is_inside }.write_all(bytes).is_ok()
@@ -158,7 +157,7 @@ where
         let is_written = is_written == Some(true);
         if !is_written {
             let last = taken.checked_sub(1).and_then(|last| bytes.get(last));
-            // A `write` that panicked may have taken a part of what it was given.
+            // A `write` that panicked may have taken a part of its bytes.
             let is_cut = is_inside || last.map_or(follows_cut, |byte| *byte != b'\n');
             if is_cut {
                 self.is_cut.store(true, Ordering::Relaxed);
@@ -182,7 +181,7 @@ where
     }
 }
 
-/// Counts what a writer takes. What it has counted outlives a panic of the writer.
+/// Counts the bytes that a writer takes. The count survives a panic of the writer.
 struct Counted<'a, W> {
     writer: W,
     taken: &'a mut usize,

@@ -1,4 +1,4 @@
-//! Numbers of closed requests for whatever exporter the service has, through the `metrics` facade.
+//! Exports the numbers of closed requests and detached rows through the `metrics` facade.
 
 use std::{
     fmt,
@@ -23,8 +23,8 @@ use crate::{
 const LABELS: usize = 64;
 const REASONS: [&str; 6] = ["stop", "length", "abort", "error", "other", "none"];
 
-/// The handles of the layer's metrics, taken from the recorder that is there when the first request is
-/// created.
+/// The handles of the layer's metrics. They are taken from the recorder that is installed when the first
+/// request is created.
 #[derive(Default)]
 pub(crate) struct Facade(OnceLock<Handles>);
 
@@ -63,17 +63,17 @@ struct EdgeHandles {
 }
 
 impl Facade {
-    /// Runs `run` on the handles. A recorder is somebody else's code, and may panic.
+    /// Runs `run` on the handles. A recorder is foreign code and may panic.
     fn with(&self, run: impl FnOnce(&Handles)) {
         contain(|| run(self.0.get_or_init(Handles::new)));
     }
 
-    /// A request was created.
+    /// Counts a created request.
     pub(crate) fn created(&self) {
         self.with(|handles| handles.in_flight.increment(1));
     }
 
-    /// A request has closed, or encloses another one and counts no more.
+    /// Counts a request that has closed, or that turned out to enclose another one.
     pub(crate) fn ended(&self, request: &Request) {
         if request.is_in_flight.swap(false, Ordering::Relaxed) {
             self.with(|handles| handles.in_flight.decrement(1));
@@ -89,7 +89,7 @@ impl Facade {
         }
     }
 
-    /// Takes the numbers of a closed request.
+    /// Exports the numbers of a closed request.
     pub(crate) fn add<'a>(
         &self,
         e2e: &E2eTable,
@@ -107,12 +107,12 @@ impl Facade {
         });
     }
 
-    /// Takes the numbers of a detached row.
+    /// Exports the numbers of a detached row.
     pub(crate) fn add_stage(&self, row: &StageRow) {
         self.with(|handles| handles.add_stage(row));
     }
 
-    /// Takes the numbers of a detached row.
+    /// Exports the numbers of a detached row.
     pub(crate) fn add_transfer(&self, row: &TransferRow) {
         self.with(|handles| handles.add_transfer(row));
     }
@@ -143,20 +143,20 @@ impl Handles {
     }
 }
 
-/// A measured zero is a value, an absent time is none.
+/// Records a time. A measured zero is recorded, an absent time is not.
 fn record(histogram: &Histogram, time: Option<Millis>) {
     if let Some(time) = time {
         histogram.record(time.as_nanos() as f64 / 1e9);
     }
 }
 
-/// The place of a reason among [`REASONS`].
+/// The index of a reason in [`REASONS`].
 fn reason(reason: Option<&str>) -> usize {
     let name = reason.unwrap_or("none");
     REASONS.iter().position(|known| *known == name && (name != "none" || reason.is_none())).unwrap_or(4)
 }
 
-/// The handles of rows by their ids. Once there are enough, new ones share theirs.
+/// The handles of rows, by id. Past the limit, further ids share one.
 struct Known<Id, T> {
     rows: DashMap<Id, Arc<T>>,
     others: OnceLock<Arc<T>>,
@@ -167,12 +167,12 @@ impl<Id: Copy + Eq + Hash, T> Known<Id, T> {
         Self { rows: DashMap::new(), others: OnceLock::new() }
     }
 
-    /// The handles of a row, made by `new` if need be, with no shard locked.
+    /// The handles of a row, created by `new` if necessary, with no shard locked.
     fn get(&self, id: Id, new: impl Fn(Option<Id>) -> T) -> Arc<T> {
         if let Some(row) = self.rows.get(&id) {
             return Arc::clone(&row);
         }
-        // Threads that meet here may go past the limit by as many.
+        // Threads that run this at once may exceed the limit by their number.
         if self.rows.len() >= LABELS {
             return Arc::clone(self.others.get_or_init(|| Arc::new(new(None))));
         }
@@ -226,7 +226,7 @@ impl EdgeHandles {
     }
 }
 
-/// The id as a label: `none` if the row has none, `other` if there are too many.
+/// The label of an id: `none` if the row has no id, `other` past the limit.
 fn label(id: Option<Option<u64>>) -> SharedString {
     id.map_or(SharedString::const_str("other"), |id| Shown(id).to_string().into())
 }

@@ -1,4 +1,4 @@
-//! The span contract: which spans and fields the layer knows, and what it makes of a value.
+//! The documented spans and fields, and how their values are interpreted (docs/numbers.md, section 1).
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -18,7 +18,7 @@ pub(crate) const REQUEST_ID_LIMIT: usize = 256;
 /// How many further fields a row keeps.
 pub(crate) const FURTHER_LIMIT: usize = 32;
 
-/// The spans of the contract.
+/// The documented spans.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Kind {
     Request,
@@ -68,7 +68,7 @@ pub(crate) enum Phase {
     Rx,
 }
 
-/// What has been recorded on one span so far.
+/// The values that were recorded on one span so far.
 #[derive(Debug, Default)]
 pub(crate) struct SpanFields {
     kind: Kind,
@@ -81,11 +81,11 @@ pub(crate) struct SpanFields {
     pub(crate) first_output: Option<u64>,
     pub(crate) further: Fields,
     pub(crate) warnings: Warnings,
-    /// Numeric fields with a value that could not be used.
+    /// Numeric fields that were given an unusable value.
     unusable: SmallVec<[&'static str; 1]>,
 }
 
-/// The numeric fields of a span, at the places that [`Meaning`] gives them. Times are in nanoseconds.
+/// The numeric fields of a span, at the indexes that [`Meaning`] gives. Times are in nanoseconds.
 type Numbers = [Option<u64>; 7];
 
 /// The numbers of a `stage` span.
@@ -114,12 +114,12 @@ pub(crate) struct TransferNumbers {
 }
 
 impl SpanFields {
-    /// Makes empty fields those of a span of this kind.
+    /// Prepares empty fields for a span of this kind.
     pub(crate) fn begin(&mut self, kind: Kind) {
         self.kind = kind;
     }
 
-    /// Leaves nothing of what was recorded.
+    /// Clears all values.
     pub(crate) fn wipe(&mut self) {
         let Self { kind: _, request_id, numbers, label, phase, first_output, further, warnings, unusable } =
             self;
@@ -155,14 +155,14 @@ impl SpanFields {
         TransferNumbers { from_stage, to_stage, size_bytes, tx_time, rx_decode_time, in_flight_time, sent_at }
     }
 
-    /// Takes a number that can be used; the last of a field wins.
+    /// Sets a usable number; the last one of a field wins.
     pub(crate) fn set_number(&mut self, place: usize, number: u64) {
         if let Some(kept) = self.numbers.get_mut(place) {
             *kept = Some(number);
         }
     }
 
-    /// Takes one value; the last of a field wins, and what can't be used leaves the one before.
+    /// Sets one value. The last value of a field wins; an unusable value keeps the one before.
     pub(crate) fn set(&mut self, recorded: Recorded, now: u64) {
         let field = recorded.field;
         match recorded.meaning {
@@ -191,7 +191,7 @@ impl SpanFields {
                 self.keep(field, recorded.value);
             }
             Meaning::Summand => match recorded.number(FieldValue::to_number) {
-                // A request has one span, with nothing to add.
+                // A request has one span, so there is nothing to add up.
                 Ok(number) if self.kind == Kind::Request => {
                     self.keep(name_of_sum(field).unwrap_or(field), number);
                 }
@@ -242,12 +242,12 @@ impl SpanFields {
         }
     }
 
-    /// Whether the field was given a value that could not be used.
+    /// Whether the field was given an unusable value.
     pub(crate) fn has_unusable(&self, field: &str) -> bool {
         self.unusable.contains(&field)
     }
 
-    /// Warns of a field that is mostly another one of the contract, misspelt.
+    /// Warns of a field whose name is most likely a misspelt documented name.
     pub(crate) fn warn_of_near_miss(&mut self, field: &str, meant: &str) {
         let value = self.further.get(field).map_or("none yet".into(), |value| value.to_string());
         let what =
@@ -260,13 +260,13 @@ impl SpanFields {
     }
 }
 
-/// The name under which the numbers of a field add up over the spans of a row.
+/// The name under which the numbers of a `sum.NAME` field are added up.
 pub(crate) fn name_of_sum(field: &str) -> Option<&str> {
     field.strip_prefix("sum.").filter(|name| !name.is_empty())
 }
 
-/// Adds the further fields of a span to those of a row: the last value of a field stands, and numbers add up
-/// where the field's name says so.
+/// Adds the further fields of a span to those of a row. The last value of a field stands; numbers of
+/// `sum.NAME` fields are added up.
 pub(crate) fn merge_further(row: &mut Fields, span: Fields, kind: Kind, warnings: &mut Warnings) {
     for (field, value) in span {
         let (Some(name), true) = (name_of_sum(&field), value.is_number()) else {
@@ -289,7 +289,7 @@ pub(crate) fn merge_further(row: &mut Fields, span: Fields, kind: Kind, warnings
     }
 }
 
-/// Keeps one further field, as far as there is room.
+/// Keeps one further field if there is room.
 fn keep_further(
     row: &mut Fields,
     field: Cow<'static, str>,

@@ -1,4 +1,4 @@
-//! Which spans the layer lets in: its own at any level, foreign ones for lineage, no event.
+//! The per-layer filter: documented spans at any level, foreign spans up to the lineage level, no events.
 
 use std::sync::Arc;
 
@@ -7,14 +7,12 @@ use tracing_subscriber::layer::{Context, Filter};
 
 use crate::{fields::Kind, handle::Shared};
 
-/// The level up to which foreign spans are kept unless
-/// [`with_lineage_level`](crate::OmniMetricsLayer::with_lineage_level) says otherwise.
+/// The default of [`with_lineage_level`](crate::OmniMetricsLayer::with_lineage_level).
 const DEFAULT_LINEAGE_LEVEL: LevelFilter = LevelFilter::INFO;
-/// The level up to which any span is seen unless
-/// [`with_max_level`](crate::OmniMetricsLayer::with_max_level) says otherwise.
+/// The default of [`with_max_level`](crate::OmniMetricsLayer::with_max_level).
 const DEFAULT_MAX_LEVEL: LevelFilter = LevelFilter::TRACE;
 
-/// The per-layer filter. It speaks for this layer only: what it declines, others still get.
+/// The per-layer filter. It decides for this layer only; a span that it declines still reaches other layers.
 #[derive(Debug)]
 pub(crate) struct SpanFilter {
     shared: Arc<Shared>,
@@ -47,8 +45,8 @@ impl<S> Filter<S> for SpanFilter {
         if !self.shared.log_stats() || !self.keeps(metadata) {
             Interest::never()
         } else if Kind::of(metadata).is_some() {
-            // `always` would skip the check that refreshes this thread's filter state, and a span
-            // could go missing for what an earlier callsite left there (tracing#2519).
+            // With `always`, `tracing` would skip the check that refreshes this thread's filter state. A
+            // state left by an earlier callsite could then hide a span (tracing#2519).
             Interest::sometimes()
         } else if self.keeps_lineage(metadata) {
             self.shared.near_misses.expect(metadata);
@@ -60,7 +58,7 @@ impl<S> Filter<S> for SpanFilter {
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
         let level = if self.shared.log_stats() { self.max_level } else { LevelFilter::OFF };
-        // No hint leaves a global filter's hint as it is, where `TRACE` would take its place.
+        // Without a hint, the hint of a global filter stays in force; `TRACE` would replace it.
         (level < LevelFilter::TRACE).then_some(level)
     }
 }

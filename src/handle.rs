@@ -1,4 +1,4 @@
-//! What an operator sees and does while the service runs.
+//! The handle: what an operator reads and switches while the service runs.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -25,8 +25,8 @@ use crate::{
     text,
 };
 
-/// A view of a layer and its switch, from any thread, for as long as it is kept: also after the
-/// subscriber is gone. Clones share one state.
+/// Reads the state of a layer, and switches it on and off, from any thread. It stays valid when the
+/// subscriber has been dropped. Clones share one state.
 ///
 /// ```
 /// use omni_metrics::OmniMetricsLayer;
@@ -54,16 +54,16 @@ pub struct OmniMetricsHandle {
 pub struct Snapshot {
     /// The run so far.
     pub overall_summary: OverallSummary,
-    /// How the run's numbers are distributed.
+    /// The distributions of the run's numbers.
     pub percentiles: Percentiles,
-    /// Requests that are open now, wrappers included: their span is open, or open spans that belong to them hold
-    /// their line. One whose spans never close stays here.
+    /// Requests, wrappers included, whose line has not been written: their span is open, or other open spans
+    /// belong to them. A request whose spans never close stays here.
     pub open_requests: u64,
-    /// Lines that the writer took. A line that waits, for room in stderr or in a
-    /// [queue](crate::OmniMetricsLayer::with_queued_writer), is neither written nor lost yet.
+    /// Lines that the writer took. A line that waits for stderr, or in a
+    /// [queue](crate::OmniMetricsLayer::with_queued_writer), is counted neither here nor as lost.
     pub lines_written: u64,
-    /// Lines lost: the writer failed or panicked, there was no room for the line to wait, the queue had ended,
-    /// or the line came up inside the write of another line.
+    /// Lines that were lost: the writer failed or panicked, the queue was full or had ended, or the line was
+    /// made by the writer itself while it wrote another line.
     pub lines_lost: u64,
     /// Warnings in all lines, lost ones included.
     pub warnings: u64,
@@ -76,22 +76,37 @@ impl OmniMetricsHandle {
         Self { shared }
     }
 
-    /// The state now.
+    /// Returns the current state of the layer.
     ///
-    /// Costs some 10 µs for each stage and edge, and for each group of threads that serves requests. It
-    /// takes the locks that closing requests take, none for more than a few microseconds; requests that close
-    /// meanwhile may be in the totals and not in the percentiles. [`take`](Self::take) has no such gap.
+    /// Costs about 10 µs for each stage and edge, times the number of shards (up to eight) that have
+    /// requests. It takes the same locks as a closing request, each for a few microseconds. A request that
+    /// closes meanwhile may be in the totals and not in the percentiles; [`take`](Self::take) has no such
+    /// gap.
+    ///
+    /// ```
+    /// use omni_metrics::OmniMetricsLayer;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let layer = OmniMetricsLayer::new().with_writer(std::io::sink);
+    /// let handle = layer.handle();
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || drop(tracing::info_span!("request")));
+    /// let snapshot = handle.snapshot();
+    /// assert_eq!(snapshot.overall_summary.e2e_requests, 1);
+    /// assert_eq!((snapshot.open_requests, snapshot.lines_written, snapshot.lines_lost), (0, 1, 0));
+    /// ```
     pub fn snapshot(&self) -> Snapshot {
         let percentiles = self.shared.counts.percentiles();
         self.snapshot_of(self.shared.run.summary(), percentiles)
     }
 
-    /// The state now, and the beginning of a new run in the same moment: every request is in exactly one run, in its
-    /// totals, in its percentiles, and in the `e2e_requests` of its line. Requests that are open go on and will be the
-    /// new run's, with their whole time. The counts of lines and warnings go on.
+    /// Returns the state, and begins a new run at the same moment. Every request is in exactly one run: in
+    /// its totals, in its percentiles, and in the `e2e_requests` of its line. An open request belongs to the
+    /// new run, with its whole time. The counts of lines and warnings are not reset.
     ///
-    /// For windows: a `take` every minute gives the percentiles of every minute. It costs what
-    /// [`snapshot`](Self::snapshot) costs, and delays requests that close for as long as eight pointers take to swap.
+    /// For windows, call it at the end of each window: a `take` every minute gives the percentiles of each
+    /// minute. It costs the same as [`snapshot`](Self::snapshot). Closing requests wait while at most eight
+    /// pointers are swapped.
     ///
     /// ```
     /// use omni_metrics::OmniMetricsLayer;
@@ -114,7 +129,7 @@ impl OmniMetricsHandle {
         Snapshot {
             overall_summary,
             percentiles,
-            // One that opens and closes meanwhile may be seen to close only.
+            // A request that opens and closes meanwhile may be counted at its close only.
             open_requests: counts.sum(|stripe| &stripe.open_requests).cast_signed().max(0).cast_unsigned(),
             lines_written: counts.sum(|stripe| &stripe.lines_written),
             lines_lost: counts.sum(|stripe| &stripe.lines_lost),
@@ -123,10 +138,27 @@ impl OmniMetricsHandle {
         }
     }
 
-    /// Writes a line with the run so far, its totals and its [`Percentiles`], to the layer's writer, in
-    /// the layer's format.
+    /// Writes a line with the totals and [`Percentiles`] of the run so far, to the layer's writer and in its
+    /// format. [`summary_guard`](Self::summary_guard) writes it at the end of a scope, also when the scope is
+    /// left by `?` or by a panic.
     ///
-    /// At shutdown, [`summary_guard`](Self::summary_guard) does so however the program ends.
+    /// ```
+    /// use std::{io::{BufRead, BufReader}, sync::Arc};
+    ///
+    /// use omni_metrics::{Line, OmniMetricsLayer};
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let (read, write) = std::io::pipe()?;
+    /// let layer = OmniMetricsLayer::new().with_writer(Arc::new(write));
+    /// let handle = layer.handle();
+    /// let _subscriber = tracing_subscriber::registry().with(layer);
+    /// handle.write_summary();
+    ///
+    /// let mut line = String::new();
+    /// BufReader::new(read).read_line(&mut line)?;
+    /// assert!(matches!(line.parse()?, Line::Summary(summary) if summary.overall_summary.e2e_requests == 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn write_summary(&self) {
         let Writing { clock, output } = &*self.shared.writing();
         let line = SummaryLine {
@@ -141,23 +173,67 @@ impl OmniMetricsHandle {
         });
     }
 
-    /// A guard that, when it is dropped, writes the lines of requests whose span has closed while open spans hold
-    /// their line, as they stand, and then [the summary](Self::write_summary). Keep it until the last request has
-    /// been answered.
+    /// A guard that writes [the summary](Self::write_summary) when it is dropped. Before that, it writes the
+    /// lines of all answered requests as they stand: requests whose span has closed, and whose line waits for
+    /// open spans. Keep the guard until the last request has been answered.
+    ///
+    /// ```
+    /// use omni_metrics::OmniMetricsLayer;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let layer = OmniMetricsLayer::new().with_writer(std::io::sink);
+    /// let handle = layer.handle();
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// {
+    ///     let _summary = handle.summary_guard();
+    ///     tracing::subscriber::with_default(subscriber, || drop(tracing::info_span!("request")));
+    /// }
+    /// // The request's line and the summary.
+    /// assert_eq!(handle.snapshot().lines_written, 2);
+    /// ```
     pub fn summary_guard(&self) -> SummaryGuard {
         SummaryGuard { handle: self.clone() }
     }
 
-    /// Begins a new run, as [`take`](Self::take) does, without a look at the one until now.
+    /// Begins a new run, as [`take`](Self::take) does, and discards the numbers of the last one.
+    ///
+    /// ```
+    /// use omni_metrics::OmniMetricsLayer;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let layer = OmniMetricsLayer::new().with_writer(std::io::sink);
+    /// let handle = layer.handle();
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || drop(tracing::info_span!("request")));
+    /// handle.reset();
+    /// assert_eq!(handle.snapshot().overall_summary.e2e_requests, 0);
+    /// assert_eq!(handle.snapshot().lines_written, 1, "the counts of lines go on");
+    /// ```
     pub fn reset(&self) {
         self.shared.take();
     }
 
-    /// Switches the layer on or off for spans that are created from now on; requests that are open
-    /// end with their line. While it is off, `tracing` skips the layer's spans at the callsite.
+    /// Switches the layer on or off for spans that are created from now on. A request that is open still has
+    /// its line. While the layer is off, `tracing` skips its spans at the callsite.
     ///
-    /// Asks every callsite of the process for its interest again, so it is not for a hot path, nor
-    /// for code that runs inside a `Layer`.
+    /// Every callsite of the process is asked for its interest again. So do not call this on a hot path, or
+    /// from code that runs inside a `Layer`.
+    ///
+    /// ```
+    /// use omni_metrics::OmniMetricsLayer;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let layer = OmniMetricsLayer::new().with_writer(std::io::sink);
+    /// let handle = layer.handle();
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || {
+    ///     handle.set_log_stats(false);
+    ///     drop(tracing::info_span!("request"));
+    ///     handle.set_log_stats(true);
+    ///     drop(tracing::info_span!("request"));
+    /// });
+    /// assert_eq!(handle.snapshot().lines_written, 1);
+    /// ```
     pub fn set_log_stats(&self, on: bool) {
         if self.shared.log_stats.swap(on, Ordering::Relaxed) != on {
             rebuild_interest_cache();
@@ -165,7 +241,7 @@ impl OmniMetricsHandle {
     }
 }
 
-/// Writes the summary when it is dropped; from [`OmniMetricsHandle::summary_guard`].
+/// Writes the summary when it is dropped. Made by [`OmniMetricsHandle::summary_guard`], which has an example.
 #[derive(Debug)]
 #[must_use = "dropped at once, it writes the summary at once"]
 pub struct SummaryGuard {
@@ -180,17 +256,17 @@ impl Drop for SummaryGuard {
     }
 }
 
-/// Where the layer reads the time, and where its lines go.
+/// The clock and the output of a layer.
 #[derive(Debug, Clone)]
 pub(crate) struct Writing {
     pub(crate) clock: Clock,
     pub(crate) output: Output,
 }
 
-/// What the layer and its handles share.
+/// The state that the layer and its handles share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// The layer has it at hand as well; here for what is asked for through a handle.
+    /// A copy of the layer's own, for calls through a handle.
     writing: Mutex<Arc<Writing>>,
     pub(crate) requests: OpenRequests,
     pub(crate) answered: Arc<AnsweredRequests>,
@@ -230,7 +306,7 @@ impl Shared {
         self.log_stats.load(Ordering::Relaxed)
     }
 
-    /// A request is open no more.
+    /// Notes that a request is no longer open.
     pub(crate) fn has_ended(&self, request: &Request) {
         self.counts.stripe().open_requests.fetch_sub(1, Ordering::Relaxed);
         #[cfg(feature = "metrics")]
@@ -239,7 +315,8 @@ impl Shared {
         let _ = request;
     }
 
-    /// Counts a request in the run and in its distributions, and makes `summary` that of the run up to it.
+    /// Counts a request in the totals and in the distributions of the run, and sets `summary` to the totals
+    /// up to it.
     pub(crate) fn count_request(
         &self,
         created: u64,
@@ -248,19 +325,19 @@ impl Shared {
         rows: &Rows,
         summary: &mut OverallSummary,
     ) {
-        // Both under the lock of the histograms, so that `take` finds it in both or in neither.
+        // Both while the histograms are locked, so that `take` sees the request in both or in neither.
         self.counts.stripe().histograms(|histograms| {
             self.run.add(created, end, e2e.e2e_total_tokens, rows.stage_walls(), summary);
             histograms.add(e2e, rows.stage_table(), rows.transfer_table());
         });
     }
 
-    /// Begins a new run. Returns the one until now.
+    /// Begins a new run, and returns the last one.
     fn take(&self) -> (OverallSummary, Vec<Histograms>) {
         self.counts.take(|| self.run.take())
     }
 
-    /// Counts a row that has no request in this process in the run's walls and in the distributions.
+    /// Counts a detached stage in the walls and in the distributions of the run.
     pub(crate) fn count_stage(&self, row: &StageRow, wall: Option<StageWall>) {
         self.counts.stripe().histograms(|histograms| {
             if let Some(wall) = wall {
@@ -272,14 +349,14 @@ impl Shared {
         self.facade.add_stage(row);
     }
 
-    /// Counts a row that has no request in this process in the distributions.
+    /// Counts a detached transfer in the distributions of the run.
     pub(crate) fn count_transfer(&self, row: &TransferRow) {
         self.counts.stripe().histograms(|histograms| histograms.add_transfer(row));
         #[cfg(feature = "metrics")]
         self.facade.add_transfer(row);
     }
 
-    /// Counts a line, once it is known whether it is written or lost.
+    /// Counts a line as written or lost.
     pub(crate) fn count_line(&self, is_written: bool) {
         self.counts.count_line(is_written);
         #[cfg(feature = "metrics")]

@@ -1,64 +1,65 @@
-//! In-flight time: the n-th sending of an edge meets its n-th receiving.
+//! In-flight time: the n-th sending span of an edge is paired with its n-th receiving span.
 
 use smallvec::SmallVec;
 
-/// How many sendings, and how many receivings, an edge keeps waiting for their other half.
+/// How many sending spans, and how many receiving spans, of an edge wait for their other half.
 pub(crate) const LIMIT: usize = 64;
 
 /// The hops of one edge of one request.
 ///
-/// Both halves arrive when their spans close, in any order, and are matched by the order in which
-/// they began. Past [`LIMIT`] waiting ones the hops after them form a [`Crowd`], measured as one.
+/// Both halves are added when their spans close, in any order, and are paired in the order in which the spans
+/// began. If more than [`LIMIT`] halves wait, the next hops form a [`Crowd`], which is measured as a sum.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hops {
     sent: SmallVec<[Half; 2]>,
     received: SmallVec<[Half; 2]>,
-    /// Receivings whose hop is complete without a sending; so many sendings to come are theirs.
+    /// The number of receivings that were completed without their sending; that many later sendings are
+    /// ignored.
     answered: u64,
     crowd: Crowd,
-    /// Hops of crowds that could not be measured.
+    /// The number of hops in crowds that could not be measured.
     unknown: u64,
 }
 
 /// One half of a hop.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Half {
-    /// When the span began, which gives its place in the order.
+    /// When the span began. Halves are paired in this order.
     pub(crate) start: u64,
-    /// The end of a sending, the start of a receiving.
+    /// The end of a sending span, or the start of a receiving span.
     pub(crate) moment: u64,
-    /// The hop's time was recorded, so this half only holds its place.
+    /// The hop's time was recorded, so this half is only needed for the pairing.
     pub(crate) is_recorded: bool,
-    /// On a receiving: when another process sent it.
+    /// Of a receiving span: when another process sent the message.
     pub(crate) sent_at: Option<i64>,
 }
 
-/// A way between two stages, from the end of the sending to the start of the receiving.
+/// The flight of one or more hops, from the end of the sending span to the start of the receiving span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flight {
-    /// One hop. It began after it ended if the clocks disagree.
+    /// One hop. `from` is later than `to` if the clocks disagree.
     Hop { from: i64, to: i64 },
-    /// One hop whose time was recorded: it covers the time between its halves all the same.
+    /// One hop whose time was recorded. The interval between its halves still counts as activity.
     Recorded { from: i64, to: i64 },
-    /// The hops of a crowd: all of them lie between two moments. Their sum is not known if a
-    /// recorded one is among them, or if halves are missing.
+    /// The hops of a crowd, which lie between two moments. Their sum is unknown if the time of one of them
+    /// was recorded, or if halves are missing.
     Crowd { nanos: Option<i64>, from: i64, to: i64 },
 }
 
 pub(crate) type Flights = SmallVec<[Flight; 4]>;
 
-/// Hops of which only the sums are kept: exact as a whole unless one of them is below zero.
+/// Hops of which only sums are kept. The sum of their times is exact, unless one of them is negative.
 #[derive(Debug, Clone, Default)]
 struct Crowd {
     sent: u64,
     received: u64,
-    /// Sum of the receivings' moments − sum of the sendings'.
+    /// Sum of the moments of the receivings − sum of the moments of the sendings.
     nanos: i128,
-    /// The first sending's end and the last receiving's start.
+    /// The end of the first sending and the start of the last receiving.
     bounds: Option<(u64, u64)>,
-    /// Receivings whose time is known without the sums.
+    /// The number of receivings whose hop has a known time of its own.
     known: u64,
-    /// A half whose time is known stood among them, so that the sums say nothing of the others.
+    /// A half with a known time is among them, so the sums do not give the times of the others.
     is_spoiled: bool,
 }
 
@@ -89,7 +90,7 @@ impl Hops {
         }
     }
 
-    /// Matches what is still waiting. Returns how many hops can't be told apart any more.
+    /// Pairs the halves that still wait. Returns the number of hops that could not be measured.
     pub(crate) fn finish(&mut self, flights: &mut Flights) -> u64 {
         if self.received.is_empty() && !self.crowd.is_open() {
             return self.unknown;
@@ -108,7 +109,7 @@ impl Hops {
     fn make_room(&mut self, side: impl Fn(&Self) -> &SmallVec<[Half; 2]>, flights: &mut Flights) -> bool {
         if side(self).len() >= LIMIT {
             self.settle(flights);
-            // What another process sent needs no sending here.
+            // A receiving with `sent_at` needs no sending in this process.
             if let Some(flight) = self.received.first().and_then(Half::flight_of_its_own)
                 && self.received.len() >= LIMIT
             {
@@ -136,7 +137,7 @@ impl Hops {
 }
 
 impl Half {
-    /// The flight of a receiving that says itself when it was sent.
+    /// The flight of a receiving half that has `sent_at`.
     fn flight_of_its_own(&self) -> Option<Flight> {
         let (from, to) = (self.sent_at?, self.moment as i64);
         Some(if self.is_recorded { Flight::Recorded { from, to } } else { Flight::Hop { from, to } })
@@ -148,7 +149,7 @@ impl Crowd {
         self.sent > 0 || self.received > 0
     }
 
-    /// Returns how many hops have turned out to be unknown.
+    /// Returns how many hops turned out to be unmeasurable.
     fn add(&mut self, half: Half, nanos: i128, flights: &mut Flights) -> u64 {
         self.is_spoiled |= half.is_recorded || half.sent_at.is_some();
         self.nanos += nanos;

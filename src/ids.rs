@@ -1,11 +1,11 @@
-//! The smallest ids of some kind, each with a place.
+//! The smallest ids of a kind, each with an index.
 
 use smallvec::SmallVec;
 
-/// How many there are.
+/// How many ids are kept.
 pub(crate) const LIMIT: usize = 16;
 
-/// An id in the order of the tables, where its absence comes last.
+/// An id with the order of the tables, in which an absent id comes last.
 pub(crate) type OrderedId = u128;
 
 pub(crate) fn ordered(id: Option<u64>) -> OrderedId {
@@ -16,9 +16,9 @@ pub(crate) fn unordered(id: OrderedId) -> Option<u64> {
     id.try_into().ok()
 }
 
-/// The smallest ids, in the order of their places. One that has had to leave does not come back, since all
-/// that are left are smaller; so each has been there from its first time on, and several threads together
-/// have the smallest of all.
+/// The smallest ids; the index of an id is its place in the list. An evicted id cannot return, because all
+/// remaining ids are smaller. So each id in the list has been there since its first occurrence, and the
+/// merged lists of several threads have the smallest ids of all.
 #[derive(Debug, Clone)]
 pub(crate) struct Ids<Id>(SmallVec<[Id; LIMIT]>);
 
@@ -28,10 +28,10 @@ impl<Id> Default for Ids<Id> {
     }
 }
 
-/// Where an id is.
+/// The result of a look-up.
 pub(crate) enum Found {
     At(usize),
-    /// There, where a larger one was until now.
+    /// At this index, where a larger id has been evicted.
     InsteadAt(usize),
     Nowhere,
 }
@@ -55,7 +55,7 @@ impl<Id: Copy + Ord> Ids<Id> {
         }
     }
 
-    /// The places and ids, by id.
+    /// The indexes and ids, ordered by id.
     pub(crate) fn in_order(&self) -> Vec<(usize, Id)> {
         let mut ids: Vec<_> = self.0.iter().copied().enumerate().collect();
         ids.sort_unstable_by_key(|(_, id)| *id);

@@ -1,14 +1,14 @@
-//! The union of stretches of time, in bounded memory.
+//! The union of time intervals, in bounded memory.
 
 use smallvec::SmallVec;
 
-/// How many separate stretches are told apart.
+/// How many separate intervals are kept in the end.
 pub(crate) const LIMIT: usize = 64;
-/// How many are kept meanwhile, so that a surplus is dealt with once in a while and not each time.
+/// How many are kept meanwhile, so that the surplus is reduced once for many additions.
 const ROOM: usize = 2 * LIMIT;
 
-/// A union of closed intervals. Past [`LIMIT`] separate ones the smallest gaps are filled, so that
-/// the union can only grow.
+/// A union of closed intervals. If there are more than [`LIMIT`] separate intervals, the smallest gaps are
+/// filled, so the union can only grow.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Intervals {
     /// Sorted, and no two of them touch.
@@ -23,7 +23,7 @@ impl Intervals {
         if self.disjoint.len() >= ROOM {
             self.fill_smallest_gaps();
         }
-        // Most come in order: longer than the last one, or behind it.
+        // Most intervals come in order: they extend the last one, or begin after it.
         match self.disjoint.last_mut() {
             Some(last) if start < last.0 => {}
             Some(last) if start <= last.1 => {
@@ -45,7 +45,7 @@ impl Intervals {
         self.disjoint.insert(first, (start, end));
     }
 
-    /// How much of `from..to` the union covers.
+    /// The part of `from..to` that the union covers.
     pub(crate) fn covered(&mut self, from: u64, to: u64) -> u64 {
         if self.disjoint.len() > LIMIT {
             self.fill_smallest_gaps();
@@ -53,13 +53,13 @@ impl Intervals {
         self.disjoint.iter().map(|&(s, e)| e.min(to).saturating_sub(s.max(from))).sum()
     }
 
-    /// Leaves [`LIMIT`] stretches of more.
+    /// Merges the closest intervals until [`LIMIT`] remain.
     fn fill_smallest_gaps(&mut self) {
         let surplus = self.disjoint.len() - LIMIT;
         let pairs = self.disjoint.iter().zip(self.disjoint.iter().skip(1));
         let mut gaps: SmallVec<[u64; ROOM]> = pairs.map(|(left, right)| right.0 - left.1).collect();
         let (smaller, &mut largest, _) = gaps.select_nth_unstable(surplus - 1);
-        // Of the gaps as large as the largest to be filled, only some are.
+        // Several gaps may have the size of the largest gap to be filled; only as many as needed are filled.
         let mut ties = surplus - smaller.iter().filter(|gap| **gap < largest).count();
         self.disjoint.dedup_by(|right, left| {
             let gap = right.0 - left.1;

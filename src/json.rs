@@ -1,5 +1,5 @@
-//! A line as JSON: keys in the documented order, times as fixed-point text, and no control
-//! character of a span's text left raw.
+//! Writes a line as JSON: keys in the documented order, times as fixed-point numbers, all control characters
+//! escaped.
 
 use std::io::{self, Write};
 
@@ -12,14 +12,14 @@ use crate::{
     },
 };
 
-/// A key between its comma and its colon, in one piece: a copy of a literal is a store or two.
+/// A key with its comma and its colon in one literal, which is copied with one or two stores.
 macro_rules! key {
     ($name:literal) => {
         concat!(",\"", $name, "\":")
     };
 }
 
-/// A closed request, as its line shows it.
+/// The parts of a request's line.
 pub(crate) struct RequestParts<'a> {
     pub(crate) timestamp: Timestamp,
     pub(crate) request_id: &'a str,
@@ -33,7 +33,7 @@ pub(crate) struct RequestParts<'a> {
 
 #[cfg(feature = "cli")]
 impl<'a> RequestParts<'a> {
-    /// Those of a line that was read.
+    /// The parts of a line that was read.
     pub(crate) fn of(line: &'a RequestLine) -> Self {
         Self {
             timestamp: line.timestamp,
@@ -49,7 +49,7 @@ impl<'a> RequestParts<'a> {
 }
 
 impl RequestParts<'_> {
-    /// The line as it reads back.
+    /// The line as it would be read back.
     pub(crate) fn to_line<'a>(
         &self,
         stages: impl Iterator<Item = &'a StageRow>,
@@ -102,19 +102,19 @@ pub(crate) fn write_request<'a>(
     json.raw("}\n");
 }
 
-/// Appends the line of the run.
+/// Appends the summary line.
 pub(crate) fn write_summary(out: &mut Vec<u8>, line: SummaryLine) {
-    // Numbers and strings go into a `Vec` without an error.
+    // Writing numbers and strings into a `Vec` can't fail.
     infallible(serde_json::to_writer(&mut *out, &Line::Summary(line)).map_err(io::Error::from));
     out.push(b'\n');
 }
 
-/// Appends the line of a stage on its own.
+/// Appends the line of a detached stage.
 pub(crate) fn write_stage(out: &mut Vec<u8>, line: &Detached<StageRow>) {
     write_detached(out, "{\"type\":\"stage\"", line, |json, row| stage(json, key!("stage_id"), row));
 }
 
-/// Appends the line of a transfer on its own.
+/// Appends the line of a detached transfer.
 pub(crate) fn write_transfer(out: &mut Vec<u8>, line: &Detached<TransferRow>) {
     write_detached(out, "{\"type\":\"transfer\"", line, |json, row| {
         transfer(json, key!("from_stage"), row);
@@ -165,7 +165,7 @@ fn e2e(json: &mut Json<'_>, table: &E2eTable) {
     json.raw("}");
 }
 
-/// The members of a row; `first` is the key of the first of them.
+/// Appends the members of a row; `first` is the first key, with its punctuation.
 fn stage(json: &mut Json<'_>, first: &'static str, row: &StageRow) {
     json.optional_number(first, row.stage_id);
     json.optional_number(key!("batch_id"), row.batch_id);
@@ -186,7 +186,7 @@ fn stage(json: &mut Json<'_>, first: &'static str, row: &StageRow) {
     json.fields(&row.fields);
 }
 
-/// The members of a row; `first` is the key of the first of them.
+/// Appends the members of a row; `first` is the first key, with its punctuation.
 fn transfer(json: &mut Json<'_>, first: &'static str, row: &TransferRow) {
     json.optional_number(first, row.from_stage);
     json.optional_number(key!("to_stage"), row.to_stage);
@@ -201,12 +201,12 @@ fn transfer(json: &mut Json<'_>, first: &'static str, row: &TransferRow) {
     json.fields(&row.fields);
 }
 
-/// A line under construction. Keys are literals of this file, with their punctuation, and need no
-/// escape, but for those of [`fields`](Self::fields).
+/// A line under construction. Keys are literals of this file, with their punctuation, and need no escaping,
+/// except those of [`fields`](Self::fields).
 struct Json<'a>(&'a mut Vec<u8>);
 
 impl Json<'_> {
-    // Inlined, here and below, so that the length of a literal is known where it is copied.
+    // Inlined, here and below, so that the length of a literal is a constant where it is copied.
     #[inline(always)]
     fn raw(&mut self, piece: &'static str) {
         self.0.extend_from_slice(piece.as_bytes());
@@ -324,8 +324,8 @@ impl Json<'_> {
     }
 }
 
-/// Writes a JSON string. Beyond what JSON asks for, it escapes everything that a terminal could
-/// take for a command or that could reorder or split the line on a screen.
+/// Writes a JSON string. It also escapes all characters that a terminal could interpret as a command, or that
+/// could reorder or split the line on a screen.
 fn write_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     if text.bytes().all(is_plain) {
@@ -336,7 +336,7 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Printable ASCII that stands for itself.
+/// Printable ASCII that needs no escape.
 fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
@@ -353,8 +353,8 @@ fn write_char(out: &mut Vec<u8>, c: char) {
     }
 }
 
-/// Control characters (C0, DEL, C1), line and paragraph separators, bidirectional controls. All of
-/// them lie in the basic plane, so one escape of four digits does.
+/// Control characters (C0, DEL, C1), line and paragraph separators, bidirectional controls. All of them are
+/// in the basic plane, so one escape with four digits is enough.
 pub(crate) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -25,16 +25,16 @@ use crate::{
     recorder::Recorder,
 };
 
-/// A `tracing-subscriber` layer that writes the production metrics of every request as one line
-/// of JSON when its `request` span closes.
+/// A `tracing-subscriber` layer that writes the production metrics of every request as one line of JSON when
+/// the request is complete.
 ///
-/// With the feature `opentelemetry`, add the layer of `tracing-opentelemetry` after this one: it ends its span
-/// when it hears that ours closes, and an ended span takes no attributes.
+/// See the [crate documentation](crate) for the spans and fields that it reads. It has a per-layer filter of
+/// its own: of other code, it enables only spans up to the [lineage level](Self::with_lineage_level), and no
+/// event.
 ///
-/// It brings its own per-layer filter, so adding it enables no span or event of other people's
-/// code but for spans up to the [lineage level](Self::with_lineage_level). It needs
-/// `#[instrument]` or span macros only; see the [crate documentation](crate) for the span names
-/// and fields.
+/// With the feature `opentelemetry`, add the layer of `tracing-opentelemetry` after this one. A layer that
+/// was added earlier is told first that a span closes, and an OpenTelemetry span that has ended takes no
+/// attributes.
 ///
 /// ```
 /// use omni_metrics::OmniMetricsLayer;
@@ -52,8 +52,8 @@ impl<S> OmniMetricsLayer<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    /// A layer that is on, writes JSON lines to stderr and keeps foreign spans up to `INFO` for
-    /// lineage.
+    /// Creates a layer that is on, writes JSON lines to stderr, and keeps foreign spans up to `INFO`, through
+    /// which a stage finds its request.
     pub fn new() -> Self {
         let writing = Writing { clock: Clock::system(), output: Output::stderr(Format::default()) };
         let shared = Arc::new(Shared::new(writing.clone()));
@@ -64,22 +64,44 @@ where
 
     /// Writes the lines to `make_writer`, by default stderr.
     ///
-    /// Each line is one `write` of the whole line, and further ones if the writer takes only a part; they are
-    /// made on the thread that closes the span. If the writer fails or panics, the line is lost and
-    /// [counted](crate::Snapshot::lines_lost). If it has taken a part of the line before, the next line begins
-    /// with a line feed, so that it stands on a line of its own.
+    /// The writer is called on the thread that closes a request's last span, and that thread waits for it.
+    /// Each line is one `write` of the whole line, and further ones if the writer takes only a part. If the
+    /// writer fails or panics, the line is lost and [counted](crate::Snapshot::lines_lost). If it had taken a
+    /// part of the line, the next line begins with a line feed, so that it stands on a line of its own.
     ///
-    /// A thread that closes a span waits while the writer writes. Where that may take long, use
-    /// [`with_queued_writer`](Self::with_queued_writer). `tracing_appender::non_blocking` does not wait either,
-    /// but drops lines by itself when it is full, and `lines_lost` does not count these.
+    /// For a writer that may be slow, use [`with_queued_writer`](Self::with_queued_writer).
+    /// `tracing_appender::non_blocking` does not wait either, but it drops lines when it is full, and
+    /// `lines_lost` does not count them.
     ///
-    /// Without this method, lines go to stderr, and no thread waits for it: what a pipe, socket or terminal does
-    /// not take at once waits in memory, in order, up to 1 MiB for all layers of the process, and past that
-    /// lines are lost. A thread of the crate's own writes what waits; the exit of the process (the return from
-    /// `main`, `std::process::exit`) writes the rest, and gives up when stderr has taken nothing for a second. An
-    /// abort or a signal loses what waits. A file is written to directly. On systems other than Unix, stderr
-    /// cannot be asked whether it has room, and there a full pipe makes the thread that closes a span wait, as
-    /// `with_writer(std::io::stderr)` does everywhere.
+    /// # Default: stderr
+    ///
+    /// No thread waits for stderr. What a pipe, socket or terminal does not take at once waits in memory, in
+    /// order, up to 1 MiB for all layers of the process; past that, lines are lost and counted. A thread of
+    /// this crate writes the waiting lines. The exit of the process (the return from `main`,
+    /// `std::process::exit`) writes the rest, and gives up when stderr has taken nothing for a second. An
+    /// abort or a signal loses the waiting lines. A file is written to directly.
+    ///
+    /// On systems other than Unix, stderr cannot be asked whether it has room. A full pipe makes the thread
+    /// that closes a span wait there, as `with_writer(std::io::stderr)` does everywhere.
+    ///
+    /// ```
+    /// use std::{io::{BufRead, BufReader}, sync::Arc};
+    ///
+    /// use omni_metrics::{Line, OmniMetricsLayer};
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let (read, write) = std::io::pipe()?;
+    /// let layer = OmniMetricsLayer::new().with_writer(Arc::new(write));
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || {
+    ///     drop(tracing::info_span!("request", request_id = "r1"));
+    /// });
+    ///
+    /// let mut line = String::new();
+    /// BufReader::new(read).read_line(&mut line)?;
+    /// assert_eq!(line.parse::<Line>()?.request_id(), Some("r1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_writer<W>(mut self, make_writer: W) -> Self
     where
         W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
@@ -89,14 +111,14 @@ where
         self
     }
 
-    /// Writes the lines to `make_writer` from a thread of its own, so that no thread that closes a span waits for
-    /// a slow disk or a network.
+    /// Writes the lines to `make_writer` from a thread of its own, so that no thread that closes a span waits
+    /// for a slow disk or a network.
     ///
-    /// Lines wait in a queue, in order, of at most `capacity_bytes` bytes of text; a line that finds no room in
-    /// it is lost as a whole and [counted](crate::Snapshot::lines_lost). The writer is called as
-    /// [`with_writer`](Self::with_writer) describes. Dropping the [`QueueGuard`] writes what is queued and ends
-    /// the thread; its documentation says when it gives up. If the system refuses the thread, all lines are
-    /// lost and counted.
+    /// The lines wait in a queue of at most `capacity_bytes` bytes of text, in order. If a line does not fit,
+    /// it is lost as a whole and [counted](crate::Snapshot::lines_lost). The thread calls the writer as
+    /// [`with_writer`](Self::with_writer) describes. Dropping the [`QueueGuard`] writes the queued lines and
+    /// ends the thread; its documentation says when it gives up. If the thread cannot be started, all lines
+    /// are lost and counted.
     ///
     /// ```
     /// use std::fs::{self, File};
@@ -129,14 +151,42 @@ where
     }
 
     /// Writes JSON lines or text tables, by default [`Format::Json`].
+    ///
+    /// ```
+    /// use std::{io::{BufRead, BufReader}, sync::Arc};
+    ///
+    /// use omni_metrics::{Format, OmniMetricsLayer};
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let (read, write) = std::io::pipe()?;
+    /// let layer = OmniMetricsLayer::new().with_writer(Arc::new(write)).with_format(Format::Table);
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || drop(tracing::info_span!("request")));
+    ///
+    /// let mut line = String::new();
+    /// BufReader::new(read).read_line(&mut line)?;
+    /// assert_eq!(line, "Overall Summary\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn with_format(mut self, format: Format) -> Self {
         self.filtered.inner_mut().set_writing(|writing| writing.output.format = format);
         self
     }
 
-    /// Starts with the layer on or off, by default on: the service's `--log-stats` flag. While it
-    /// is off, `tracing` skips the layer's spans at the callsite. At run time,
-    /// [`OmniMetricsHandle::set_log_stats`] switches.
+    /// Starts with the layer on or off, by default on. This is for a `--log-stats` flag of the service. While
+    /// the layer is off, `tracing` skips its spans at the callsite. [`OmniMetricsHandle::set_log_stats`]
+    /// switches it at run time.
+    ///
+    /// ```
+    /// use omni_metrics::OmniMetricsLayer;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let layer = OmniMetricsLayer::new().with_log_stats(false);
+    /// let handle = layer.handle();
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || drop(tracing::info_span!("request")));
+    /// assert_eq!(handle.snapshot().lines_written, 0);
+    /// ```
     pub fn with_log_stats(self, on: bool) -> Self {
         self.handle().set_log_stats(on);
         self
@@ -144,9 +194,27 @@ where
 
     /// Keeps foreign spans up to `level`, by default `INFO`.
     ///
-    /// A stage finds its request through the spans around it, and a span that no layer wants does
-    /// not exist: one made with it as its explicit parent is a root, a task instrumented with it
-    /// is outside of any request. Spans of the contract are kept at any level.
+    /// A stage finds its request through the spans that enclose it. A span that no layer enables does not
+    /// exist: a span that has it as its explicit parent is a root, and a task that is instrumented with it is
+    /// outside of any request. The spans `request`, `stage`, `transfer` and `preprocess` are kept at any
+    /// level.
+    ///
+    /// ```
+    /// use omni_metrics::OmniMetricsLayer;
+    /// use tracing::{debug_span, info_span};
+    /// use tracing_subscriber::{filter::LevelFilter, prelude::*};
+    ///
+    /// let layer = OmniMetricsLayer::new().with_writer(std::io::sink).with_lineage_level(LevelFilter::DEBUG);
+    /// let handle = layer.handle();
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || {
+    ///     let request = info_span!("request", request_id = "r1");
+    ///     let task = debug_span!(parent: &request, "task");
+    ///     drop(info_span!(parent: &task, "stage", stage_id = 0));
+    /// });
+    /// // Without the debug span, the stage would be a detached row, on a line of its own.
+    /// assert_eq!(handle.snapshot().lines_written, 1);
+    /// ```
     pub fn with_lineage_level(mut self, level: LevelFilter) -> Self {
         self.filtered.filter_mut().lineage_level = level;
         self
@@ -154,15 +222,16 @@ where
 
     /// Sees no span above `level`, by default `TRACE`: all are seen.
     ///
-    /// `tracing` skips every span and event above the most verbose level that any layer asks for. By default this
-    /// layer asks for every level, since spans of the contract count at any. A suppressed `trace!` costs 0.3 ns
-    /// more then. A suppressed `log::trace!` costs 35 ns instead of 0.3, if `.init()` has connected `log` with
-    /// `tracing` (the feature `tracing-log` of `tracing-subscriber`), which is where a lower level is of use,
-    /// provided that no other layer asks for more.
+    /// `tracing` skips every span and event above the most verbose level that any layer asks for. This layer
+    /// asks for every level by default, since the spans that it reads count at any level. A suppressed
+    /// `trace!` then costs 0.3 ns more. A suppressed `log::trace!` costs 35 ns instead of 0.3 ns, if
+    /// `.init()` has connected `log` with `tracing` (the feature `tracing-log` of `tracing-subscriber`). A
+    /// lower level avoids that, provided that no other layer asks for more.
     ///
-    /// Choose the level of the most verbose span of the contract: `INFO` for `#[instrument]` and `info_span!`. Spans
-    /// above it are not seen, neither those of the contract nor foreign ones, whatever the
-    /// [lineage level](Self::with_lineage_level) says. The filter of any other layer is not affected.
+    /// Choose the level of the most verbose span that this layer reads: `INFO` for `#[instrument]` and
+    /// `info_span!`. Spans above it are not seen, neither those that the layer reads nor foreign ones,
+    /// whatever the [lineage level](Self::with_lineage_level) is. The filters of other layers are not
+    /// affected.
     ///
     /// ```
     /// use omni_metrics::OmniMetricsLayer;
@@ -183,13 +252,13 @@ where
         self
     }
 
-    /// Reads the time from `clock`, by default [`Clock::system`]. For tests.
+    /// Reads the time from `clock`, by default [`Clock::system`]. For tests: [`Clock::mock`] has an example.
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.filtered.inner_mut().set_writing(|writing| writing.clock = clock);
         self
     }
 
-    /// A handle on this layer's state.
+    /// Returns a handle for this layer's state.
     pub fn handle(&self) -> OmniMetricsHandle {
         OmniMetricsHandle::new(Arc::clone(&self.shared))
     }
@@ -214,9 +283,9 @@ impl<S> fmt::Debug for OmniMetricsLayer<S> {
     }
 }
 
-/// What the filter has to see goes through [`Filtered`]. Callbacks on a span that exists go around
-/// it, which saves its look-up of the span, and finds those spans too that the filter's memory of
-/// them has lost.
+/// Callbacks that the filter must see go through [`Filtered`]. Callbacks on an existing span go directly to
+/// the recorder. That saves a look-up of the span in `Filtered`, and works for spans of which the registry
+/// has lost the filter state.
 impl<S> Layer<S> for OmniMetricsLayer<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -286,8 +355,9 @@ where
         if id == TypeId::of::<Otel>() {
             return Some(std::ptr::from_ref(&self.recorder().otel).cast());
         }
-        // SAFETY: what `Filtered` returns points into `self.filtered` and is of the type that `id`
-        // names, which is what this method promises for `self`.
+        // SAFETY: a pointer that `Filtered` returns points into `self.filtered` and has the type that `id`
+        // names. `self` owns `self.filtered`, so the pointer is valid as long as `self`, as this method must
+        // ensure.
         unsafe { self.filtered.downcast_raw(id) }
     }
 }

@@ -1,4 +1,4 @@
-//! Which field of a callsite is which, found out once.
+//! The meaning of each field of a callsite, computed once.
 
 use std::{ptr, sync::OnceLock};
 
@@ -9,17 +9,17 @@ use crate::{
     near_misses::nearest,
 };
 
-/// For how many callsites there is room; what finds no place is found out each time.
+/// How many callsites the table holds. The layout of a callsite that finds no place is computed each time.
 const KNOWN: usize = 256;
-/// How many places are tried for a callsite.
+/// How many places of the table are tried for a callsite.
 const TRIES: usize = 4;
 
-/// What a field stands for in the contract.
+/// The documented meaning of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// A count or an id, at this place of the numbers.
+    /// A count or an id, at this index of the numbers.
     Count(usize),
-    /// A time in milliseconds, at this place of the numbers.
+    /// A time in milliseconds, at this index of the numbers.
     Time(usize),
     RequestId,
     /// `stage_name` of a stage, `finish_reason` of a request.
@@ -27,14 +27,14 @@ pub(crate) enum Meaning {
     Phase,
     FirstOutput,
     Further,
-    /// A further field whose numbers add up over the spans of its row.
+    /// A further field whose numbers are added up over the spans of its row.
     Summand,
-    /// A field of a span that has no row.
+    /// A field that is ignored, because its span has no row.
     Ignored,
 }
 
-/// The meanings of a callsite's fields, in their order: a field is found by its index, where comparing
-/// names took a third of what a value costs.
+/// The meanings of a callsite's fields, by the index of the field. To compare names instead took a third of
+/// the time that a value costs.
 #[derive(Debug)]
 pub(crate) struct Layout {
     metadata: &'static Metadata<'static>,
@@ -43,10 +43,11 @@ pub(crate) struct Layout {
     near_misses: Box<[NearMiss]>,
 }
 
-/// A field, and the one of the contract that is one slip away from it.
+/// A field, and the documented field whose name is one edit away.
 type NearMiss = (&'static str, &'static str);
 
-/// By the address of the callsite's metadata. A callsite is there for good, and so is its layout.
+/// Layouts, hashed by the address of the callsite's metadata. A callsite is never freed, and neither is its
+/// layout.
 static LAYOUTS: [OnceLock<Layout>; KNOWN] = [const { OnceLock::new() }; KNOWN];
 
 impl Layout {
@@ -72,12 +73,12 @@ impl Layout {
         kind: Kind,
         run: impl FnOnce(&Self) -> T,
     ) -> T {
-        // Metadata is larger than 64 bytes.
+        // The lowest bits of the address carry no information: metadata is larger than 64 bytes.
         let first = ptr::from_ref(metadata).addr() >> 6;
         for place in first..first + TRIES {
             let Some(place) = LAYOUTS.get(place % KNOWN) else { break };
             let layout = place.get_or_init(|| Self::new(metadata, kind));
-            // Not by the callsite: those without a size may share an address.
+            // Callsites are not compared here: those of size zero may share an address.
             if ptr::eq(layout.metadata, metadata) {
                 return run(layout);
             }
@@ -87,13 +88,14 @@ impl Layout {
 
     #[inline]
     pub(crate) fn meaning(&self, field: &Field) -> Meaning {
-        // `tracing` lets nobody record another callsite's fields but through hidden functions.
+        // The check fails only for a field of another callsite, which `tracing` permits through hidden
+        // functions only.
         let is_ours = field.callsite() == self.callsite;
         self.meanings.get(field.index()).copied().filter(|_| is_ours).unwrap_or(Meaning::Ignored)
     }
 }
 
-/// A field of another kind of span is no slip: it is there on purpose.
+/// A field that is documented for another span is no mistake: it is there on purpose.
 fn near_miss(kind: Kind, field: &'static str) -> Option<NearMiss> {
     let names = |kind| Meaning::fields(kind).iter().map(|(name, _)| *name);
     if Kind::ALL.into_iter().flat_map(names).any(|name| name == field) {
@@ -112,7 +114,7 @@ impl Meaning {
         known.map_or(further, |(_, meaning)| *meaning)
     }
 
-    /// The fields that the contract knows on spans of this kind.
+    /// The documented fields of spans of this kind.
     fn fields(kind: Kind) -> &'static [(&'static str, Self)] {
         match kind {
             Kind::Request => &[("request_id", Self::RequestId), ("finish_reason", Self::Label)],

@@ -1,9 +1,7 @@
-//! Production metrics of multi-stage inference requests, from the `tracing` spans you already
-//! have.
+//! Production metrics of multi-stage inference requests, from the `tracing` spans that you already have.
 //!
-//! Spans named `request`, `stage` and `transfer` are timed by a layer; when a `request` span
-//! closes, one line of JSON with an end-to-end table, a stage table and a transfer table goes to
-//! stderr.
+//! A layer times spans named `request`, `stage` and `transfer`. When a request is complete, it writes one
+//! line of JSON with an end-to-end table, a stage table and a transfer table, by default to stderr.
 //!
 //! ```
 //! use std::sync::Mutex;
@@ -15,11 +13,14 @@
 //! #[instrument(name = "request", skip_all, fields(request_id = id, finish_reason = Empty))]
 //! fn handle(id: &str, prompt: &str) {
 //!     let text = think(prompt);
-//!     info_span!("transfer", from_stage = 0, to_stage = 1, size_bytes = text.len()).in_scope(|| talk(&text));
+//!     info_span!("transfer", from_stage = 0, to_stage = 1, size_bytes = text.len())
+//!         .in_scope(|| talk(&text));
 //!     Span::current().record("finish_reason", "stop");
 //! }
 //!
-//! #[instrument(name = "stage", skip_all, fields(stage_id = 0, num_tokens_in = Empty, num_tokens_out = Empty))]
+//! #[instrument(name = "stage", skip_all, fields(
+//!     stage_id = 0, num_tokens_in = Empty, num_tokens_out = Empty
+//! ))]
 //! fn think(prompt: &str) -> String {
 //!     let words = info_span!("preprocess").in_scope(|| prompt.split(' ').count());
 //!     Span::current().record("num_tokens_in", words).record("num_tokens_out", 2);
@@ -56,53 +57,63 @@
 //!
 //! * A **request** is one `request` span, from its creation to its last exit or that of its last
 //!   stage or transfer. [`RequestLine`] is its line.
-//! * A **stage** is a step of the pipeline with a number, `stage_id`. Its spans merge into one
-//!   [`StageRow`] a request. A span's time runs from its first enter to its last exit, so what an
-//!   async stage awaits counts; [`StageRow::busy_time_ms`] is what it computed.
-//! * A **transfer** moves data along an edge between two stages: one [`TransferRow`] a request and
-//!   edge. The sending half has `phase = "tx"` or none, the receiving half `phase = "rx"`; the time
-//!   between them is in flight.
-//! * The **run** is all requests since the layer was made: [`OverallSummary`].
+//! * A **stage** is a step of the pipeline with a number, `stage_id`. The stage spans of a request with
+//!   the same number merge into one [`StageRow`]. The time of a span runs from its first enter to its last
+//!   exit, so it includes the time that an async stage waits; [`StageRow::busy_time_ms`] does not.
+//! * A **transfer** moves data along an edge between two stages. The transfer spans of a request with the
+//!   same edge merge into one [`TransferRow`]. A sending span has `phase = "tx"` or no phase, a receiving
+//!   span `phase = "rx"`; the data is in flight between the two.
+//! * The **run** is all requests since the layer was made, or since the last [`OmniMetricsHandle::reset`]:
+//!   [`OverallSummary`].
 //!
 //! # Rules
 //!
-//! * A stage or transfer belongs to the open request its `request_id` names, else to the nearest
-//!   enclosing `request` span, else to the requests of the spans it `follows_from` (a batch).
-//!   One that has no open request is *detached*: a line of its own, to be joined by `request_id`.
-//! * Fields may be recorded late, and the last value wins. `tracing` ignores a value for a field
-//!   that the span did not declare: declare it as [`Empty`](https://docs.rs/tracing/latest/tracing/field/struct.Empty.html).
-//! * Any other field is kept under `fields` of its row, where the last value stands. A number in a field
-//!   `sum.NAME` adds up over the spans of the row, and stands under `NAME`; a plain `NAME` on a span of the same row
-//!   replaces the sum so far.
-//! * A value that can't be used is as if it was not recorded, and adds a sentence to the line's
-//!   `warnings`.
-//! * A name of a field or a span that is one slip away from one of the contract's (`num_token_out`, `stages`) adds
-//!   a warning too, once a callsite: to the request around it, else to the next line.
-//! * What was neither measured nor recorded is `null` (`None`), never zero.
+//! * A stage or transfer belongs to the open request that its `request_id` names; otherwise to the nearest
+//!   enclosing `request` span; otherwise to the requests of the spans that it `follows_from` (a batch).
+//!   If there is no such request, its row is *detached*: it is written as a line of its own, which can be
+//!   joined by `request_id`.
+//! * A request's line is written when its span and all spans that belong to it have closed. Only a span that
+//!   begins after that is detached.
+//! * A field may be recorded late, and its last value wins. `tracing` ignores a value for a field that the
+//!   span did not declare: declare it as
+//!   [`Empty`](https://docs.rs/tracing/latest/tracing/field/struct.Empty.html).
+//! * Any other field is kept under `fields` of its row. If several spans of the row have it, the last value
+//!   stands. A number in a field named `sum.NAME` is added up over the spans of the row and appears under
+//!   `NAME`; a plain `NAME` on a later span of the row replaces the sum so far.
+//! * A value that can't be used counts as not recorded, and adds a sentence to the line's `warnings`.
+//! * A field or span whose name is one edit away from a documented name (`num_token_out`, `stages`) adds a
+//!   warning, once for each callsite: to the request that encloses it, otherwise to the next line.
+//! * A documented value that was neither measured nor recorded is `null` (`None`), never zero.
 //!
-//! The README has the fields one by one, and how to annotate async, threaded, batched and
-//! distributed code.
+//! The folder `docs` of the repository has the details: `docs/annotate.md` shows async, threaded, batched and
+//! distributed code, and `docs/numbers.md` defines every field and number.
 //!
 //! # Cost and limits
 //!
-//! The layer brings its own filter: foreign events and spans below the lineage level stay as
-//! disabled as they were. State lives as long as its span, but for what a thread uses again: the shells of
-//! 16 spans and 16 requests, a buffer of 64 KiB, and the last eight spans that it has seen. A request keeps
-//! 1,024 stage rows and 1,024 transfer rows (further ids share the row without one), 32 further fields a row,
-//! 1 KiB a value, 256 bytes of `request_id`, 16 warnings, 64 separate stretches of activity, and 64 hops
-//! under way on one edge (more are measured together, as far as they can be told apart). At most 64 callsites
-//! are warned of for their names. What stderr does not take at once waits, up to 1 MiB for all layers of the
-//! process. The 16
-//! smallest stage ids and pairs of ids have percentiles. `panic = "abort"` takes away one protection: a user's `Debug` or writer that
-//! panics is caught by unwinding.
+//! The layer has a per-layer filter of its own: events, and foreign spans above the lineage level, stay
+//! disabled if they were. State is freed when its span closes, except what each thread keeps for reuse: 16
+//! span and 16 request objects, a 64 KiB buffer, and the last eight spans that it has seen.
+//!
+//! A request keeps at most 1,024 stage rows and 1,024 transfer rows; further ids share the row without an
+//! id. A row keeps 32 further fields of 1 KiB each, a `request_id` 256 bytes, a line 16 warnings. A request
+//! keeps 64 separate intervals of activity, and 64 hops under way on one edge; more hops are measured as a
+//! sum. At most 64 callsites are warned of for their names. The 16 smallest stage ids and pairs of ids have
+//! percentiles. Lines that stderr does not take at once wait, up to 1 MiB for all layers of the process.
+//!
+//! With `panic = "abort"`, a panic in a user's `Debug` code or writer ends the process: the layer catches
+//! such panics by unwinding.
 //!
 //! # Features
 //!
-//! None is on by default. `cli`: the reader, `omni-metrics`. `metrics`: the numbers of every closed request go
-//! through the [`metrics`](https://docs.rs/metrics) facade as well, to the recorder that is installed when
-//! the first request is created; README has the list. `opentelemetry`: beside the layer of
-//! `tracing-opentelemetry`, added after this one, lines carry the ids of their OpenTelemetry spans, and a request's
-//! span has its numbers as attributes.
+//! None is on by default.
+//!
+//! * `cli`: the reader, `omni-metrics`.
+//! * `metrics`: the numbers of every closed request and detached row also go through the
+//!   [`metrics`](https://docs.rs/metrics) facade, to the recorder that is installed when the first request is
+//!   created. `docs/exporters.md` lists the families.
+//! * `opentelemetry`: beside the layer of `tracing-opentelemetry`, which must be added after this one, lines
+//!   have the ids of their OpenTelemetry spans, and the OpenTelemetry span of a request has its numbers as
+//!   attributes.
 
 // A panic in a callback is a panic in the host.
 #![warn(
@@ -117,7 +128,7 @@
 // What is `pub` is API.
 #![warn(unreachable_pub)]
 
-// Record: what `tracing` says.
+// Record: the callbacks of `tracing`.
 mod layer;
 
 mod closing;
@@ -132,7 +143,7 @@ mod recorded;
 mod value;
 mod warnings;
 
-// Hold: what is open, and whose it is.
+// Hold: open spans and requests.
 mod answered;
 mod clock;
 mod counter;
@@ -154,7 +165,7 @@ mod request;
 mod run;
 mod stage;
 
-// Write: tables, lines, what is left to see.
+// Write: tables, lines, exporters, the handle.
 mod digits;
 mod emit;
 #[cfg(feature = "metrics")]
@@ -190,7 +201,25 @@ pub use tables::{
 pub use text::Format;
 pub use value::FieldValue;
 
-/// The README's examples are tests.
+// The examples of README and docs are tests.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/annotate.md")]
+    struct Annotate;
+    #[doc = include_str!("../docs/exporters.md")]
+    struct Exporters;
+    #[doc = include_str!("../docs/limits-and-faults.md")]
+    struct LimitsAndFaults;
+    #[doc = include_str!("../docs/numbers.md")]
+    struct Numbers;
+    #[doc = include_str!("../docs/performance.md")]
+    struct Performance;
+    #[doc = include_str!("../docs/reader.md")]
+    struct Reader;
+    #[doc = include_str!("../docs/scale.md")]
+    struct Scale;
+    #[doc = include_str!("../docs/services.md")]
+    struct Services;
+}

@@ -1,4 +1,4 @@
-//! From a request that has ended to its line.
+//! Writes the line of a complete request.
 
 use std::{mem, sync::Arc};
 
@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl Shared {
-    /// Counts a request that has ended and writes its line. `trace` is given the numbers, and returns the ids of
-    /// the OpenTelemetry span.
+    /// Counts a complete request and writes its line. `trace` gets the numbers and returns the ids of the
+    /// OpenTelemetry span.
     pub(crate) fn end_request(
         self: &Arc<Self>,
         writing: &Writing,

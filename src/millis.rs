@@ -7,13 +7,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::digits::push_fixed;
 
 const NANOS_PER_MILLI: f64 = 1e6;
-/// Below it, `f64` counts half nanoseconds exactly, which rounding needs: 2^52 nanoseconds and less.
+/// Below this value, `f64` represents half nanoseconds exactly (2^52 nanoseconds), as rounding requires.
 const EXACT_MILLIS: f64 = 4.5e9;
 
 /// A length of time in milliseconds, kept as whole nanoseconds.
 ///
-/// Sums of `Millis` are exact, and what is written to JSON (a number with at most six decimals)
-/// reads back as the same value, up to the 99 days that a float holds to the nanosecond.
+/// Sums of `Millis` are exact. The JSON number (at most six decimals) reads back as the same value, up to the
+/// 99 days for which a float is exact to the nanosecond.
 ///
 /// ```
 /// use omni_metrics::Millis;
@@ -28,7 +28,7 @@ const EXACT_MILLIS: f64 = 4.5e9;
 pub struct Millis(u64);
 
 impl Millis {
-    /// No time at all.
+    /// Zero.
     pub const ZERO: Self = Self(0);
     /// The longest time: 584 years.
     pub const MAX: Self = Self(u64::MAX);
@@ -49,18 +49,19 @@ impl Millis {
         self.0 as f64 / NANOS_PER_MILLI
     }
 
-    /// Milliseconds as a time, rounded to the nanosecond; `None` for what is negative, not
-    /// finite, or past the 584 years that fit.
+    /// Converts milliseconds, rounded to the nanosecond; `None` if the value is negative, not finite, or
+    /// longer than the 584 years that fit.
     pub fn from_f64(millis: f64) -> Option<Self> {
-        // The largest value's text reads as the float just past it.
+        // The text of the largest value is read as the next larger float.
         if !(millis >= 0.0 && millis <= u64::MAX as f64 / NANOS_PER_MILLI) {
             return None;
         }
         if millis < EXACT_MILLIS {
             return Some(Self((millis * NANOS_PER_MILLI + 0.5) as i64 as u64));
         }
-        // In two parts: a Unix time of today, times 10^6, is past what `f64` counts exactly. A cast
-        // drops the fraction, and half more before it rounds; both are exact for what is left here.
+        // Computed in two parts, because a Unix time of today times 10^6 exceeds the integers that `f64`
+        // represents exactly. The cast drops the fraction, and adding a half before it rounds; both parts are
+        // exact.
         let whole = millis as u64;
         let fraction = ((millis - whole as f64) * NANOS_PER_MILLI + 0.5) as u64;
         Some(Self(whole.saturating_mul(1_000_000).saturating_add(fraction)))
@@ -71,7 +72,7 @@ impl Millis {
         push_fixed(out, self.0 / 1_000_000, self.0 % 1_000_000);
     }
 
-    /// The sum, if it fits.
+    /// The sum; `None` if it does not fit.
     pub const fn checked_add(self, other: Self) -> Option<Self> {
         match self.0.checked_add(other.0) {
             Some(nanos) => Some(Self(nanos)),

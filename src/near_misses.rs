@@ -1,5 +1,5 @@
-//! Names that are one slip away from one of the contract's. Such a name is mostly a mistake, and without a warning
-//! its values would be missing without a word.
+//! Names that are one edit away from a documented name. Such a name is most likely a mistake. Without a
+//! warning, its values would be missing silently.
 
 use std::{
     ptr,
@@ -13,16 +13,16 @@ use tracing::Metadata;
 
 use crate::{fields::Kind, warnings::Warnings};
 
-/// For how many callsites a layer warns.
+/// For how many callsites a layer warns at most.
 const CALLSITES: usize = 64;
 
-/// The name that `name` is one slip away from, if there is one: one insertion, one deletion, one substitution, or
-/// two neighbouring characters swapped.
+/// The name that is one edit away from `name`, if there is one: one insertion, one deletion, one
+/// substitution, or one swap of two neighbouring characters.
 pub(crate) fn nearest<'a>(name: &str, mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names.find(|candidate| is_one_slip(name.as_bytes(), candidate.as_bytes()))
 }
 
-/// The span of the contract whose name `name` is one slip away from.
+/// The documented span whose name is one edit away from `name`.
 pub(crate) fn nearest_kind(name: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| is_one_slip(name.as_bytes(), kind.name().as_bytes()))
 }
@@ -41,13 +41,15 @@ fn is_one_slip(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// What a layer knows of such names: for which callsites it has warned, and the warnings that no line has taken yet.
+/// The near misses of a layer: the callsites for which it has warned, and the warnings that are not in a line
+/// yet.
 #[derive(Debug)]
 pub(crate) struct NearMisses {
-    /// Of spans that the filter has let pass.
+    /// Callsites of foreign spans that the filter has seen.
     expected: Callsites,
     warned: Callsites,
-    /// How many of the expected ones have had no span yet. Foreign spans cost nothing more while there are none.
+    /// How many of these callsites have had no span yet. While there are none, the check of a foreign span is
+    /// one load.
     open: AtomicU32,
     has_waiting: AtomicBool,
     waiting: Mutex<Warnings>,
@@ -64,8 +66,8 @@ impl NearMisses {
         }
     }
 
-    /// Takes note of the callsite of foreign spans if their name is a near miss. Warns only when there is a span,
-    /// since callsites are registered for layers that never see one.
+    /// Notes the callsite of a foreign span if its name is a near miss. The warning is given only when a span
+    /// is created, since callsites are also registered for layers that never see a span of them.
     pub(crate) fn expect(&self, metadata: &'static Metadata<'static>) {
         if nearest_kind(metadata.name()).is_some() && self.expected.insert(metadata) {
             self.open.fetch_add(1, Ordering::Relaxed);
@@ -77,7 +79,7 @@ impl NearMisses {
         self.open.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether a foreign span is the first of an expected callsite.
+    /// Whether a foreign span is the first one of a noted callsite.
     pub(crate) fn is_first_expected(&self, metadata: &'static Metadata<'static>) -> bool {
         let is_first = self.expected.contains(metadata) && self.warned.insert(metadata);
         if is_first {
@@ -86,18 +88,18 @@ impl NearMisses {
         is_first
     }
 
-    /// Whether a span of the contract with near misses among its fields is the first of its callsite.
+    /// Whether a documented span that has near misses among its fields is the first one of its callsite.
     pub(crate) fn is_first(&self, metadata: &'static Metadata<'static>) -> bool {
         self.warned.insert(metadata)
     }
 
-    /// Keeps a warning that concerns no open request for the next line.
+    /// Keeps a warning that belongs to no open request for the next line.
     pub(crate) fn wait(&self, sentence: String) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(sentence);
         self.has_waiting.store(true, Ordering::Release);
     }
 
-    /// Keeps the warnings of a request that has no line for the next one.
+    /// Keeps the warnings of a wrapper, which has no line, for the next line.
     pub(crate) fn wait_all(&self, warnings: &mut Warnings) {
         if !warnings.as_slice().is_empty() {
             self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take_from(warnings);
@@ -105,7 +107,7 @@ impl NearMisses {
         }
     }
 
-    /// Moves the warnings that wait to those of a line, as far as there is room.
+    /// Moves the waiting warnings into a line, as far as there is room.
     #[inline]
     pub(crate) fn take_waiting(&self, warnings: &mut Warnings) {
         if self.has_waiting.load(Ordering::Acquire) {
@@ -121,7 +123,7 @@ impl NearMisses {
     }
 }
 
-/// A set of callsites, by the address of their metadata, which never moves. Takes no lock.
+/// A lock-free set of callsites. A callsite is identified by the address of its metadata, which never moves.
 #[derive(Debug)]
 struct Callsites([AtomicUsize; CALLSITES]);
 
@@ -130,7 +132,7 @@ impl Callsites {
         Self([const { AtomicUsize::new(0) }; CALLSITES])
     }
 
-    /// Whether the callsite is new to the set. Where the set is full, none is.
+    /// Inserts a callsite, and returns whether it is new. If the set is full, it returns `false`.
     fn insert(&self, metadata: &'static Metadata<'static>) -> bool {
         let address = ptr::from_ref(metadata).addr();
         for place in &self.0 {

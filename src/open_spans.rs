@@ -19,21 +19,20 @@ use crate::{
     },
 };
 
-/// How many spans a thread remembers.
+/// How many spans the cache of each thread holds.
 const RECENT: usize = 8;
-/// How many slots stand in front of the map.
+/// How many slots there are before the map is used.
 const SLOTS: usize = 1024;
 
-/// The open spans. An id comes back after its span has closed, so a span leaves when it closes,
-/// whatever else happens.
+/// The open spans. The registry reuses an id after its span has closed, so a span is always removed when it
+/// closes.
 ///
-/// Three steps, each for fewer spans than the one before. A thread remembers the spans it saw last,
-/// which takes no lock. Every id has a slot, with room for one span, that nobody else's span is in
-/// the way of as long as few are open; an empty one says without a lock that a span is none of ours.
-/// Whatever finds its slot taken goes to a map.
+/// A look-up has three levels. (1) Each thread caches the spans that it saw last, and reads the cache without
+/// a lock. (2) Each id has one slot; collisions are rare while few spans are open. An empty slot shows,
+/// without a lock, that a span is not one of this layer's. (3) A span whose slot is taken is stored in a map.
 #[derive(Debug)]
 pub(crate) struct OpenSpans {
-    /// Which layer's memories are whose.
+    /// Identifies the layer in the thread-local caches, which all layers share.
     layer: u64,
     slots: Box<[Slot]>,
     overflow: DashMap<u64, Arc<OpenSpan>, BuildHasherDefault<IdHasher>>,
@@ -41,7 +40,7 @@ pub(crate) struct OpenSpans {
 
 #[derive(Debug, Default)]
 struct Slot {
-    /// How many spans have their place here, in the slot or in the map.
+    /// How many open spans have an id of this slot, whether they are stored in the slot or in the map.
     spans: AtomicU32,
     first: Mutex<Option<(u64, Arc<OpenSpan>)>>,
 }
@@ -62,13 +61,13 @@ impl Slot {
         Some(span)
     }
 
-    /// Changes the number of spans. Under the slot's lock, so that a store does.
+    /// Changes the number of spans. Called with the slot locked, so no atomic update is needed.
     fn count(&self, change: impl FnOnce(u32) -> u32) {
         self.spans.store(change(self.spans.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 }
 
-/// A span that a thread has seen. It may have closed since; then it says so itself.
+/// An entry of a thread's cache. The span may have closed since; `OpenSpan::is_open` tells.
 struct Seen {
     layer: u64,
     id: u64,
@@ -90,12 +89,12 @@ impl OpenSpans {
         }
     }
 
-    /// A blank span, kept from an earlier one if there is one.
+    /// A blank span: one that the thread kept for reuse, or a new one.
     pub(crate) fn blank() -> Arc<OpenSpan> {
         Spares::take(&SPARES).unwrap_or_default()
     }
 
-    /// Keeps a span that has closed, and has been wiped, for the next one.
+    /// Keeps a closed and wiped span for reuse.
     pub(crate) fn keep(blank: Arc<OpenSpan>) {
         Spares::keep(&SPARES, blank);
     }
@@ -118,7 +117,7 @@ impl OpenSpans {
         self.with(id, Arc::clone)
     }
 
-    /// Runs `run` on the span, if it is one of ours.
+    /// Runs `run` on the span, if it is one of this layer's.
     pub(crate) fn with<T>(&self, id: &Id, run: impl FnOnce(&Arc<OpenSpan>) -> T) -> Option<T> {
         let id = id.into_u64();
         let mut run = Some(run);
@@ -171,7 +170,8 @@ impl OpenSpans {
         self.slots.get(slot(id))
     }
 
-    /// Where a thread remembers the span; not where another layer's is.
+    /// The place of a span in a thread's cache. It depends on the layer, so that two layers do not evict each
+    /// other's entry of the same span.
     fn place(&self, id: u64) -> usize {
         id.wrapping_add(self.layer) as usize % RECENT
     }
@@ -180,7 +180,7 @@ impl OpenSpans {
         let seen = Seen { layer: self.layer, id, span };
         let earlier =
             SEEN.try_with(|slots| Some(slots.try_borrow_mut().ok()?.get_mut(self.place(id))?.replace(seen)));
-        // Dropped out here: it may be the last of its request.
+        // Dropped outside of the borrow: it may be the last reference to its request.
         drop(earlier);
     }
 
@@ -195,8 +195,8 @@ impl OpenSpans {
 }
 
 impl Drop for OpenSpans {
-    /// Unties spans that follow each other: neither a ring nor a long chain may outlive the layer,
-    /// nor be dropped from one end, a stack frame a span.
+    /// Clears what the spans follow. Otherwise a ring of spans would outlive the layer, and a long chain
+    /// would be dropped recursively, with one stack frame for each span.
     fn drop(&mut self) {
         let in_slots = self.slots.iter().filter_map(|slot| slot.lock().take()).map(|(_, span)| span);
         let in_map = self.overflow.iter().map(|span| Arc::clone(&span));
@@ -209,18 +209,19 @@ impl Drop for OpenSpans {
     }
 }
 
-/// The number of an id's slot. The registry gives a place of its own again and again to a thread's spans,
-/// and counts in the upper bits of the id how often. Without these, an id that comes back finds a slot
-/// that is warm, and that no other thread writes to: two threads that shared all slots lost a tenth.
+/// The number of an id's slot. The registry gives a thread the same few ids again and again, and counts the
+/// reuses in the upper bits. The slot depends on the lower bits only, so a reused id finds a slot that is in
+/// the thread's CPU cache and that no other thread writes to. Two threads that shared all slots lost a tenth
+/// of their throughput.
 fn slot(id: u64) -> usize {
     const PLACE: u64 = (1 << 51) - 1;
     hash(id & PLACE) as usize % SLOTS
 }
 
-/// A multiplication is hash enough for the registry's ids, which no client chooses.
+/// One multiplication is a sufficient hash: the ids come from the registry, and no client chooses them.
 fn hash(id: u64) -> u64 {
     let product = u128::from(id ^ 0x9e37_79b9_7f4a_7c15) * 0xa076_1d64_78bd_642f;
-    // The map takes its shard from the upper bits and its bucket from the lower ones.
+    // The map takes its shard from the upper bits and its bucket from the lower bits.
     (product >> 64) as u64 ^ product as u64
 }
 

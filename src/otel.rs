@@ -1,4 +1,5 @@
-//! The OpenTelemetry spans beside ours: their ids for a line, and a request's numbers for them.
+//! OpenTelemetry: the ids of a span's OpenTelemetry span for its line, and a request's numbers as attributes
+//! of it.
 
 use std::sync::{
     Arc, OnceLock,
@@ -25,20 +26,19 @@ use crate::{
     warnings::Warnings,
 };
 
-/// Of how many stages, those of the smallest ids, the times become attributes. A span keeps 128
-/// attributes, unless the SDK is told otherwise.
+/// How many stages, those with the smallest ids, become attributes. A span keeps 128 attributes by default.
 const STAGES: usize = 16;
 
-/// The way to the layer of `tracing-opentelemetry` in the same subscriber.
+/// Access to the layer of `tracing-opentelemetry` in the same subscriber.
 #[derive(Debug, Default)]
 pub(crate) struct Otel {
     subscriber: OnceLock<WeakDispatch>,
-    /// Once, a request that closed had an OpenTelemetry span, or had none.
+    /// Whether any closing request had an OpenTelemetry span, and whether any had none.
     found_at_close: AtomicBool,
     missed_at_close: AtomicBool,
 }
 
-/// What an open request knows of its OpenTelemetry span.
+/// The OpenTelemetry span of an open request, as far as it was looked up.
 #[derive(Debug, Default)]
 pub(crate) struct Met {
     has_looked: bool,
@@ -46,9 +46,9 @@ pub(crate) struct Met {
 }
 
 impl Otel {
-    /// Takes the subscriber that this layer has become a part of.
+    /// Remembers the subscriber that contains this layer.
     pub(crate) fn connect(&self, subscriber: &Dispatch) {
-        // A layer is a part of one subscriber, so the first is the only one.
+        // A layer is in one subscriber, so the first call decides.
         let _ = self.subscriber.set(subscriber.downgrade());
     }
 
@@ -56,8 +56,8 @@ impl Otel {
         self.subscriber().is_some()
     }
 
-    /// The subscriber, if need be the one that is the default now: an `Option` or a `Vec` of layers does not
-    /// tell them what they become a part of.
+    /// The subscriber, if necessary the current default: an `Option` or a `Vec` of layers does not pass
+    /// `on_register_dispatch` on.
     fn subscriber(&self) -> Option<Dispatch> {
         if self.subscriber.get().is_none() {
             dispatcher::get_default(|default| {
@@ -69,10 +69,10 @@ impl Otel {
         self.subscriber.get()?.upgrade()
     }
 
-    /// The OpenTelemetry span of an open span, started if it was not; `None` if there is no such layer, if it
-    /// does not see the span, or if it has closed it already.
+    /// The OpenTelemetry span of an open span; it is started if it was not. `None` if there is no
+    /// OpenTelemetry layer, or if the layer does not see the span or has closed it already.
     ///
-    /// Samplers and processors run in here, which are somebody else's code: nothing may be locked.
+    /// Samplers and processors, which are foreign code, run inside. So no lock may be held.
     fn context(&self, id: &Id) -> Option<Context> {
         let subscriber = self.subscriber()?;
         let context = contain(|| tracing_opentelemetry::get_otel_context(id, &subscriber)).flatten()?;
@@ -83,9 +83,9 @@ impl Otel {
         is_its_own.then_some(context)
     }
 
-    /// Keeps hold of a request's OpenTelemetry span when the request is left first, where that layer seems to
-    /// close spans before this one does. Elsewhere there is time until the close; to ask earlier would start
-    /// the span, and that takes no other parent then.
+    /// Keeps a request's OpenTelemetry span when the request is exited for the first time, if the
+    /// OpenTelemetry layer seems to close spans before this one. Otherwise the look-up can wait until the
+    /// close. An earlier look-up would start the OpenTelemetry span, which takes no other parent after that.
     pub(crate) fn meet(&self, id: &Id, open: &OpenSpans) {
         if self.found_at_close.load(Ordering::Relaxed) || !self.missed_at_close.load(Ordering::Relaxed) {
             return;
@@ -97,7 +97,7 @@ impl Otel {
         }
     }
 
-    /// Gives a request's numbers to its OpenTelemetry span, and returns the ids of that.
+    /// Sets a request's numbers on its OpenTelemetry span, and returns the ids of that span.
     pub(crate) fn tell<'a>(
         &self,
         id: &Id,
@@ -151,7 +151,7 @@ fn attributes<'a>(e2e: &E2eTable, stages: impl Iterator<Item = &'a StageRow>) ->
         ];
         let counts = [("num_tokens_in", row.num_tokens_in), ("num_tokens_out", row.num_tokens_out)];
         let key = |name| format!("omni.stage.{id}.{name}");
-        // What is absent is no attribute.
+        // An absent number has no attribute.
         attributes.extend(
             times.into_iter().filter_map(|(name, time)| Some(KeyValue::new(key(name), time?.as_f64()))),
         );
@@ -161,7 +161,7 @@ fn attributes<'a>(e2e: &E2eTable, stages: impl Iterator<Item = &'a StageRow>) ->
     attributes
 }
 
-/// OpenTelemetry has no unsigned numbers.
+/// OpenTelemetry has no unsigned integers.
 fn count(count: u64) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
 }

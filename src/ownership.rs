@@ -15,10 +15,10 @@ use crate::{
     span::{FOLLOW_LIMIT, Followed, OpenSpan, Owners, Settled},
 };
 
-/// How many steps are taken along what spans follow, to find the requests of a batch.
+/// How many `follows_from` edges are traversed to find the requests of a batch.
 const STEP_LIMIT: usize = 16_384;
 
-/// Over how many locks the open requests are spread, so that two threads seldom meet at one.
+/// The number of shards of the open requests, so that two threads seldom contend for one lock.
 const SHARDS: usize = 64;
 
 /// The open requests that have a `request_id`.
@@ -27,28 +27,28 @@ pub(crate) struct OpenRequests {
     by_id: DashMap<Arc<str>, SameId>,
 }
 
-/// The open requests of one id: nearly always one.
+/// The open requests with one id: nearly always one.
 #[derive(Debug)]
 struct SameId {
     newest: Arc<Request>,
-    /// By creation, for clients that send one id again and again.
+    /// Ordered by creation. A client may send one id many times.
     older: BTreeMap<Age, Arc<Request>>,
 }
 
-/// The requests of a span, and how it came to them.
+/// The requests of a span, and how they were found.
 #[derive(Debug, Default)]
 pub(crate) struct Ownership {
     pub(crate) owners: Owners,
-    /// Through `follows_from`.
+    /// Whether they were found through `follows_from`.
     pub(crate) is_batch: bool,
-    /// Its `request_id` names no open request, so that it fell to the one around it.
+    /// Whether the span's `request_id` names no open request, so that the enclosing request gets its row.
     id_is_not_open: bool,
-    /// How many more requests the spans it follows belong to.
+    /// How many other requests the followed spans belong to.
     passed_over: usize,
     is_cut: bool,
 }
 
-/// A step along what a span follows, which holds nothing.
+/// A step of the traversal. It does not hold the request open.
 enum Step {
     Request(Arc<Request>),
     Span(Arc<OpenSpan>, Arc<Settled>),
@@ -106,13 +106,13 @@ impl OpenRequests {
         self.by_id.get(request_id).map(|same_id| Arc::clone(&same_id.newest))
     }
 
-    /// Holds the request that a span names, if one with that id is open.
+    /// Holds the request that a span names open, if a request with this id is open.
     pub(crate) fn hold(&self, request_id: Option<&Arc<str>>) -> Option<Hold> {
         self.newest(request_id?).map(|request| request.hold())
     }
 
-    /// Decides the requests of a span: the one its `request_id` names, else the one around it, else
-    /// those of the spans it follows.
+    /// Decides which requests a span belongs to: the one that its `request_id` names; otherwise the enclosing
+    /// one; otherwise those of the spans that it follows.
     pub(crate) fn owners_of(&self, span: &OpenSpan) -> Ownership {
         let mut follows = SmallVec::new();
         let Some((request, id_is_not_open)) = self.single_owner(span, &mut follows, None) else {
@@ -124,7 +124,7 @@ impl OpenRequests {
         Ownership { owners, id_is_not_open, passed_over, ..Ownership::default() }
     }
 
-    /// How many more requests the spans it follows belong to.
+    /// How many other requests the followed spans belong to; they get no row.
     fn passed_over(&self, span: &OpenSpan, request: &Arc<Request>) -> usize {
         let follows = SmallVec::<[Step; 4]>::from_iter(span.lock().follows.iter().map(Step::to));
         if follows.is_empty() {
@@ -134,10 +134,10 @@ impl OpenRequests {
         followed.iter().filter(|other| !Arc::ptr_eq(other, request)).count()
     }
 
-    /// Whether the request is one of the span's.
+    /// Whether the span belongs to the request.
     pub(crate) fn owns(&self, span: &OpenSpan, request: &Arc<Request>) -> bool {
         let is_followed = |followed: &Followed| matches!(followed, Followed::Request(hold) if Arc::ptr_eq(hold.request(), request));
-        // A batch's own follows decide nearly always, and need not be resolved for each of its parts.
+        // Mostly a batch follows its requests directly; then the traversal for each of its parts is saved.
         let is_direct = {
             let state = span.lock();
             span.request.is_none()
@@ -147,7 +147,7 @@ impl OpenRequests {
         is_direct || self.owners_of(span).owners.iter().any(|owner| Arc::ptr_eq(owner, request))
     }
 
-    /// Whether the span will leave a detached row with this id.
+    /// Whether the span will have a detached row with this id.
     pub(crate) fn owns_detached(&self, span: &OpenSpan, request_id: Option<&str>) -> bool {
         let Ownership { owners, .. } = self.owners_of(span);
         if owners.is_empty() {
@@ -159,7 +159,7 @@ impl OpenRequests {
     fn owners_of_followed(&self, span: &OpenSpan, mut pending: SmallVec<[Step; 4]>) -> (Owners, bool) {
         let mut owners = Vec::new();
         let mut is_cut = span.lock().follows_are_cut;
-        // Spans may follow each other in rings.
+        // The edges may form cycles.
         let mut visited = HashSet::new();
         let mut steps = 0;
         while let Some(followed) = pending.pop() {
@@ -181,8 +181,9 @@ impl OpenRequests {
         (owners, is_cut)
     }
 
-    /// The one request of a span, and whether its own id was of no use; or else what it follows is
-    /// added to `pending`, or what it was `settled` to belong to when it closed.
+    /// The one request of a span, and whether its own id names no open request. If there is none, the targets
+    /// of its `follows_from` are added to `pending`, or, for a span that has closed, the requests to which it
+    /// was `settled` then.
     fn single_owner(
         &self,
         span: &OpenSpan,
@@ -197,7 +198,7 @@ impl OpenRequests {
             return None;
         }
         let own_id = state.fields.request_id.as_deref();
-        // It waits for this span, while its id may be another request's by now.
+        // The answered request is held by this span, while a newer request may have its id.
         if let Some(hold) = state.named.as_ref().filter(|hold| hold.request().is_answered()) {
             return Some((Arc::clone(hold.request()), false));
         }
@@ -213,17 +214,17 @@ impl OpenRequests {
 }
 
 impl Ownership {
-    /// That of a span of one request.
+    /// The ownership of a span that belongs to one request.
     pub(crate) fn of(owner: Arc<Request>) -> Self {
         Self { owners: Owners::One(owner), ..Self::default() }
     }
 
     pub(crate) fn owns(&self, request: &Arc<Request>) -> bool {
-        // They are in this order.
+        // The owners are sorted by age.
         self.owners.binary_search_by_key(&request.age(), |owner| owner.age()).is_ok()
     }
 
-    /// Says what the span asked for and did not get.
+    /// Adds warnings for requests that the span named or followed and that get no row.
     #[inline]
     pub(crate) fn warn(&self, fields: &mut SpanFields) {
         if self.id_is_not_open {

@@ -1,4 +1,4 @@
-//! A writer on a thread of its own, behind a bounded queue of lines.
+//! A bounded queue of lines, and the thread that writes them to a user's writer.
 
 use std::{
     collections::VecDeque,
@@ -16,15 +16,15 @@ use crate::{
     waiting::{Waiting, WaitingLine},
 };
 
-/// How long a [`QueueGuard`] that is dropped waits for a writer that takes no line.
+/// How long the drop of a [`QueueGuard`] waits for a writer that takes no line.
 const STALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Ends the queue of [`OmniMetricsLayer::with_queued_writer`] when it is dropped.
+/// Writes the queued lines and ends the queue of [`OmniMetricsLayer::with_queued_writer`] when it is dropped.
 ///
-/// The drop writes all lines that are queued, flushes and drops the writer, and returns when its thread has
-/// ended. It waits as long as the writer takes lines. If the writer takes none for 5 seconds, the lines that are
-/// still queued are lost and counted, and the thread ends when the writer returns to it. A line that comes
-/// after the drop is lost and counted.
+/// The drop writes all queued lines, flushes and drops the writer, and returns when the thread has ended. It
+/// waits as long as the writer takes lines. If the writer takes none for 5 seconds, the remaining lines are
+/// lost and counted, and the thread ends as soon as the writer returns. A line that comes after the drop is
+/// lost and counted.
 ///
 /// Keep the guard until the last request has closed and the summary is written: declare it before a
 /// [`SummaryGuard`](crate::SummaryGuard), since variables are dropped in reverse order.
@@ -57,11 +57,11 @@ impl QueueGuard {
     }
 }
 
-/// The lines between the threads whose spans close and the thread that writes.
+/// The queue between the threads whose spans close and the writing thread.
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    /// Wakes the thread that writes.
+    /// Wakes the writing thread.
     has_line: Condvar,
     /// Wakes the guard that is being dropped.
     has_progress: Condvar,
@@ -70,18 +70,18 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 struct State {
     waiting: Waiting,
-    /// Whether the thread waits for a line. It need not be woken otherwise.
+    /// Whether the thread is waiting for a line; only then it must be woken.
     is_idle: bool,
-    /// Whether no further line is taken.
+    /// Whether the queue is closed to further lines.
     is_closed: bool,
-    /// Whether the thread is done with the writer.
+    /// Whether the thread has dropped the writer.
     has_ended: bool,
-    /// How many lines the writer has been given.
+    /// How many lines were passed to the writer.
     given: u64,
 }
 
 impl Queue {
-    /// Starts the thread. If the system refuses one, the queue is closed, and every line is lost.
+    /// Starts the thread. If it cannot be started, the queue is closed, and every line is lost.
     pub(crate) fn start<M>(writer: Direct<M>, capacity: usize) -> (Arc<Self>, QueueGuard)
     where
         M: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -112,7 +112,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the thread does.
+    /// The loop of the thread.
     fn run<M>(&self, writer: Direct<M>)
     where
         M: for<'a> MakeWriter<'a>,
@@ -149,8 +149,8 @@ impl Queue {
         }
     }
 
-    /// Takes no further line, and waits until the writer has all that are queued. Returns those that it did not
-    /// take because it took none for so long.
+    /// Closes the queue, and waits until the writer has taken all queued lines. Returns the lines that it did
+    /// not take because it stalled for longer than the limit.
     fn close(&self, stall_limit: Duration) -> VecDeque<WaitingLine> {
         let mut state = self.lock();
         state.is_closed = true;

@@ -1,4 +1,5 @@
-//! Values on their way from `tracing`: typed, bounded, with users' code contained.
+//! The visitor: takes the values of a span from `tracing`, bounds them, and contains the user's formatting
+//! code.
 
 use std::{error::Error, fmt};
 
@@ -12,7 +13,7 @@ use crate::{
     value::{self, FieldValue, TEXT_LIMIT, Unusable},
 };
 
-/// What became of a value on its way from the span.
+/// Whether a value was kept as recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
     Whole,
@@ -24,14 +25,15 @@ pub(crate) enum Kept {
 
 pub(crate) const PANICKED: Unusable = "its formatting panicked or led to itself";
 
-/// One value on its way from `tracing` to [`SpanFields::set`].
+/// One recorded value, for [`SpanFields::set`].
 #[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) meaning: Meaning,
     pub(crate) field: &'static str,
     pub(crate) value: FieldValue,
     pub(crate) kept: Kept,
-    /// Recorded through `Display` or `Debug`, which `tracing` doesn't tell apart, and not in quotes.
+    /// Text without quotes that was recorded through `Display` or `Debug`, which `tracing` does not
+    /// distinguish.
     is_bare: bool,
 }
 
@@ -44,7 +46,7 @@ impl Recorded {
         }
     }
 
-    /// The value as a text field holds it; `None` for an option that is `None`.
+    /// The value as text; `None` for the text `None` of an `Option`.
     pub(crate) fn into_text(self) -> Option<String> {
         match self.value {
             FieldValue::Text(text) if self.is_bare => match value::unwrapped(&text) {
@@ -57,20 +59,20 @@ impl Recorded {
     }
 }
 
-/// Where the values of a span go.
+/// Takes the values of a span.
 pub(crate) trait Take {
-    /// A number that needs no more than its place.
+    /// A usable number for a numeric field.
     fn number(&mut self, place: usize, number: u64);
-    /// A label, in whole.
+    /// A label that was not cut.
     fn label(&mut self, text: &str);
-    /// An id of a request, in whole.
+    /// A `request_id` that was not cut.
     fn request_id(&mut self, id: &str);
     /// Any other value.
     fn value(&mut self, recorded: Recorded);
 }
 
-/// Hands every value of a span to `take`. The user's `Debug` code runs in here, so the visitor is
-/// used with no lock held.
+/// Passes every value of a span to `take`. The user's `Debug` code runs in it, so it must be used with no
+/// lock held.
 pub(crate) struct Visitor<'a, T> {
     pub(crate) layout: &'a Layout,
     pub(crate) take: T,
@@ -161,7 +163,7 @@ impl<T: Take> Visit for Visitor<'_, T> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let (mut text, kept) = text_of_user(format_args!("{value:?}"));
         let inner = match kept {
-            // The closing quote of a text that was cut is gone.
+            // A text that was cut has lost its closing quote.
             Kept::Cut => text.strip_prefix('"').unwrap_or(&text),
             _ => value::unquoted(&text),
         };
@@ -181,7 +183,7 @@ fn text_of_user(value: impl fmt::Display) -> (String, Kept) {
     }
 }
 
-/// The values of a new span, which nobody else knows yet.
+/// Takes the values of a new span, to which no other thread has access yet, so no lock is needed.
 pub(crate) struct Filling<'a> {
     pub(crate) fields: &'a mut SpanFields,
     pub(crate) now: u64,

@@ -115,8 +115,8 @@ impl Recorder {
         }
     }
 
-    /// Warns of a foreign span that is mostly one of the contract, misspelt: the request around it, else the next
-    /// line.
+    /// Warns of a foreign span whose name is most likely a misspelt documented one. The warning goes to the
+    /// request that encloses it, otherwise to the next line.
     #[cold]
     #[inline(never)]
     fn warn_of_span<S>(&self, attributes: &Attributes<'_>, id: &Id, ctx: &Context<'_, S>)

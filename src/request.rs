@@ -30,7 +30,8 @@ const ROWS_KEPT: usize = 16;
 
 /// A request, from the creation of its span until nothing refers to it any more.
 ///
-/// It is open until its line is written: while its span is, and after that, *answered*, while open spans hold it.
+/// It is open until its line is written: while its span is open, and then, *answered*, while open spans
+/// hold it.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
     pub(crate) created: u64,

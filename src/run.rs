@@ -12,22 +12,25 @@ use std::{
 use crate::request::earliest;
 use crate::{Millis, request::Request, tables::OverallSummary};
 
-/// Stage ids from here on have no place in the list of walls, which an id must not blow up.
+/// Stage ids from here on are left out of the list of walls, so that a large id does not allocate a large
+/// list.
 pub(crate) const WALL_LIMIT: u64 = 1024;
 
-/// How many requests are watched for the run's beginning.
+/// How many requests are remembered to find the first one of the run.
 const FIRST_LIMIT: usize = 64;
 
-/// Totals in constant memory, under one lock that is taken once a request, and at the creation of the
-/// first ones.
+/// Totals in constant memory. One lock protects them; it is taken once for each request, and at the creation
+/// of the run's first requests.
 #[derive(Debug)]
 pub(crate) struct Run {
     totals: Alone,
-    /// Creation of the first request that has closed. Only one created before it can be the run's first.
+    /// When the earliest of the closed requests was created. Only a request that was created before it can be
+    /// the first one of the run.
     first_closed: AtomicU64,
 }
 
-/// Away from what every new span reads, which would else wait for each request that closes.
+/// On a cache line of its own. Otherwise each request that closes would invalidate the line that every new
+/// request reads.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Alone(Mutex<Totals>);
@@ -37,8 +40,8 @@ pub(crate) struct Totals {
     requests: u64,
     tokens: u64,
     first_created: Option<u64>,
-    /// Requests created before the first that has closed. The run begins with the first of them that is
-    /// no wrapper.
+    /// Requests that were created before the earliest closed one. The run begins with the first of them that
+    /// is not a wrapper.
     candidates: Vec<Weak<Request>>,
     latest_end: u64,
     /// First start and last end of each stage, by id.
@@ -57,14 +60,14 @@ impl Run {
         Self { totals: Alone::default(), first_closed: AtomicU64::new(u64::MAX) }
     }
 
-    /// Takes note of a new request, from which the run's wall time may count.
+    /// Notes a new request, whose creation may be the beginning of the run's wall time.
     pub(crate) fn note_created(&self, request: &Arc<Request>) {
         if request.created < self.first_closed.load(Ordering::Relaxed) {
             self.with(|totals| totals.watch(request));
         }
     }
 
-    /// Counts a request and makes `summary` that of the run up to it.
+    /// Counts a request, and sets `summary` to that of the run up to it.
     pub(crate) fn add(
         &self,
         created: u64,
@@ -75,7 +78,7 @@ impl Run {
     ) {
         self.with(|totals| {
             let first = totals.add(created, end, tokens, stage_walls);
-            // Only what changes is written, for every new request reads it.
+            // Written only if it changes, since every new request reads it.
             if self.first_closed.load(Ordering::Relaxed) != first {
                 self.first_closed.store(first, Ordering::Relaxed);
             }
@@ -83,7 +86,7 @@ impl Run {
         });
     }
 
-    /// Counts a stage that has no request in this process.
+    /// Adds the wall time of a detached stage.
     pub(crate) fn add_wall(&self, wall: StageWall) {
         self.with(|totals| totals.widen(wall));
     }
@@ -92,7 +95,7 @@ impl Run {
         self.with(Totals::summary)
     }
 
-    /// Begins a new run. Returns the summary of the one until now.
+    /// Begins a new run, and returns the summary of the last one.
     pub(crate) fn take(&self) -> OverallSummary {
         self.with(|totals| {
             self.first_closed.store(u64::MAX, Ordering::Relaxed);
@@ -106,7 +109,7 @@ impl Run {
 }
 
 impl Totals {
-    /// Counts a request. Returns when the first that has closed was created.
+    /// Counts a request. Returns when the earliest closed request was created.
     pub(crate) fn add(
         &mut self,
         created: u64,
@@ -123,7 +126,7 @@ impl Totals {
         first
     }
 
-    /// Adds those of another part of the run.
+    /// Adds the totals of another part of the run.
     #[cfg(feature = "cli")]
     pub(crate) fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
@@ -146,7 +149,7 @@ impl Totals {
         }
     }
 
-    /// The creation of the run's first request.
+    /// When the run's first request was created.
     fn beginning(&mut self) -> Option<u64> {
         let first = self.first_created?;
         self.candidates
@@ -175,7 +178,7 @@ impl Totals {
         summary
     }
 
-    /// Uses the room that the summary's list has.
+    /// Reuses the allocation of the summary's list.
     fn put_into(&mut self, summary: &mut OverallSummary) {
         let wall = self.beginning().map_or(0, |first| self.latest_end.saturating_sub(first));
         let width =

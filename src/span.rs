@@ -1,4 +1,4 @@
-//! One open span: when it was entered and left, and what was recorded on it.
+//! One open span: its times, and the values recorded on it.
 
 use std::{
     ops::Deref,
@@ -19,24 +19,24 @@ use crate::{
     },
 };
 
-/// How many spans a span can follow.
+/// How many spans a span can follow at most.
 pub(crate) const FOLLOW_LIMIT: usize = 4096;
 
-/// A span of the contract, from its creation to its close; longer only while another open span
-/// follows from it, or as a shell that another thread remembers.
+/// A documented span, from its creation to its close. The object lives longer while another open span follows
+/// from it, and while it is in the cache of another thread.
 #[derive(Debug, Default)]
 pub(crate) struct OpenSpan {
     pub(crate) kind: Kind,
-    /// Of its callsite; absent while it is blank.
+    /// Metadata of its callsite; absent while the object is blank.
     pub(crate) metadata: Option<&'static Metadata<'static>>,
     pub(crate) created: u64,
-    /// The request itself, or the nearest enclosing one.
+    /// The request of a `request` span; otherwise the nearest enclosing one.
     pub(crate) request: Option<Arc<Request>>,
     /// The nearest enclosing `stage`, which can't close before this span does.
     pub(crate) stage: Option<Id>,
-    /// The nearest enclosing span of the contract is that `stage`.
+    /// Whether the nearest enclosing documented span is this `stage`.
     pub(crate) is_child_of_stage: bool,
-    /// It has left the map of open spans, and its id may be another span's by now.
+    /// Whether it was removed from the open spans. Its id may belong to another span by now.
     has_closed: AtomicBool,
     state: Mutex<SpanState>,
 }
@@ -48,24 +48,24 @@ pub(crate) struct SpanState {
     pub(crate) follows: SmallVec<[Followed; 1]>,
     /// The request that its `request_id` named when it was recorded, if one with that id was open.
     pub(crate) named: Option<Hold>,
-    /// It followed more than are kept.
+    /// Whether it followed more spans than [`FOLLOW_LIMIT`].
     pub(crate) follows_are_cut: bool,
     /// Sum of the span times of `preprocess` children, in nanoseconds.
     pub(crate) preprocess: Option<u64>,
-    /// Where those that follow from it will find whose it was, if there are any.
+    /// Where the spans that follow from it will find its requests. Absent if there are no such spans.
     settled: Option<Arc<Settled>>,
-    /// It has closed, and what it had gathered is elsewhere.
+    /// Whether it has closed, and its state was moved out.
     pub(crate) is_taken: bool,
-    /// Of a request, from its first exit on: the OpenTelemetry span beside it, if there is one.
+    /// Of a request, from its first exit on: its OpenTelemetry span, if there is one.
     pub(crate) otel: Met,
 }
 
-/// The requests that a span belonged to when it closed, held for those that follow from it. Apart from the span,
-/// of which other threads keep shells.
+/// The requests that a span belonged to when it closed, held for the spans that follow from it. It is
+/// separate from the span, of which the caches of other threads may keep the object.
 pub(crate) type Settled = OnceLock<Vec<Hold>>;
 
 impl SpanState {
-    /// Field by field, which is cheaper than a new state: most are empty already.
+    /// Wiped field by field, which is cheaper than a new state, since most fields are empty already.
     fn wipe(&mut self) {
         let Self { timing, fields, follows, named, follows_are_cut, preprocess, settled, is_taken, otel } =
             self;
@@ -105,7 +105,7 @@ impl Followed {
     }
 }
 
-/// What a `follows_from` leads to.
+/// The target of a `follows_from`.
 #[derive(Debug)]
 pub(crate) enum Followed {
     Request(Hold),
@@ -134,7 +134,7 @@ impl Deref for Owners {
 }
 
 impl OpenSpan {
-    /// Makes a blank span one that has been created. Returns its fields, to be filled in.
+    /// Turns a blank object into a new span. Returns its fields, to be filled in.
     pub(crate) fn begin(
         &mut self,
         kind: Kind,
@@ -154,7 +154,7 @@ impl OpenSpan {
         fields
     }
 
-    /// Makes a closed span blank again, so that nothing it held outlives it.
+    /// Turns a closed span into a blank object, so that nothing that it held outlives it.
     pub(crate) fn wipe(&mut self) {
         self.metadata = None;
         self.request = None;
@@ -162,12 +162,12 @@ impl OpenSpan {
         self.state().wipe();
     }
 
-    /// A span of the same standing with everything that this one has gathered, now that it closes
-    /// while others still refer to it. Those that follow from it will ask for its `owners`.
+    /// Moves the state of a closing span into a new object, because other threads still refer to this one.
+    /// The spans that follow from it will find `owners` as its requests.
     pub(crate) fn taken(&self, owners: &Owners) -> Self {
         let mut state = self.lock();
         if let Some(settled) = state.settled.take() {
-            // Set here only, so it is empty.
+            // It is empty: this is the only place that sets it.
             let _ = settled.set(owners.iter().map(Request::hold).collect());
         }
         let taken = std::mem::replace(&mut *state, SpanState { is_taken: true, ..SpanState::default() });
@@ -183,14 +183,13 @@ impl OpenSpan {
         }
     }
 
-    /// What has been gathered, of a span that nobody else refers to.
+    /// The state of a span to which no other reference exists.
     #[inline]
     pub(crate) fn state(&mut self) -> &mut SpanState {
         self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The request around the span, if nothing of its own decides otherwise: it names none, and
-    /// follows from nothing.
+    /// The enclosing request, if the span has neither a `request_id` nor a `follows_from`.
     #[inline]
     pub(crate) fn take_plain_owner(&mut self) -> Option<Arc<Request>> {
         let state = self.state();
@@ -202,7 +201,7 @@ impl OpenSpan {
         !self.has_closed.load(Ordering::Acquire)
     }
 
-    /// Where a span that follows from it will find whose it was; `None` if it is too late.
+    /// Where a span that follows from this one will find its requests; `None` if this one has closed already.
     pub(crate) fn settled(&self) -> Option<Arc<Settled>> {
         let mut state = self.lock();
         (!state.is_taken).then(|| Arc::clone(state.settled.get_or_insert_default()))
@@ -212,13 +211,13 @@ impl OpenSpan {
         self.has_closed.store(true, Ordering::Release);
     }
 
-    /// Held for a few instructions at a time, never over user code or I/O.
+    /// Locks the state. The lock is held for a few instructions, never over user code or I/O.
     pub(crate) fn lock(&self) -> MutexGuard<'_, SpanState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a new span is inside of.
+/// The spans that enclose a new span.
 #[derive(Debug, Default)]
 pub(crate) struct Enclosing {
     pub(crate) request: Option<Arc<Request>>,
@@ -227,7 +226,7 @@ pub(crate) struct Enclosing {
 }
 
 impl Enclosing {
-    /// For a span whose nearest enclosing span of the contract is `outer`.
+    /// For a span whose nearest enclosing documented span is `outer`.
     pub(crate) fn in_span(id: Id, outer: &OpenSpan) -> Self {
         let is_stage = outer.kind == Kind::Stage;
         Self {
@@ -243,7 +242,7 @@ impl Enclosing {
 pub(crate) struct Timing {
     first_enter: Option<u64>,
     last_exit: Option<u64>,
-    /// How many times it is entered right now, on any thread.
+    /// How many times it is entered now, on all threads.
     depth: u32,
     busy_since: u64,
     busy: u64,
@@ -269,8 +268,8 @@ impl Timing {
         }
     }
 
-    /// The span's times, now that it closes. A span that is still entered is left at this moment.
-    /// `now` is read only if it counts.
+    /// The times of a closing span. A span that is still entered is exited at this moment. `now` is called
+    /// only if it is needed.
     pub(crate) fn close(&mut self, created: u64, now: impl Fn() -> u64) -> Measured {
         if self.depth > 0 {
             self.depth = 1;

@@ -1,13 +1,13 @@
-//! What a thread has done with and will use again, which saves half of a request's allocations.
+//! Objects that a thread keeps for reuse. This saves half of a request's allocations.
 
 use std::{cell::RefCell, sync::Arc};
 
 use crate::sync::LocalKey;
 
-/// How many of a kind a thread keeps.
+/// How many objects of each type a thread keeps.
 const SPARE: usize = 16;
 
-/// Blank objects, one list a thread.
+/// The blank objects of one type that one thread keeps.
 pub(crate) struct Spares<T: 'static>(RefCell<Vec<Arc<T>>>);
 
 impl<T> Spares<T> {
@@ -19,7 +19,7 @@ impl<T> Spares<T> {
         list.try_with(|Self(spares)| spares.try_borrow_mut().ok()?.pop()).ok()?
     }
 
-    /// Keeps what has been made blank, if there is room.
+    /// Keeps a blank object, if there is room.
     pub(crate) fn keep(list: &'static LocalKey<Self>, blank: Arc<T>) {
         let _ = list.try_with(|Self(spares)| {
             if let Ok(mut spares) = spares.try_borrow_mut()

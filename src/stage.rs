@@ -1,4 +1,4 @@
-//! One row of the stage table while it grows.
+//! A row of the stage table under construction.
 
 use crate::{
     Millis,
@@ -9,8 +9,8 @@ use crate::{
     warnings::Warnings,
 };
 
-/// The row of one stage in one request. Moments wait here until the request's creation, from which
-/// they count, is put to them.
+/// The row of one stage in one request. Moments are kept as they are until the creation of the request, from
+/// which they count, is known.
 #[derive(Debug, Clone)]
 pub(crate) struct Stage {
     pub(crate) row: StageRow,
@@ -18,7 +18,8 @@ pub(crate) struct Stage {
     last_exit: Option<u64>,
     first_output: Option<u64>,
     wall: Option<(u64, u64)>,
-    /// Neither its preprocessing nor its time was recorded on any span, so that the one is a part of the other.
+    /// Whether neither `preprocess_time_ms` nor `stage_gen_time_ms` was recorded on any span. Then the first
+    /// is a part of the second.
     is_measured: bool,
 }
 
@@ -38,7 +39,7 @@ impl Stage {
         self.row.stage_id
     }
 
-    /// Adds one span; `is_part` leaves its times out.
+    /// Adds one span. For a part of an enclosing stage (`is_part`), its times are not added.
     pub(crate) fn add(
         &mut self,
         span: &mut Closed<'_>,
@@ -86,7 +87,7 @@ impl Stage {
         Some(StageWall { stage_id: self.row.stage_id?, start, end })
     }
 
-    /// Completes the row, with its moments counted from the request's creation if it has a request.
+    /// Completes the row. Its moments count from the creation of the request, if it has one.
     #[inline]
     pub(crate) fn finish(&mut self, created: Option<u64>, warnings: &mut Warnings) {
         if self.is_measured

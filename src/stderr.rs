@@ -1,8 +1,8 @@
-//! The process's stderr, for which no thread of the host waits.
+//! The stderr of the process, written so that no thread of the host waits for it.
 //!
-//! What stderr does not take at once waits in memory, and a thread of the crate's own writes it when there is
-//! room. The lock of the standard library's stderr is never taken: a thread of the host may hold it while it is
-//! blocked in an `eprintln!`.
+//! Lines that stderr does not take at once wait in memory, and a thread of this crate writes them when there
+//! is room. The lock of the standard library's stderr is never taken, because a thread of the host may hold
+//! it while it is blocked in an `eprintln!`.
 
 use std::{
     fs::{File, Metadata},
@@ -25,20 +25,19 @@ use crate::{
     waiting::{Waiting, WaitingLine},
 };
 
-/// How many bytes of lines may wait. A line for which there is no room is lost.
+/// How many bytes of lines may wait. A line that does not fit is lost.
 const WAITING_LIMIT: usize = 1024 * 1024;
-/// How long the exit of the process waits for a stderr that takes nothing.
+/// How long the exit of the process waits while stderr takes nothing.
 const STALL_LIMIT: Duration = Duration::from_secs(1);
-/// How long each of those waits is. Their number counts, not the clock: a machine that is suspended meanwhile
-/// loses nothing.
+/// The length of one such wait. The waits are counted instead of reading a clock, so that nothing is lost if
+/// the machine is suspended meanwhile.
 const STALL: Duration = Duration::from_millis(50);
-/// How long stderr is asked for room before it is looked at anew: the host may have put another file in its
-/// place.
+/// How often stderr is examined anew while it has no room: the host may have redirected it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How long to wait where stderr says that it has room and takes nothing.
+/// How long to wait if stderr reports room and then takes nothing.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// All layers of the process share one stderr, and lines of one must not cut those of another.
+/// All layers of the process share one stderr, so that a line of one does not cut a line of another.
 static STDERR: Mutex<State> = Mutex::new(State {
     waiting: Waiting::new(WAITING_LIMIT),
     at: None,
@@ -62,22 +61,22 @@ fn lock() -> MutexGuard<'static, State> {
     STDERR.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is known of stderr. Its lock is held while bytes are written, but only where that does not wait for a
+/// The state of stderr. The lock is also held during a write, but only during one that does not wait for a
 /// reader.
 struct State {
     waiting: Waiting,
-    /// Where to go on in the first waiting line, if a part of it has been written.
+    /// The position in the first waiting line from which to continue, if a part of it has been written.
     at: Option<usize>,
-    /// Whether the last bytes written are a part of a line whose rest is lost.
+    /// Whether the last bytes that were written are a part of a line whose rest is lost.
     is_cut: bool,
-    /// Whether a thread writes what waits.
+    /// Whether a thread is writing the waiting lines.
     has_thread: bool,
-    /// Whether the exit of the process writes what waits.
+    /// Whether a function is registered that writes the waiting lines at the exit of the process.
     is_registered: bool,
     stream: Stream,
 }
 
-/// How far a line has come.
+/// How much of a line was written.
 #[derive(Debug, PartialEq, Eq)]
 enum Progress {
     All,
@@ -86,11 +85,11 @@ enum Progress {
     Failed,
 }
 
-/// What became of the first waiting line.
+/// The outcome of writing the first waiting line.
 enum Step {
     NoneWaits,
     Ended(WaitingLine, bool),
-    /// Some bytes of it were written, or none.
+    /// Stderr has no room. Tells whether some bytes were written.
     Stalled(bool),
 }
 
@@ -119,12 +118,13 @@ impl State {
         Outcome::Waits
     }
 
-    /// Where a line begins: at the line feed before it, if that has to end a line that was cut.
+    /// The position at which to begin a line: at the line feed before it if a cut line must be ended first.
     fn beginning(&self) -> usize {
         usize::from(!self.is_cut)
     }
 
-    /// Writes a line from a byte on, as far as stderr takes it without waiting. Returns where that is as well.
+    /// Writes a line from a position on, as much as stderr takes without waiting. Returns the new position
+    /// too.
     fn write_from(&mut self, line: &[u8], from: usize) -> (Progress, usize) {
         let (begin, stream) = (self.beginning(), &mut self.stream);
         let (progress, end) = write_line(line, from, |rest| stream.write(rest));
@@ -136,7 +136,7 @@ impl State {
         (progress, end)
     }
 
-    /// Writes the first waiting line, as far as stderr takes it.
+    /// Writes the first waiting line, as much as stderr takes.
     fn step(&mut self) -> Step {
         let Some(line) = self.waiting.pop() else { return Step::NoneWaits };
         let from = self.at.take().unwrap_or_else(|| self.beginning());
@@ -151,8 +151,8 @@ impl State {
         }
     }
 
-    /// Sees to it that what waits is written: by a thread, and at the exit of the process by that. If the system
-    /// refuses a thread, the next line asks again.
+    /// Makes sure that the waiting lines will be written: by a thread, and at the exit of the process. If no
+    /// thread can be started, the next line tries again.
     fn have_it_written(&mut self) {
         if !self.is_registered {
             self.is_registered = write_at_exit();
@@ -163,7 +163,7 @@ impl State {
     }
 }
 
-/// Writes a line from a byte on with `write`, which does not wait. Returns where the written part ends as well.
+/// Writes a line from a position on with `write`, which does not wait. Returns the new position too.
 fn write_line(
     line: &[u8],
     from: usize,
@@ -181,7 +181,7 @@ fn write_line(
     (Progress::All, at)
 }
 
-/// Writes what waits, until nothing does.
+/// Writes the waiting lines until there are none; run by the thread.
 fn write_waiting() {
     lose_lines_of_this_thread();
     loop {
@@ -199,14 +199,14 @@ fn write_waiting() {
     }
 }
 
-/// Writes what waits at the exit of the process, as long as stderr takes something. The rest is lost.
+/// Writes the waiting lines at the exit of the process, as long as stderr takes some bytes. The rest is lost.
 ///
-/// Lines are counted without the exporters' code: a panic in it would print its message to stderr.
+/// Lines are counted without calling the exporters: a panic there would print its message to stderr.
 extern "C" fn at_exit() {
     contain(|| {
         let mut waited = Duration::ZERO;
         while waited < STALL_LIMIT {
-            // Another thread may be blocked in a write, where it could not be kept from that.
+            // Another thread may hold the lock while it is blocked in a write, which this one could not end.
             let Ok(mut state) = STDERR.try_lock() else {
                 thread::sleep(RETRY);
                 waited += RETRY;
@@ -234,19 +234,19 @@ extern "C" fn at_exit() {
     });
 }
 
-/// Stderr, as a file that is written to without waiting.
+/// Stderr, opened so that writes do not wait.
 #[derive(Debug)]
 struct Stream {
-    /// What stderr was when it was last opened anew, and what came of that.
+    /// The identity of stderr when it was last reopened, and the result of that.
     reopened: Option<(Identity, Option<File>)>,
 }
 
-/// Device, inode, and the device that the inode stands for.
+/// Device, inode, and for a device file the device that it stands for.
 type Identity = (u64, u64, u64);
 
 impl Stream {
-    /// Writes as many bytes as there is room for now; fails with [`io::ErrorKind::WouldBlock`] if there is none.
-    /// A file on a disk takes all, however long that lasts.
+    /// Writes as many bytes as fit now; fails with [`io::ErrorKind::WouldBlock`] if none fit. A file on a
+    /// disk takes all bytes, however long that lasts.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let stderr = stderr();
         let metadata = stderr.metadata()?;
@@ -263,12 +263,13 @@ impl Stream {
         if !has_room(Duration::ZERO) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        // So many bytes fit where there is room at all, unless another writer is faster.
+        // At least this many bytes fit if there is room at all, unless another writer is faster.
         (&*stderr).write(bytes.get(..libc::PIPE_BUF).unwrap_or(bytes))
     }
 
-    /// Stderr, opened anew: not to wait is a property of the open file, which the host and other processes share
-    /// with us as it is. `None` where that is not possible; the system may not allow it after a change of user.
+    /// Reopens stderr with `O_NONBLOCK`. The flag belongs to the open file, which the host and other
+    /// processes share, so it must not be set on the existing one. `None` if stderr cannot be reopened; the
+    /// system may refuse it after a change of user.
     fn reopened(&mut self, metadata: &Metadata) -> Option<&File> {
         let identity = identity(metadata);
         if self.reopened.as_ref().is_none_or(|(of, _)| *of != identity) {
@@ -291,21 +292,21 @@ fn reopen() -> Option<File> {
     File::options().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open("/proc/self/fd/2").ok()
 }
 
-/// Elsewhere, `/dev/fd/2` is the same open file once more.
+/// On other systems, `/dev/fd/2` is the same open file.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn reopen() -> Option<File> {
     None
 }
 
-/// Stderr without the standard library's lock.
+/// Writes to descriptor 2 without the standard library's lock.
 #[allow(unsafe_code, reason = "the standard library has no other way to a file descriptor without owning it")]
 fn stderr() -> ManuallyDrop<File> {
-    // SAFETY: the descriptor is not closed by this file, which is never dropped. If the host has closed it, the
-    // calls fail.
+    // SAFETY: the descriptor is not closed by this file, which is never dropped. If the host has closed it,
+    // the calls fail.
     ManuallyDrop::new(unsafe { File::from_raw_fd(libc::STDERR_FILENO) })
 }
 
-/// Waits until stderr has room, or has failed, and returns whether it has.
+/// Waits until stderr has room or has failed. Returns whether that happened.
 #[allow(unsafe_code, reason = "the standard library cannot ask for room")]
 fn has_room(wait: Duration) -> bool {
     let mut asked = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
@@ -315,10 +316,10 @@ fn has_room(wait: Duration) -> bool {
     ready > 0
 }
 
-/// Sends to a stderr that is a socket, as a service's is under systemd.
+/// Writes to a stderr that is a socket, as under systemd, without waiting.
 #[allow(unsafe_code, reason = "the standard library cannot send once without waiting")]
 fn send(bytes: &[u8]) -> io::Result<usize> {
-    // Apple's systems send the signal, which the standard library ignores.
+    // Apple's systems have no flag against SIGPIPE; the standard library ignores the signal.
     #[cfg(target_vendor = "apple")]
     let flags = libc::MSG_DONTWAIT;
     #[cfg(not(target_vendor = "apple"))]
@@ -328,7 +329,8 @@ fn send(bytes: &[u8]) -> io::Result<usize> {
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// Has the exit of the process write what waits, and returns whether the system agreed.
+/// Registers the function that writes the waiting lines at the exit of the process. Returns whether the
+/// system accepted it.
 #[allow(unsafe_code, reason = "the standard library has no hook for the exit of the process")]
 fn write_at_exit() -> bool {
     // SAFETY: the function may be called at any time and on any thread, and does not unwind.

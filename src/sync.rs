@@ -1,5 +1,5 @@
-//! The locks and atomics of what is held: the standard library's, or those of a scheduler that tries
-//! interleavings (`RUSTFLAGS="--cfg omni_shuttle" cargo test --lib interleaving`).
+//! The locks and atomics of shared state: those of the standard library, or, for the check of interleavings,
+//! those of the `shuttle` scheduler (`RUSTFLAGS="--cfg omni_shuttle" cargo test --lib interleaving`).
 
 pub(crate) use std::sync::PoisonError;
 

@@ -1,4 +1,4 @@
-//! The tables, as they stand in a line of JSON and as they are read back.
+//! The public tables: the contents of a line, as written and as read back.
 
 use std::{borrow::Cow, collections::BTreeMap, error, fmt, str::FromStr};
 
@@ -9,7 +9,7 @@ use crate::{FieldValue, Millis, Percentiles, Timestamp};
 /// The version of the format, in every line as `schema`.
 pub const SCHEMA: u32 = 1;
 
-/// Further fields of a span, by name.
+/// Further fields of a row or a request, by name.
 pub type Fields = BTreeMap<Cow<'static, str>, FieldValue>;
 
 /// One line of the log.
@@ -28,18 +28,27 @@ pub type Fields = BTreeMap<Cow<'static, str>, FieldValue>;
 #[serde(tag = "type", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Line {
-    /// A request that has closed, with all its tables.
+    /// A complete request, with all its tables.
     Request(RequestLine),
-    /// A stage that belongs to no open request of this process.
+    /// A stage that belongs to no open request of this process (a detached row).
     Stage(DetachedStage),
-    /// A transfer that belongs to no open request of this process.
+    /// A transfer that belongs to no open request of this process (a detached row).
     Transfer(DetachedTransfer),
-    /// The run, when asked for.
+    /// The totals of the run; written on request.
     Summary(SummaryLine),
 }
 
 impl Line {
-    /// The request that the line is of, as far as it says.
+    /// The request that the line belongs to; `None` for a summary, and for a detached row that names none.
+    ///
+    /// ```
+    /// use omni_metrics::Line;
+    ///
+    /// let line = r#"{"type":"stage","schema":1,"timestamp":"2026-01-31T12:00:00.123456Z",
+    ///     "request_id":"r1"}"#;
+    /// assert_eq!(line.parse::<Line>()?.request_id(), Some("r1"));
+    /// # Ok::<(), omni_metrics::ReadError>(())
+    /// ```
     pub fn request_id(&self) -> Option<&str> {
         match self {
             Self::Request(line) => Some(&line.request_id),
@@ -53,7 +62,7 @@ impl Line {
 impl FromStr for Line {
     type Err = ReadError;
 
-    /// Reads one line. Unknown keys are passed over; the keys that identify the line must be there.
+    /// Reads one line. Unknown keys are ignored; the keys that identify the line are required.
     fn from_str(line: &str) -> Result<Self, ReadError> {
         serde_json::from_str(line).map_err(ReadError)
     }
@@ -61,7 +70,7 @@ impl FromStr for Line {
 
 #[cfg(feature = "cli")]
 impl RequestLine {
-    /// What `e2e_total_tokens` is by the rows.
+    /// The value that `e2e_total_tokens` must have by the rows.
     pub(crate) fn tokens(&self) -> u64 {
         let input =
             self.stage_table.iter().find(|row| row.stage_id == Some(0)).and_then(|row| row.num_tokens_in);
@@ -72,12 +81,12 @@ impl RequestLine {
 
 #[cfg(feature = "cli")]
 impl TransferRow {
-    /// What the table is sorted by.
+    /// The sort key of the table.
     pub(crate) fn order(&self) -> (bool, Option<u64>, bool, Option<u64>) {
         (self.from_stage.is_none(), self.from_stage, self.to_stage.is_none(), self.to_stage)
     }
 
-    /// What `total_time_ms` is by its parts.
+    /// The value that `total_time_ms` must have by its parts.
     pub(crate) fn parts(&self) -> Millis {
         let parts = [self.tx_time_ms, self.rx_decode_time_ms, self.in_flight_time_ms];
         let nanos = parts.into_iter().flatten().map(Millis::as_nanos);
@@ -85,7 +94,7 @@ impl TransferRow {
     }
 }
 
-/// Why a text is not a line of this format.
+/// The error for a text that is not a line of this format. [`source`](error::Error::source) has the reason.
 #[derive(Debug)]
 pub struct ReadError(serde_json::Error);
 
@@ -101,23 +110,23 @@ impl error::Error for ReadError {
     }
 }
 
-/// A closed request: `"type":"request"`.
+/// A complete request: `"type":"request"`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RequestLine {
     /// Version of the format, [`SCHEMA`].
     pub schema: u32,
-    /// Wall clock at the request's end; it began [`E2eTable::e2e_total_ms`] before.
+    /// Wall clock at the request's end. The request began [`E2eTable::e2e_total_ms`] before.
     pub timestamp: Timestamp,
-    /// As recorded, or generated: `req-`, a random number of the process, a count.
+    /// As recorded, or generated: `req-`, a random number of the process, and a count.
     pub request_id: String,
     /// The run up to and including this request.
     pub overall_summary: OverallSummary,
     /// The request as a whole.
     pub e2e_table: E2eTable,
-    /// One row a stage, ordered by `stage_id`; the row without one comes last.
+    /// One row for each stage, ordered by `stage_id`; the row without an id comes last.
     pub stage_table: Vec<StageRow>,
-    /// One row an edge, ordered by (`from_stage`, `to_stage`); rows without both come last.
+    /// One row for each edge, ordered by (`from_stage`, `to_stage`); rows without an id come last.
     pub transfer_table: Vec<TransferRow>,
     /// Trace of the request's OpenTelemetry span, 32 hexadecimal digits; absent without the feature
     /// `opentelemetry` or the layer of `tracing-opentelemetry`.
@@ -129,7 +138,7 @@ pub struct RequestLine {
     /// Further fields of the `request` span.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: Fields,
-    /// What could not be used or measured, a sentence each, at most 16.
+    /// Values that could not be used or measured: at most 16 sentences, each naming span, field and value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -140,32 +149,33 @@ pub struct RequestLine {
 pub struct SummaryLine {
     /// Version of the format, [`SCHEMA`].
     pub schema: u32,
-    /// Wall clock when it was asked for.
+    /// Wall clock when the line was requested.
     pub timestamp: Timestamp,
-    /// The totals.
+    /// The totals of the run.
     pub overall_summary: OverallSummary,
-    /// The distributions.
+    /// The distributions of the run.
     pub percentiles: Percentiles,
 }
 
-/// The run: all requests that have closed since the layer was made, or since the last
-/// [`reset`](crate::OmniMetricsHandle::reset).
+/// The totals of a run: of all requests completed since the layer was made, or since the last
+/// [`reset`](crate::OmniMetricsHandle::reset) or [`take`](crate::OmniMetricsHandle::take).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OverallSummary {
-    /// Closed requests.
+    /// Complete requests.
     pub e2e_requests: u64,
-    /// From the creation of the run's first request, closed or open, to the latest end of a closed one.
+    /// From the creation of the run's first request, which may still be open, to the latest end of a complete
+    /// one.
     pub e2e_wall_time_ms: Millis,
     /// Sum of [`E2eTable::e2e_total_tokens`].
     pub e2e_total_tokens: u64,
     /// `e2e_wall_time_ms / e2e_requests`: wall time per request, not mean latency. Zero before the
     /// first request.
     pub e2e_avg_time_per_request_ms: Millis,
-    /// `e2e_total_tokens * 1000 / e2e_wall_time_ms`, to six decimals; zero for an empty wall.
+    /// `e2e_total_tokens * 1000 / e2e_wall_time_ms`, to six decimals; zero if the wall time is zero.
     pub e2e_avg_tokens_per_s: f64,
-    /// By `stage_id`, first start to last end of any span of that stage; zero for ids with none.
-    /// Ids of 1024 and more are left out.
+    /// Indexed by `stage_id`: from the first start to the last end of all spans of the stage; zero for ids
+    /// without spans. Ids of 1,024 and more are left out.
     pub stage_wall_time_ms: Vec<Millis>,
 }
 
@@ -185,69 +195,73 @@ pub struct E2eTable {
     /// From the request's creation to the first enter of any of its stages; absent if none was
     /// entered.
     pub queue_time_ms: Option<Millis>,
-    /// The part of `e2e_total_ms` that no stage, transfer or flight covers. A lower bound past 64
-    /// separate stretches of activity.
+    /// The part of `e2e_total_ms` that no stage, transfer or flight covers. If there are more than 64
+    /// separate intervals of activity, it is a lower bound.
     pub unattributed_time_ms: Millis,
-    /// As recorded on the `request` span; absent if the request was cancelled before that.
+    /// As recorded on the `request` span; absent if it was not recorded, for example because the request was
+    /// cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<String>,
 }
 
 /// One stage of one request: all `stage` spans with this `stage_id`.
 ///
-/// Counts and times are sums over the spans, absent where no span recorded or measured one.
-/// A `stage` span inside another one of the same stage and request adds its counts, not its times.
+/// Counts and times are sums over the spans, and absent if no span recorded or measured one. A `stage` span
+/// inside another one of the same stage and request adds its counts and its preprocessing, but not its other
+/// times.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StageRow {
-    /// As recorded; absent if no usable one was.
+    /// As recorded; absent if no usable id was recorded.
     pub stage_id: Option<u64>,
     /// The last recorded.
     pub batch_id: Option<u64>,
-    /// The last recorded, or the number of requests that share the span.
+    /// The last recorded value, or the number of requests that share the span.
     pub batch_size: Option<u64>,
     /// Input tokens, as recorded.
     pub num_tokens_in: Option<u64>,
     /// Output tokens, as recorded.
     pub num_tokens_out: Option<u64>,
-    /// Recorded, or the span time of the `preprocess` children.
+    /// As recorded, or the sum of the span times of the `preprocess` spans directly inside.
     pub preprocess_time_ms: Option<Millis>,
-    /// Recorded, or the span time: last exit − first enter, or closed − created if never entered.
+    /// As recorded, or the span time: last exit − first enter, or closed − created for a span that was never
+    /// entered.
     pub stage_gen_time_ms: Option<Millis>,
     /// The last recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage_name: Option<String>,
-    /// The time during which a span was entered at least once.
+    /// The time during which the span was entered at least once, on any thread.
     pub busy_time_ms: Option<Millis>,
-    /// First enter − created; absent if never entered.
+    /// From the creation of the span to its first enter; absent if it was never entered.
     pub queue_time_ms: Option<Millis>,
-    /// First enter of the first span − the request's creation; absent if never entered, or
-    /// detached.
+    /// From the request's creation to the first enter of the row's first span; absent if no span was entered,
+    /// and on detached rows.
     pub start_ms: Option<Millis>,
-    /// Span time of a detached row: it began that long before the line's timestamp.
+    /// Of a detached row: the span time. The row began that long before the line's timestamp.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall_time_ms: Option<Millis>,
-    /// The first recording of `first_output` in a detached row − the span's first enter.
+    /// Of a detached row: from the span's first enter to the first recording of `first_output`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_output_after_ms: Option<Millis>,
-    /// The first recording of `first_output` − the request's creation; absent if never recorded, or
-    /// detached.
+    /// From the request's creation to the first recording of `first_output`; absent if it was never recorded,
+    /// and on detached rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_output_ms: Option<Millis>,
-    /// (last exit − first output) / (`num_tokens_out` − 1); absent below two tokens.
+    /// (last exit − first output) / (`num_tokens_out` − 1); absent without `first_output`, and below two
+    /// tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_per_output_token_ms: Option<Millis>,
-    /// How many spans went into this row.
+    /// The number of spans that were merged into this row.
     #[serde(default)]
     pub events: u64,
-    /// Further fields of the spans; the last value of a name.
+    /// Further fields of the spans: the last value of each name, or the sum for fields named `sum.NAME`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: Fields,
 }
 
 /// One edge between two stages of one request: all `transfer` spans with these ends.
 ///
-/// Bytes and times are sums over the spans, absent where no span recorded or measured one.
+/// Bytes and times are sums over the spans, and absent if no span recorded or measured one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TransferRow {
@@ -257,24 +271,24 @@ pub struct TransferRow {
     pub to_stage: Option<u64>,
     /// Bytes, as recorded.
     pub size_bytes: Option<u64>,
-    /// Recorded, or the span time of spans with `phase = "tx"` or none.
+    /// As recorded, or the span time of spans with `phase = "tx"` or none.
     pub tx_time_ms: Option<Millis>,
-    /// Recorded, or the span time of spans with `phase = "rx"`.
+    /// As recorded, or the span time of spans with `phase = "rx"`.
     pub rx_decode_time_ms: Option<Millis>,
-    /// Recorded, or from the end of each sending to the start of its receiving.
+    /// As recorded, or the time from the end of each sending span to the start of its receiving span, summed.
     pub in_flight_time_ms: Option<Millis>,
-    /// `tx_time_ms + rx_decode_time_ms + in_flight_time_ms`, an absent one counting zero.
+    /// `tx_time_ms + rx_decode_time_ms + in_flight_time_ms`, where an absent one counts as zero.
     pub total_time_ms: Millis,
-    /// First enter of the first span − the request's creation; absent if never entered, or
-    /// detached.
+    /// From the request's creation to the first enter of the row's first span; absent if no span was entered,
+    /// and on detached rows.
     pub start_ms: Option<Millis>,
-    /// Span time of a detached row: it began that long before the line's timestamp.
+    /// Of a detached row: the span time. The row began that long before the line's timestamp.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall_time_ms: Option<Millis>,
-    /// How many spans went into this row.
+    /// The number of spans that were merged into this row.
     #[serde(default)]
     pub events: u64,
-    /// Further fields of the spans; the last value of a name.
+    /// Further fields of the spans: the last value of each name, or the sum for fields named `sum.NAME`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: Fields,
 }
@@ -287,9 +301,9 @@ pub struct Detached<Row> {
     pub schema: u32,
     /// Wall clock at the span's end.
     pub timestamp: Timestamp,
-    /// The request it belongs to, as far as the span says.
+    /// The `request_id` of the row; absent if the span named none.
     pub request_id: Option<String>,
-    /// The row, of one span.
+    /// The row of one span.
     #[serde(flatten)]
     pub row: Row,
     /// Trace of the span's OpenTelemetry span, 32 hexadecimal digits; absent without the feature
@@ -299,12 +313,12 @@ pub struct Detached<Row> {
     /// The span's OpenTelemetry span, 16 hexadecimal digits; absent with `trace_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span_id: Option<String>,
-    /// What could not be used or measured, a sentence each.
+    /// Values that could not be used or measured, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// The ids of the OpenTelemetry span beside a span, if there is one.
+/// The ids of a span's OpenTelemetry span, if there is one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TraceIds {
     pub(crate) trace_id: Option<String>,

@@ -1,4 +1,4 @@
-//! Lines as text tables for people, in the layout that vLLM-Omni prints.
+//! Writes a line as text tables, in the layout that vLLM-Omni prints.
 
 use std::{borrow::Cow, fmt, io::Write};
 
@@ -10,11 +10,19 @@ use crate::{
     tables::{Detached, Fields, Line, OverallSummary, RequestLine, StageRow, SummaryLine, TransferRow},
 };
 
-/// How the layer writes what it has measured.
+/// The format of the lines that the layer writes.
+///
+/// ```
+/// use omni_metrics::{Format, RequestLine};
+///
+/// assert_eq!(Format::default(), Format::Json);
+/// // What `Format::Table` writes is the `Display` of the line.
+/// assert!(RequestLine::default().to_string().starts_with("Overall Summary"));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// One line of JSON a request, for machines.
+    /// One line of JSON for each request, for machines.
     #[default]
     Json,
     /// The same data as text tables, for people: [`RequestLine`]'s `Display`.
@@ -27,7 +35,7 @@ pub(crate) fn append(out: &mut Vec<u8>, line: &impl fmt::Display) {
     let _ = write!(out, "{line}");
 }
 
-/// What stands where there is no value.
+/// The text of an absent value.
 const ABSENT: &str = "-";
 
 /// A table under construction: a column of names, then one or more of values.
@@ -58,7 +66,7 @@ impl Columns {
         Self(table)
     }
 
-    /// Adds a row, unless it is all zero or absent.
+    /// Adds a row, unless all its values are zero or absent.
     pub(crate) fn row<'a>(&mut self, name: &str, cells: impl Iterator<Item = Cell<'a>>) {
         let cells: Vec<_> = cells.collect();
         if cells.iter().any(Cell::says_something) {
@@ -69,10 +77,10 @@ impl Columns {
     }
 }
 
-/// What only the reader's tables need.
+/// Options that only the tables of the reader need.
 #[cfg(feature = "cli")]
 impl Columns {
-    /// With a head for the column of names.
+    /// Sets the head of the column of names.
     pub(crate) fn named<const N: usize>(name: &str, heads: [&str; N]) -> Self {
         Self::of(std::iter::once(name).chain(heads).map(str::to_owned))
     }
@@ -142,7 +150,7 @@ fn rounded(time: Millis) -> String {
     format!("{}.{:03}", micros / 1_000, micros % 1_000)
 }
 
-/// The decimal with a comma between thousands.
+/// A decimal number with a comma between thousands.
 pub(crate) fn grouped(decimal: &str) -> String {
     let (sign, digits) = decimal.strip_prefix('-').map_or(("", decimal), |digits| ("-", digits));
     let (whole, fraction) =
@@ -157,8 +165,8 @@ pub(crate) fn grouped(decimal: &str) -> String {
     text + fraction
 }
 
-/// The text with everything escaped that a terminal could take for a command, or that could reorder or
-/// split a line on a screen.
+/// Escapes all characters that a terminal could interpret as a command, or that could reorder or split a line
+/// on a screen.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
@@ -300,7 +308,7 @@ fn warnings(f: &mut fmt::Formatter<'_>, warnings: &[String]) -> fmt::Result {
     if warnings.is_empty() { Ok(()) } else { writeln!(f) }
 }
 
-/// The id in a head or a name.
+/// The text of an id in a head or a name.
 pub(crate) fn id(id: Option<u64>) -> String {
     id.map_or_else(|| ABSENT.to_owned(), |id| id.to_string())
 }
@@ -343,7 +351,7 @@ fn transfers(rows: &[TransferRow]) -> Table {
     table.0
 }
 
-/// A row for each further field that any of the columns has.
+/// Adds a row for each further field that any column has.
 fn further(table: &mut Columns, columns: Vec<&Fields>) {
     let mut names: Vec<_> = columns.iter().flat_map(|fields| fields.keys()).collect();
     names.sort();

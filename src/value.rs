@@ -1,4 +1,4 @@
-//! One recorded value: typed, bounded, and read as a number where the contract wants one.
+//! One recorded value: its type, its limit, and how it is read as a number.
 
 use std::fmt;
 
@@ -9,10 +9,20 @@ use crate::Millis;
 /// The longest text that is kept of a value, in bytes.
 pub(crate) const TEXT_LIMIT: usize = 1024;
 
-/// A field's value, with the type it was recorded with.
+/// The value of a further field, with the type with which it was recorded.
 ///
-/// Numbers that JSON readers would round or refuse (integers of more than 64 bits, NaN,
-/// infinities) are kept as text.
+/// Numbers that JSON readers would round or refuse (integers of more than 64 bits, NaN, infinities) are kept
+/// as text.
+///
+/// ```
+/// use omni_metrics::{FieldValue, Fields};
+///
+/// let fields: Fields = serde_json::from_str(r#"{"model":"m","cache_hits":3,"score":-0.5}"#)?;
+/// assert_eq!(fields["model"], FieldValue::Text("m".to_owned()));
+/// assert_eq!(fields["cache_hits"], FieldValue::Unsigned(3));
+/// assert_eq!(fields["score"].to_string(), "-0.5");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 #[non_exhaustive]
@@ -99,7 +109,7 @@ impl FieldValue {
         matches!(self, Self::Unsigned(_) | Self::Signed(_) | Self::Float(_))
     }
 
-    /// The sum of two numbers: an integer if both are, at most the largest there is.
+    /// The sum of two numbers. The sum of two integers is an integer and saturates.
     pub(crate) fn plus(&self, other: &Self) -> Self {
         match (self.integer(), other.integer()) {
             (Some(one), Some(other)) => {
@@ -123,7 +133,7 @@ impl FieldValue {
         }
     }
 
-    /// Zero for what is no number.
+    /// The value as a float; 0 if it is no number.
     fn float(&self) -> f64 {
         match self {
             Self::Unsigned(value) => *value as f64,
@@ -136,7 +146,7 @@ impl FieldValue {
     /// The value, in milliseconds, as nanoseconds.
     pub(crate) fn to_nanos(&self) -> Result<u64, Unusable> {
         let millis = match self {
-            // As an integer, so that a Unix time in milliseconds keeps its last digits.
+            // Computed with integers, so that a Unix time in milliseconds keeps its last digits.
             Self::Unsigned(value) => return value.checked_mul(1_000_000).ok_or(OUT_OF_RANGE),
             Self::Signed(_) => return Err(NEGATIVE),
             Self::Float(value) => *value,
@@ -150,7 +160,7 @@ impl FieldValue {
     }
 }
 
-/// The number's text in what `Debug` makes of numbers, texts and options of either.
+/// The text of a number, without the `Some(..)` and the quotes that `Debug` adds.
 fn plain(text: &str) -> &str {
     unquoted(unwrapped(text.trim()))
 }
@@ -172,7 +182,7 @@ fn float_of_text(text: &str) -> Result<f64, Unusable> {
     } else if text.bytes().any(|b| b.is_ascii_digit()) {
         Err(OUT_OF_RANGE)
     } else {
-        // `inf` and `nan` are numbers to the parser only.
+        // The parser accepts `inf` and `nan` as numbers.
         Err(NOT_A_NUMBER)
     }
 }
@@ -197,7 +207,7 @@ pub(crate) fn prefix(text: &str, limit: usize) -> &str {
 /// The text of a value, up to [`TEXT_LIMIT`]; the flag says that it was cut there.
 pub(crate) fn text_of(value: impl fmt::Display) -> (String, bool) {
     let mut out = Bounded { text: String::new(), is_cut: false };
-    // An error of the value's own ends the text, as a limit does.
+    // A formatting error ends the text, as the limit does.
     let _ = fmt::write(&mut out, format_args!("{value}"));
     (out.text, out.is_cut)
 }

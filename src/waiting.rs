@@ -4,10 +4,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::{contain::contain, handle::Shared};
 
-/// How many places an empty queue keeps allocated.
+/// How many entries stay allocated while the queue is empty.
 const PLACES_KEPT: usize = 64;
 
-/// Lines in the order in which their spans closed, and no more bytes of text than the capacity.
+/// Waiting lines in the order in which their spans closed. Their text has at most `capacity` bytes.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     lines: VecDeque<WaitingLine>,
@@ -18,13 +18,14 @@ pub(crate) struct Waiting {
 /// A line, and the layer that counts whether it is written or lost.
 #[derive(Debug)]
 pub(crate) struct WaitingLine {
-    /// Behind its line feed, as [`Sink::write`](crate::emit::Sink::write) takes it.
+    /// The text of the line after a line feed, as [`Sink::write`](crate::emit::Sink::write) gets it.
     pub(crate) text: Box<[u8]>,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl WaitingLine {
-    /// Counts the line with its layer, which is let go of as well. Neither may end the thread that writes.
+    /// Counts the line with its layer, and drops the reference to the layer. A panic in either must not end
+    /// the writing thread.
     pub(crate) fn count(self, is_written: bool) {
         contain(|| {
             self.shared.count_line(is_written);
@@ -43,7 +44,7 @@ impl Waiting {
         self.lines.is_empty()
     }
 
-    /// Appends a line, and returns whether there was room for it.
+    /// Appends a line if there is room. Returns whether there was.
     pub(crate) fn push(&mut self, text: &[u8], shared: &Arc<Shared>) -> bool {
         let has_room = self.bytes.saturating_add(text.len()) <= self.capacity;
         if has_room {
@@ -52,14 +53,14 @@ impl Waiting {
         has_room
     }
 
-    /// Appends a line that must not be dropped, because a part of it has been written.
+    /// Appends a line even if there is no room, because a part of it has been written.
     pub(crate) fn push_always(&mut self, text: &[u8], shared: &Arc<Shared>) {
         self.bytes = self.bytes.saturating_add(text.len());
         self.lines.push_back(WaitingLine { text: text.into(), shared: Arc::clone(shared) });
     }
 
     #[cfg(unix)]
-    /// Puts back the line that was removed last.
+    /// Puts the line that was removed last back to the front.
     pub(crate) fn put_back(&mut self, line: WaitingLine) {
         self.bytes = self.bytes.saturating_add(line.text.len());
         self.lines.push_front(line);

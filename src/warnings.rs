@@ -1,4 +1,4 @@
-//! What could not be used or measured, in sentences.
+//! Warnings: values that could not be used or measured, in sentences.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use crate::{fields::Kind, value};
 
 /// How many warnings a span or a request keeps.
 const WARNING_LIMIT: usize = 16;
-/// How much of a value a warning shows, in bytes.
+/// The longest part of a value that a warning quotes, in bytes.
 const EXCERPT_LIMIT: usize = 64;
 
-/// Sentences for whoever reads the line, each naming span, field and value.
+/// Sentences for the reader of the line. Each names the span, the field and the value.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Warnings(Vec<String>);
 
@@ -30,7 +30,7 @@ impl Warnings {
         }
     }
 
-    /// Adds another span's warnings, as far as there is room.
+    /// Adds the warnings of another span, as far as there is room.
     pub(crate) fn extend(&mut self, others: &Self) {
         if others.0.is_empty() {
             return;
@@ -39,7 +39,7 @@ impl Warnings {
         self.0.extend(others.0.iter().take(room).cloned());
     }
 
-    /// Moves warnings here, as far as there is room; the rest stays.
+    /// Moves warnings here, as far as there is room; the others stay.
     pub(crate) fn take_from(&mut self, others: &mut Self) {
         let room = WARNING_LIMIT - self.0.len();
         self.0.extend(others.0.drain(..room.min(others.0.len())));

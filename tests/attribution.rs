@@ -1,4 +1,4 @@
-//! Section 2 of the contract: which request a row belongs to, and how rows merge.
+//! Section 2 of docs/numbers.md: which request a row belongs to, and how rows merge.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Section 1 of the contract: spans, fields, and the values they take.
+//! Section 1 of docs/numbers.md: spans, fields, and the values they take.
 
 mod support;
 

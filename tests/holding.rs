@@ -1,4 +1,4 @@
-//! Section 2 of the contract: an open span that belongs to a request holds the request's line.
+//! Section 2 of docs/numbers.md: an open span that belongs to a request holds the request's line.
 
 mod support;
 

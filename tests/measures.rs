@@ -1,4 +1,4 @@
-//! Section 3 of the contract: every number, exact, on a clock that the test moves.
+//! Section 3 of docs/numbers.md: every number, exact, on a clock that the test moves.
 
 mod support;
 

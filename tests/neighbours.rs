@@ -1,5 +1,5 @@
-//! Section 7 of the contract, manners: beside other layers, in every position, all of them see what
-//! they saw before, and our lines are the same.
+//! Beside other layers, in every position: each of them sees the same as without this layer, and the lines
+//! are the same.
 
 mod support;
 

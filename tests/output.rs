@@ -1,4 +1,4 @@
-//! Sections 4 and 5 of the contract: one line per request, as JSON, in one write.
+//! Sections 4 and 5 of docs/numbers.md: one line per request, as JSON, in one write.
 
 mod support;
 

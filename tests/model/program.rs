@@ -454,7 +454,7 @@ impl Run<'_> {
     }
 }
 
-/// Section 4 of the contract.
+/// Section 4 of docs/numbers.md.
 pub fn assert_invariants(seed: u64, lines: &[Value]) {
     let mut requests = 0;
     for line in lines.iter().filter(|line| line["type"] == "request") {
