@@ -17,7 +17,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-SERVER = pathlib.Path(sys.argv[1]).resolve() / "debug" / "examples" / "omni_server"
+SERVER = pathlib.Path(sys.argv[1]).resolve() / "debug" / "omni_server"
 WORK = pathlib.Path(sys.argv[2]).resolve()
 ASSETS = pathlib.Path("examples/omni_server/prometheus")
 JOB = "omni_server"

@@ -438,7 +438,7 @@ def with_others(logs, path):
 
 def main():
     logs = WORK / "logs"
-    run(EXAMPLES / "omni_distributed", "--log-stats", "--log-dir", logs, "--requests", "60", "--concurrency", "6",
+    run(TARGET / "debug" / "omni_distributed", "--log-stats", "--log-dir", logs, "--requests", "60", "--concurrency", "6",
         "--out", WORK / "sound", stdin=subprocess.DEVNULL)
     distributed = sorted(logs.glob("*.jsonl"))
     same("logs", 4, len(distributed))

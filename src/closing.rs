@@ -148,8 +148,7 @@ impl Recorder {
             for (field, count) in tokens {
                 if let Some(count) = count.take() {
                     let sharers = ownership.owners.len();
-                    let what =
-                        format_args!("a total of the {sharers} requests of a batch goes to none of them");
+                    let what = format!("a total of the {sharers} requests of a batch goes to none of them");
                     fields.warn(field, count, what);
                 }
             }

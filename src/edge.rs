@@ -81,7 +81,7 @@ impl Edge {
             let Some(nanos) = nanos else { continue };
             if nanos < 0 {
                 let (from, to) = (Shown(self.row.from_stage), Shown(self.row.to_stage));
-                let what = format_args!(
+                let what = format!(
                     "received before it was sent on edge {from} -> {to}: clock skew, or spans that overlap; counted as 0"
                 );
                 let value = format_args!("-{}", Millis::from_nanos(nanos.unsigned_abs())).to_string();
@@ -103,7 +103,7 @@ impl Edge {
         let unknown = self.hops.finish(flights);
         if unknown > 0 {
             let (from, to) = (Shown(self.row.from_stage), Shown(self.row.to_stage));
-            let what = format_args!(
+            let what = format!(
                 "too many hops of edge {from} -> {to} were under way at once to tell this many apart; left out"
             );
             warnings.add(Kind::Transfer, "in_flight_time_ms", unknown, what);

@@ -212,7 +212,7 @@ impl SpanFields {
                 if !self.unusable.contains(&recorded.field) {
                     self.unusable.push(recorded.field);
                 }
-                let what = format_args!("{why}; treated as not recorded");
+                let what = format!("{why}; treated as not recorded");
                 self.warn(recorded.field, &recorded.value, what);
             }
         }
@@ -250,8 +250,7 @@ impl SpanFields {
     /// Warns of a field whose name is most likely a misspelt documented name.
     pub(crate) fn warn_of_near_miss(&mut self, field: &str, meant: &str) {
         let value = self.further.get(field).map_or("none yet".into(), |value| value.to_string());
-        let what =
-            format_args!("not a field of the contract; did you mean `{meant}`? It is kept under `fields`");
+        let what = format!("not a field of the contract; did you mean `{meant}`? It is kept under `fields`");
         self.warn(field, value, what);
     }
 
@@ -277,9 +276,8 @@ pub(crate) fn merge_further(row: &mut Fields, span: Fields, kind: Kind, warnings
             None => keep_further(row, name.to_owned().into(), value, kind, warnings),
             Some((Ok(sum), kept)) => *kept = sum.plus(&value),
             Some((Err(_), _)) => {
-                let what = format_args!(
-                    "`{name}` is there with a value that is no number; added up under its full name"
-                );
+                let what =
+                    format!("`{name}` is there with a value that is no number; added up under its full name");
                 warnings.add(kind, &field, &value, what);
                 let sum = row.get(&field).and_then(|sum| sum.to_number().ok());
                 let sum = sum.map_or(value.clone(), |sum| sum.plus(&value));

@@ -241,7 +241,7 @@ impl Ownership {
             fields.warn("follows_from", self.passed_over, what);
         }
         if self.is_cut {
-            let what = format_args!(
+            let what = format!(
                 "only {FOLLOW_LIMIT} spans are followed, in {STEP_LIMIT} steps; the rest is left out"
             );
             fields.warn("follows_from", self.owners.len(), what);

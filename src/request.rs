@@ -329,7 +329,7 @@ impl Rows {
         let mut id = numbers.stage_id;
         // Stage 0 always has its row, for its input counts in the request's tokens.
         if self.stages.len() >= ROW_LIMIT && id != Some(0) && self.find_stage(id).is_err() {
-            let more = format_args!("a request has {ROW_LIMIT} stage rows; added to the one without an id");
+            let more = format!("a request has {ROW_LIMIT} stage rows; added to the one without an id");
             self.warnings.add(Kind::Stage, "stage_id", Shown(id), more);
             id = None;
         }
@@ -356,7 +356,7 @@ impl Rows {
         self.take_common(span);
         let mut ends = (numbers.from_stage, numbers.to_stage);
         if self.edges.len() >= ROW_LIMIT && self.find_edge(ends).is_err() {
-            let more = format_args!("a request has {ROW_LIMIT} transfer rows; added to the one without ends");
+            let more = format!("a request has {ROW_LIMIT} transfer rows; added to the one without ends");
             let shown = format_args!("{} -> {}", Shown(ends.0), Shown(ends.1)).to_string();
             self.warnings.add(Kind::Transfer, "from_stage -> to_stage", shown, more);
             ends = (None, None);
@@ -462,7 +462,7 @@ impl Rows {
 
 /// Warns that the stage has no place in the list of walls.
 pub(crate) fn warn_of_wall(warnings: &mut Warnings, stage_id: u64) {
-    let what = format_args!("ids of {WALL_LIMIT} and more stay out of `stage_wall_time_ms`");
+    let what = format!("ids of {WALL_LIMIT} and more stay out of `stage_wall_time_ms`");
     warnings.add(Kind::Stage, "stage_id", stage_id, what);
 }
 

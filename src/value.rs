@@ -201,7 +201,8 @@ fn count_of_float(value: f64) -> Result<u64, Unusable> {
 
 /// The longest prefix of `text` that fits into `limit` bytes.
 pub(crate) fn prefix(text: &str, limit: usize) -> &str {
-    text.get(..text.floor_char_boundary(limit)).unwrap_or(text)
+    let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or(text)
 }
 
 /// The text of a value, up to [`TEXT_LIMIT`]; the flag says that it was cut there.

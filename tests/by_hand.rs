@@ -1,6 +1,6 @@
 //! The line written by hand, which the benchmark compares with, is the layer's line.
 
-#[path = "../benches/overhead/workload.rs"]
+#[path = "../benches/workload/mod.rs"]
 #[allow(dead_code, reason = "the benchmark uses the rest")]
 mod workload;
 

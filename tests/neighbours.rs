@@ -10,7 +10,10 @@ use std::{
 
 use omni_metrics::{Clock, MockClock, OmniMetricsHandle, OmniMetricsLayer};
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    trace::{SdkTracerProvider, SpanData, SpanExporter},
+};
 use serde_json::Value;
 use support::Log;
 use tracing::{
@@ -382,10 +385,21 @@ fn fmt_prints_the_same_with_and_without_the_layer() {
     assert_eq!(lines, alone());
 }
 
+/// The spans that were exported.
+#[derive(Debug, Clone, Default)]
+struct Exported(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanExporter for Exported {
+    async fn export(&self, spans: Vec<SpanData>) -> OTelSdkResult {
+        self.0.lock().unwrap().extend(spans);
+        Ok(())
+    }
+}
+
 #[test]
 fn opentelemetry_exports_the_same_spans_with_and_without_the_layer() {
     let export = |with_omni: bool| {
-        let exporter = InMemorySpanExporter::default();
+        let exporter = Exported::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
         let otel = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("test"))
@@ -393,7 +407,7 @@ fn opentelemetry_exports_the_same_spans_with_and_without_the_layer() {
         let (layer, time, log, _) = omni();
         let layer = with_omni.then_some(layer);
         run(&Dispatch::new(tracing_subscriber::registry().with(otel).with(layer)), &time);
-        let spans = exporter.get_finished_spans().unwrap();
+        let spans = exporter.0.lock().unwrap();
         let seen = spans.iter().map(|span| (span.name.to_string(), span.links.len(), span.events.len()));
         (seen.collect::<Vec<_>>(), log.lines())
     };

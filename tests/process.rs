@@ -424,25 +424,6 @@ fn assert_unread(output: &Output, mut reader: impl Read) {
     assert_eq!(whole_lines(&text).0, written);
 }
 
-const UNREAD_TERMINAL: &str = "a_terminal_that_nobody_reads_makes_no_thread_wait";
-
-#[cfg(unix)]
-#[test]
-fn a_terminal_that_nobody_reads_makes_no_thread_wait() {
-    use portable_pty::{CommandBuilder, NativePtySystem, PtySize, PtySystem};
-
-    if std::env::var("OMNI_METRICS_INSIDE").as_deref() == Ok(UNREAD_TERMINAL) {
-        let snapshot = fill_stderr().snapshot();
-        std::process::exit(if snapshot.lines_written > 0 && snapshot.lines_lost > 0 { 0 } else { 3 });
-    }
-    let pty = NativePtySystem::default().openpty(PtySize::default()).unwrap();
-    let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
-    command.args([UNREAD_TERMINAL, "--exact", "--nocapture", "--test-threads=1"]);
-    command.env("OMNI_METRICS_INSIDE", UNREAD_TERMINAL);
-    let mut process = pty.slave.spawn_command(command).unwrap();
-    assert!(process.wait().unwrap().success());
-}
-
 const LATE_READER: &str = "what_waits_for_stderr_is_written_in_order_before_the_process_ends";
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the layer costs, against what there is instead. `cargo bench --bench overhead`
+//! What the layer costs, against what there is instead. `cargo bench -p overhead`
 //!
 //! Every set-up runs in a process of its own, since `tracing` caches what callsites are for. The
 //! processes of one round follow each other, so that a drift of the machine meets all of them. A figure
@@ -6,6 +6,7 @@
 //! the rounds of the ratio within a round.
 #![allow(clippy::print_stdout, reason = "it reports on stdout")]
 
+#[path = "../workload/mod.rs"]
 mod workload;
 
 use std::{

@@ -12,7 +12,7 @@ use std::{
 use omni_metrics::OmniMetricsLayer;
 use tracing_subscriber::{layer::SubscriberExt, registry};
 
-#[path = "../overhead/workload.rs"]
+#[path = "../workload/mod.rs"]
 #[allow(dead_code, reason = "the by-hand half of it is not needed here")]
 mod workload;
 

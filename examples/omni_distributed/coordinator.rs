@@ -10,10 +10,10 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
     net::TcpListener,
-    process::{Child, ChildStdin, Command},
-    sync::{broadcast, mpsc, oneshot},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    sync::{broadcast, mpsc, oneshot, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -21,6 +21,7 @@ use tracing::{Instrument, Span, field, info_span};
 
 use crate::{
     Args, Shared,
+    prometheus::{self, Exporter},
     stages::{
         Result, Tasks,
         answers::Answers,
@@ -62,9 +63,13 @@ pub(crate) fn make_directories(shared: &Shared) -> Result<()> {
 }
 
 /// Starts the workers from the last to the first, serves the requests, and lets the workers end.
-pub(crate) async fn run(args: &Args) -> Result<()> {
+pub(crate) async fn run(args: &Args, exporter: Exporter) -> Result<()> {
+    let metrics = prometheus::serve(exporter).await?;
+    writeln!(io::stdout(), "coordinator: process {}, http://{metrics}/metrics", std::process::id())?;
     let sentences = args.shared.sentences()?;
     let (deaths, _) = broadcast::channel(CAPACITY);
+    let (done, mut are_done) = mpsc::channel(Stage::ALL.len());
+    let (release, released) = watch::channel(());
     let mut tasks = Tasks::default();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let mut next = listener.local_addr()?;
@@ -76,7 +81,8 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let process = plan.start(any_port, 0).await?;
         next = process.address;
-        tasks.spawn(plan.watch_over(process, deaths.clone()));
+        let keep = Keep { done: done.clone(), released: released.clone() };
+        tasks.spawn(plan.watch_over(process, deaths.clone(), keep));
     }
     let thinker = wire::dial(Edge::Outside, next, CAPACITY, &mut tasks);
     // Without anyone left to send questions, the workers end one after the other.
@@ -87,6 +93,20 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
             return Err("the workers ended before the requests".into());
         }
     };
+    if args.shared.keep {
+        let kept = async {
+            for _ in Stage::ALL {
+                are_done.recv().await;
+            }
+            writeln!(io::stdout(), "All requests are served; the workers stay until stdin ends")?;
+            tokio::io::stdin().read_to_end(&mut Vec::new()).await
+        };
+        tokio::select! {
+            ended = kept => { ended?; }
+            ended = tasks.end() => ended?,
+        }
+    }
+    drop(release);
     // Every row is written by now, so that one which does not hear of the end may as well be killed.
     if !matches!(timeout(FAREWELL, tasks.end()).await, Ok(Ok(()))) {
         writeln!(io::stderr(), "a worker has not ended by itself")?;
@@ -205,6 +225,9 @@ impl Plan {
         if shared.log_stats {
             command.arg("--log-stats");
         }
+        if shared.keep {
+            command.arg("--keep");
+        }
         if let Some(input) = &shared.input {
             command.arg("--input").arg(input);
         }
@@ -212,19 +235,32 @@ impl Plan {
             command.arg("--otlp").arg(url);
         }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
-        let mut line = String::new();
-        if let Some(stdout) = &mut child.stdout {
-            BufReader::new(stdout).read_line(&mut line).await?;
-        }
-        let address = line.trim().parse().map_err(|_| format!("{stage} does not listen"))?;
-        writeln!(io::stdout(), "{stage}: process {}", child.id().unwrap_or_default())?;
-        Ok(Process { _stdin: child.stdin.take(), child, address })
+        let stdout = child.stdout.take().ok_or("stdout is piped")?;
+        let mut said = BufReader::new(stdout).lines();
+        let line = said.next_line().await?.unwrap_or_default();
+        let (address, metrics) = line.split_once(' ').unwrap_or_default();
+        let address = address.parse().map_err(|_| format!("{stage} does not listen"))?;
+        let id = child.id().unwrap_or_default();
+        writeln!(io::stdout(), "{stage}: process {id}, http://{metrics}/metrics")?;
+        Ok(Process { stdin: child.stdin.take(), said, child, address })
     }
 
     /// Starts another process where one ends before its time.
-    async fn watch_over(self, mut process: Process, deaths: broadcast::Sender<Death>) -> Result<()> {
+    async fn watch_over(
+        self,
+        mut process: Process,
+        deaths: broadcast::Sender<Death>,
+        mut keep: Keep,
+    ) -> Result<()> {
         let mut restarts = 0;
         loop {
+            // A process that ends, however, says nothing more.
+            if self.shared.keep && process.said.next_line().await?.is_some() {
+                keep.done.send(()).await?;
+                // Nothing is ever sent: the other end is dropped.
+                let _ = keep.released.changed().await;
+                drop(process.stdin.take());
+            }
             let status = process.child.wait().await?;
             if status.success() {
                 return Ok(());
@@ -249,8 +285,15 @@ impl Plan {
 struct Process {
     child: Child,
     address: SocketAddr,
-    /// It ends when its stdin does: when this process does.
-    _stdin: Option<ChildStdin>,
+    /// It ends when its stdin does: when this process does, or when its metrics may go.
+    stdin: Option<ChildStdin>,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+/// For `--keep`: says that a worker is done, and waits until it may go.
+struct Keep {
+    done: mpsc::Sender<()>,
+    released: watch::Receiver<()>,
 }
 
 /// What became of the requests.

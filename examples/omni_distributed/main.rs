@@ -12,12 +12,19 @@
 //! omni-metrics join logs/*.jsonl | omni-metrics summary
 //! ```
 //!
+//! Every process also serves `/metrics`, at an address that the coordinator prints. A row is counted in the process
+//! that measured it, so the sums over all processes are those of the joined lines.
+//!
 //! What a message has to take along for that is in `examples/stages/ticket.rs` and the header in
 //! `examples/stages/wire.rs`: the id of the request, when it was sent, and the trace.
 
 mod coordinator;
+#[path = "../stages/prometheus.rs"]
+mod prometheus;
 #[path = "../stages/mod.rs"]
 mod stages;
+#[path = "../stages/traces.rs"]
+mod traces;
 mod worker;
 
 use std::{
@@ -37,7 +44,8 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::prelude::*;
 
 use crate::{
-    stages::{Result, corpus, exit_code, traces},
+    prometheus::Exporter,
+    stages::{Result, corpus, exit_code},
     worker::Worker,
 };
 
@@ -86,6 +94,9 @@ struct Shared {
     /// Where to send traces: an OTLP/HTTP receiver, like http://127.0.0.1:4318/v1/traces
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
+    /// Keep the workers when all requests are served, for a last look at their metrics, until stdin ends
+    #[arg(long)]
+    keep: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -97,7 +108,7 @@ enum Role {
 
 impl Shared {
     fn sentences(&self) -> Result<Vec<String>> {
-        let readme = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+        let readme = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md"));
         corpus::read(self.input.as_deref().unwrap_or(readme))
     }
 
@@ -110,23 +121,27 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let ended = match &args.worker {
         Some(Role::Worker(worker)) => {
-            observed(&worker.shared, &worker.log_name(), || {
+            observed(&worker.shared, &worker.log_name(), |exporter| {
                 let runtime = Runtime::new()?;
-                let ended = runtime.block_on(worker.run());
+                let ended = runtime.block_on(worker.run(exporter));
                 // A thread of it waits for stdin, for as long as the coordinator lives.
                 runtime.shutdown_background();
                 ended
             })
         }
         None => coordinator::make_directories(&args.shared).and_then(|()| {
-            observed(&args.shared, coordinator::LOG, || Runtime::new()?.block_on(coordinator::run(&args)))
+            observed(&args.shared, coordinator::LOG, |exporter| {
+                Runtime::new()?.block_on(coordinator::run(&args, exporter))
+            })
         }),
     };
     exit_code(ended)
 }
 
-/// Runs a process with the layer on its log, and in traces.
-fn observed(shared: &Shared, log: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Runs a process with the layer on its log, in traces, and with an exporter.
+fn observed(shared: &Shared, log: &str, run: impl FnOnce(Exporter) -> Result<()>) -> Result<()> {
+    // Before the first request: the layer takes its handles from the recorder that is there then.
+    let exporter = prometheus::install()?;
     let traces = traces::provider(shared.otlp.as_deref())?;
     let log = shared.log_stats.then(|| {
         let path = shared.log_dir.join(log);
@@ -138,7 +153,7 @@ fn observed(shared: &Shared, log: &str, run: impl FnOnce() -> Result<()>) -> Res
     };
     let otel = tracing_opentelemetry::layer().with_tracer(traces.tracer("omni_distributed"));
     tracing_subscriber::registry().with(omni).with(otel.with_filter(LevelFilter::INFO)).init();
-    let ended = run();
+    let ended = run(exporter);
     traces.shutdown()?;
     ended
 }

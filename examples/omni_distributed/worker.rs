@@ -12,6 +12,7 @@ use tokio::{io::AsyncReadExt, net::TcpListener, sync::mpsc};
 
 use crate::{
     Shared,
+    prometheus::{self, Exporter},
     stages::{
         Result, Tasks,
         code2wav::{self, Sink, Spoken},
@@ -95,7 +96,8 @@ impl Worker {
     }
 
     /// Works until there is nothing more to come, or the coordinator has gone.
-    pub(crate) async fn run(&self) -> Result<()> {
+    pub(crate) async fn run(&self, exporter: Exporter) -> Result<()> {
+        let metrics = prometheus::serve(exporter).await?;
         let listener = TcpListener::bind(self.listen).await?;
         let address = listener.local_addr()?;
         let mut tasks = Tasks::default();
@@ -125,11 +127,17 @@ impl Worker {
             }
         }
         // The coordinator waits for this: from now on it need not wait for anything but work.
-        writeln!(io::stdout(), "{address}")?;
+        writeln!(io::stdout(), "{address} {metrics}")?;
         tokio::select! {
-            ended = tasks.end() => ended,
-            () = orphaned() => Err("the coordinator has gone".into()),
+            ended = tasks.end() => ended?,
+            () = orphaned() => return Err("the coordinator has gone".into()),
         }
+        if self.shared.keep {
+            // Every row is counted. The coordinator closes stdin when the metrics may go.
+            writeln!(io::stdout(), "done")?;
+            orphaned().await;
+        }
+        Ok(())
     }
 }
 

@@ -11,10 +11,13 @@
 //! with the body of the answer to its last byte; `answer.rs` is what happens in between.
 
 mod answer;
+#[path = "../stages/prometheus.rs"]
 mod prometheus;
 mod request;
 #[path = "../stages/mod.rs"]
 mod stages;
+#[path = "../stages/traces.rs"]
+mod traces;
 
 use std::{
     io::{self, Write},
@@ -55,7 +58,6 @@ use crate::{
         format::FormatName,
         talker,
         thinker::{self, Thinker},
-        traces,
         wire::{self, Edge},
     },
 };
@@ -129,7 +131,7 @@ fn log_filter() -> EnvFilter {
 /// Starts the stages and the server; stops first this one, then those.
 async fn serve(args: &Args, exporter: prometheus::Exporter) -> Result<()> {
     let input =
-        args.input.clone().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/README.md").into());
+        args.input.clone().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md").into());
     let thinker = Thinker::train(&corpus::read(&input)?)
         .map_err(|failure| format!("cannot learn from {}: {failure}", input.display()))?;
 
@@ -146,7 +148,6 @@ async fn serve(args: &Args, exporter: prometheus::Exporter) -> Result<()> {
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     let signal = stop_signal()?;
-    tokio::spawn(prometheus::keep_up(exporter.clone()));
     writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
     let service = Arc::new(Service::new(prompts, answers, args.timeout));
     let (stop, stopped) = oneshot::channel::<()>();
@@ -188,7 +189,7 @@ fn routes(service: Arc<Service>, exporter: prometheus::Exporter) -> Router {
         .route_layer(PropagateRequestIdLayer::x_request_id())
         .route_layer(SetRequestIdLayer::x_request_id(MakeRequestUuid));
     Router::new()
-        .route("/metrics", get(prometheus::render).with_state(exporter))
+        .route("/metrics", prometheus::route(exporter))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/v1/generate", generate.with_state(service))
 }

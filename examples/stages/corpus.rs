@@ -12,7 +12,8 @@ const SENTENCE_MIN_WORDS: usize = 4;
 pub(crate) fn read(path: &Path) -> Result<Vec<String>> {
     let text =
         fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let text = text.get(..text.floor_char_boundary(TEXT_LIMIT)).unwrap_or_default();
+    let end = (0..=TEXT_LIMIT.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    let text = text.get(..end.unwrap_or(0)).unwrap_or_default();
     let sentences: Vec<_> = paragraphs(text).iter().flat_map(|paragraph| sentences(paragraph)).collect();
     if sentences.is_empty() {
         return Err(format!(

@@ -12,6 +12,8 @@
 //! | `stage` 1 | `talker.rs`: a function is the stage | `#[instrument]` |
 //! | `stage` 2 | `code2wav.rs`: created here, run on another thread | hand |
 //!
+//! `prometheus.rs` and `traces.rs` are for the services alone, which name them by their paths.
+//!
 //! They run in one process or in one each. A message that leaves a process takes along what the other one
 //! has to know of the request: that is a [`Ticket`](ticket::Ticket).
 #![allow(dead_code, reason = "no example uses all of it")]
@@ -27,7 +29,6 @@ pub(crate) mod talker;
 pub(crate) mod text;
 pub(crate) mod thinker;
 pub(crate) mod ticket;
-pub(crate) mod traces;
 mod voice;
 pub(crate) mod wav;
 pub(crate) mod wire;

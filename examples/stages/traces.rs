@@ -3,7 +3,7 @@
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
-use super::Result;
+use crate::stages::Result;
 
 /// Ids for every span, and an exporter if there is somebody to export to: an OTLP/HTTP receiver, like
 /// `http://127.0.0.1:4318/v1/traces`.

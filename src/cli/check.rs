@@ -211,15 +211,15 @@ fn check_request(line: &RequestLine, report: &mut Report) {
 
 fn check_stage(row: &StageRow, report: &mut Report) {
     let (stage, gen_time) = (Shown(row.stage_id), row.stage_gen_time_ms);
-    let what = format_args!("stage {stage}: preprocess_time_ms is more than stage_gen_time_ms");
+    let what = format!("stage {stage}: preprocess_time_ms is more than stage_gen_time_ms");
     report.at_most(what, gen_time, row.preprocess_time_ms);
     match row.wall_time_ms {
         Some(wall) => {
-            let what = format_args!("stage {stage}: busy_time_ms is more than wall_time_ms");
+            let what = format!("stage {stage}: busy_time_ms is more than wall_time_ms");
             report.at_most(what, Some(wall), row.busy_time_ms);
         }
         None => {
-            let what = format_args!("stage {stage}: busy_time_ms is more than stage_gen_time_ms");
+            let what = format!("stage {stage}: busy_time_ms is more than stage_gen_time_ms");
             report.at_most(what, gen_time, row.busy_time_ms);
         }
     }
@@ -227,7 +227,7 @@ fn check_stage(row: &StageRow, report: &mut Report) {
 
 fn check_transfer(row: &TransferRow, report: &mut Report) {
     let (from, to) = (Shown(row.from_stage), Shown(row.to_stage));
-    let what = format_args!("edge {from}->{to}: total_time_ms is not the sum of its parts");
+    let what = format!("edge {from}->{to}: total_time_ms is not the sum of its parts");
     report.same_time(what, row.parts(), row.total_time_ms);
 }
 

@@ -1,10 +1,19 @@
 //! `/metrics`: what the layer gives to the `metrics` facade, for Prometheus to scrape.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use axum::{extract::State, http::header, response::IntoResponse};
+use axum::{
+    Router,
+    extract::State,
+    http::header,
+    response::IntoResponse,
+    routing::{MethodRouter, get},
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    net::TcpListener,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::stages::Result;
 
@@ -41,7 +50,22 @@ pub(crate) fn install() -> Result<Exporter> {
         .install_recorder()?)
 }
 
-pub(crate) async fn keep_up(exporter: Exporter) {
+/// Answers who asks for `/metrics`, and puts values into their buckets from now on.
+pub(crate) fn route<S: Clone + Send + Sync + 'static>(exporter: Exporter) -> MethodRouter<S> {
+    tokio::spawn(keep_up(exporter.clone()));
+    get(render).with_state(exporter)
+}
+
+/// Serves `/metrics`, and nothing else, at a free port of this machine until the runtime ends.
+pub(crate) async fn serve(exporter: Exporter) -> Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    let routes = Router::new().route("/metrics", route(exporter));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    Ok(address)
+}
+
+async fn keep_up(exporter: Exporter) {
     let mut ticks = interval(UPKEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -50,6 +74,6 @@ pub(crate) async fn keep_up(exporter: Exporter) {
     }
 }
 
-pub(crate) async fn render(State(exporter): State<Exporter>) -> impl IntoResponse {
+async fn render(State(exporter): State<Exporter>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], exporter.render())
 }

@@ -1,12 +1,11 @@
 //! The example `omni_server`, over HTTP.
 
-#[path = "support/collector.rs"]
+#[path = "../../../tests/heavy/support/collector.rs"]
 mod collector;
-#[path = "support/example.rs"]
-mod example;
 #[allow(dead_code, reason = "the test has its own handler")]
-#[path = "../examples/omni_server/request.rs"]
+#[path = "../request.rs"]
 mod request;
+#[path = "../../../tests/support/mod.rs"]
 mod support;
 
 use std::{
@@ -16,7 +15,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, PoisonError},
     thread,
 };
 
@@ -33,6 +32,8 @@ use serde_json::{Value, json};
 use support::Rig;
 use tower::ServiceExt;
 
+const SERVER: &str = env!("CARGO_BIN_EXE_omni_server");
+
 /// A server, and where it is.
 struct Server {
     process: Mutex<Child>,
@@ -46,10 +47,8 @@ impl Server {
     }
 
     fn start_with(name: &str, arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
-        static BUILT: OnceLock<PathBuf> = OnceLock::new();
-        let path = BUILT.get_or_init(|| example::build("omni_server"));
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("server-{name}.log"));
-        let mut command = Command::new(path);
+        let mut command = Command::new(SERVER);
         command.args(["--listen", "127.0.0.1:0"]).args(arguments);
         command.stdout(Stdio::piped()).stderr(fs::File::create(&log).unwrap());
         prepare(&mut command);
@@ -431,8 +430,7 @@ fn without_log_stats_nothing_is_written() {
 fn a_taken_port_is_said_to_be_so() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let path = example::build("omni_server");
-    let output = Command::new(path).args(["--listen", &address]).output().unwrap();
+    let output = Command::new(SERVER).args(["--listen", &address]).output().unwrap();
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(complaint.starts_with(&format!("error: cannot listen on {address}: ")), "{complaint}");
     assert_eq!(output.status.code(), Some(1));

@@ -1,18 +1,18 @@
 //! The example `omni_distributed`: a process a stage, a log a process, and what the reader makes of them.
 
-#[path = "support/example.rs"]
-mod example;
+#[path = "support/root.rs"]
+mod root;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::OnceLock,
 };
 
-use omni_metrics::{Line, Millis, RequestLine};
+use omni_metrics::{Line, Millis, RequestLine, StageRow};
 
 fn directory(name: &str) -> PathBuf {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -22,9 +22,7 @@ fn directory(name: &str) -> PathBuf {
 }
 
 fn distributed(logs: &Path) -> Command {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let path = BUILT.get_or_init(|| example::build("omni_distributed"));
-    let mut command = Command::new(path);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_omni_distributed"));
     command.arg("--log-stats").arg("--log-dir").arg(logs).arg("--out").arg(logs);
     command
 }
@@ -36,7 +34,7 @@ fn logs(directory: &Path) -> Vec<PathBuf> {
 
 fn join(directory: &Path) -> (Vec<RequestLine>, Output) {
     let output =
-        Command::new(env!("CARGO_BIN_EXE_omni-metrics")).arg("join").args(logs(directory)).output().unwrap();
+        Command::new(root::built("omni-metrics")).arg("join").args(logs(directory)).output().unwrap();
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     (text.lines().map(request).collect(), output)
 }
@@ -94,7 +92,7 @@ fn joined_logs_have_the_tables_of_one_process() {
     let requests = ["--requests", "12", "--concurrency", "1"];
     let output = distributed(&parts).args(requests).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let pipeline = example::build("omni_pipeline");
+    let pipeline = root::built("examples/omni_pipeline");
     let output =
         Command::new(pipeline).arg("--log-stats").args(requests).arg("--out").arg(&whole).output().unwrap();
 
@@ -174,7 +172,8 @@ fn a_worker_that_is_killed_loses_its_own_rows_and_the_request_says_what_is_missi
     let stdout = BufReader::new(process.stdout.take().unwrap());
     let mut killed = false;
     for line in stdout.lines().map(Result::unwrap) {
-        if let Some(id) = line.strip_prefix("stage 2 (code2wav): process ").filter(|_| !killed) {
+        if let Some(rest) = line.strip_prefix("stage 2 (code2wav): process ").filter(|_| !killed) {
+            let (id, _) = rest.split_once(',').unwrap();
             // In the middle: some requests have been served, and most are still to come.
             while fs::read_to_string(parts.join("coordinator.jsonl")).unwrap_or_default().lines().count() < 20
             {
@@ -206,4 +205,132 @@ fn a_worker_that_is_killed_loses_its_own_rows_and_the_request_says_what_is_missi
         assert_ne!(request.e2e_table.finish_reason.as_deref(), Some("error"));
     }
     assert!(parts.join("code2wav.2.jsonl").exists(), "another one took over");
+}
+
+/// What a process serves as `/metrics`: the samples, by name and labels.
+fn scrape(url: &str) -> Vec<(String, f64)> {
+    let address = url.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/metrics")).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let samples = body.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    samples
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            (name.to_owned(), value.parse().unwrap())
+        })
+        .collect()
+}
+
+/// A value that a family has once for each row that has one.
+#[derive(Debug, Default)]
+struct Values {
+    count: u64,
+    /// Seconds, or bytes.
+    sum: f64,
+}
+
+impl Values {
+    fn add(&mut self, value: Option<f64>) {
+        self.count += u64::from(value.is_some());
+        self.sum += value.unwrap_or(0.0);
+    }
+}
+
+/// What the families of the rows have to be by the joined lines.
+fn families(requests: &[RequestLine]) -> BTreeMap<String, Values> {
+    let mut families = BTreeMap::<String, Values>::new();
+    let seconds = |time: Option<Millis>| time.map(|time| time.as_nanos() as f64 / 1e9);
+    let mut add = |family: String, value| families.entry(family).or_default().add(value);
+    for request in requests {
+        add("omni_e2e_seconds".to_owned(), seconds(Some(request.e2e_table.e2e_total_ms)));
+        for row in &request.stage_table {
+            assert_eq!(row.events, 1, "a stage has one span in a request: {row:?}");
+            let stage = row.stage_id.unwrap();
+            let mut add = |name: &str, time| {
+                add(format!("omni_stage_{name}_seconds{{stage=\"{stage}\"}}"), seconds(time));
+            };
+            add("gen", row.stage_gen_time_ms);
+            add("queue", row.queue_time_ms);
+            add("preprocess", row.preprocess_time_ms);
+            add("time_per_output_token", row.time_per_output_token_ms);
+        }
+        for row in &request.transfer_table {
+            assert_eq!(row.events, 2, "it is sent once, and received once: {row:?}");
+            let ends = format!(
+                "{{from_stage=\"{}\",to_stage=\"{}\"}}",
+                row.from_stage.unwrap(),
+                row.to_stage.unwrap()
+            );
+            add(format!("omni_transfer_tx_seconds{ends}"), seconds(row.tx_time_ms));
+            add(format!("omni_transfer_rx_decode_seconds{ends}"), seconds(row.rx_decode_time_ms));
+            add(format!("omni_transfer_in_flight_seconds{ends}"), seconds(row.in_flight_time_ms));
+            add(format!("omni_transfer_size_bytes{ends}"), row.size_bytes.map(|bytes| bytes as f64));
+        }
+    }
+    families.retain(|_, values| values.count > 0);
+    families
+}
+
+#[test]
+fn the_metrics_of_all_processes_add_up_to_the_joined_lines() {
+    let parts = directory("metrics");
+    let mut process = distributed(&parts)
+        .args(["--keep", "--requests", "30", "--concurrency", "6"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Kept to the end: the coordinator writes to it again.
+    let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut urls = Vec::new();
+    for line in stdout.by_ref() {
+        if let Some((_, url)) = line.split_once(", http://") {
+            urls.push(format!("http://{url}"));
+        }
+        if line.starts_with("All requests are served") {
+            break;
+        }
+    }
+    assert_eq!(urls.len(), 4, "the coordinator and three workers: {urls:?}");
+    let mut served = BTreeMap::<_, f64>::new();
+    for (name, value) in urls.iter().flat_map(|url| scrape(url)) {
+        *served.entry(name).or_default() += value;
+    }
+    drop(process.stdin.take());
+    stdout.for_each(drop);
+    assert!(process.wait().unwrap().success());
+
+    let (requests, complaints) = join(&parts);
+    assert_eq!((requests.len(), complaints.stderr.as_slice()), (30, &b""[..]));
+    // Of a row whose request is elsewhere, nobody knows when that began.
+    served.retain(|name, _| !name.starts_with("omni_unattributed") && !name.contains("first_output"));
+    let sample = |family: &str, suffix: &str| {
+        let (name, labels) = family.split_at(family.find('{').unwrap_or(family.len()));
+        served.get(&format!("{name}_{suffix}{labels}")).copied()
+    };
+    let families = families(&requests);
+    for (family, Values { count, sum }) in &families {
+        assert_eq!(sample(family, "count"), Some(*count as f64), "{family}");
+        let difference = sample(family, "sum").unwrap() - sum;
+        assert!(difference.abs() <= 1e-6, "{family} differs by {difference}");
+    }
+    let counted = served.iter().filter(|(name, count)| name.contains("_count") && **count > 0.0);
+    let counted: Vec<_> = counted.map(|(name, _)| name.replace("_count", "")).collect();
+    assert_eq!(counted, families.keys().cloned().collect::<Vec<_>>(), "there are no others");
+
+    let counter =
+        |name: &str| served.iter().filter(|(key, _)| key.starts_with(name)).map(|(_, n)| n).sum::<f64>();
+    assert_eq!(counter("omni_requests_total"), 30.0);
+    let tokens = |of: fn(&StageRow) -> Option<u64>| {
+        requests.iter().flat_map(|request| &request.stage_table).filter_map(of).sum::<u64>() as f64
+    };
+    assert_eq!(counter("omni_generation_tokens_total"), tokens(|row| row.num_tokens_out));
+    let prompts = tokens(|row| row.num_tokens_in.filter(|_| row.stage_id == Some(0)));
+    assert_eq!(counter("omni_prompt_tokens_total"), prompts);
+    assert_eq!((counter("omni_lines_lost_total"), counter("omni_warnings_total")), (0.0, 0.0));
 }

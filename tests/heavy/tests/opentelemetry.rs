@@ -1,7 +1,8 @@
 //! Beside OpenTelemetry: the real SDK, its exporter, and a receiver on a socket.
 
-#[path = "support/collector.rs"]
+#[path = "../support/collector.rs"]
 mod collector;
+#[path = "../../support/mod.rs"]
 mod support;
 
 use std::{collections::HashMap, sync::mpsc, time::Duration};

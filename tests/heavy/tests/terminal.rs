@@ -12,10 +12,10 @@ use std::{
 use omni_metrics::{Clock, MockClock, OmniMetricsLayer};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_system};
 use tracing::info_span;
-use tracing_subscriber::{layer::SubscriberExt, registry};
+use tracing_subscriber::{prelude::*, registry};
 
-const READER: &str = env!("CARGO_BIN_EXE_omni-metrics");
-const PIPELINE: &str = "tests/data/pipeline.jsonl";
+const READER: &str = env!("CARGO_BIN_EXE_reader");
+const PIPELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/pipeline.jsonl");
 const SIZE: PtySize = PtySize { rows: 48, cols: 120, pixel_width: 0, pixel_height: 0 };
 /// How long a key that is pressed has until it is pressed again.
 const PRESS: Duration = Duration::from_millis(50);
@@ -289,4 +289,28 @@ fn a_report_is_not_written_to_a_terminal() {
     assert_eq!(terminal.ends(), 2);
     let text = terminal.shows(&["the page is not for a terminal", "`-o FILE`", "`> FILE`"]);
     assert!(!text.contains("<html"), "{text}");
+}
+
+const UNREAD_TERMINAL: &str = "a_terminal_that_nobody_reads_makes_no_thread_wait";
+
+#[cfg(unix)]
+#[test]
+fn a_terminal_that_nobody_reads_makes_no_thread_wait() {
+    if std::env::var("OMNI_METRICS_INSIDE").as_deref() == Ok(UNREAD_TERMINAL) {
+        let layer = OmniMetricsLayer::new();
+        let handle = layer.handle();
+        registry().with(layer).init();
+        let note = "x".repeat(800);
+        for _ in 0..4_000 {
+            drop(info_span!("request", note));
+        }
+        let snapshot = handle.snapshot();
+        std::process::exit(if snapshot.lines_written > 0 && snapshot.lines_lost > 0 { 0 } else { 3 });
+    }
+    let pty = native_pty_system().openpty(SIZE).unwrap();
+    let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+    command.args([UNREAD_TERMINAL, "--exact", "--nocapture", "--test-threads=1"]);
+    command.env("OMNI_METRICS_INSIDE", UNREAD_TERMINAL);
+    let mut process = pty.slave.spawn_command(command).unwrap();
+    assert!(process.wait().unwrap().success());
 }
