@@ -59,32 +59,6 @@ impl FromStr for Line {
     }
 }
 
-#[cfg(feature = "cli")]
-impl RequestLine {
-    /// What `e2e_total_tokens` is by the rows.
-    pub(crate) fn tokens(&self) -> u64 {
-        let input =
-            self.stage_table.iter().find(|row| row.stage_id == Some(0)).and_then(|row| row.num_tokens_in);
-        let output = self.stage_table.iter().filter_map(|row| row.num_tokens_out);
-        output.fold(input.unwrap_or(0), u64::saturating_add)
-    }
-}
-
-#[cfg(feature = "cli")]
-impl TransferRow {
-    /// What the table is sorted by.
-    pub(crate) fn order(&self) -> (bool, Option<u64>, bool, Option<u64>) {
-        (self.from_stage.is_none(), self.from_stage, self.to_stage.is_none(), self.to_stage)
-    }
-
-    /// What `total_time_ms` is by its parts.
-    pub(crate) fn parts(&self) -> Millis {
-        let parts = [self.tx_time_ms, self.rx_decode_time_ms, self.in_flight_time_ms];
-        let nanos = parts.into_iter().flatten().map(Millis::as_nanos);
-        Millis::from_nanos(nanos.fold(0, u64::saturating_add))
-    }
-}
-
 /// Why a text is not a line of this format.
 #[derive(Debug)]
 pub struct ReadError(serde_json::Error);

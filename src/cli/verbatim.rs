@@ -2,7 +2,9 @@
 //! reader of any JSON, which takes whatever this one does not.
 
 use crate::{
-    E2eTable, Millis, OverallSummary, RequestLine, StageRow, Timestamp, TransferRow, tables::Fields,
+    Millis, OverallSummary, RequestLine, Timestamp,
+    numbers::{Member, Table},
+    tables::Fields,
 };
 
 /// A number of so many digits fits.
@@ -19,7 +21,7 @@ pub(super) fn request(line: &str) -> Option<RequestLine> {
 }
 
 /// What is left of a line.
-struct Text<'a>(&'a [u8]);
+pub(crate) struct Text<'a>(&'a [u8]);
 
 impl Text<'_> {
     fn request(&mut self) -> Option<RequestLine> {
@@ -28,9 +30,11 @@ impl Text<'_> {
         let timestamp = self.after(r#","timestamp":"#, |text| Timestamp::parse(text.text()?))?;
         let request_id = self.after(r#","request_id":"#, Self::owned)?;
         let overall_summary = self.after(r#","overall_summary":"#, Self::summary)?;
-        let e2e_table = self.after(r#","e2e_table":"#, Self::e2e)?;
-        let stage_table = self.after(r#","stage_table":"#, |text| text.list(Self::stage))?;
-        let transfer_table = self.after(r#","transfer_table":"#, |text| text.list(Self::transfer))?;
+        let e2e_table = self.after(r#","e2e_table":"#, |text| text.row(r#"{"e2e_total_ms":"#))?;
+        let stage_table =
+            self.after(r#","stage_table":"#, |text| text.list(|text| text.row(r#"{"stage_id":"#)))?;
+        let transfer_table =
+            self.after(r#","transfer_table":"#, |text| text.list(|text| text.row(r#"{"from_stage":"#)))?;
         let trace_id = self.if_there(r#","trace_id":"#, Self::owned)?;
         let span_id = self.if_there(r#","span_id":"#, Self::owned)?;
         let fields = self.fields()?;
@@ -65,60 +69,28 @@ impl Text<'_> {
         Some(summary)
     }
 
-    fn e2e(&mut self) -> Option<E2eTable> {
-        let table = E2eTable {
-            e2e_total_ms: self.after(r#"{"e2e_total_ms":"#, Self::time)?,
-            e2e_total_tokens: self.after(r#","e2e_total_tokens":"#, Self::number)?,
-            transfers_total_time_ms: self.after(r#","transfers_total_time_ms":"#, Self::time)?,
-            transfers_total_bytes: self.after(r#","transfers_total_bytes":"#, Self::number)?,
-            queue_time_ms: self.after(r#","queue_time_ms":"#, |text| text.or_null(Self::time))?,
-            unattributed_time_ms: self.after(r#","unattributed_time_ms":"#, Self::time)?,
-            finish_reason: self.if_there(r#","finish_reason":"#, Self::owned)?,
-        };
-        self.literal("}")?;
-        Some(table)
-    }
-
-    fn stage(&mut self) -> Option<StageRow> {
-        let row = StageRow {
-            stage_id: self.after(r#"{"stage_id":"#, |text| text.or_null(Self::number))?,
-            batch_id: self.after(r#","batch_id":"#, |text| text.or_null(Self::number))?,
-            batch_size: self.after(r#","batch_size":"#, |text| text.or_null(Self::number))?,
-            num_tokens_in: self.after(r#","num_tokens_in":"#, |text| text.or_null(Self::number))?,
-            num_tokens_out: self.after(r#","num_tokens_out":"#, |text| text.or_null(Self::number))?,
-            preprocess_time_ms: self.after(r#","preprocess_time_ms":"#, |text| text.or_null(Self::time))?,
-            stage_gen_time_ms: self.after(r#","stage_gen_time_ms":"#, |text| text.or_null(Self::time))?,
-            stage_name: self.if_there(r#","stage_name":"#, Self::owned)?,
-            busy_time_ms: self.after(r#","busy_time_ms":"#, |text| text.or_null(Self::time))?,
-            queue_time_ms: self.after(r#","queue_time_ms":"#, |text| text.or_null(Self::time))?,
-            start_ms: self.after(r#","start_ms":"#, |text| text.or_null(Self::time))?,
-            wall_time_ms: self.if_there(r#","wall_time_ms":"#, Self::time)?,
-            first_output_after_ms: self.if_there(r#","first_output_after_ms":"#, Self::time)?,
-            first_output_ms: self.if_there(r#","first_output_ms":"#, Self::time)?,
-            time_per_output_token_ms: self.if_there(r#","time_per_output_token_ms":"#, Self::time)?,
-            events: self.after(r#","events":"#, Self::number)?,
-            fields: self.fields()?,
-        };
+    /// A row, up to its end; `first` is its first key.
+    #[inline(always)]
+    fn row<Row: Table>(&mut self, first: &'static str) -> Option<Row> {
+        let row = Row::read(self, first)?;
         self.literal("}")?;
         Some(row)
     }
 
-    fn transfer(&mut self) -> Option<TransferRow> {
-        let row = TransferRow {
-            from_stage: self.after(r#"{"from_stage":"#, |text| text.or_null(Self::number))?,
-            to_stage: self.after(r#","to_stage":"#, |text| text.or_null(Self::number))?,
-            size_bytes: self.after(r#","size_bytes":"#, |text| text.or_null(Self::number))?,
-            tx_time_ms: self.after(r#","tx_time_ms":"#, |text| text.or_null(Self::time))?,
-            rx_decode_time_ms: self.after(r#","rx_decode_time_ms":"#, |text| text.or_null(Self::time))?,
-            in_flight_time_ms: self.after(r#","in_flight_time_ms":"#, |text| text.or_null(Self::time))?,
-            total_time_ms: self.after(r#","total_time_ms":"#, Self::time)?,
-            start_ms: self.after(r#","start_ms":"#, |text| text.or_null(Self::time))?,
-            wall_time_ms: self.if_there(r#","wall_time_ms":"#, Self::time)?,
-            events: self.after(r#","events":"#, Self::number)?,
-            fields: self.fields()?,
-        };
-        self.literal("}")?;
-        Some(row)
+    /// A member that is always there.
+    #[inline(always)]
+    pub(crate) fn always<T: Member>(&mut self, key: &str) -> Option<T> {
+        self.literal(key)?;
+        T::read(self)
+    }
+
+    /// A member that may be left out.
+    #[inline(always)]
+    pub(crate) fn if_some<T: Member + Default>(&mut self, key: &str) -> Option<T> {
+        match self.literal(key) {
+            Some(()) => T::read(self),
+            None => Some(T::default()),
+        }
     }
 
     // Inlined, so that a key is compared as the words it consists of.
@@ -144,7 +116,7 @@ impl Text<'_> {
     }
 
     #[inline(always)]
-    fn or_null<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+    pub(crate) fn or_null<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         match self.literal("null") {
             Some(()) => Some(None),
             None => read(self).map(Some),
@@ -174,7 +146,7 @@ impl Text<'_> {
         str::from_utf8(text).ok()
     }
 
-    fn owned(&mut self) -> Option<String> {
+    pub(crate) fn owned(&mut self) -> Option<String> {
         self.text().map(str::to_owned)
     }
 
@@ -195,14 +167,14 @@ impl Text<'_> {
         (1..=DIGITS).contains(&length).then_some((number, length))
     }
 
-    fn number(&mut self) -> Option<u64> {
+    pub(crate) fn number(&mut self) -> Option<u64> {
         let begins_with_zero = self.0.first() == Some(&b'0');
         let (number, length) = self.digits()?;
         (length == 1 || !begins_with_zero).then_some(number)
     }
 
     /// Milliseconds with one to six decimals, as whole nanoseconds.
-    fn time(&mut self) -> Option<Millis> {
+    pub(crate) fn time(&mut self) -> Option<Millis> {
         const SCALE: [u64; 7] = [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
         let millis = self.number()?;
         self.literal(".")?;
@@ -212,7 +184,7 @@ impl Text<'_> {
     }
 
     /// Further fields, which the library reads.
-    fn fields(&mut self) -> Option<Fields> {
+    pub(crate) fn fields(&mut self) -> Option<Fields> {
         let fields = self.if_there(r#","fields":"#, |text| {
             let mut values = serde_json::Deserializer::from_slice(text.0).into_iter();
             let fields = values.next()?.ok()?;
