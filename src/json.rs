@@ -164,7 +164,7 @@ fn summary(json: &mut Json<'_>, summary: &OverallSummary) {
 
 /// A line under construction. Keys are literals, with their punctuation, and need no escape, but for those of
 /// [`fields`](Self::fields).
-pub(crate) struct Json<'a>(&'a mut Vec<u8>);
+pub(crate) struct Json<'a>(pub(crate) &'a mut Vec<u8>);
 
 impl Json<'_> {
     // Inlined, here and below, so that the length of a literal is known where it is copied.
