@@ -5,8 +5,9 @@ use crate::{
     fields::{Kind, Phase, TransferNumbers, merge_further},
     hops::{Flight, Flights, Half, Hops},
     intervals::Intervals,
-    request::{Closed, Shown, add, add_to, earliest},
-    tables::TransferRow,
+    numbers::Table,
+    request::{Closed, Shown, add_to, earliest},
+    tables::{Fields, TransferRow},
     warnings::Warnings,
 };
 
@@ -24,10 +25,6 @@ impl Edge {
         Self { row, first_enter: None, hops: Hops::default() }
     }
 
-    pub(crate) fn ends(&self) -> (Option<u64>, Option<u64>) {
-        (self.row.from_stage, self.row.to_stage)
-    }
-
     /// Adds one span. Completed flights are put into `flights`, for [`land`](Self::land).
     pub(crate) fn add(
         &mut self,
@@ -38,22 +35,28 @@ impl Edge {
         warnings: &mut Warnings,
     ) {
         let measured = span.measured;
-        let row = &mut self.row;
-        row.events += 1;
-        add_to(&mut row.size_bytes, numbers.size_bytes, Kind::Transfer, "size_bytes", warnings);
-        if let Some(further) = span.further() {
-            merge_further(&mut row.fields, further, Kind::Transfer, warnings);
-        }
         let phase = span.fields.phase;
         let measured_in = |wanted| (phase == wanted).then(|| measured.span_time());
-        let mut add_time = |sum, nanos: Option<u64>, field| {
-            add_to(sum, nanos.map(Millis::from_nanos), Kind::Transfer, field, warnings);
-        };
         let tx_time = numbers.tx_time.or_else(|| measured_in(Phase::Tx));
         let rx_decode_time = numbers.rx_decode_time.or_else(|| measured_in(Phase::Rx));
-        add_time(&mut row.tx_time_ms, tx_time, "tx_time_ms");
-        add_time(&mut row.rx_decode_time_ms, rx_decode_time, "rx_decode_time_ms");
-        add_time(&mut row.in_flight_time_ms, numbers.in_flight_time, "in_flight_time_ms");
+        let of_span = TransferRow {
+            from_stage: self.row.from_stage,
+            to_stage: self.row.to_stage,
+            size_bytes: numbers.size_bytes,
+            tx_time_ms: tx_time.map(Millis::from_nanos),
+            rx_decode_time_ms: rx_decode_time.map(Millis::from_nanos),
+            in_flight_time_ms: numbers.in_flight_time.map(Millis::from_nanos),
+            // `finish` knows these, and whoever writes a detached row the next one.
+            total_time_ms: Millis::ZERO,
+            start_ms: None,
+            wall_time_ms: None,
+            events: 1,
+            fields: Fields::new(),
+        };
+        self.row.merge(of_span, warnings);
+        if let Some(further) = span.further() {
+            merge_further(&mut self.row.fields, further, Kind::Transfer, warnings);
+        }
         self.first_enter = earliest(self.first_enter, measured.activity.map(|(first, _)| first));
 
         let (start, is_recorded) = (measured.start(), numbers.in_flight_time.is_some());
@@ -117,8 +120,6 @@ impl Edge {
             .first_enter
             .zip(created)
             .map(|(first, created)| Millis::from_nanos(first.saturating_sub(created)));
-        for time in [row.tx_time_ms, row.rx_decode_time_ms, row.in_flight_time_ms] {
-            add(&mut row.total_time_ms, time, Kind::Transfer, "total_time_ms", warnings);
-        }
+        row.total_time_ms = row.total(warnings);
     }
 }

@@ -8,13 +8,14 @@ use std::{
 
 use dashmap::DashMap;
 use metrics::{
-    Counter, Gauge, Histogram, SharedString, Unit, counter, describe_counter, describe_gauge,
-    describe_histogram, gauge, histogram,
+    Counter, Gauge, Histogram, SharedString, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
 };
 
 use crate::{
-    Millis, StageRow, TransferRow,
+    StageRow, TransferRow,
     contain::contain,
+    numbers::{Family, Number, Table, Unit, Value},
     request::{Request, Shown},
     tables::E2eTable,
 };
@@ -39,27 +40,48 @@ struct Handles {
     in_flight: Gauge,
     prompt_tokens: Counter,
     generation_tokens: Counter,
-    e2e: Histogram,
-    unattributed: Histogram,
-    stages: Known<Option<u64>, StageHandles>,
-    edges: Known<(Option<u64>, Option<u64>), EdgeHandles>,
+    e2e: Exported<E2eTable>,
+    stages: Known<Option<u64>, Exported<StageRow>>,
+    edges: Known<(Option<u64>, Option<u64>), Exported<TransferRow>>,
     lines_lost: Counter,
     warnings: Counter,
 }
 
-struct StageHandles {
-    gen_time: Histogram,
-    queue: Histogram,
-    preprocess: Histogram,
-    first_output: Histogram,
-    time_per_output_token: Histogram,
-}
+/// The histograms of a table's row.
+struct Exported<Row>(Vec<(Histogram, fn(&Row) -> Option<Value<'_>>)>);
 
-struct EdgeHandles {
-    tx: Histogram,
-    rx_decode: Histogram,
-    in_flight: Histogram,
-    size: Histogram,
+impl<Row: Table> Exported<Row> {
+    fn new(labels: &[(&'static str, SharedString)]) -> Self {
+        let exported = |number: &Number<Row>| {
+            let Family { name, .. } = number.about.family?;
+            Some((histogram!(name, labels), number.get))
+        };
+        Self(Row::NUMBERS.iter().filter_map(exported).collect())
+    }
+
+    /// A measured zero is a value, an absent time is none.
+    fn record(&self, row: &Row) {
+        for (histogram, get) in &self.0 {
+            match get(row) {
+                Some(Value::Time(time)) => histogram.record(time.as_nanos() as f64 / 1e9),
+                Some(Value::Count(count)) => histogram.record(count as f64),
+                Some(Value::Text(_)) | None => {}
+            }
+        }
+    }
+
+    fn describe() {
+        for number in Row::NUMBERS {
+            let Some(Family { name, description }) = number.about.family else { continue };
+            match number.about.unit {
+                Unit::Milliseconds => describe_histogram!(name, metrics::Unit::Seconds, description),
+                Unit::Bytes => describe_histogram!(name, metrics::Unit::Bytes, description),
+                Unit::Key | Unit::Id | Unit::Count | Unit::Text => {
+                    describe_histogram!(name, metrics::Unit::Count, description);
+                }
+            }
+        }
+    }
 }
 
 impl Facade {
@@ -100,8 +122,7 @@ impl Facade {
             if let Some(requests) = handles.requests.get(reason(e2e.finish_reason.as_deref())) {
                 requests.increment(1);
             }
-            record(&handles.e2e, Some(e2e.e2e_total_ms));
-            record(&handles.unattributed, Some(e2e.unattributed_time_ms));
+            handles.e2e.record(e2e);
             stages.for_each(|row| handles.add_stage(row));
             transfers.for_each(|row| handles.add_transfer(row));
         });
@@ -124,29 +145,16 @@ impl Handles {
             self.prompt_tokens.increment(row.num_tokens_in.unwrap_or(0));
         }
         self.generation_tokens.increment(row.num_tokens_out.unwrap_or(0));
-        let stage = self.stages.get(row.stage_id, StageHandles::new);
-        record(&stage.gen_time, row.stage_gen_time_ms);
-        record(&stage.queue, row.queue_time_ms);
-        record(&stage.preprocess, row.preprocess_time_ms);
-        record(&stage.first_output, row.first_output_ms);
-        record(&stage.time_per_output_token, row.time_per_output_token_ms);
+        let labels = |stage_id| Exported::new(&[("stage", label(stage_id))]);
+        self.stages.get(row.stage_id, labels).record(row);
     }
 
     fn add_transfer(&self, row: &TransferRow) {
-        let edge = self.edges.get((row.from_stage, row.to_stage), EdgeHandles::new);
-        record(&edge.tx, row.tx_time_ms);
-        record(&edge.rx_decode, row.rx_decode_time_ms);
-        record(&edge.in_flight, row.in_flight_time_ms);
-        if let Some(bytes) = row.size_bytes {
-            edge.size.record(bytes as f64);
-        }
-    }
-}
-
-/// Records a time. A measured zero is recorded, an absent time is not.
-fn record(histogram: &Histogram, time: Option<Millis>) {
-    if let Some(time) = time {
-        histogram.record(time.as_nanos() as f64 / 1e9);
+        let labels = |ends: Option<(Option<u64>, Option<u64>)>| {
+            let (from, to) = (label(ends.map(|(from, _)| from)), label(ends.map(|(_, to)| to)));
+            Exported::new(&[("from_stage", from), ("to_stage", to)])
+        };
+        self.edges.get((row.from_stage, row.to_stage), labels).record(row);
     }
 }
 
@@ -190,38 +198,11 @@ impl Handles {
             in_flight: gauge!("omni_requests_in_flight"),
             prompt_tokens: counter!("omni_prompt_tokens_total"),
             generation_tokens: counter!("omni_generation_tokens_total"),
-            e2e: histogram!("omni_e2e_seconds"),
-            unattributed: histogram!("omni_unattributed_seconds"),
+            e2e: Exported::new(&[]),
             stages: Known::new(),
             edges: Known::new(),
             lines_lost: counter!("omni_lines_lost_total"),
             warnings: counter!("omni_warnings_total"),
-        }
-    }
-}
-
-impl StageHandles {
-    fn new(stage_id: Option<Option<u64>>) -> Self {
-        let stage = label(stage_id);
-        Self {
-            gen_time: histogram!("omni_stage_gen_seconds", "stage" => stage.clone()),
-            queue: histogram!("omni_stage_queue_seconds", "stage" => stage.clone()),
-            preprocess: histogram!("omni_stage_preprocess_seconds", "stage" => stage.clone()),
-            first_output: histogram!("omni_stage_first_output_seconds", "stage" => stage.clone()),
-            time_per_output_token: histogram!("omni_stage_time_per_output_token_seconds", "stage" => stage),
-        }
-    }
-}
-
-impl EdgeHandles {
-    fn new(ends: Option<(Option<u64>, Option<u64>)>) -> Self {
-        let (from, to) = (label(ends.map(|(from, _)| from)), label(ends.map(|(_, to)| to)));
-        let labels = [("from_stage", from), ("to_stage", to)];
-        Self {
-            tx: histogram!("omni_transfer_tx_seconds", &labels),
-            rx_decode: histogram!("omni_transfer_rx_decode_seconds", &labels),
-            in_flight: histogram!("omni_transfer_in_flight_seconds", &labels),
-            size: histogram!("omni_transfer_size_bytes", &labels),
         }
     }
 }
@@ -238,22 +219,7 @@ fn describe() {
     describe_counter!("omni_generation_tokens_total", "Output tokens of all stages.");
     describe_counter!("omni_lines_lost_total", "Lines that the writer did not take.");
     describe_counter!("omni_warnings_total", "Warnings in lines.");
-    describe_histogram!("omni_transfer_size_bytes", Unit::Bytes, "Bytes of an edge in a request.");
-    for (name, what) in [
-        ("omni_e2e_seconds", "From the creation of a request to its end."),
-        ("omni_unattributed_seconds", "The part of a request that no stage, transfer or flight covers."),
-        (
-            "omni_stage_gen_seconds",
-            "Generation time of a stage in a request, or of one of its detached spans.",
-        ),
-        ("omni_stage_queue_seconds", "From the creation of a stage's spans to their first enter."),
-        ("omni_stage_preprocess_seconds", "Preprocessing time of a stage in a request."),
-        ("omni_stage_first_output_seconds", "From the creation of a request to a stage's first output."),
-        ("omni_stage_time_per_output_token_seconds", "Time between a stage's output tokens."),
-        ("omni_transfer_tx_seconds", "Sending time of an edge in a request."),
-        ("omni_transfer_rx_decode_seconds", "Receiving and decoding time of an edge in a request."),
-        ("omni_transfer_in_flight_seconds", "Time in flight of an edge in a request."),
-    ] {
-        describe_histogram!(name, Unit::Seconds, what);
-    }
+    Exported::<E2eTable>::describe();
+    Exported::<StageRow>::describe();
+    Exported::<TransferRow>::describe();
 }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use crate::{
     FieldValue, Millis, Timestamp,
     digits::{push_fixed, push_number},
+    numbers::{Table, Value},
     tables::{
         Detached, E2eTable, Fields, Line, OverallSummary, RequestLine, SCHEMA, StageRow, SummaryLine,
         TransferRow,
@@ -86,13 +87,16 @@ pub(crate) fn write_request<'a>(
     json.raw(key!("overall_summary"));
     summary(&mut json, request.summary);
     json.raw(key!("e2e_table"));
-    e2e(&mut json, request.e2e);
+    request.e2e.write(&mut json, "{\"e2e_total_ms\":");
+    json.raw("}");
     json.list(key!("stage_table"), stages, |json, row| {
-        stage(json, "{\"stage_id\":", row);
+        row.write(json, "{\"stage_id\":");
+        json.fields(&row.fields);
         json.raw("}");
     });
     json.list(key!("transfer_table"), transfers, |json, row| {
-        transfer(json, "{\"from_stage\":", row);
+        row.write(json, "{\"from_stage\":");
+        json.fields(&row.fields);
         json.raw("}");
     });
     json.text_if_some(key!("trace_id"), request.trace_id);
@@ -111,13 +115,17 @@ pub(crate) fn write_summary(out: &mut Vec<u8>, line: SummaryLine) {
 
 /// Appends the line of a detached stage.
 pub(crate) fn write_stage(out: &mut Vec<u8>, line: &Detached<StageRow>) {
-    write_detached(out, "{\"type\":\"stage\"", line, |json, row| stage(json, key!("stage_id"), row));
+    write_detached(out, "{\"type\":\"stage\"", line, |json, row| {
+        row.write(json, key!("stage_id"));
+        json.fields(&row.fields);
+    });
 }
 
 /// Appends the line of a detached transfer.
 pub(crate) fn write_transfer(out: &mut Vec<u8>, line: &Detached<TransferRow>) {
     write_detached(out, "{\"type\":\"transfer\"", line, |json, row| {
-        transfer(json, key!("from_stage"), row);
+        row.write(json, key!("from_stage"));
+        json.fields(&row.fields);
     });
 }
 
@@ -154,56 +162,9 @@ fn summary(json: &mut Json<'_>, summary: &OverallSummary) {
     json.raw("}");
 }
 
-fn e2e(json: &mut Json<'_>, table: &E2eTable) {
-    json.time("{\"e2e_total_ms\":", table.e2e_total_ms);
-    json.number(key!("e2e_total_tokens"), table.e2e_total_tokens);
-    json.time(key!("transfers_total_time_ms"), table.transfers_total_time_ms);
-    json.number(key!("transfers_total_bytes"), table.transfers_total_bytes);
-    json.optional_time(key!("queue_time_ms"), table.queue_time_ms);
-    json.time(key!("unattributed_time_ms"), table.unattributed_time_ms);
-    json.text_if_some(key!("finish_reason"), table.finish_reason.as_deref());
-    json.raw("}");
-}
-
-/// Appends the members of a row; `first` is the first key, with its punctuation.
-fn stage(json: &mut Json<'_>, first: &'static str, row: &StageRow) {
-    json.optional_number(first, row.stage_id);
-    json.optional_number(key!("batch_id"), row.batch_id);
-    json.optional_number(key!("batch_size"), row.batch_size);
-    json.optional_number(key!("num_tokens_in"), row.num_tokens_in);
-    json.optional_number(key!("num_tokens_out"), row.num_tokens_out);
-    json.optional_time(key!("preprocess_time_ms"), row.preprocess_time_ms);
-    json.optional_time(key!("stage_gen_time_ms"), row.stage_gen_time_ms);
-    json.text_if_some(key!("stage_name"), row.stage_name.as_deref());
-    json.optional_time(key!("busy_time_ms"), row.busy_time_ms);
-    json.optional_time(key!("queue_time_ms"), row.queue_time_ms);
-    json.optional_time(key!("start_ms"), row.start_ms);
-    json.time_if_some(key!("wall_time_ms"), row.wall_time_ms);
-    json.time_if_some(key!("first_output_after_ms"), row.first_output_after_ms);
-    json.time_if_some(key!("first_output_ms"), row.first_output_ms);
-    json.time_if_some(key!("time_per_output_token_ms"), row.time_per_output_token_ms);
-    json.number(key!("events"), row.events);
-    json.fields(&row.fields);
-}
-
-/// Appends the members of a row; `first` is the first key, with its punctuation.
-fn transfer(json: &mut Json<'_>, first: &'static str, row: &TransferRow) {
-    json.optional_number(first, row.from_stage);
-    json.optional_number(key!("to_stage"), row.to_stage);
-    json.optional_number(key!("size_bytes"), row.size_bytes);
-    json.optional_time(key!("tx_time_ms"), row.tx_time_ms);
-    json.optional_time(key!("rx_decode_time_ms"), row.rx_decode_time_ms);
-    json.optional_time(key!("in_flight_time_ms"), row.in_flight_time_ms);
-    json.time(key!("total_time_ms"), row.total_time_ms);
-    json.optional_time(key!("start_ms"), row.start_ms);
-    json.time_if_some(key!("wall_time_ms"), row.wall_time_ms);
-    json.number(key!("events"), row.events);
-    json.fields(&row.fields);
-}
-
-/// A line under construction. Keys are literals of this file, with their punctuation, and need no escaping,
+/// A line under construction. Keys are literals, with their punctuation, and need no escaping,
 /// except those of [`fields`](Self::fields).
-struct Json<'a>(&'a mut Vec<u8>);
+pub(crate) struct Json<'a>(pub(crate) &'a mut Vec<u8>);
 
 impl Json<'_> {
     // Inlined, here and below, so that the length of a literal is a constant where it is copied.
@@ -219,33 +180,28 @@ impl Json<'_> {
     }
 
     #[inline(always)]
-    fn optional_number(&mut self, key: &'static str, number: Option<u64>) {
-        self.raw(key);
-        match number {
-            Some(number) => push_number(self.0, number),
-            None => self.raw("null"),
-        }
-    }
-
-    #[inline(always)]
     fn time(&mut self, key: &'static str, time: Millis) {
         self.raw(key);
         time.push_to(self.0);
     }
 
+    /// A member whose key is there without a value as well.
     #[inline(always)]
-    fn optional_time(&mut self, key: &'static str, time: Option<Millis>) {
+    pub(crate) fn always(&mut self, key: &'static str, value: Option<Value<'_>>) {
         self.raw(key);
-        match time {
-            Some(time) => time.push_to(self.0),
+        match value {
+            Some(Value::Count(count)) => push_number(self.0, count),
+            Some(Value::Time(time)) => time.push_to(self.0),
+            Some(Value::Text(text)) => write_text(self.0, text),
             None => self.raw("null"),
         }
     }
 
+    /// A member that is left out without a value.
     #[inline(always)]
-    fn time_if_some(&mut self, key: &'static str, time: Option<Millis>) {
-        if let Some(time) = time {
-            self.time(key, time);
+    pub(crate) fn if_some(&mut self, key: &'static str, value: Option<Value<'_>>) {
+        if value.is_some() {
+            self.always(key, value);
         }
     }
 

@@ -174,6 +174,7 @@ mod handle;
 mod json;
 mod line;
 mod millis;
+mod numbers;
 #[cfg_attr(not(feature = "opentelemetry"), path = "no_otel.rs")]
 mod otel;
 mod queue;

@@ -17,9 +17,10 @@ use tracing::{
 };
 
 use crate::{
-    Millis, StageRow,
+    StageRow,
     contain::contain,
     fields::Kind,
+    numbers::{Table, Value},
     open_spans::OpenSpans,
     span::OpenSpan,
     tables::{E2eTable, TraceIds},
@@ -133,35 +134,24 @@ fn ids(span: &SpanRef<'_>) -> TraceIds {
 }
 
 fn attributes<'a>(e2e: &E2eTable, stages: impl Iterator<Item = &'a StageRow>) -> Vec<KeyValue> {
-    let mut attributes = vec![
-        KeyValue::new("omni.e2e_total_ms", e2e.e2e_total_ms.as_f64()),
-        KeyValue::new("omni.e2e_total_tokens", count(e2e.e2e_total_tokens)),
-        KeyValue::new("omni.transfers_total_time_ms", e2e.transfers_total_time_ms.as_f64()),
-        KeyValue::new("omni.transfers_total_bytes", count(e2e.transfers_total_bytes)),
-        KeyValue::new("omni.unattributed_time_ms", e2e.unattributed_time_ms.as_f64()),
-    ];
-    attributes.extend(e2e.queue_time_ms.map(|time| KeyValue::new("omni.queue_time_ms", time.as_f64())));
+    let mut attributes: Vec<_> = attributes_of("omni.", e2e).collect();
     for row in stages.take(STAGES) {
-        let Some(id) = row.stage_id else { continue };
-        let times: [(&str, Option<Millis>); 4] = [
-            ("stage_gen_time_ms", row.stage_gen_time_ms),
-            ("busy_time_ms", row.busy_time_ms),
-            ("queue_time_ms", row.queue_time_ms),
-            ("first_output_ms", row.first_output_ms),
-        ];
-        let counts = [("num_tokens_in", row.num_tokens_in), ("num_tokens_out", row.num_tokens_out)];
-        let key = |name| format!("omni.stage.{id}.{name}");
-        // An absent number has no attribute.
-        attributes.extend(
-            times.into_iter().filter_map(|(name, time)| Some(KeyValue::new(key(name), time?.as_f64()))),
-        );
-        attributes
-            .extend(counts.into_iter().filter_map(|(name, n)| Some(KeyValue::new(key(name), count(n?)))));
+        if let Some(id) = row.stage_id {
+            attributes.extend(attributes_of(&format!("omni.stage.{id}."), row));
+        }
     }
     attributes
 }
 
-/// OpenTelemetry has no unsigned integers.
-fn count(count: u64) -> i64 {
-    count.try_into().unwrap_or(i64::MAX)
+/// An absent number has no attribute.
+fn attributes_of<Row: Table>(prefix: &str, row: &Row) -> impl Iterator<Item = KeyValue> {
+    Row::NUMBERS.iter().filter(|number| number.about.is_attribute).filter_map(move |number| {
+        let key = format!("{prefix}{}", number.name);
+        Some(match (number.get)(row)? {
+            Value::Time(time) => KeyValue::new(key, time.as_f64()),
+            // OpenTelemetry has no unsigned integers.
+            Value::Count(count) => KeyValue::new(key, i64::try_from(count).unwrap_or(i64::MAX)),
+            Value::Text(text) => KeyValue::new(key, text.to_owned()),
+        })
+    })
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Millis,
-    ids::{Found, Ids, LIMIT, OrderedId, ordered, unordered},
+    ids::{Found, Ids, LIMIT, OrderedId, unordered},
     tables::{E2eTable, StageRow, TransferRow},
 };
 
@@ -195,10 +195,55 @@ pub struct TransferPercentiles {
     pub total_time_ms: Option<Distribution<Millis>>,
 }
 
+/// Lists the times of a table that have percentiles, in the order of the fields. A field that is not in the list, or
+/// the other way round, does not compile.
+macro_rules! distributions {
+    ($Percentiles:ident of $Row:ident, $($number:ident),*; besides $($besides:ident: $Besides:ty),*) => {
+        impl $Percentiles {
+            pub(crate) const NAMES: &'static [&'static str] = &[$(stringify!($number)),*];
+
+            /// What a row adds to the histograms.
+            #[inline]
+            fn times(row: &$Row) -> [Option<Millis>; Self::NAMES.len()] {
+                [$(row.$number.into()),*]
+            }
+
+            fn of($($besides: $Besides,)* times: impl Fn(usize) -> Option<Distribution<Millis>>) -> Self {
+                let mut places = 0..;
+                let mut next = || times(places.next()?);
+                Self { $($number: next(),)* $($besides),* }
+            }
+
+            /// With the names.
+            pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, Option<Distribution<Millis>>)> {
+                let Self { $($number,)* $($besides: _),* } = self;
+                Self::NAMES.iter().copied().zip([$(*$number),*])
+            }
+        }
+    };
+}
+
+distributions! {
+    Percentiles of E2eTable, e2e_total_ms, queue_time_ms, unattributed_time_ms;
+    besides tokens_per_s: Option<Distribution<f64>>, stages: Vec<StagePercentiles>,
+        transfers: Vec<TransferPercentiles>
+}
+distributions! {
+    StagePercentiles of StageRow, stage_gen_time_ms, busy_time_ms, queue_time_ms, first_output_ms,
+        time_per_output_token_ms;
+    besides stage_id: Option<u64>
+}
+distributions! {
+    TransferPercentiles of TransferRow, tx_time_ms, in_flight_time_ms, rx_decode_time_ms, total_time_ms;
+    besides from_stage: Option<u64>, to_stage: Option<u64>
+}
+
+/// The place of the request's histogram of tokens a second, behind those of its times.
+const RATE: usize = Percentiles::NAMES.len();
 /// How many histograms there are for the request as a whole, for a stage, and for an edge.
-const PER_REQUEST: usize = 4;
-const PER_STAGE: usize = 5;
-const PER_EDGE: usize = 4;
+const PER_REQUEST: usize = RATE + 1;
+const PER_STAGE: usize = StagePercentiles::NAMES.len();
+const PER_EDGE: usize = TransferPercentiles::NAMES.len();
 const FIRST_OF_STAGES: usize = PER_REQUEST;
 const FIRST_OF_EDGES: usize = FIRST_OF_STAGES + LIMIT * PER_STAGE;
 const HISTOGRAMS: usize = FIRST_OF_EDGES + LIMIT * PER_EDGE;
@@ -241,13 +286,11 @@ impl Histograms {
         transfers: impl Iterator<Item = &'a TransferRow>,
     ) {
         self.make_room();
+        self.count_times(0, Percentiles::times(e2e));
         let nanos = e2e.e2e_total_ms.as_nanos();
-        self.count(0, nanos);
-        self.count_time(1, e2e.queue_time_ms);
-        self.count(2, e2e.unattributed_time_ms.as_nanos());
         if nanos > 0 {
             // In thousandths.
-            self.count(3, (e2e.e2e_total_tokens as f64 * 1e12 / nanos as f64) as u64);
+            self.count(RATE, (e2e.e2e_total_tokens as f64 * 1e12 / nanos as f64) as u64);
         }
         for row in stages {
             self.count_stage(row);
@@ -271,22 +314,14 @@ impl Histograms {
 
     #[inline(always)]
     fn count_stage(&mut self, row: &StageRow) {
-        let Some(first) = self.first_of_stage(ordered(row.stage_id)) else { return };
-        self.count_time(first, row.stage_gen_time_ms);
-        self.count_time(first + 1, row.busy_time_ms);
-        self.count_time(first + 2, row.queue_time_ms);
-        self.count_time(first + 3, row.first_output_ms);
-        self.count_time(first + 4, row.time_per_output_token_ms);
+        let Some(first) = self.first_of_stage(row.order()) else { return };
+        self.count_times(first, StagePercentiles::times(row));
     }
 
     #[inline(always)]
     fn count_transfer(&mut self, row: &TransferRow) {
-        let ends = (ordered(row.from_stage), ordered(row.to_stage));
-        let Some(first) = self.first_of_edge(ends) else { return };
-        self.count_time(first, row.tx_time_ms);
-        self.count_time(first + 1, row.in_flight_time_ms);
-        self.count_time(first + 2, row.rx_decode_time_ms);
-        self.count(first + 3, row.total_time_ms.as_nanos());
+        let Some(first) = self.first_of_edge(row.order()) else { return };
+        self.count_times(first, TransferPercentiles::times(row));
     }
 
     #[inline]
@@ -326,10 +361,13 @@ impl Histograms {
         }
     }
 
+    /// Counts times in histograms that follow one another.
     #[inline]
-    fn count_time(&mut self, histogram: usize, time: Option<Millis>) {
-        if let Some(time) = time {
-            self.count(histogram, time.as_nanos());
+    fn count_times<const N: usize>(&mut self, first: usize, times: [Option<Millis>; N]) {
+        for (histogram, time) in (first..).zip(times) {
+            if let Some(time) = time {
+                self.count(histogram, time.as_nanos());
+            }
         }
     }
 
@@ -389,37 +427,17 @@ impl Histograms {
     }
 
     pub(crate) fn percentiles(&self) -> Percentiles {
-        let time = |at: usize| self.histogram(at).times();
+        let times = |first: usize| move |at: usize| self.histogram(first + at).times();
         let stage = |(at, id): (usize, OrderedId)| {
-            let first = FIRST_OF_STAGES + at * PER_STAGE;
-            StagePercentiles {
-                stage_id: unordered(id),
-                stage_gen_time_ms: time(first),
-                busy_time_ms: time(first + 1),
-                queue_time_ms: time(first + 2),
-                first_output_ms: time(first + 3),
-                time_per_output_token_ms: time(first + 4),
-            }
+            StagePercentiles::of(unordered(id), times(FIRST_OF_STAGES + at * PER_STAGE))
         };
         let transfer = |(at, (from, to)): (usize, (OrderedId, OrderedId))| {
-            let first = FIRST_OF_EDGES + at * PER_EDGE;
-            TransferPercentiles {
-                from_stage: unordered(from),
-                to_stage: unordered(to),
-                tx_time_ms: time(first),
-                in_flight_time_ms: time(first + 1),
-                rx_decode_time_ms: time(first + 2),
-                total_time_ms: time(first + 3),
-            }
+            TransferPercentiles::of(unordered(from), unordered(to), times(FIRST_OF_EDGES + at * PER_EDGE))
         };
-        Percentiles {
-            e2e_total_ms: time(0),
-            queue_time_ms: time(1),
-            unattributed_time_ms: time(2),
-            tokens_per_s: self.histogram(3).distribution(|thousandths| thousandths as f64 / 1e3),
-            stages: self.stages.in_order().into_iter().map(stage).collect(),
-            transfers: self.edges.in_order().into_iter().map(transfer).collect(),
-        }
+        let tokens_per_s = self.histogram(RATE).distribution(|thousandths| thousandths as f64 / 1e3);
+        let stages = self.stages.in_order().into_iter().map(stage).collect();
+        let transfers = self.edges.in_order().into_iter().map(transfer).collect();
+        Percentiles::of(tokens_per_s, stages, transfers, times(0))
     }
 }
 

@@ -8,7 +8,9 @@ use crate::{
     edge::Edge,
     fields::{Kind, SpanFields, StageNumbers, TransferNumbers},
     hops::Flights,
+    ids::ordered,
     intervals::Intervals,
+    numbers::{total_tokens, total_transfers},
     run::{StageWall, WALL_LIMIT},
     span::Measured,
     spares::Spares,
@@ -391,13 +393,11 @@ impl Rows {
     }
 
     fn find_stage(&self, id: Option<u64>) -> Result<usize, usize> {
-        let key = |id: Option<u64>| (id.is_none(), id);
-        self.stages.binary_search_by_key(&key(id), |stage| key(stage.id()))
+        self.stages.binary_search_by_key(&ordered(id), |stage| stage.row.order())
     }
 
-    fn find_edge(&self, ends: (Option<u64>, Option<u64>)) -> Result<usize, usize> {
-        let key = |(from, to): (Option<u64>, Option<u64>)| (from.is_none(), from, to.is_none(), to);
-        self.edges.binary_search_by_key(&key(ends), |edge| key(edge.ends()))
+    fn find_edge(&self, (from, to): (Option<u64>, Option<u64>)) -> Result<usize, usize> {
+        self.edges.binary_search_by_key(&(ordered(from), ordered(to)), |edge| edge.row.order())
     }
 
     /// The numbers of an answered request before the spans that hold it have closed.
@@ -430,21 +430,10 @@ impl Rows {
         // A batch may have run, and be followed late, before the request was even created.
         let last_exit = activity.map(|(_, last)| last).max(self.last_exit);
         let end = last_exit.unwrap_or(end).max(created);
-        let mut tokens = match self.stages.first() {
-            Some(first) if first.id() == Some(0) => first.row.num_tokens_in.unwrap_or(0),
-            _ => 0,
-        };
-        for stage in &mut self.stages {
-            stage.finish(Some(created), &mut warnings);
-            add(&mut tokens, stage.row.num_tokens_out, Kind::Stage, "num_tokens_out", &mut warnings);
-        }
-        let (mut bytes, mut transfer_time) = (0, Millis::ZERO);
-        for edge in &mut self.edges {
-            edge.finish(Some(created), &mut warnings);
-            let TransferRow { size_bytes, total_time_ms, .. } = edge.row;
-            add(&mut bytes, size_bytes, Kind::Transfer, "size_bytes", &mut warnings);
-            add(&mut transfer_time, Some(total_time_ms), Kind::Transfer, "total_time_ms", &mut warnings);
-        }
+        self.stages.iter_mut().for_each(|stage| stage.finish(Some(created), &mut warnings));
+        self.edges.iter_mut().for_each(|edge| edge.finish(Some(created), &mut warnings));
+        let tokens = total_tokens(self.stage_table(), &mut warnings);
+        let (bytes, transfer_time) = total_transfers(self.transfer_table(), &mut warnings);
         let since_created = |moment: u64| Millis::from_nanos(moment.saturating_sub(created));
         let e2e = E2eTable {
             e2e_total_ms: since_created(end),

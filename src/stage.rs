@@ -3,9 +3,10 @@
 use crate::{
     Millis,
     fields::{Kind, StageNumbers, merge_further},
-    request::{Closed, add_to, earliest},
+    numbers::Table,
+    request::{Closed, earliest},
     run::StageWall,
-    tables::StageRow,
+    tables::{Fields, StageRow},
     warnings::Warnings,
 };
 
@@ -35,10 +36,6 @@ impl Stage {
         }
     }
 
-    pub(crate) fn id(&self) -> Option<u64> {
-        self.row.stage_id
-    }
-
     /// Adds one span. For a part of an enclosing stage (`is_part`), its times are not added.
     pub(crate) fn add(
         &mut self,
@@ -48,34 +45,38 @@ impl Stage {
         warnings: &mut Warnings,
     ) {
         let measured = span.measured;
-        let row = &mut self.row;
-        row.events += 1;
-        row.batch_id = numbers.batch_id.or(row.batch_id);
-        row.batch_size = numbers.batch_size.or(span.batch).or(row.batch_size);
-        let mut add_count = |sum, count, field| add_to(sum, count, Kind::Stage, field, warnings);
-        add_count(&mut row.num_tokens_in, numbers.num_tokens_in, "num_tokens_in");
-        add_count(&mut row.num_tokens_out, numbers.num_tokens_out, "num_tokens_out");
-        if let Some(name) = span.label() {
-            row.stage_name = Some(name);
-        }
-        if let Some(further) = span.further() {
-            merge_further(&mut row.fields, further, Kind::Stage, warnings);
-        }
-        let mut add_time = |sum, nanos: Option<u64>, field| {
-            add_to(sum, nanos.map(Millis::from_nanos), Kind::Stage, field, warnings);
-        };
+        let first_enter = measured.activity.map(|(first, _)| first);
         let preprocess_time = numbers.preprocess_time.or(span.preprocess);
-        add_time(&mut row.preprocess_time_ms, preprocess_time, "preprocess_time_ms");
-        self.is_measured &= numbers.preprocess_time.is_none();
-        if !is_part {
-            self.is_measured &= numbers.stage_gen_time.is_none();
-            let gen_time = numbers.stage_gen_time.unwrap_or(measured.span_time());
-            let queue_time = measured.activity.map(|(first, _)| first.saturating_sub(measured.created));
-            add_time(&mut row.stage_gen_time_ms, Some(gen_time), "stage_gen_time_ms");
-            add_time(&mut row.busy_time_ms, Some(measured.busy), "busy_time_ms");
-            add_time(&mut row.queue_time_ms, queue_time, "queue_time_ms");
+        self.is_measured &=
+            numbers.preprocess_time.is_none() && (is_part || numbers.stage_gen_time.is_none());
+        let gen_time = numbers.stage_gen_time.unwrap_or(measured.span_time());
+        let queue_time = first_enter.map(|first| first.saturating_sub(measured.created));
+        let whole = |nanos: Option<u64>| nanos.filter(|_| !is_part).map(Millis::from_nanos);
+        let of_span = StageRow {
+            stage_id: self.row.stage_id,
+            batch_id: numbers.batch_id,
+            batch_size: numbers.batch_size.or(span.batch),
+            num_tokens_in: numbers.num_tokens_in,
+            num_tokens_out: numbers.num_tokens_out,
+            preprocess_time_ms: preprocess_time.map(Millis::from_nanos),
+            stage_gen_time_ms: whole(Some(gen_time)),
+            stage_name: span.label(),
+            busy_time_ms: whole(Some(measured.busy)),
+            queue_time_ms: whole(queue_time),
+            // `finish` knows these, and whoever writes a detached row the next two.
+            start_ms: None,
+            first_output_ms: None,
+            time_per_output_token_ms: None,
+            wall_time_ms: None,
+            first_output_after_ms: None,
+            events: 1,
+            fields: Fields::new(),
+        };
+        self.row.merge(of_span, warnings);
+        if let Some(further) = span.further() {
+            merge_further(&mut self.row.fields, further, Kind::Stage, warnings);
         }
-        self.first_enter = earliest(self.first_enter, measured.activity.map(|(first, _)| first));
+        self.first_enter = earliest(self.first_enter, first_enter);
         self.last_exit = self.last_exit.max(measured.activity.map(|(_, last)| last));
         self.first_output = earliest(self.first_output, span.fields.first_output);
         let (start, end) = (measured.start(), measured.end);

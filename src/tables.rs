@@ -68,32 +68,6 @@ impl FromStr for Line {
     }
 }
 
-#[cfg(feature = "cli")]
-impl RequestLine {
-    /// The value that `e2e_total_tokens` must have by the rows.
-    pub(crate) fn tokens(&self) -> u64 {
-        let input =
-            self.stage_table.iter().find(|row| row.stage_id == Some(0)).and_then(|row| row.num_tokens_in);
-        let output = self.stage_table.iter().filter_map(|row| row.num_tokens_out);
-        output.fold(input.unwrap_or(0), u64::saturating_add)
-    }
-}
-
-#[cfg(feature = "cli")]
-impl TransferRow {
-    /// The sort key of the table.
-    pub(crate) fn order(&self) -> (bool, Option<u64>, bool, Option<u64>) {
-        (self.from_stage.is_none(), self.from_stage, self.to_stage.is_none(), self.to_stage)
-    }
-
-    /// The value that `total_time_ms` must have by its parts.
-    pub(crate) fn parts(&self) -> Millis {
-        let parts = [self.tx_time_ms, self.rx_decode_time_ms, self.in_flight_time_ms];
-        let nanos = parts.into_iter().flatten().map(Millis::as_nanos);
-        Millis::from_nanos(nanos.fold(0, u64::saturating_add))
-    }
-}
-
 /// The error for a text that is not a line of this format. [`source`](error::Error::source) has the reason.
 #[derive(Debug)]
 pub struct ReadError(serde_json::Error);

@@ -1,12 +1,13 @@
 //! Writes a line as text tables, in the layout that vLLM-Omni prints.
 
-use std::{borrow::Cow, fmt, io::Write};
+use std::{borrow::Cow, fmt, io::Write, slice};
 
-use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+use comfy_table::{CellAlignment, presets::ASCII_MARKDOWN};
 
 use crate::{
-    Distribution, FieldValue, Millis, Percentiles,
+    Distribution, FieldValue, Millis,
     json::is_unsafe,
+    numbers::{Number, Table, Unit, Value},
     tables::{Detached, Fields, Line, OverallSummary, RequestLine, StageRow, SummaryLine, TransferRow},
 };
 
@@ -39,7 +40,7 @@ pub(crate) fn append(out: &mut Vec<u8>, line: &impl fmt::Display) {
 const ABSENT: &str = "-";
 
 /// A table under construction: a column of names, then one or more of values.
-pub(crate) struct Columns(Table);
+pub(crate) struct Columns(comfy_table::Table);
 
 /// One value of a table.
 pub(crate) enum Cell<'a> {
@@ -57,7 +58,7 @@ impl Columns {
     }
 
     fn of(heads: impl Iterator<Item = String>) -> Self {
-        let mut table = Table::new();
+        let mut table = comfy_table::Table::new();
         table.load_style(ASCII_MARKDOWN);
         table.set_header(heads);
         for column in table.column_iter_mut().skip(1) {
@@ -128,18 +129,6 @@ impl Cell<'_> {
     }
 }
 
-fn count<'a>(count: Option<u64>) -> Cell<'a> {
-    count.map_or(Cell::Absent, Cell::Count)
-}
-
-fn time<'a>(time: Option<Millis>) -> Cell<'a> {
-    time.map_or(Cell::Absent, Cell::Time)
-}
-
-fn kbytes<'a>(bytes: Option<u64>) -> Cell<'a> {
-    bytes.map_or(Cell::Absent, |bytes| Cell::Decimal(bytes as f64 / 1024.0))
-}
-
 fn text(text: Option<&str>) -> Cell<'_> {
     text.map_or(Cell::Absent, Cell::Text)
 }
@@ -196,15 +185,8 @@ impl fmt::Display for RequestLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.overall_summary)?;
         let mut table = Columns::new(std::iter::once("Value".to_owned()));
+        numbers(&mut table, slice::from_ref(&self.e2e_table));
         let mut row = |name: &str, cell| table.row(name, std::iter::once(cell));
-        let e2e = &self.e2e_table;
-        row("e2e_total_ms", Cell::Time(e2e.e2e_total_ms));
-        row("e2e_total_tokens", Cell::Count(e2e.e2e_total_tokens));
-        row("transfers_total_time_ms", Cell::Time(e2e.transfers_total_time_ms));
-        row("transfers_total_kbytes", kbytes(Some(e2e.transfers_total_bytes)));
-        row("queue_time_ms", time(e2e.queue_time_ms));
-        row("unattributed_time_ms", Cell::Time(e2e.unattributed_time_ms));
-        row("finish_reason", text(e2e.finish_reason.as_deref()));
         row("trace_id", text(self.trace_id.as_deref()));
         row("span_id", text(self.span_id.as_deref()));
         for (name, value) in &self.fields {
@@ -233,33 +215,22 @@ impl fmt::Display for SummaryLine {
                 table.row(name, std::iter::once(Cell::Count(count)).chain(times));
             }
         };
-        let Percentiles {
-            e2e_total_ms,
-            queue_time_ms,
-            unattributed_time_ms,
-            tokens_per_s,
-            stages,
-            transfers,
-        } = &self.percentiles;
-        times("e2e_total_ms", *e2e_total_ms);
-        times("queue_time_ms", *queue_time_ms);
-        times("unattributed_time_ms", *unattributed_time_ms);
-        for stage in stages {
-            let name = |field: &str| format!("stage {} {field}", id(stage.stage_id));
-            times(&name("stage_gen_time_ms"), stage.stage_gen_time_ms);
-            times(&name("busy_time_ms"), stage.busy_time_ms);
-            times(&name("queue_time_ms"), stage.queue_time_ms);
-            times(&name("first_output_ms"), stage.first_output_ms);
-            times(&name("time_per_output_token_ms"), stage.time_per_output_token_ms);
+        let percentiles = &self.percentiles;
+        for (number, distribution) in percentiles.named() {
+            times(number, distribution);
         }
-        for edge in transfers {
-            let name = |field: &str| format!("{}->{} {field}", id(edge.from_stage), id(edge.to_stage));
-            times(&name("tx_time_ms"), edge.tx_time_ms);
-            times(&name("in_flight_time_ms"), edge.in_flight_time_ms);
-            times(&name("rx_decode_time_ms"), edge.rx_decode_time_ms);
-            times(&name("total_time_ms"), edge.total_time_ms);
+        for stage in &percentiles.stages {
+            for (number, distribution) in stage.named() {
+                times(&format!("stage {} {number}", id(stage.stage_id)), distribution);
+            }
         }
-        if let Some(Distribution { count, mean, p50, p90, p99, p999, max }) = *tokens_per_s {
+        for edge in &percentiles.transfers {
+            for (number, distribution) in edge.named() {
+                let (from, to) = (id(edge.from_stage), id(edge.to_stage));
+                times(&format!("{from}->{to} {number}"), distribution);
+            }
+        }
+        if let Some(Distribution { count, mean, p50, p90, p99, p999, max }) = percentiles.tokens_per_s {
             let rates = [mean, p50, p90, p99, p999, max].map(Cell::Decimal);
             table.row("tokens_per_s", std::iter::once(Cell::Count(count)).chain(rates));
         }
@@ -269,13 +240,13 @@ impl fmt::Display for SummaryLine {
 
 impl fmt::Display for Detached<StageRow> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        detached(f, "StageRequestStats", self, |row| stages(std::slice::from_ref(row)))
+        detached(f, "StageRequestStats", self, |row| stages(slice::from_ref(row)))
     }
 }
 
 impl fmt::Display for Detached<TransferRow> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        detached(f, "TransferEdgeStats", self, |row| transfers(std::slice::from_ref(row)))
+        detached(f, "TransferEdgeStats", self, |row| transfers(slice::from_ref(row)))
     }
 }
 
@@ -294,7 +265,7 @@ fn detached<Row>(
     f: &mut fmt::Formatter<'_>,
     title: &str,
     line: &Detached<Row>,
-    table: impl FnOnce(&Row) -> Table,
+    table: impl FnOnce(&Row) -> comfy_table::Table,
 ) -> fmt::Result {
     let id = printable(line.request_id.as_deref().unwrap_or("no request"));
     let trace = line.trace_id.as_deref().map(|trace| format!(", of trace {}", printable(trace)));
@@ -313,42 +284,37 @@ pub(crate) fn id(id: Option<u64>) -> String {
     id.map_or_else(|| ABSENT.to_owned(), |id| id.to_string())
 }
 
-fn stages(rows: &[StageRow]) -> Table {
+fn stages(rows: &[StageRow]) -> comfy_table::Table {
     let mut table = Columns::new(rows.iter().map(|row| id(row.stage_id)));
-    let mut row = |name: &str, cell: fn(&StageRow) -> Cell<'_>| table.row(name, rows.iter().map(cell));
-    row("batch_id", |row| count(row.batch_id));
-    row("batch_size", |row| count(row.batch_size));
-    row("num_tokens_in", |row| count(row.num_tokens_in));
-    row("num_tokens_out", |row| count(row.num_tokens_out));
-    row("preprocess_time_ms", |row| time(row.preprocess_time_ms));
-    row("stage_gen_time_ms", |row| time(row.stage_gen_time_ms));
-    row("stage_name", |row| text(row.stage_name.as_deref()));
-    row("busy_time_ms", |row| time(row.busy_time_ms));
-    row("queue_time_ms", |row| time(row.queue_time_ms));
-    row("start_ms", |row| time(row.start_ms));
-    row("wall_time_ms", |row| time(row.wall_time_ms));
-    row("first_output_after_ms", |row| time(row.first_output_after_ms));
-    row("first_output_ms", |row| time(row.first_output_ms));
-    row("time_per_output_token_ms", |row| time(row.time_per_output_token_ms));
-    row("events", |row| Cell::Count(row.events));
+    numbers(&mut table, rows);
     further(&mut table, rows.iter().map(|row| &row.fields).collect());
     table.0
 }
 
-fn transfers(rows: &[TransferRow]) -> Table {
+fn transfers(rows: &[TransferRow]) -> comfy_table::Table {
     let ends = |row: &TransferRow| format!("{}->{}", id(row.from_stage), id(row.to_stage));
     let mut table = Columns::new(rows.iter().map(ends));
-    let mut row = |name: &str, cell: fn(&TransferRow) -> Cell<'_>| table.row(name, rows.iter().map(cell));
-    row("size_kbytes", |row| kbytes(row.size_bytes));
-    row("tx_time_ms", |row| time(row.tx_time_ms));
-    row("rx_decode_time_ms", |row| time(row.rx_decode_time_ms));
-    row("in_flight_time_ms", |row| time(row.in_flight_time_ms));
-    row("total_time_ms", |row| Cell::Time(row.total_time_ms));
-    row("start_ms", |row| time(row.start_ms));
-    row("wall_time_ms", |row| time(row.wall_time_ms));
-    row("events", |row| Cell::Count(row.events));
+    numbers(&mut table, rows);
     further(&mut table, rows.iter().map(|row| &row.fields).collect());
     table.0
+}
+
+/// A row for each number of the table, but for those that are the heads of columns. Bytes are shown as kilobytes.
+fn numbers<Row: Table>(table: &mut Columns, columns: &[Row]) {
+    for Number { name, about, get, .. } in Row::NUMBERS {
+        let cells = columns.iter().map(|row| match (get(row), about.unit) {
+            (Some(Value::Count(bytes)), Unit::Bytes) => Cell::Decimal(bytes as f64 / 1024.0),
+            (Some(Value::Count(count)), _) => Cell::Count(count),
+            (Some(Value::Time(time)), _) => Cell::Time(time),
+            (Some(Value::Text(text)), _) => Cell::Text(text),
+            (None, _) => Cell::Absent,
+        });
+        match (about.unit, name.strip_suffix("_bytes")) {
+            (Unit::Key, _) => {}
+            (Unit::Bytes, Some(name)) => table.row(&format!("{name}_kbytes"), cells),
+            _ => table.row(name, cells),
+        }
+    }
 }
 
 /// Adds a row for each further field that any column has.

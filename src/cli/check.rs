@@ -10,7 +10,11 @@ use super::{
     paint,
 };
 use crate::{
-    Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow, request::Shown, text::printable,
+    Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow,
+    numbers::{total_tokens, total_transfers},
+    request::Shown,
+    text::printable,
+    warnings::Warnings,
 };
 
 /// How many lines that occur twice are named; more are counted.
@@ -187,16 +191,16 @@ fn check_request(line: &RequestLine, report: &mut Report) {
     if line.overall_summary.e2e_requests == 0 {
         report.say("e2e_requests: expected at least 1 in a request, found 0".to_owned());
     }
-    report.same("e2e_total_tokens is not the sum of the rows", line.tokens(), e2e.e2e_total_tokens);
-    let bytes = sum(line.transfer_table.iter().filter_map(|row| row.size_bytes));
+    let unread = &mut Warnings::default();
+    let tokens = total_tokens(line.stage_table.iter(), unread);
+    let (bytes, time) = total_transfers(line.transfer_table.iter(), unread);
+    report.same("e2e_total_tokens is not the sum of the rows", tokens, e2e.e2e_total_tokens);
     report.same("transfers_total_bytes is not the sum of the rows", bytes, e2e.transfers_total_bytes);
-    let time = sum(line.transfer_table.iter().map(|row| row.total_time_ms.as_nanos()));
     let what = "transfers_total_time_ms is not the sum of the rows";
-    report.same_time(what, Millis::from_nanos(time), e2e.transfers_total_time_ms);
+    report.same_time(what, time, e2e.transfers_total_time_ms);
     let what = "unattributed_time_ms is more than e2e_total_ms";
     report.at_most(what, Some(e2e.e2e_total_ms), Some(e2e.unattributed_time_ms));
-    let key = |row: &StageRow| (row.stage_id.is_none(), row.stage_id);
-    if !line.stage_table.is_sorted_by(|row, next| key(row) < key(next)) {
+    if !line.stage_table.is_sorted_by(|row, next| row.order() < next.order()) {
         report.say("stage_table: expected in the order of stage_id, one row each, found another".to_owned());
     }
     if !line.transfer_table.is_sorted_by(|row, next| row.order() < next.order()) {
@@ -228,7 +232,7 @@ fn check_stage(row: &StageRow, report: &mut Report) {
 fn check_transfer(row: &TransferRow, report: &mut Report) {
     let (from, to) = (Shown(row.from_stage), Shown(row.to_stage));
     let what = format!("edge {from}->{to}: total_time_ms is not the sum of its parts");
-    report.same_time(what, row.parts(), row.total_time_ms);
+    report.same_time(what, row.total(&mut Warnings::default()), row.total_time_ms);
 }
 
 fn check_summary(summary: &OverallSummary, report: &mut Report) {
@@ -244,8 +248,4 @@ fn check_summary(summary: &OverallSummary, report: &mut Report) {
         let what = "e2e_avg_tokens_per_s is not e2e_total_tokens * 1000 / e2e_wall_time_ms";
         report.say(format!("{what}: expected {rate:.6}, found {found}"));
     }
-}
-
-fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
-    numbers.fold(0, u64::saturating_add)
 }

@@ -1,8 +1,9 @@
 //! A request and the rows of workers, made one.
 
 use crate::{
-    Line, Millis, RequestLine, Timestamp,
-    tables::{StageRow, TransferRow},
+    Line, Millis, RequestLine, StageRow, Timestamp, TransferRow,
+    numbers::{Table, total_tokens, total_transfers},
+    warnings::Warnings,
 };
 
 /// When a request was created and ended, in nanoseconds since the Unix epoch.
@@ -48,7 +49,7 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
             Line::Stage(line) => {
                 add_stage(&mut request.stage_table, &line.row, start);
                 // A span that was never entered has not waited for that, and has not started.
-                if line.row.queue_time_ms.is_some() {
+                if line.row.was_entered() {
                     let queue = &mut request.e2e_table.queue_time_ms;
                     *queue = Some(queue.map_or(start, |queue| queue.min(start)));
                 }
@@ -64,17 +65,17 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
     request.warnings.truncate(16);
     let e2e_total = Millis::from_nanos(end.saturating_sub(created)).max(old_e2e);
     let grown = e2e_total.saturating_sub(old_e2e);
-    let tokens = request.tokens();
+    let unread = &mut Warnings::default();
+    let tokens = total_tokens(request.stage_table.iter(), unread);
+    let (bytes, transfer_time) = total_transfers(request.transfer_table.iter(), unread);
     if grown > Millis::ZERO {
         request.timestamp = Timestamp::from_unix_micros(end / 1_000);
     }
     let e2e = &mut request.e2e_table;
     e2e.e2e_total_ms = e2e_total;
     e2e.e2e_total_tokens = tokens;
-    e2e.transfers_total_bytes =
-        request.transfer_table.iter().filter_map(|row| row.size_bytes).fold(0, u64::saturating_add);
-    let transfers = request.transfer_table.iter().map(|row| row.total_time_ms.as_nanos());
-    e2e.transfers_total_time_ms = Millis::from_nanos(transfers.fold(0, u64::saturating_add));
+    e2e.transfers_total_bytes = bytes;
+    e2e.transfers_total_time_ms = transfer_time;
     // What the rows cover that nothing covered before. The request's own stretches are known by their
     // rows' start and time only, so for rows of several spans this is an estimate.
     let covered = Millis::from_nanos(known.length().saturating_sub(before));
@@ -117,33 +118,19 @@ impl Stretches {
 }
 
 fn add_stage(rows: &mut Vec<StageRow>, added: &StageRow, start: Millis) {
-    let order = |row: &StageRow| (row.stage_id.is_none(), row.stage_id);
-    let at = rows.binary_search_by_key(&order(added), order).unwrap_or_else(|at| {
+    let at = rows.binary_search_by_key(&added.order(), StageRow::order).unwrap_or_else(|at| {
         rows.insert(at, StageRow { stage_id: added.stage_id, ..StageRow::default() });
         at
     });
     let Some(row) = rows.get_mut(at) else { return };
-    row.batch_id = added.batch_id.or(row.batch_id);
-    row.batch_size = added.batch_size.or(row.batch_size);
-    if added.stage_name.is_some() {
-        row.stage_name.clone_from(&added.stage_name);
-    }
-    add_count(&mut row.num_tokens_in, added.num_tokens_in);
-    add_count(&mut row.num_tokens_out, added.num_tokens_out);
-    add_time(&mut row.preprocess_time_ms, added.preprocess_time_ms);
-    add_time(&mut row.stage_gen_time_ms, added.stage_gen_time_ms);
-    add_time(&mut row.busy_time_ms, added.busy_time_ms);
-    add_time(&mut row.queue_time_ms, added.queue_time_ms);
-    if added.queue_time_ms.is_some() {
-        row.start_ms = Some(row.start_ms.map_or(start, |known| known.min(start)));
-    }
-    if let Some(after) = added.first_output_after_ms {
-        let moment = Millis::from_nanos(start.as_nanos().saturating_add(after.as_nanos()));
-        row.first_output_ms = Some(row.first_output_ms.map_or(moment, |known| known.min(moment)));
-    }
-    row.time_per_output_token_ms = row.time_per_output_token_ms.or(added.time_per_output_token_ms);
-    row.events = row.events.saturating_add(added.events);
+    let first_output = added
+        .first_output_after_ms
+        .map(|after| Millis::from_nanos(start.as_nanos().saturating_add(after.as_nanos())));
+    let start_ms = added.was_entered().then_some(start);
+    // Detached rows have no moments: those count from the request's creation.
+    let added = StageRow { start_ms, first_output_ms: first_output, ..added.clone() };
     row.fields.extend(added.fields.clone());
+    row.merge(added, &mut Warnings::default());
 }
 
 fn add_transfer(rows: &mut Vec<TransferRow>, added: &TransferRow, start: Millis) {
@@ -153,24 +140,8 @@ fn add_transfer(rows: &mut Vec<TransferRow>, added: &TransferRow, start: Millis)
         at
     });
     let Some(row) = rows.get_mut(at) else { return };
-    add_count(&mut row.size_bytes, added.size_bytes);
-    add_time(&mut row.tx_time_ms, added.tx_time_ms);
-    add_time(&mut row.rx_decode_time_ms, added.rx_decode_time_ms);
-    add_time(&mut row.in_flight_time_ms, added.in_flight_time_ms);
-    row.total_time_ms = row.parts();
-    row.start_ms = Some(row.start_ms.map_or(start, |known| known.min(start)));
-    row.events = row.events.saturating_add(added.events);
+    let unread = &mut Warnings::default();
     row.fields.extend(added.fields.clone());
-}
-
-fn add_count(sum: &mut Option<u64>, added: Option<u64>) {
-    if let Some(added) = added {
-        *sum = Some(sum.unwrap_or(0).saturating_add(added));
-    }
-}
-
-fn add_time(sum: &mut Option<Millis>, added: Option<Millis>) {
-    let mut nanos = sum.map(Millis::as_nanos);
-    add_count(&mut nanos, added.map(Millis::as_nanos));
-    *sum = nanos.map(Millis::from_nanos);
+    row.merge(TransferRow { start_ms: Some(start), ..added.clone() }, unread);
+    row.total_time_ms = row.total(unread);
 }

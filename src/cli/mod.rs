@@ -27,6 +27,7 @@ mod verbatim;
 mod watch;
 
 use input::Inputs;
+pub(crate) use verbatim::Text;
 
 use crate::text::printable;
 

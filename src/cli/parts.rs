@@ -1,11 +1,15 @@
 //! Where the time of requests goes.
 
-use std::{cmp::Reverse, fmt};
+use std::fmt;
 
 use serde::Serialize;
 
 use super::kinds::Kinds;
-use crate::{Millis, RequestLine, text::id};
+use crate::{
+    Millis, RequestLine,
+    ids::{OrderedId, unordered},
+    text::id,
+};
 
 /// Something that a request's time goes into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,15 +17,14 @@ pub(super) enum Part {
     Queue,
     Transfers,
     Unattributed,
-    /// The stage without an id comes last.
-    Stage(Reverse<bool>, Option<u64>),
+    Stage(OrderedId),
 }
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Queue => f.write_str("queue"),
-            Self::Stage(_, stage_id) => write!(f, "stage {}", id(*stage_id)),
+            Self::Stage(stage_id) => write!(f, "stage {}", id(unordered(*stage_id))),
             Self::Transfers => f.write_str("transfers"),
             Self::Unattributed => f.write_str("unattributed"),
         }
@@ -30,10 +33,10 @@ impl fmt::Display for Part {
 
 /// Where the time of one request goes. Parts that overlap are counted in full.
 fn parts(line: &RequestLine) -> impl Iterator<Item = (Part, Millis)> {
-    let stages = line.stage_table.iter().map(|row| {
-        let part = Part::Stage(Reverse(row.stage_id.is_some()), row.stage_id);
-        (part, row.stage_gen_time_ms.unwrap_or_default())
-    });
+    let stages = line
+        .stage_table
+        .iter()
+        .map(|row| (Part::Stage(row.order()), row.stage_gen_time_ms.unwrap_or_default()));
     let e2e = &line.e2e_table;
     stages.chain([
         (Part::Queue, e2e.queue_time_ms.unwrap_or_default()),

@@ -2,7 +2,9 @@
 //! reader of any JSON, which takes whatever this one does not.
 
 use crate::{
-    E2eTable, Millis, OverallSummary, RequestLine, StageRow, Timestamp, TransferRow, tables::Fields,
+    Millis, OverallSummary, RequestLine, Timestamp,
+    numbers::{Member, Table},
+    tables::Fields,
 };
 
 /// A number of so many digits fits.
@@ -19,7 +21,7 @@ pub(super) fn request(line: &str) -> Option<RequestLine> {
 }
 
 /// What is left of a line.
-struct Text<'a>(&'a [u8]);
+pub(crate) struct Text<'a>(&'a [u8]);
 
 impl Text<'_> {
     fn request(&mut self) -> Option<RequestLine> {
@@ -28,9 +30,11 @@ impl Text<'_> {
         let timestamp = self.after(r#","timestamp":"#, |text| Timestamp::parse(text.text()?))?;
         let request_id = self.after(r#","request_id":"#, Self::owned)?;
         let overall_summary = self.after(r#","overall_summary":"#, Self::summary)?;
-        let e2e_table = self.after(r#","e2e_table":"#, Self::e2e)?;
-        let stage_table = self.after(r#","stage_table":"#, |text| text.list(Self::stage))?;
-        let transfer_table = self.after(r#","transfer_table":"#, |text| text.list(Self::transfer))?;
+        let e2e_table = self.after(r#","e2e_table":"#, |text| text.row(r#"{"e2e_total_ms":"#))?;
+        let stage_table =
+            self.after(r#","stage_table":"#, |text| text.list(|text| text.row(r#"{"stage_id":"#)))?;
+        let transfer_table =
+            self.after(r#","transfer_table":"#, |text| text.list(|text| text.row(r#"{"from_stage":"#)))?;
         let trace_id = self.if_there(r#","trace_id":"#, Self::owned)?;
         let span_id = self.if_there(r#","span_id":"#, Self::owned)?;
         let fields = self.fields()?;
@@ -65,60 +69,28 @@ impl Text<'_> {
         Some(summary)
     }
 
-    fn e2e(&mut self) -> Option<E2eTable> {
-        let table = E2eTable {
-            e2e_total_ms: self.after(r#"{"e2e_total_ms":"#, Self::time)?,
-            e2e_total_tokens: self.after(r#","e2e_total_tokens":"#, Self::number)?,
-            transfers_total_time_ms: self.after(r#","transfers_total_time_ms":"#, Self::time)?,
-            transfers_total_bytes: self.after(r#","transfers_total_bytes":"#, Self::number)?,
-            queue_time_ms: self.after(r#","queue_time_ms":"#, |text| text.or_null(Self::time))?,
-            unattributed_time_ms: self.after(r#","unattributed_time_ms":"#, Self::time)?,
-            finish_reason: self.if_there(r#","finish_reason":"#, Self::owned)?,
-        };
-        self.literal("}")?;
-        Some(table)
-    }
-
-    fn stage(&mut self) -> Option<StageRow> {
-        let row = StageRow {
-            stage_id: self.after(r#"{"stage_id":"#, |text| text.or_null(Self::number))?,
-            batch_id: self.after(r#","batch_id":"#, |text| text.or_null(Self::number))?,
-            batch_size: self.after(r#","batch_size":"#, |text| text.or_null(Self::number))?,
-            num_tokens_in: self.after(r#","num_tokens_in":"#, |text| text.or_null(Self::number))?,
-            num_tokens_out: self.after(r#","num_tokens_out":"#, |text| text.or_null(Self::number))?,
-            preprocess_time_ms: self.after(r#","preprocess_time_ms":"#, |text| text.or_null(Self::time))?,
-            stage_gen_time_ms: self.after(r#","stage_gen_time_ms":"#, |text| text.or_null(Self::time))?,
-            stage_name: self.if_there(r#","stage_name":"#, Self::owned)?,
-            busy_time_ms: self.after(r#","busy_time_ms":"#, |text| text.or_null(Self::time))?,
-            queue_time_ms: self.after(r#","queue_time_ms":"#, |text| text.or_null(Self::time))?,
-            start_ms: self.after(r#","start_ms":"#, |text| text.or_null(Self::time))?,
-            wall_time_ms: self.if_there(r#","wall_time_ms":"#, Self::time)?,
-            first_output_after_ms: self.if_there(r#","first_output_after_ms":"#, Self::time)?,
-            first_output_ms: self.if_there(r#","first_output_ms":"#, Self::time)?,
-            time_per_output_token_ms: self.if_there(r#","time_per_output_token_ms":"#, Self::time)?,
-            events: self.after(r#","events":"#, Self::number)?,
-            fields: self.fields()?,
-        };
+    /// A row, up to its end; `first` is its first key.
+    #[inline(always)]
+    fn row<Row: Table>(&mut self, first: &'static str) -> Option<Row> {
+        let row = Row::read(self, first)?;
         self.literal("}")?;
         Some(row)
     }
 
-    fn transfer(&mut self) -> Option<TransferRow> {
-        let row = TransferRow {
-            from_stage: self.after(r#"{"from_stage":"#, |text| text.or_null(Self::number))?,
-            to_stage: self.after(r#","to_stage":"#, |text| text.or_null(Self::number))?,
-            size_bytes: self.after(r#","size_bytes":"#, |text| text.or_null(Self::number))?,
-            tx_time_ms: self.after(r#","tx_time_ms":"#, |text| text.or_null(Self::time))?,
-            rx_decode_time_ms: self.after(r#","rx_decode_time_ms":"#, |text| text.or_null(Self::time))?,
-            in_flight_time_ms: self.after(r#","in_flight_time_ms":"#, |text| text.or_null(Self::time))?,
-            total_time_ms: self.after(r#","total_time_ms":"#, Self::time)?,
-            start_ms: self.after(r#","start_ms":"#, |text| text.or_null(Self::time))?,
-            wall_time_ms: self.if_there(r#","wall_time_ms":"#, Self::time)?,
-            events: self.after(r#","events":"#, Self::number)?,
-            fields: self.fields()?,
-        };
-        self.literal("}")?;
-        Some(row)
+    /// A member that is always there.
+    #[inline(always)]
+    pub(crate) fn always<T: Member>(&mut self, key: &str) -> Option<T> {
+        self.literal(key)?;
+        T::read(self)
+    }
+
+    /// A member that may be left out.
+    #[inline(always)]
+    pub(crate) fn if_some<T: Member + Default>(&mut self, key: &str) -> Option<T> {
+        match self.literal(key) {
+            Some(()) => T::read(self),
+            None => Some(T::default()),
+        }
     }
 
     // Inlined, so that a key is compared as the words it consists of.
@@ -144,7 +116,7 @@ impl Text<'_> {
     }
 
     #[inline(always)]
-    fn or_null<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+    pub(crate) fn or_null<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         match self.literal("null") {
             Some(()) => Some(None),
             None => read(self).map(Some),
@@ -174,7 +146,7 @@ impl Text<'_> {
         str::from_utf8(text).ok()
     }
 
-    fn owned(&mut self) -> Option<String> {
+    pub(crate) fn owned(&mut self) -> Option<String> {
         self.text().map(str::to_owned)
     }
 
@@ -195,14 +167,14 @@ impl Text<'_> {
         (1..=DIGITS).contains(&length).then_some((number, length))
     }
 
-    fn number(&mut self) -> Option<u64> {
+    pub(crate) fn number(&mut self) -> Option<u64> {
         let begins_with_zero = self.0.first() == Some(&b'0');
         let (number, length) = self.digits()?;
         (length == 1 || !begins_with_zero).then_some(number)
     }
 
     /// Milliseconds with one to six decimals, as whole nanoseconds.
-    fn time(&mut self) -> Option<Millis> {
+    pub(crate) fn time(&mut self) -> Option<Millis> {
         const SCALE: [u64; 7] = [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
         let millis = self.number()?;
         self.literal(".")?;
@@ -212,7 +184,7 @@ impl Text<'_> {
     }
 
     /// Further fields, which the library reads.
-    fn fields(&mut self) -> Option<Fields> {
+    pub(crate) fn fields(&mut self) -> Option<Fields> {
         let fields = self.if_there(r#","fields":"#, |text| {
             let mut values = serde_json::Deserializer::from_slice(text.0).into_iter();
             let fields = values.next()?.ok()?;
@@ -232,10 +204,21 @@ impl Text<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
     use proptest::prelude::*;
+    use tracing::{field::Empty, info_span};
+    use tracing_subscriber::{layer::SubscriberExt, registry};
 
     use super::*;
-    use crate::Line;
+    use crate::{
+        Line, OmniMetricsLayer, SCHEMA,
+        json::{RequestParts, write_request},
+        numbers::tests::full,
+    };
 
     const LOG: &str = include_str!("../../tests/data/pipeline.jsonl");
 
@@ -246,18 +229,79 @@ mod tests {
         }
     }
 
+    /// What the layer writes of requests with all that can be recorded, and with nothing.
+    fn written_by_the_layer() -> String {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&log);
+        let layer = OmniMetricsLayer::new().with_writer(move || Log(Arc::clone(&writer)));
+        tracing::subscriber::with_default(registry().with(layer), || {
+            info_span!("request").in_scope(|| ());
+            info_span!("request", request_id = "r1", finish_reason = "stop", model = "m", odd = -1).in_scope(
+                || {
+                    let stage = info_span!(
+                        "stage",
+                        stage_id = 0,
+                        stage_name = "thinker",
+                        batch_id = 1,
+                        batch_size = 2,
+                        num_tokens_in = 3,
+                        num_tokens_out = 4,
+                        preprocess_time_ms = 0.5,
+                        first_output = Empty,
+                        further = true,
+                    );
+                    stage.in_scope(|| stage.record("first_output", true));
+                    info_span!("stage").in_scope(|| ());
+                    info_span!("stage", stage_id = 1);
+                    info_span!("transfer", from_stage = 0, to_stage = 1, size_bytes = 9, phase = "rx")
+                        .in_scope(|| ());
+                    info_span!("transfer", in_flight_time_ms = 0.25, more = "text").in_scope(|| ());
+                },
+            );
+        });
+        String::from_utf8(log.lock().unwrap().clone()).unwrap()
+    }
+
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Requests whose rows have every number, and none.
+    fn written_of_rows() -> String {
+        let mut out = Vec::new();
+        for (e2e, stage, transfer) in [(full(), full(), full()), Default::default()] {
+            let line = RequestLine {
+                schema: SCHEMA,
+                request_id: "r1".to_owned(),
+                e2e_table: e2e,
+                trace_id: Some("4bf9".to_owned()),
+                span_id: Some("00f0".to_owned()),
+                warnings: vec!["one".to_owned(), "två".to_owned()],
+                ..RequestLine::default()
+            };
+            let rows = ([&stage, &stage].into_iter(), [&transfer].into_iter());
+            write_request(&mut out, &RequestParts::of(&line), rows.0, rows.1);
+        }
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
     fn what_the_layer_writes_is_read_and_reads_the_same() {
-        for line in LOG.lines().filter(|line| line.starts_with(r#"{"type":"request""#)) {
+        let (by_layer, of_rows) = (written_by_the_layer(), written_of_rows());
+        assert_eq!((by_layer.lines().count(), of_rows.lines().count()), (2, 2));
+        let log = LOG.lines().filter(|line| line.starts_with(r#"{"type":"request""#));
+        for line in log.chain(by_layer.lines()).chain(of_rows.lines()) {
             assert!(request(line).is_some(), "{line}");
             assert_eq!(request(line), library(line));
         }
-        let line = LOG.lines().next().unwrap();
-        let with_warnings = format!(r#"{},"warnings":["one","två"]}}"#, &line[..line.len() - 1]);
-        assert_eq!(request(&with_warnings).unwrap().warnings, ["one", "två"]);
-        let in_a_trace = line.replace("}]}", r#"}],"trace_id":"4bf9","span_id":"00f0"}"#);
-        assert_eq!(request(&in_a_trace), library(&in_a_trace));
-        assert_eq!(request(&in_a_trace).unwrap().span_id.as_deref(), Some("00f0"));
     }
 
     #[test]
