@@ -22,7 +22,6 @@ use crate::{
     request::{Request, Rows},
     run::{Run, StageWall},
     tables::{E2eTable, OverallSummary, SCHEMA, StageRow, SummaryLine, TransferRow},
-    text,
 };
 
 /// A view of a layer and its switch, from any thread, for as long as it is kept: also after the
@@ -137,7 +136,8 @@ impl OmniMetricsHandle {
         };
         output.emit(&self.shared, &[], |out, format| match format {
             Format::Json => json::write_summary(out, line),
-            Format::Table => text::append(out, &line),
+            #[cfg(feature = "tables")]
+            Format::Table => crate::text::append(out, &line),
         });
     }
 

@@ -50,6 +50,7 @@ impl<'a> RequestParts<'a> {
 
 impl RequestParts<'_> {
     /// The line as it reads back.
+    #[cfg(feature = "tables")]
     pub(crate) fn to_line<'a>(
         &self,
         stages: impl Iterator<Item = &'a StageRow>,

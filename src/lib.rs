@@ -98,12 +98,14 @@
 //!
 //! # Features
 //!
-//! None is on by default. `cli`: the reader, `omni-metrics`. `metrics`: the numbers of every closed request go
+//! On by default is `tables`: `Format::Table`, and the `Display` of lines. All others are off. `cli`: the reader,
+//! `omni-metrics`, with `tables`. `metrics`: the numbers of every closed request go
 //! through the [`metrics`](https://docs.rs/metrics) facade as well, to the recorder that is installed when
 //! the first request is created; README has the list. `opentelemetry`: beside the layer of
 //! `tracing-opentelemetry`, added after this one, lines carry the ids of their OpenTelemetry spans, and a request's
 //! span has its numbers as attributes.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // A panic in a callback is a panic in the host.
 #![warn(
     clippy::unwrap_used,
@@ -159,6 +161,7 @@ mod digits;
 mod emit;
 #[cfg(feature = "metrics")]
 mod facade;
+mod format;
 mod handle;
 mod json;
 mod line;
@@ -169,6 +172,7 @@ mod queue;
 #[cfg(unix)]
 mod stderr;
 mod tables;
+#[cfg(feature = "tables")]
 mod text;
 mod waiting;
 
@@ -178,6 +182,7 @@ mod waiting;
 pub mod cli;
 
 pub use clock::{Clock, MockClock, Timestamp};
+pub use format::Format;
 pub use handle::{OmniMetricsHandle, Snapshot, SummaryGuard};
 pub use layer::OmniMetricsLayer;
 pub use millis::Millis;
@@ -187,7 +192,6 @@ pub use tables::{
     Detached, DetachedStage, DetachedTransfer, E2eTable, Fields, Line, OverallSummary, ReadError,
     RequestLine, SCHEMA, StageRow, SummaryLine, TransferRow,
 };
-pub use text::Format;
 pub use value::FieldValue;
 
 /// The README's examples are tests.

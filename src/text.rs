@@ -10,17 +10,6 @@ use crate::{
     tables::{Detached, Fields, Line, OverallSummary, RequestLine, StageRow, SummaryLine, TransferRow},
 };
 
-/// How the layer writes what it has measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Format {
-    /// One line of JSON a request, for machines.
-    #[default]
-    Json,
-    /// The same data as text tables, for people: [`RequestLine`]'s `Display`.
-    Table,
-}
-
 /// Appends a line's text.
 pub(crate) fn append(out: &mut Vec<u8>, line: &impl fmt::Display) {
     // Writing to a `Vec` can't fail.
