@@ -3,13 +3,12 @@
 
 use std::io::{self, Write};
 
+#[cfg(feature = "tables")]
+use crate::RequestLine;
 use crate::{
     FieldValue, Millis, Timestamp,
     digits::{push_fixed, push_number},
-    tables::{
-        Detached, E2eTable, Fields, Line, OverallSummary, RequestLine, SCHEMA, StageRow, SummaryLine,
-        TransferRow,
-    },
+    tables::{Detached, E2eTable, Fields, Line, OverallSummary, SCHEMA, StageRow, SummaryLine, TransferRow},
 };
 
 /// A key between its comma and its colon, in one piece: a copy of a literal is a store or two.
