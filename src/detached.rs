@@ -16,7 +16,6 @@ use crate::{
     run::WALL_LIMIT,
     stage::Stage,
     tables::{Detached, SCHEMA, TraceIds},
-    text,
     warnings::Warnings,
 };
 
@@ -57,7 +56,8 @@ impl DetachedRows<'_> {
             &line.warnings,
             |out, format| match format {
                 Format::Json => json::write_stage(out, &line),
-                Format::Table => text::append(out, &line),
+                #[cfg(feature = "tables")]
+                Format::Table => crate::text::append(out, &line),
             },
         );
     }
@@ -85,7 +85,8 @@ impl DetachedRows<'_> {
             &line.warnings,
             |out, format| match format {
                 Format::Json => json::write_transfer(out, &line),
-                Format::Table => text::append(out, &line),
+                #[cfg(feature = "tables")]
+                Format::Table => crate::text::append(out, &line),
             },
         );
     }

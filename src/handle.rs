@@ -22,7 +22,6 @@ use crate::{
     request::{Request, Rows},
     run::{Run, StageWall},
     tables::{E2eTable, OverallSummary, SCHEMA, StageRow, SummaryLine, TransferRow},
-    text,
 };
 
 /// Reads the state of a layer, and switches it on and off, from any thread. It stays valid when the
@@ -169,7 +168,8 @@ impl OmniMetricsHandle {
         };
         output.emit(&self.shared, &[], |out, format| match format {
             Format::Json => json::write_summary(out, line),
-            Format::Table => text::append(out, &line),
+            #[cfg(feature = "tables")]
+            Format::Table => crate::text::append(out, &line),
         });
     }
 

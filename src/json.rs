@@ -3,14 +3,13 @@
 
 use std::io::{self, Write};
 
+#[cfg(feature = "tables")]
+use crate::RequestLine;
 use crate::{
     FieldValue, Millis, Timestamp,
     digits::{push_fixed, push_number},
     numbers::{Table, Value},
-    tables::{
-        Detached, E2eTable, Fields, Line, OverallSummary, RequestLine, SCHEMA, StageRow, SummaryLine,
-        TransferRow,
-    },
+    tables::{Detached, E2eTable, Fields, Line, OverallSummary, SCHEMA, StageRow, SummaryLine, TransferRow},
 };
 
 /// A key with its comma and its colon in one literal, which is copied with one or two stores.
@@ -51,6 +50,7 @@ impl<'a> RequestParts<'a> {
 
 impl RequestParts<'_> {
     /// The line as it would be read back.
+    #[cfg(feature = "tables")]
     pub(crate) fn to_line<'a>(
         &self,
         stages: impl Iterator<Item = &'a StageRow>,

@@ -105,9 +105,8 @@
 //!
 //! # Features
 //!
-//! None is on by default.
-//!
-//! * `cli`: the reader, `omni-metrics`.
+//! * `tables`, the only one that is on by default: `Format::Table`, and the `Display` of lines.
+//! * `cli`: the reader, `omni-metrics`, with `tables`.
 //! * `metrics`: the numbers of every closed request and detached row also go through the
 //!   [`metrics`](https://docs.rs/metrics) facade, to the recorder that is installed when the first request is
 //!   created. `docs/exporters.md` lists the families.
@@ -115,6 +114,7 @@
 //!   have the ids of their OpenTelemetry spans, and the OpenTelemetry span of a request has its numbers as
 //!   attributes.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // A panic in a callback is a panic in the host.
 #![warn(
     clippy::unwrap_used,
@@ -170,6 +170,7 @@ mod digits;
 mod emit;
 #[cfg(feature = "metrics")]
 mod facade;
+mod format;
 mod handle;
 mod json;
 mod line;
@@ -181,6 +182,7 @@ mod queue;
 #[cfg(unix)]
 mod stderr;
 mod tables;
+#[cfg(feature = "tables")]
 mod text;
 mod waiting;
 
@@ -190,6 +192,7 @@ mod waiting;
 pub mod cli;
 
 pub use clock::{Clock, MockClock, Timestamp};
+pub use format::Format;
 pub use handle::{OmniMetricsHandle, Snapshot, SummaryGuard};
 pub use layer::OmniMetricsLayer;
 pub use millis::Millis;
@@ -199,7 +202,6 @@ pub use tables::{
     Detached, DetachedStage, DetachedTransfer, E2eTable, Fields, Line, OverallSummary, ReadError,
     RequestLine, SCHEMA, StageRow, SummaryLine, TransferRow,
 };
-pub use text::Format;
 pub use value::FieldValue;
 
 // The examples of README and docs are tests.

@@ -9,7 +9,6 @@ use crate::{
     json::{self, RequestParts},
     request::{Closed, Ended, Folded, Request, Rows},
     tables::{E2eTable, TraceIds},
-    text,
     warnings::Warnings,
 };
 
@@ -51,7 +50,8 @@ impl Shared {
         let (stages, transfers) = (rows.stage_table(), rows.transfer_table());
         writing.output.emit(self, parts.warnings, |out, format| match format {
             Format::Json => json::write_request(out, &parts, stages, transfers),
-            Format::Table => text::append(out, &parts.to_line(stages, transfers)),
+            #[cfg(feature = "tables")]
+            Format::Table => crate::text::append(out, &parts.to_line(stages, transfers)),
         });
         Request::keep(request, rows);
     }

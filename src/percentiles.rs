@@ -215,6 +215,7 @@ macro_rules! distributions {
             }
 
             /// With the names.
+            #[cfg(feature = "tables")]
             pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, Option<Distribution<Millis>>)> {
                 let Self { $($number,)* $($besides: _),* } = self;
                 Self::NAMES.iter().copied().zip([$(*$number),*])

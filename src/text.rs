@@ -11,25 +11,6 @@ use crate::{
     tables::{Detached, Fields, Line, OverallSummary, RequestLine, StageRow, SummaryLine, TransferRow},
 };
 
-/// The format of the lines that the layer writes.
-///
-/// ```
-/// use omni_metrics::{Format, RequestLine};
-///
-/// assert_eq!(Format::default(), Format::Json);
-/// // What `Format::Table` writes is the `Display` of the line.
-/// assert!(RequestLine::default().to_string().starts_with("Overall Summary"));
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Format {
-    /// One line of JSON for each request, for machines.
-    #[default]
-    Json,
-    /// The same data as text tables, for people: [`RequestLine`]'s `Display`.
-    Table,
-}
-
 /// Appends a line's text.
 pub(crate) fn append(out: &mut Vec<u8>, line: &impl fmt::Display) {
     // Writing to a `Vec` can't fail.

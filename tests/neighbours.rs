@@ -3,10 +3,7 @@
 
 mod support;
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use omni_metrics::{Clock, MockClock, OmniMetricsHandle, OmniMetricsLayer};
 use opentelemetry::trace::TracerProvider;
@@ -415,27 +412,4 @@ fn opentelemetry_exports_the_same_spans_with_and_without_the_layer() {
     assert!(without.len() >= 5, "{without:?}");
     assert_eq!(with, without);
     assert_eq!(lines, alone());
-}
-
-#[test]
-fn a_non_blocking_writer_plugs_in() {
-    let log = Log::default();
-    let (writer, guard) = tracing_appender::non_blocking(Appender(log.clone()));
-    let layer = OmniMetricsLayer::new().with_writer(writer);
-    let (_, time) = Clock::mock();
-    run(&Dispatch::new(tracing_subscriber::registry().with(layer)), &time);
-    drop(guard);
-    assert_eq!(log.lines().len(), 1);
-}
-
-struct Appender(Log);
-
-impl io::Write for Appender {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&self.0).write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -1,4 +1,5 @@
 //! `/metrics`: what the layer gives to the `metrics` facade, for Prometheus to scrape.
+#![allow(dead_code, reason = "each service uses its own part of this")]
 
 use std::{net::SocketAddr, time::Duration};
 

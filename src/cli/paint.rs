@@ -1,7 +1,7 @@
 //! Colours. Everything goes through [`anstream`], which takes them out again unless the output is a
 //! terminal that wants them.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use anstyle::{AnsiColor, Color, Style};
 
@@ -62,7 +62,16 @@ const fn colour(colour: AnsiColor) -> Style {
 }
 
 fn paint(style: Style, text: impl Display) -> impl Display {
-    std::fmt::from_fn(move |f| write!(f, "{style}{text}{style:#}"))
+    Painted(style, text)
+}
+
+struct Painted<T>(Style, T);
+
+impl<T: Display> Display for Painted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(style, text) = self;
+        write!(f, "{style}{text}{style:#}")
+    }
 }
 
 #[cfg(test)]

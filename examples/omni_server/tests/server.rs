@@ -354,7 +354,7 @@ fn requests_under_way_are_served_before_the_server_stops() {
 #[test]
 fn a_stderr_that_nobody_reads_stops_neither_requests_nor_the_server() {
     let (_unread, stderr) = io::pipe().unwrap();
-    let mut server = Server::start_with("unread", &["--log-stats"], |command| {
+    let server = Server::start_with("unread", &["--log-stats"], |command| {
         // Of its own lines about every request, the server must not wait for one either.
         command.env("RUST_LOG", "info,tower_http=debug").stderr(stderr);
     });

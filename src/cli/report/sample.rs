@@ -173,7 +173,7 @@ fn json(line: &RequestLine, rows: usize) -> String {
 }
 
 fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(TEXT)).unwrap_or(text)
+    crate::value::prefix(text, TEXT)
 }
 
 impl<'a> Stage<'a> {

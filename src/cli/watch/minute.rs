@@ -88,8 +88,7 @@ impl Minute {
             return;
         }
         let (part, part_time) = dominating(line);
-        let id =
-            line.request_id.get(..line.request_id.floor_char_boundary(ID)).unwrap_or_default().to_owned();
+        let id = crate::value::prefix(&line.request_id, ID).to_owned();
         slowest.push(Reverse(Slow { e2e: e2e.e2e_total_ms, id, part: part.to_string(), part_time }));
         if slowest.len() > SLOWEST {
             slowest.pop();
