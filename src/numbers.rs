@@ -100,11 +100,14 @@ pub(crate) struct Number<Row> {
     /// The function of [`merge`] that makes the numbers of two rows one.
     pub(crate) merge: &'static str,
     pub(crate) about: About,
-    pub(crate) get: fn(&Row) -> Option<Value<'_>>,
+    pub(crate) get: Get<Row>,
 }
 
+/// Takes a number from its row.
+pub(crate) type Get<Row> = fn(&Row) -> Option<Value<'_>>;
+
 /// The value of a number.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Hash)]
 pub(crate) enum Value<'a> {
     Count(u64),
     Time(Millis),
@@ -396,11 +399,12 @@ pub(crate) trait Member: Sized {
 
 /// Implements [`Member`] for a type, and for its option.
 macro_rules! member {
-    ($Type:ty, $value:expr, $read:ident) => {
+    ($Type:ty, $member:ident => $value:expr, $read:ident) => {
         impl Member for $Type {
             #[inline(always)]
             fn value(&self) -> Option<Value<'_>> {
-                Some($value(self))
+                let $member = self;
+                Some($value)
             }
 
             #[cfg(feature = "cli")]
@@ -413,7 +417,7 @@ macro_rules! member {
         impl Member for Option<$Type> {
             #[inline(always)]
             fn value(&self) -> Option<Value<'_>> {
-                self.as_ref().map($value)
+                self.as_ref().map(|$member| $value)
             }
 
             #[cfg(feature = "cli")]
@@ -425,9 +429,9 @@ macro_rules! member {
     };
 }
 
-member!(u64, |count: &u64| Value::Count(*count), number);
-member!(Millis, |time: &Millis| Value::Time(*time), time);
-member!(String, |text| Value::Text(text), owned);
+member!(u64, count => Value::Count(*count), number);
+member!(Millis, time => Value::Time(*time), time);
+member!(String, text => Value::Text(text), owned);
 
 #[cfg(test)]
 pub(crate) mod tests {
