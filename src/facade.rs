@@ -15,7 +15,7 @@ use metrics::{
 use crate::{
     StageRow, TransferRow,
     contain::contain,
-    numbers::{Family, Number, Table, Unit, Value},
+    numbers::{Family, Get, Number, Table, Unit, Value},
     request::{Request, Shown},
     tables::E2eTable,
 };
@@ -48,7 +48,7 @@ struct Handles {
 }
 
 /// The histograms of a table's row.
-struct Exported<Row>(Vec<(Histogram, fn(&Row) -> Option<Value<'_>>)>);
+struct Exported<Row>(Vec<(Histogram, Get<Row>)>);
 
 impl<Row: Table> Exported<Row> {
     fn new(labels: &[(&'static str, SharedString)]) -> Self {

@@ -3,6 +3,11 @@
 //! From these lists come the JSON of a row and its quick reader, the rows of the text tables, what exporters and
 //! OpenTelemetry spans get, how two rows become one, and `docs/reference-numbers.md`.
 
+#![cfg_attr(
+    not(feature = "tables"),
+    allow(dead_code, reason = "what is said of a number is for the text tables too")
+)]
+
 #[cfg(feature = "cli")]
 use crate::cli::Text;
 use crate::{
@@ -100,11 +105,14 @@ pub(crate) struct Number<Row> {
     /// The function of [`merge`] that makes the numbers of two rows one.
     pub(crate) merge: &'static str,
     pub(crate) about: About,
-    pub(crate) get: fn(&Row) -> Option<Value<'_>>,
+    pub(crate) get: Get<Row>,
 }
 
+/// Takes a number from its row.
+pub(crate) type Get<Row> = fn(&Row) -> Option<Value<'_>>;
+
 /// The value of a number.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Hash)]
 pub(crate) enum Value<'a> {
     Count(u64),
     Time(Millis),
@@ -396,11 +404,12 @@ pub(crate) trait Member: Sized {
 
 /// Implements [`Member`] for a type, and for its option.
 macro_rules! member {
-    ($Type:ty, $value:expr, $read:ident) => {
+    ($Type:ty, $member:ident => $value:expr, $read:ident) => {
         impl Member for $Type {
             #[inline(always)]
             fn value(&self) -> Option<Value<'_>> {
-                Some($value(self))
+                let $member = self;
+                Some($value)
             }
 
             #[cfg(feature = "cli")]
@@ -413,7 +422,7 @@ macro_rules! member {
         impl Member for Option<$Type> {
             #[inline(always)]
             fn value(&self) -> Option<Value<'_>> {
-                self.as_ref().map($value)
+                self.as_ref().map(|$member| $value)
             }
 
             #[cfg(feature = "cli")]
@@ -425,9 +434,9 @@ macro_rules! member {
     };
 }
 
-member!(u64, |count: &u64| Value::Count(*count), number);
-member!(Millis, |time: &Millis| Value::Time(*time), time);
-member!(String, |text| Value::Text(text), owned);
+member!(u64, count => Value::Count(*count), number);
+member!(Millis, time => Value::Time(*time), time);
+member!(String, text => Value::Text(text), owned);
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -204,7 +204,7 @@ macro_rules! distributions {
 
             /// What a row adds to the histograms.
             #[inline]
-            fn times(row: &$Row) -> [Option<Millis>; Self::NAMES.len()] {
+            pub(crate) fn times(row: &$Row) -> [Option<Millis>; Self::NAMES.len()] {
                 [$(row.$number.into()),*]
             }
 

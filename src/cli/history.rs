@@ -6,7 +6,10 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use crate::Line;
+use crate::{
+    Line,
+    numbers::{Number, Table},
+};
 
 /// How many lines are remembered for good. Of more lines, those with the smallest hashes are: any part of a
 /// log that occurs twice still shows, though not each line of it.
@@ -24,7 +27,7 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// Two lines that agree in id, timestamp and times are the same line, however they are spelt.
+    /// Two lines that agree in id, timestamp and numbers are the same line, however they are spelt.
     pub(super) fn of(line: &Line) -> Self {
         let mut hasher = DefaultHasher::new();
         line.request_id().hash(&mut hasher);
@@ -34,18 +37,12 @@ impl Trace {
                 (0, line.timestamp.unix_micros(), line.e2e_table.e2e_total_ms, number).hash(&mut hasher);
             }
             Line::Stage(line) => {
-                let row = &line.row;
-                (1, line.timestamp.unix_micros(), row.stage_id, row.batch_id, row.events).hash(&mut hasher);
-                (row.num_tokens_in, row.num_tokens_out).hash(&mut hasher);
-                (row.stage_gen_time_ms, row.busy_time_ms, row.queue_time_ms).hash(&mut hasher);
-                (row.wall_time_ms, row.first_output_after_ms).hash(&mut hasher);
+                (1, line.timestamp.unix_micros()).hash(&mut hasher);
+                hash_numbers(&line.row, &mut hasher);
             }
             Line::Transfer(line) => {
-                let row = &line.row;
-                (2, line.timestamp.unix_micros(), row.from_stage, row.to_stage, row.events).hash(&mut hasher);
-                (row.size_bytes, row.tx_time_ms, row.rx_decode_time_ms, row.in_flight_time_ms)
-                    .hash(&mut hasher);
-                (row.total_time_ms, row.wall_time_ms).hash(&mut hasher);
+                (2, line.timestamp.unix_micros()).hash(&mut hasher);
+                hash_numbers(&line.row, &mut hasher);
             }
             Line::Summary(line) => {
                 let summary = &line.overall_summary;
@@ -59,6 +56,12 @@ impl Trace {
             hasher.finish()
         });
         Self { line: hasher.finish(), request, is_request: matches!(line, Line::Request(_)) }
+    }
+}
+
+fn hash_numbers<Row: Table>(row: &Row, hasher: &mut impl Hasher) {
+    for Number { get, .. } in Row::NUMBERS {
+        get(row).hash(hasher);
     }
 }
 

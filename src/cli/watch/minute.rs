@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    Distribution, Millis, RequestLine,
+    Distribution, Millis, Percentiles, RequestLine,
     cli::parts::dominating,
     percentiles::{least, place},
 };
@@ -32,9 +32,8 @@ pub(super) struct Minute {
 struct Second {
     requests: u64,
     tokens: u64,
-    e2e: Times,
-    queue: Times,
-    unattributed: Times,
+    /// In the order of [`Percentiles::NAMES`].
+    times: [Times; Percentiles::NAMES.len()],
     slowest: BinaryHeap<Reverse<Slow>>,
 }
 
@@ -75,13 +74,12 @@ impl Minute {
         if second < first_second(now) {
             return;
         }
-        let Second { requests, tokens, e2e: times, queue, unattributed, slowest } =
-            self.seconds.entry(second).or_default();
+        let Second { requests, tokens, times, slowest } = self.seconds.entry(second).or_default();
         *requests += 1;
         *tokens = tokens.saturating_add(e2e.e2e_total_tokens);
-        times.add(e2e.e2e_total_ms);
-        e2e.queue_time_ms.iter().for_each(|time| queue.add(*time));
-        unattributed.add(e2e.unattributed_time_ms);
+        for (times, time) in times.iter_mut().zip(Percentiles::times(e2e)) {
+            time.into_iter().for_each(|time| times.add(time));
+        }
         if slowest.len() == SLOWEST
             && slowest.peek().is_some_and(|Reverse(slow)| slow.e2e >= e2e.e2e_total_ms)
         {
@@ -116,17 +114,12 @@ impl Minute {
 
     /// The distributions that there is something of.
     pub(super) fn distributions(&self) -> Vec<(&'static str, Distribution<Millis>)> {
-        let sum = |times: fn(&Second) -> &Times| {
-            let mut sum = Times::default();
-            self.seconds.values().for_each(|second| sum.merge(times(second)));
-            sum.distribution()
-        };
-        let numbers = [
-            ("e2e", sum(|second| &second.e2e)),
-            ("queue", sum(|second| &second.queue)),
-            ("unattributed", sum(|second| &second.unattributed)),
-        ];
-        numbers.into_iter().filter_map(|(name, times)| Some((name, times?))).collect()
+        let mut sums = <[Times; Percentiles::NAMES.len()]>::default();
+        for second in self.seconds.values() {
+            sums.iter_mut().zip(&second.times).for_each(|(sum, times)| sum.merge(times));
+        }
+        let named = Percentiles::NAMES.iter().zip(&sums);
+        named.filter_map(|(name, times)| Some((*name, times.distribution()?))).collect()
     }
 
     pub(super) fn slowest(&self) -> Vec<&Slow> {
@@ -243,7 +236,7 @@ mod tests {
             minute
                 .seconds
                 .values()
-                .all(|second| second.slowest.len() <= SLOWEST && second.e2e.counts.len() == 1)
+                .all(|second| second.slowest.len() <= SLOWEST && second.times[0].counts.len() == 1)
         );
         minute.advance(NOW + 200 * MICROS);
         assert_eq!((minute.seconds.len(), minute.rates(NOW + 200 * MICROS).requests()), (0, 0.0));

@@ -19,7 +19,7 @@ use super::{
     now,
 };
 use crate::{
-    Distribution, Line, Millis,
+    Distribution, Line, Millis, Percentiles,
     cli::{
         amount::amount,
         input::{Counts, Parsed},
@@ -80,11 +80,12 @@ impl View {
     pub(super) fn draw(&mut self, frame: &mut Frame<'_>, now: u64) {
         self.minute.advance(now);
         let run = self.run.percentiles();
-        let rows = 3 + run.stages.len().min(16) as u16;
+        let numbers = Percentiles::NAMES.len() as u16;
+        let rows = numbers + run.stages.len().min(16) as u16;
         let areas = Layout::vertical([
             Constraint::Length(2),
             Constraint::Length(5),
-            Constraint::Length(6),
+            Constraint::Length(numbers + 3),
             Constraint::Length(SLOWEST as u16 + 3),
             Constraint::Length(rows + 3),
             Constraint::Min(0),
@@ -98,12 +99,7 @@ impl View {
         frame.render_widget(sparkline.block(Block::bordered().title(title)), rates);
         frame.render_widget(self.times(), times);
         frame.render_widget(self.slowest(), slowest);
-        let all = [
-            ("e2e", run.e2e_total_ms),
-            ("queue", run.queue_time_ms),
-            ("unattributed", run.unattributed_time_ms),
-        ];
-        let all = all.into_iter().map(|(name, times)| (name.to_owned(), times));
+        let all = run.named().map(|(name, times)| (label(name).to_owned(), times));
         let of_stages = run
             .stages
             .iter()
@@ -142,7 +138,7 @@ impl View {
 
     fn times(&self) -> Table<'_> {
         let rows = self.minute.distributions();
-        let rows = rows.into_iter().map(|(name, times)| distribution(name.to_owned(), &times));
+        let rows = rows.into_iter().map(|(name, times)| distribution(label(name).to_owned(), &times));
         table(" the last minute ", ["", "count", "p50", "p90", "p99", "max"], rows)
     }
 
@@ -154,6 +150,11 @@ impl View {
         });
         table(" slowest of the last minute ", ["request_id", "e2e_total_ms", "mostly", "time_ms"], rows)
     }
+}
+
+/// What a number is called where there is little room.
+fn label(name: &str) -> &str {
+    ["_total_ms", "_time_ms", "_ms"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name)
 }
 
 fn distribution(name: String, times: &Distribution<Millis>) -> Row<'static> {
