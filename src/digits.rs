@@ -19,6 +19,16 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
 /// Appends `whole + millionths / 10^6`, where the quotient is less than one, with one to six decimals:
 /// `12.0` or `0.000125`.
 pub(crate) fn push_fixed(out: &mut Vec<u8>, whole: u64, millionths: u64) {
+    // Most times of a row are a few milliseconds: the whole text is one word then.
+    if whole < 10 {
+        let digits = eight_digits((whole * 1_000_000 + millionths) * 10);
+        let last_decimal = 7 - (digits | 1 << 8).leading_zeros() as usize / 8;
+        let digits = digits | ZEROS;
+        let text = digits & 0xff | u64::from(b'.') << 8 | digits >> 8 << 16;
+        out.extend_from_slice(&text.to_le_bytes());
+        out.truncate(out.len() - 6 + last_decimal);
+        return;
+    }
     let digits = eight_digits(millionths * 100);
     // The first decimal is always written.
     let decimals = 8 - (digits | 1).leading_zeros() as usize / 8;
@@ -49,7 +59,7 @@ pub(crate) fn padded(number: u64) -> [u8; 8] {
 /// The text of a number of at most eight digits, the first in the lowest byte, and its length.
 #[inline]
 fn integer(number: u64) -> (u64, usize) {
-    // Fast path: most times are a few milliseconds, and most counts of events are one.
+    // Fast path: most ids and counts of spans have one digit.
     if number < 10 {
         return (number | u64::from(b'0'), 1);
     }

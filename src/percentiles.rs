@@ -202,10 +202,13 @@ macro_rules! distributions {
         impl $Percentiles {
             pub(crate) const NAMES: &'static [&'static str] = &[$(stringify!($number)),*];
 
-            /// What a row adds to the histograms.
-            #[inline]
-            pub(crate) fn times(row: &$Row) -> [Option<Millis>; Self::NAMES.len()] {
-                [$(row.$number.into()),*]
+            /// Hands each time that the row has to `count`, with its place in the list.
+            #[inline(always)]
+            fn times(row: &$Row, mut count: impl FnMut(usize, Millis)) {
+                let mut place = 0..;
+                $(if let (Some(place), Some(time)) = (place.next(), row.$number.into()) {
+                    count(place, time);
+                })*
             }
 
             fn of($($besides: $Besides,)* times: impl Fn(usize) -> Option<Distribution<Millis>>) -> Self {
@@ -287,7 +290,7 @@ impl Histograms {
         transfers: impl Iterator<Item = &'a TransferRow>,
     ) {
         self.make_room();
-        self.count_times(0, Percentiles::times(e2e));
+        Percentiles::times(e2e, |at, time| self.count(at, time.as_nanos()));
         let nanos = e2e.e2e_total_ms.as_nanos();
         if nanos > 0 {
             // In thousandths.
@@ -316,13 +319,13 @@ impl Histograms {
     #[inline(always)]
     fn count_stage(&mut self, row: &StageRow) {
         let Some(first) = self.first_of_stage(row.order()) else { return };
-        self.count_times(first, StagePercentiles::times(row));
+        StagePercentiles::times(row, |at, time| self.count(first + at, time.as_nanos()));
     }
 
     #[inline(always)]
     fn count_transfer(&mut self, row: &TransferRow) {
         let Some(first) = self.first_of_edge(row.order()) else { return };
-        self.count_times(first, TransferPercentiles::times(row));
+        TransferPercentiles::times(row, |at, time| self.count(first + at, time.as_nanos()));
     }
 
     #[inline]
@@ -359,16 +362,6 @@ impl Histograms {
         }
         if let Some(exact) = self.exact.get_mut(histogram) {
             exact.add(Exact { sum: value.into(), max: value });
-        }
-    }
-
-    /// Counts times in histograms that follow one another.
-    #[inline]
-    fn count_times<const N: usize>(&mut self, first: usize, times: [Option<Millis>; N]) {
-        for (histogram, time) in (first..).zip(times) {
-            if let Some(time) = time {
-                self.count(histogram, time.as_nanos());
-            }
         }
     }
 
