@@ -211,8 +211,6 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../docs/annotate.md")]
     struct Annotate;
-    #[doc = include_str!("../docs/exporters.md")]
-    struct Exporters;
     #[doc = include_str!("../docs/limits-and-faults.md")]
     struct LimitsAndFaults;
     #[doc = include_str!("../docs/numbers.md")]

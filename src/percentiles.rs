@@ -204,7 +204,7 @@ macro_rules! distributions {
 
             /// Hands each time that the row has to `count`, with its place in the list.
             #[inline(always)]
-            fn times(row: &$Row, mut count: impl FnMut(usize, Millis)) {
+            pub(crate) fn times(row: &$Row, mut count: impl FnMut(usize, Millis)) {
                 let mut place = 0..;
                 $(if let (Some(place), Some(time)) = (place.next(), row.$number.into()) {
                     count(place, time);

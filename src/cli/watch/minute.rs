@@ -77,9 +77,11 @@ impl Minute {
         let Second { requests, tokens, times, slowest } = self.seconds.entry(second).or_default();
         *requests += 1;
         *tokens = tokens.saturating_add(e2e.e2e_total_tokens);
-        for (times, time) in times.iter_mut().zip(Percentiles::times(e2e)) {
-            time.into_iter().for_each(|time| times.add(time));
-        }
+        Percentiles::times(e2e, |at, time| {
+            if let Some(times) = times.get_mut(at) {
+                times.add(time);
+            }
+        });
         if slowest.len() == SLOWEST
             && slowest.peek().is_some_and(|Reverse(slow)| slow.e2e >= e2e.e2e_total_ms)
         {
