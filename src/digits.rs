@@ -27,8 +27,15 @@ pub(crate) fn push_fixed(out: &mut Vec<u8>, whole: u64, millionths: u64) {
         let text = digits & 0xff | u64::from(b'.') << 8 | digits >> 8 << 16;
         out.extend_from_slice(&text.to_le_bytes());
         out.truncate(out.len() - 6 + last_decimal);
-        return;
+    } else {
+        push_long(out, whole, millionths);
     }
+}
+
+/// Does the work of [`push_fixed`] for any number. As a function of its own, it does not make the fast path save
+/// registers.
+#[inline(never)]
+fn push_long(out: &mut Vec<u8>, whole: u64, millionths: u64) {
     let digits = eight_digits(millionths * 100);
     // The first decimal is always written.
     let decimals = 8 - (digits | 1).leading_zeros() as usize / 8;

@@ -16,8 +16,8 @@ pub enum Format {
     /// One line of JSON for each request, for machines.
     #[default]
     Json,
-    /// The same data as text tables, for people: the `Display` of [`RequestLine`](crate::RequestLine). Needs the
-    /// feature `tables`, which is on by default.
+    /// The same data as text tables, for people: the `Display` of [`RequestLine`](crate::RequestLine).
+    /// Needs the feature `tables`, which is on by default.
     #[cfg(feature = "tables")]
     Table,
 }

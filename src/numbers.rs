@@ -1,7 +1,7 @@
 //! The numbers of the three tables, each defined once.
 //!
-//! From these lists come the JSON of a row and its quick reader, the rows of the text tables, what exporters and
-//! OpenTelemetry spans get, how two rows become one, and `docs/reference-numbers.md`.
+//! From these lists come the JSON of a row and its quick reader, the rows of the text tables, what
+//! exporters and OpenTelemetry spans get, how two rows become one, and `docs/reference-numbers.md`.
 
 #![cfg_attr(
     not(feature = "tables"),
@@ -129,8 +129,8 @@ pub(crate) trait Table: Default + 'static {
     /// Writes the members of the row; `first` is the key of the first of them.
     fn write(&self, json: &mut Json<'_>, first: &'static str);
 
-    /// Adds the numbers of another row with the same keys, but not its further fields. Sums that do not fit stay at the
-    /// largest value, with a warning.
+    /// Adds the numbers of another row with the same keys, but not its further fields. Sums that do not fit
+    /// stay at the largest value, with a warning.
     fn merge(&mut self, other: Self, warnings: &mut Warnings);
 
     /// Reads what [`write`](Self::write) has written; `None` for anything else.
@@ -138,9 +138,9 @@ pub(crate) trait Table: Default + 'static {
     fn read(text: &mut Text<'_>, first: &'static str) -> Option<Self>;
 }
 
-/// Implements [`Table`] for a row. A line of the list is: the field, whether the line always has it, how it merges,
-/// and what is said of it. The first is the row's first key. A field of the row that is neither listed nor named
-/// after `besides` does not compile.
+/// Implements [`Table`] for a row. A line of the list is: the field, whether the line always has it, how it
+/// merges, and what is said of it. The first is the row's first key. A field of the row that is neither
+/// listed nor named after `besides` does not compile.
 macro_rules! table {
     (
         $Row:ident of $kind:ident besides ($($besides:ident),*)
@@ -380,8 +380,8 @@ mod merge {
     #[inline(always)]
     pub(super) fn detached<T>(_: &mut T, _: T, _: Kind, _: &str, _: &mut Warnings) {}
 
-    /// Further fields are the caller's to merge. The drop of a map that is new costs more than a row's sums, and
-    /// there is nothing to drop.
+    /// Further fields are the caller's to merge. The drop of a map that is new costs more than a row's
+    /// sums, and there is nothing to drop.
     #[inline(always)]
     pub(super) fn fields(added: Fields) {
         if added.is_empty() {
@@ -605,7 +605,8 @@ pub(crate) mod tests {
         numbers.chain(further.then(|| ("fields".to_owned(), 't'))).collect()
     }
 
-    /// Those of rows that are lines of their own: without points in time of a request, and what follows from others.
+    /// Those of rows that are lines of their own: without points in time of a request, and what follows
+    /// from others.
     fn is_detached<Row>(number: &Number<Row>) -> bool {
         number.merge != "earliest" && (number.merge != "derived" || number.about.unit == Unit::Key)
     }

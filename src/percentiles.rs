@@ -195,8 +195,8 @@ pub struct TransferPercentiles {
     pub total_time_ms: Option<Distribution<Millis>>,
 }
 
-/// Lists the times of a table that have percentiles, in the order of the fields. A field that is not in the list, or
-/// the other way round, does not compile.
+/// Lists the times of a table that have percentiles, in the order of the fields. A field that is not in the
+/// list, or the other way round, does not compile.
 macro_rules! distributions {
     ($Percentiles:ident of $Row:ident, $($number:ident),*; besides $($besides:ident: $Besides:ty),*) => {
         impl $Percentiles {

@@ -280,7 +280,8 @@ fn transfers(rows: &[TransferRow]) -> comfy_table::Table {
     table.0
 }
 
-/// A row for each number of the table, but for those that are the heads of columns. Bytes are shown as kilobytes.
+/// A row for each number of the table, but for those that are the heads of columns. Bytes are shown as
+/// kilobytes.
 fn numbers<Row: Table>(table: &mut Columns, columns: &[Row]) {
     for Number { name, about, get, .. } in Row::NUMBERS {
         let cells = columns.iter().map(|row| match (get(row), about.unit) {
