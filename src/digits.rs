@@ -32,8 +32,8 @@ pub(crate) fn push_fixed(out: &mut Vec<u8>, whole: u64, millionths: u64) {
     }
 }
 
-/// Does the work of [`push_fixed`] for any number. As a function of its own, it does not make the fast path save
-/// registers.
+/// Does the work of [`push_fixed`] for any number. As a function of its own, it does not make the fast path
+/// save registers.
 #[inline(never)]
 fn push_long(out: &mut Vec<u8>, whole: u64, millionths: u64) {
     let digits = eight_digits(millionths * 100);
