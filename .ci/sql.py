@@ -262,20 +262,22 @@ def compare(what, logs):
     complete = WORK / "complete.jsonl"
     complete.write_text(join.stdout)
     joined = [json.loads(line) for line in join.stdout.splitlines()]
-    lost = {id: int(rows) for id, rows in re.findall(r"request (\S+): (\d+) rows, but no line", join.stderr)}
-    nameless = re.search(r"(\d+) rows name no request", join.stderr)
+    lost = {id: int(rows) for id, rows in re.findall(r"request (\S+): (\d+) rows?, but no line", join.stderr)}
+    nameless = re.search(r"(\d+) rows? names? no request", join.stderr)
     if nameless:
         lost[None] = int(nameless[1])
-    summary = json.loads(run(READER, "summary", "--json", complete).stdout)
+    # The reader refuses a log without a line.
+    summary = json.loads(run(READER, "summary", "--json", complete).stdout) if joined else None
     keys = attempts(logs)
     for kind in [Duck, Click]:
         database = kind(logs)
         compare_requests(joined, keys, database)
         found = database.rows("SELECT * FROM lost_row")
         same("rows without a request", lost, {row["request_id"]: row["lost_rows"] for row in found})
-        compare_percentiles(joined, summary, database)
-        compare_slowest(summary, database)
-        compare_parts(summary, database)
+        if summary:
+            compare_percentiles(joined, summary, database)
+            compare_slowest(summary, database)
+            compare_parts(summary, database)
         rows = database.rows("SELECT sum(worker_rows) AS n FROM request")[0]["n"]
         database.close()
         ok(f"{what}, {kind.name}: {len(joined)} requests, {rows or 0} rows of workers, {sum(lost.values())} lost")
