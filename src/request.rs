@@ -184,9 +184,11 @@ impl Request {
     }
 
     /// Takes what its closed span leaves, for as long as the request is held. Returns whether it is no more.
-    pub(crate) fn answer(&self, answered: Answered) -> bool {
+    pub(crate) fn answer(self: &Arc<Self>, answered: Answered) -> bool {
         match &mut *self.lock() {
             State::Open(open) => {
+                // Under the request's lock, so that whoever finds it there finds it answered.
+                answered.among.insert(self);
                 open.rows.answered = Some(answered.moment);
                 open.answered = Some(Box::new(answered));
                 open.holds == 0
@@ -385,7 +387,8 @@ impl Rows {
             && let Some(answered) = self.answered
         {
             end = end.min(answered);
-            last_exit = last_exit.map(|last| last.min(answered));
+            let begins_before = span.measured.start() < answered;
+            last_exit = last_exit.filter(|_| begins_before).map(|last| last.min(answered));
         }
         self.activity.add(span.measured.start(), end);
         self.last_exit = self.last_exit.max(last_exit);
@@ -614,7 +617,6 @@ mod interleaving {
                     Ok(Ended::Counted(rows)) => lines.push(rows.stages.len()),
                     Ok(Ended::Wrapper(_)) => panic!("it encloses no request"),
                     Err(Held) => {
-                        answered.insert(&request);
                         let is_due = request.answer(Answered {
                             moment: 1,
                             measured: MEASURED,

@@ -126,6 +126,25 @@ fn the_tail_of_a_batch_after_the_answer_counts_for_the_row_and_not_for_the_end()
 }
 
 #[test]
+fn a_batch_that_begins_after_the_answer_does_not_move_the_end() {
+    let lines = lines(|rig| {
+        let a = info_span!("request", request_id = "a");
+        let b = info_span!("request", request_id = "b");
+        a.in_scope(|| rig.wait_ms(3));
+        let batch = info_span!("stage", stage_id = 0);
+        batch.follows_from(&a);
+        batch.follows_from(&b);
+        rig.wait_ms(4);
+        drop(a);
+        batch.in_scope(|| rig.wait_ms(5));
+        drop((batch, b));
+    });
+    assert_eq!(lines[0]["e2e_table"]["e2e_total_ms"], json!(3.0));
+    assert_eq!(lines[0]["stage_table"][0]["stage_gen_time_ms"], json!(5.0));
+    assert_eq!(lines[1]["e2e_table"]["e2e_total_ms"], json!(12.0));
+}
+
+#[test]
 fn a_requests_own_part_of_a_batch_is_counted_to_its_end() {
     let lines = lines(|rig| {
         let a = info_span!("request", request_id = "a");

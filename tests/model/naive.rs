@@ -532,7 +532,13 @@ impl Model {
 
     fn request_end(&self, id: SpanId, gifts: &[&Gift]) -> u64 {
         let own = self.activity(id).map(|activity| activity.1);
-        let rows = gifts.iter().filter_map(|gift| Some(gift.counts_until(self.activity(gift.span)?.1)));
+        let began_after_the_answer = |gift: &Gift| {
+            gift.shared_by > 1 && gift.answered.is_some_and(|answered| self.start(gift.span) >= answered)
+        };
+        let rows = gifts
+            .iter()
+            .filter(|gift| !began_after_the_answer(gift))
+            .filter_map(|gift| Some(gift.counts_until(self.activity(gift.span)?.1)));
         let last = rows.chain(own).max();
         last.unwrap_or(self.spans[id].closed.unwrap()).max(self.spans[id].created)
     }
