@@ -69,7 +69,7 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
     Ok(inputs.exit_code(if is_sound { 0 } else { 1 }))
 }
 
-/// One file after the other, and what has been found so far.
+/// The files in turn, and the findings so far.
 #[derive(Default)]
 struct Log {
     file: Option<(usize, String)>,

@@ -1,4 +1,4 @@
-//! Lines out of files, compressed or not, and what is not a line of ours.
+//! Reads the lines of files, compressed or not, and counts the lines that are not of this format.
 
 use std::{
     fs::File,
@@ -31,7 +31,7 @@ const LONG_LINE_SHOWN: usize = 64;
 const CHUNK: usize = 1 << 18;
 /// How many chunks of lines a parser is ahead of who takes them.
 const AHEAD: usize = 4;
-/// Input of at least so many bytes gets a progress bar.
+/// From this size in bytes on, the input gets a progress bar.
 const LONG: u64 = 32 << 20;
 /// How many broken lines are named; more are counted.
 const NAMED: u64 = 20;
