@@ -1,27 +1,15 @@
 //! The handle: what an operator reads and switches while the service runs.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use serde::{Deserialize, Serialize};
 use tracing_core::callsite::rebuild_interest_cache;
 
-#[cfg(feature = "metrics")]
-use crate::facade::Facade;
 use crate::{
-    Clock, Format, Percentiles,
-    answered::AnsweredRequests,
-    counts::Counts,
-    emit::Output,
-    json,
-    near_misses::NearMisses,
-    ownership::OpenRequests,
-    percentiles::Histograms,
-    request::{Request, Rows},
-    run::{Run, StageWall},
-    tables::{E2eTable, OverallSummary, SCHEMA, StageRow, SummaryLine, TransferRow},
+    Format, OverallSummary, Percentiles, SCHEMA, SummaryLine,
+    fold::histograms::Histograms,
+    shared::{Shared, Writing},
+    write::lines,
 };
 
 /// Reads the state of a layer, and switches it on and off, from any thread. It stays valid when the
@@ -95,7 +83,7 @@ impl OmniMetricsHandle {
     /// assert_eq!((snapshot.open_requests, snapshot.lines_written, snapshot.lines_lost), (0, 1, 0));
     /// ```
     pub fn snapshot(&self) -> Snapshot {
-        let percentiles = self.shared.counts.percentiles();
+        let percentiles = self.shared.counters.stripes.percentiles();
         self.snapshot_of(self.shared.run.summary(), percentiles)
     }
 
@@ -124,15 +112,15 @@ impl OmniMetricsHandle {
     }
 
     fn snapshot_of(&self, overall_summary: OverallSummary, percentiles: Percentiles) -> Snapshot {
-        let counts = &self.shared.counts;
+        let stripes = &self.shared.counters.stripes;
         Snapshot {
             overall_summary,
             percentiles,
             // A request that opens and closes meanwhile may be counted at its close only.
-            open_requests: counts.sum(|stripe| &stripe.open_requests).cast_signed().max(0).cast_unsigned(),
-            lines_written: counts.sum(|stripe| &stripe.lines_written),
-            lines_lost: counts.sum(|stripe| &stripe.lines_lost),
-            warnings: counts.sum(|stripe| &stripe.warnings),
+            open_requests: stripes.sum(|stripe| &stripe.open_requests).cast_signed().max(0).cast_unsigned(),
+            lines_written: stripes.sum(|stripe| &stripe.lines_written),
+            lines_lost: stripes.sum(|stripe| &stripe.lines_lost),
+            warnings: stripes.sum(|stripe| &stripe.warnings),
             log_stats: self.shared.log_stats(),
         }
     }
@@ -164,12 +152,12 @@ impl OmniMetricsHandle {
             schema: SCHEMA,
             timestamp: clock.timestamp(clock.now()),
             overall_summary: self.shared.run.summary(),
-            percentiles: self.shared.counts.percentiles(),
+            percentiles: self.shared.counters.stripes.percentiles(),
         };
-        output.emit(&self.shared, &[], |out, format| match format {
-            Format::Json => json::write_summary(out, line),
+        output.emit(&self.shared.counters, &[], |out, format| match format {
+            Format::Json => lines::write_summary(out, line),
             #[cfg(feature = "tables")]
-            Format::Table => crate::text::append(out, &line),
+            Format::Table => crate::write::text::append(out, &line),
         });
     }
 
@@ -253,122 +241,5 @@ impl Drop for SummaryGuard {
         let shared = &self.handle.shared;
         shared.write_answered(&shared.writing());
         self.handle.write_summary();
-    }
-}
-
-/// The clock and the output of a layer.
-#[derive(Debug, Clone)]
-pub(crate) struct Writing {
-    pub(crate) clock: Clock,
-    pub(crate) output: Output,
-}
-
-/// The state that the layer and its handles share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    /// A copy of the layer's own, for calls through a handle.
-    writing: Mutex<Arc<Writing>>,
-    pub(crate) requests: OpenRequests,
-    pub(crate) answered: Arc<AnsweredRequests>,
-    pub(crate) run: Run,
-    pub(crate) counts: Counts,
-    pub(crate) near_misses: NearMisses,
-    #[cfg(feature = "metrics")]
-    pub(crate) facade: Facade,
-    log_stats: AtomicBool,
-}
-
-impl Shared {
-    pub(crate) fn new(writing: Writing) -> Self {
-        let writing = Mutex::new(Arc::new(writing));
-        Self {
-            writing,
-            requests: OpenRequests::new(),
-            answered: Arc::default(),
-            run: Run::new(),
-            counts: Counts::default(),
-            near_misses: NearMisses::new(),
-            #[cfg(feature = "metrics")]
-            facade: Facade::default(),
-            log_stats: AtomicBool::new(true),
-        }
-    }
-
-    pub(crate) fn set_writing(&self, writing: Writing) {
-        *self.writing.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(writing);
-    }
-
-    fn writing(&self) -> Arc<Writing> {
-        Arc::clone(&self.writing.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn log_stats(&self) -> bool {
-        self.log_stats.load(Ordering::Relaxed)
-    }
-
-    /// Notes that a request is no longer open.
-    pub(crate) fn has_ended(&self, request: &Request) {
-        self.counts.stripe().open_requests.fetch_sub(1, Ordering::Relaxed);
-        #[cfg(feature = "metrics")]
-        self.facade.ended(request);
-        #[cfg(not(feature = "metrics"))]
-        let _ = request;
-    }
-
-    /// Counts a request in the totals and in the distributions of the run, and sets `summary` to the totals
-    /// up to it.
-    pub(crate) fn count_request(
-        &self,
-        created: u64,
-        end: u64,
-        e2e: &E2eTable,
-        rows: &Rows,
-        summary: &mut OverallSummary,
-    ) {
-        // Both while the histograms are locked, so that `take` sees the request in both or in neither.
-        self.counts.stripe().histograms(|histograms| {
-            self.run.add(created, end, e2e.e2e_total_tokens, rows.stage_walls(), summary);
-            histograms.add(e2e, rows.stage_table(), rows.transfer_table());
-        });
-    }
-
-    /// Begins a new run, and returns the last one.
-    fn take(&self) -> (OverallSummary, Vec<Histograms>) {
-        self.counts.take(|| self.run.take())
-    }
-
-    /// Counts a detached stage in the walls and in the distributions of the run.
-    pub(crate) fn count_stage(&self, row: &StageRow, wall: Option<StageWall>) {
-        self.counts.stripe().histograms(|histograms| {
-            if let Some(wall) = wall {
-                self.run.add_wall(wall);
-            }
-            histograms.add_stage(row);
-        });
-        #[cfg(feature = "metrics")]
-        self.facade.add_stage(row);
-    }
-
-    /// Counts a detached transfer in the distributions of the run.
-    pub(crate) fn count_transfer(&self, row: &TransferRow) {
-        self.counts.stripe().histograms(|histograms| histograms.add_transfer(row));
-        #[cfg(feature = "metrics")]
-        self.facade.add_transfer(row);
-    }
-
-    /// Counts a line as written or lost.
-    pub(crate) fn count_line(&self, is_written: bool) {
-        self.counts.count_line(is_written);
-        #[cfg(feature = "metrics")]
-        self.facade.line(is_written, 0);
-    }
-
-    /// Counts the warnings in a line.
-    pub(crate) fn count_warnings(&self, warnings: usize) {
-        if warnings > 0 {
-            self.counts.stripe().warnings.fetch_add(warnings as u64, Ordering::Relaxed);
-            #[cfg(feature = "metrics")]
-            self.facade.line(true, warnings);
-        }
     }
 }

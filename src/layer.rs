@@ -16,13 +16,10 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    Clock, Format,
-    emit::Output,
-    filter::SpanFilter,
-    handle::{OmniMetricsHandle, Shared, Writing},
-    otel::Otel,
-    queue::QueueGuard,
-    recorder::Recorder,
+    Clock, Format, OmniMetricsHandle, QueueGuard,
+    record::{filter::SpanFilter, recorder::Recorder},
+    shared::{Shared, Writing},
+    write::{otel::Otel, output::Output},
 };
 
 /// A `tracing-subscriber` layer that writes the production metrics of every request as one line of JSON when

@@ -128,81 +128,42 @@
 // What is `pub` is API.
 #![warn(unreachable_pub)]
 
-// Record: the callbacks of `tracing`.
+// Data flows record -> hold -> fold -> write.
 mod layer;
+mod record;
 
-mod closing;
-mod filter;
-mod recorder;
+mod hold;
+
+mod fold;
+
+mod write;
+
+mod handle;
+mod shared;
 
 mod contain;
-mod fields;
-mod layout;
-mod near_misses;
-mod recorded;
-mod value;
-mod warnings;
-
-// Hold: open spans and requests.
-mod answered;
-mod clock;
-mod counter;
-mod counts;
-mod open_spans;
-mod ownership;
-mod span;
-mod spares;
-mod sync;
-
-// Fold: rows, requests, the run.
-mod detached;
-mod edge;
-mod hops;
-mod ids;
-mod intervals;
-mod percentiles;
-mod request;
-mod run;
-mod stage;
-
-// Write: tables, lines, exporters, the handle.
-mod digits;
-mod emit;
-#[cfg(feature = "metrics")]
-mod facade;
-mod format;
-mod handle;
-mod json;
-mod line;
-mod millis;
-mod numbers;
-#[cfg_attr(not(feature = "opentelemetry"), path = "no_otel.rs")]
-mod otel;
-mod queue;
-#[cfg(unix)]
-mod stderr;
-mod tables;
-#[cfg(feature = "tables")]
-mod text;
-mod waiting;
+mod model;
 
 // Read: the reader of logs.
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
 
-pub use clock::{Clock, MockClock, Timestamp};
-pub use format::Format;
 pub use handle::{OmniMetricsHandle, Snapshot, SummaryGuard};
+pub use hold::clock::{Clock, MockClock};
 pub use layer::OmniMetricsLayer;
-pub use millis::Millis;
-pub use percentiles::{Distribution, Percentiles, StagePercentiles, TransferPercentiles};
-pub use queue::QueueGuard;
-pub use tables::{
-    Detached, DetachedStage, DetachedTransfer, E2eTable, Fields, Line, OverallSummary, ReadError,
-    RequestLine, SCHEMA, StageRow, SummaryLine, TransferRow,
+pub use model::{
+    line::{
+        Detached, DetachedStage, DetachedTransfer, Line, OverallSummary, ReadError, RequestLine, SCHEMA,
+        SummaryLine,
+    },
+    millis::Millis,
+    percentiles::{Distribution, Percentiles, StagePercentiles, TransferPercentiles},
+    rows::{E2eTable, Fields, StageRow, TransferRow},
+    timestamp::Timestamp,
+    value::FieldValue,
 };
-pub use value::FieldValue;
+pub use write::{format::Format, queue::QueueGuard};
 
 // The examples of README and docs are tests.
 #[cfg(doctest)]

@@ -11,10 +11,12 @@ use super::{
 };
 use crate::{
     Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow,
-    numbers::{total_tokens, total_transfers},
-    request::Shown,
-    text::printable,
-    warnings::Warnings,
+    model::{
+        id::Shown,
+        numbers::{total_tokens, total_transfers},
+        warnings::Warnings,
+    },
+    write::text::printable,
 };
 
 /// How many lines that occur twice are named; more are counted.

@@ -2,8 +2,10 @@
 
 use crate::{
     Line, Millis, RequestLine, StageRow, Timestamp, TransferRow,
-    numbers::{Table, total_tokens, total_transfers},
-    warnings::Warnings,
+    model::{
+        numbers::{Table, total_tokens, total_transfers},
+        warnings::Warnings,
+    },
 };
 
 /// When a request was created and ended, in nanoseconds since the Unix epoch.

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Line,
-    numbers::{Number, Table},
+    model::numbers::{Number, Table},
 };
 
 /// How many lines are remembered for good. Of more lines, those with the smallest hashes are: any part of a

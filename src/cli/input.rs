@@ -21,7 +21,7 @@ use super::{
     history::{History, Trace},
     verbatim,
 };
-use crate::{Line, SCHEMA, text::printable};
+use crate::{Line, SCHEMA, write::text::printable};
 
 /// The longest line that is read, in bytes. The layer's own are far shorter.
 pub(super) const LINE_LIMIT: usize = 16 << 20;

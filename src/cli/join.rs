@@ -21,9 +21,14 @@ use super::{
 };
 use crate::{
     Line, Millis, RequestLine,
-    json::{RequestParts, write_request},
-    run::{WALL_LIMIT, rounded_ratio, tokens_per_s},
-    text::printable,
+    fold::{
+        totals::{rounded_ratio, tokens_per_s},
+        walls::WALL_LIMIT,
+    },
+    write::{
+        lines::{RequestParts, write_request},
+        text::printable,
+    },
 };
 
 /// Over how many files the lines are spread.

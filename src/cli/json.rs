@@ -5,7 +5,7 @@ use std::io;
 use serde::Serialize;
 
 use super::Result;
-use crate::json::is_unsafe;
+use crate::model::json::is_unsafe;
 
 /// Writes a value on one line, every control character of its texts escaped.
 pub(super) fn write(out: &mut impl io::Write, value: &impl Serialize) -> Result<()> {

@@ -29,7 +29,7 @@ mod watch;
 use input::Inputs;
 pub(crate) use verbatim::Text;
 
-use crate::text::printable;
+use crate::write::text::printable;
 
 /// The exit codes, at the end of the help.
 const EXIT_CODES: &str = "\

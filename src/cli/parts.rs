@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::kinds::Kinds;
 use crate::{
     Millis, RequestLine,
-    ids::{OrderedId, unordered},
-    text::id,
+    model::id::{OrderedId, unordered},
+    write::text::id,
 };
 
 /// Something that a request's time goes into.

@@ -15,9 +15,8 @@ use super::{
 };
 use crate::{
     Line, Millis, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine, Timestamp,
-    percentiles::Histograms,
-    run::{StageWall, Totals},
-    text::{Cell, Columns, printable},
+    fold::{histograms::Histograms, totals::Totals, walls::StageWall},
+    write::text::{Cell, Columns, printable},
 };
 
 /// How wide the bar of a share of the whole is.
@@ -159,7 +158,7 @@ impl Summary {
         self.histograms.percentiles()
     }
 
-    pub(super) fn into_report(mut self, read: Counts) -> Report {
+    pub(super) fn into_report(self, read: Counts) -> Report {
         let reason = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
         Report {
             line: SummaryLine {

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, io::Write, process::ExitCode};
 
 use super::{Files, Result, complain, input::Inputs, paint};
-use crate::{Line, text::printable};
+use crate::{Line, write::text::printable};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -2,9 +2,8 @@
 //! reader of any JSON, which takes whatever this one does not.
 
 use crate::{
-    Millis, OverallSummary, RequestLine, Timestamp,
-    numbers::{Member, Table},
-    tables::Fields,
+    Fields, Millis, OverallSummary, RequestLine, Timestamp,
+    model::numbers::{Member, Table},
 };
 
 /// A number of so many digits fits.
@@ -215,9 +214,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Line, OmniMetricsLayer, SCHEMA,
-        json::{RequestParts, write_request},
-        numbers::tests::full,
+        Line, OmniMetricsLayer, SCHEMA, model::numbers::tests::full, write::lines::RequestParts,
+        write::lines::write_request,
     };
 
     const LOG: &str = include_str!("../../tests/data/pipeline.jsonl");

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Line, Millis, OverallSummary, Percentiles,
-    text::{grouped, printable},
+    write::text::{grouped, printable},
 };
 
 mod latency;

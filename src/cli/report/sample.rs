@@ -173,7 +173,7 @@ fn json(line: &RequestLine, rows: usize) -> String {
 }
 
 fn cut(text: &str) -> &str {
-    crate::value::prefix(text, TEXT)
+    crate::model::value::prefix(text, TEXT)
 }
 
 impl<'a> Stage<'a> {

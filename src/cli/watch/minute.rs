@@ -9,7 +9,7 @@ use std::{
 use crate::{
     Distribution, Millis, Percentiles, RequestLine,
     cli::parts::dominating,
-    percentiles::{least, place},
+    fold::histograms::{least, place},
 };
 
 /// How many seconds there are, the one that has just begun among them.
@@ -88,7 +88,7 @@ impl Minute {
             return;
         }
         let (part, part_time) = dominating(line);
-        let id = crate::value::prefix(&line.request_id, ID).to_owned();
+        let id = crate::model::value::prefix(&line.request_id, ID).to_owned();
         slowest.push(Reverse(Slow { e2e: e2e.e2e_total_ms, id, part: part.to_string(), part_time }));
         if slowest.len() > SLOWEST {
             slowest.pop();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{Failure, Result};
-use crate::text::printable;
+use crate::write::text::printable;
 
 mod ending;
 mod follow;

@@ -25,7 +25,7 @@ use crate::{
         input::{Counts, Parsed},
         summary::Summary,
     },
-    text::printable,
+    write::text::printable,
 };
 
 pub(super) struct View {
@@ -100,10 +100,9 @@ impl View {
         frame.render_widget(self.times(), times);
         frame.render_widget(self.slowest(), slowest);
         let all = run.named().map(|(name, times)| (label(name).to_owned(), times));
-        let of_stages = run
-            .stages
-            .iter()
-            .map(|stage| (format!("stage {}", crate::text::id(stage.stage_id)), stage.stage_gen_time_ms));
+        let of_stages = run.stages.iter().map(|stage| {
+            (format!("stage {}", crate::write::text::id(stage.stage_id)), stage.stage_gen_time_ms)
+        });
         let rows = all.chain(of_stages).filter_map(|(name, times)| Some(distribution(name, &times?)));
         frame
             .render_widget(table(" the whole log ", ["", "count", "p50", "p90", "p99", "max"], rows), stages);

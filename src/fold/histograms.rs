@@ -1,0 +1,375 @@
+//! Histograms of the requests' numbers, in constant memory.
+
+use std::mem;
+
+use crate::{
+    Distribution, E2eTable, Millis, Percentiles, StagePercentiles, StageRow, TransferPercentiles,
+    TransferRow,
+    fold::smallest_ids::{Found, LIMIT, SmallestIds},
+    model::id::{OrderedId, unordered},
+};
+
+/// How many buckets an octave is divided into. A value lies within half a bucket of its bucket's middle, so
+/// the relative error of a percentile is below 1 / 128.
+const BUCKETS: usize = 64;
+/// The number of octaves. Whole numbers below [`BUCKETS`] have a bucket each; each power of two above has an
+/// octave.
+const OCTAVES: usize = 59;
+
+/// A histogram of whole numbers, with their sum and maximum; adding a value is three stores. A request adds
+/// thirty values, and existing histogram crates cost 2.5 to 10 times as much for each.
+#[derive(Debug, Clone, Copy)]
+struct Histogram<'a> {
+    counts: &'a [u64],
+    exact: Exact,
+}
+
+/// The values of a histogram that are known exactly.
+#[derive(Debug, Clone, Copy, Default)]
+struct Exact {
+    sum: u128,
+    max: u64,
+}
+
+impl Exact {
+    fn add(&mut self, other: Self) {
+        self.sum += other.sum;
+        self.max = self.max.max(other.max);
+    }
+}
+
+impl Histogram<'_> {
+    /// The value that `permille` of a thousand values do not exceed.
+    fn permille(self, count: u64, permille: u64) -> u64 {
+        let rank = (u128::from(count) * u128::from(permille)).div_ceil(1000).max(1);
+        let mut below = 0;
+        let place = self.counts.iter().position(|count| {
+            below += u128::from(*count);
+            below >= rank
+        });
+        place.map_or(0, middle)
+    }
+
+    /// `None` if there are no values.
+    fn distribution<T>(self, unit: impl Fn(u64) -> T) -> Option<Distribution<T>> {
+        let Exact { sum, max } = self.exact;
+        let count: u64 = self.counts.iter().sum();
+        let mean = sum.checked_div(count.into())? as u64;
+        let permille = |permille| unit(self.permille(count, permille).min(max));
+        Some(Distribution {
+            count,
+            mean: unit(mean),
+            p50: permille(500),
+            p90: permille(900),
+            p99: permille(990),
+            p999: permille(999),
+            max: unit(max),
+        })
+    }
+
+    fn times(self) -> Option<Distribution<Millis>> {
+        self.distribution(Millis::from_nanos)
+    }
+}
+
+/// The index of a value's bucket.
+pub(crate) fn place(value: u64) -> usize {
+    let octave = 58 - (value | (BUCKETS as u64 - 1)).leading_zeros() as usize;
+    let bucket = value >> octave.saturating_sub(1);
+    octave * BUCKETS + bucket as usize % BUCKETS
+}
+
+/// The least value of the bucket at an index.
+pub(crate) fn least(place: usize) -> u64 {
+    let (octave, bucket) = (place / BUCKETS, place % BUCKETS);
+    match octave.checked_sub(1) {
+        None => bucket as u64,
+        // The end of the last bucket is beyond all values.
+        Some(shift) => ((BUCKETS + bucket) as u64).saturating_mul(1 << shift),
+    }
+}
+
+/// The middle of the bucket at an index.
+fn middle(place: usize) -> u64 {
+    let shift = (place / BUCKETS).saturating_sub(1);
+    least(place) + ((1 << shift) - 1) / 2
+}
+
+/// The place of the request's histogram of tokens a second, behind those of its times.
+const RATE: usize = Percentiles::NAMES.len();
+/// How many histograms there are for the request as a whole, for a stage, and for an edge.
+const PER_REQUEST: usize = RATE + 1;
+const PER_STAGE: usize = StagePercentiles::NAMES.len();
+const PER_EDGE: usize = TransferPercentiles::NAMES.len();
+const FIRST_OF_STAGES: usize = PER_REQUEST;
+const FIRST_OF_EDGES: usize = FIRST_OF_STAGES + LIMIT * PER_STAGE;
+const HISTOGRAMS: usize = FIRST_OF_EDGES + LIMIT * PER_EDGE;
+
+/// The buckets of one histogram.
+const SIZE: usize = OCTAVES * BUCKETS;
+
+/// The histograms of a run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Histograms {
+    /// All buckets, or none. They are allocated at once, so neither a new stage nor a value of a new size
+    /// allocates. Of the 4 MiB of virtual memory, only touched pages are resident.
+    counts: Vec<u64>,
+    exact: Vec<Exact>,
+    stages: SmallestIds<OrderedId>,
+    edges: SmallestIds<(OrderedId, OrderedId)>,
+    /// How often an id was evicted by another one.
+    changes: u64,
+}
+
+impl Histograms {
+    #[inline]
+    fn make_room(&mut self) {
+        if self.counts.is_empty() {
+            self.allocate();
+        }
+    }
+
+    #[cold]
+    fn allocate(&mut self) {
+        self.counts = vec![0; HISTOGRAMS * SIZE];
+        self.exact = vec![Exact::default(); HISTOGRAMS];
+    }
+
+    /// Adds a closed request.
+    pub(crate) fn add<'a>(
+        &mut self,
+        e2e: &E2eTable,
+        stages: impl Iterator<Item = &'a StageRow>,
+        transfers: impl Iterator<Item = &'a TransferRow>,
+    ) {
+        self.make_room();
+        Percentiles::times(e2e, |at, time| self.count(at, time.as_nanos()));
+        let nanos = e2e.e2e_total_ms.as_nanos();
+        if nanos > 0 {
+            // In thousandths.
+            self.count(RATE, (e2e.e2e_total_tokens as f64 * 1e12 / nanos as f64) as u64);
+        }
+        for row in stages {
+            self.count_stage(row);
+        }
+        for row in transfers {
+            self.count_transfer(row);
+        }
+    }
+
+    /// Adds a detached row.
+    pub(crate) fn add_stage(&mut self, row: &StageRow) {
+        self.make_room();
+        self.count_stage(row);
+    }
+
+    /// Adds a detached row.
+    pub(crate) fn add_transfer(&mut self, row: &TransferRow) {
+        self.make_room();
+        self.count_transfer(row);
+    }
+
+    #[inline(always)]
+    fn count_stage(&mut self, row: &StageRow) {
+        let Some(first) = self.first_of_stage(row.order()) else { return };
+        StagePercentiles::times(row, |at, time| self.count(first + at, time.as_nanos()));
+    }
+
+    #[inline(always)]
+    fn count_transfer(&mut self, row: &TransferRow) {
+        let Some(first) = self.first_of_edge(row.order()) else { return };
+        TransferPercentiles::times(row, |at, time| self.count(first + at, time.as_nanos()));
+    }
+
+    #[inline]
+    fn first_of_stage(&mut self, id: OrderedId) -> Option<usize> {
+        let found = self.stages.find(id);
+        self.first_of(found, FIRST_OF_STAGES, PER_STAGE)
+    }
+
+    #[inline]
+    fn first_of_edge(&mut self, ends: (OrderedId, OrderedId)) -> Option<usize> {
+        let found = self.edges.find(ends);
+        self.first_of(found, FIRST_OF_EDGES, PER_EDGE)
+    }
+
+    /// The index of a row's first histogram. The histograms are emptied if they belonged to an evicted id.
+    fn first_of(&mut self, found: Found, begin: usize, each: usize) -> Option<usize> {
+        match found {
+            Found::At(at) => Some(begin + at * each),
+            Found::InsteadAt(at) => {
+                let first = begin + at * each;
+                self.changes += 1;
+                self.counts.get_mut(first * SIZE..(first + each) * SIZE)?.fill(0);
+                self.exact.get_mut(first..first + each)?.fill(Exact::default());
+                Some(first)
+            }
+            Found::Nowhere => None,
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, histogram: usize, value: u64) {
+        if let Some(count) = self.counts.get_mut(histogram * SIZE + place(value)) {
+            *count += 1;
+        }
+        if let Some(exact) = self.exact.get_mut(histogram) {
+            exact.add(Exact { sum: value.into(), max: value });
+        }
+    }
+
+    fn histogram(&self, at: usize) -> Histogram<'_> {
+        let counts = self.counts.get(at * SIZE..(at + 1) * SIZE).unwrap_or_default();
+        Histogram { counts, exact: self.exact.get(at).copied().unwrap_or_default() }
+    }
+
+    /// Adds the histograms of another instance. `with` gives access to the other instance and is called for
+    /// one histogram at a time, so that a thread that adds to it need not wait for all of them.
+    pub(crate) fn merge(&mut self, mut with: impl FnMut(&mut dyn FnMut(&Self))) {
+        let (mut stages, mut edges, mut changes) = (SmallestIds::default(), SmallestIds::default(), 0);
+        with(&mut |other| {
+            if !other.counts.is_empty() {
+                (stages, edges, changes) = (other.stages.clone(), other.edges.clone(), other.changes);
+            }
+        });
+        self.make_room();
+        let mut add = |ours: usize, theirs: usize, each: usize, this: &mut Self| {
+            for n in 0..each {
+                let Some(our_exact) = this.exact.get_mut(ours + n) else { continue };
+                let counts_at = (ours + n) * SIZE..(ours + n + 1) * SIZE;
+                let our_counts = this.counts.get_mut(counts_at).unwrap_or_default();
+                with(&mut |other| {
+                    if other.changes == changes {
+                        let Histogram { counts, exact } = other.histogram(theirs + n);
+                        our_counts.iter_mut().zip(counts).for_each(|(ours, theirs)| *ours += theirs);
+                        our_exact.add(exact);
+                    }
+                });
+            }
+        };
+        add(0, 0, PER_REQUEST, self);
+        // In order of the ids, so that few ids are evicted.
+        for (theirs, id) in stages.in_order() {
+            if let Some(ours) = self.first_of_stage(id) {
+                add(ours, FIRST_OF_STAGES + theirs * PER_STAGE, PER_STAGE, self);
+            }
+        }
+        for (theirs, ends) in edges.in_order() {
+            if let Some(ours) = self.first_of_edge(ends) {
+                add(ours, FIRST_OF_EDGES + theirs * PER_EDGE, PER_EDGE, self);
+            }
+        }
+    }
+
+    pub(crate) fn merged(parts: &[Self]) -> Self {
+        let mut all = Self::default();
+        parts.iter().for_each(|part| all.merge(|run| run(part)));
+        all
+    }
+
+    /// Empties the histograms, and returns the old ones.
+    pub(crate) fn take(&mut self) -> Self {
+        let next = Self { changes: self.changes + 1, ..Self::default() };
+        mem::replace(self, next)
+    }
+
+    pub(crate) fn percentiles(&self) -> Percentiles {
+        let times = |first: usize| move |at: usize| self.histogram(first + at).times();
+        let stage = |(at, id): (usize, OrderedId)| {
+            StagePercentiles::of(unordered(id), times(FIRST_OF_STAGES + at * PER_STAGE))
+        };
+        let transfer = |(at, (from, to)): (usize, (OrderedId, OrderedId))| {
+            TransferPercentiles::of(unordered(from), unordered(to), times(FIRST_OF_EDGES + at * PER_EDGE))
+        };
+        let tokens_per_s = self.histogram(RATE).distribution(|thousandths| thousandths as f64 / 1e3);
+        let stages = self.stages.in_order().into_iter().map(stage).collect();
+        let transfers = self.edges.in_order().into_iter().map(transfer).collect();
+        Percentiles::of(tokens_per_s, stages, transfers, times(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_value_has_a_bucket_and_lies_near_its_middle() {
+        let powers = (0..64).map(|power| 1_u64 << power);
+        let around = powers.flat_map(|power| [power - 1, power, power + power / 3, power + (power - 1)]);
+        assert_eq!(least(SIZE), u64::MAX);
+        for value in around.chain(0..1000).chain([u64::MAX]) {
+            let place = place(value);
+            assert!(least(place) <= value && value <= least(place + 1), "{value}");
+            assert!(place < SIZE, "{value}");
+            assert!(middle(place).abs_diff(value) as f64 <= value as f64 / 128.0, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_smallest_ids_have_all_their_values_however_they_are_spread() {
+        let mut parts = vec![Histograms::default(); 3];
+        let ids = |n: u64| (0..3).map(move |k| (n * 7 + k * 11) % 40);
+        for n in 0..3_000 {
+            let row = |id| {
+                let stage_id = (id < 39).then_some(id);
+                StageRow { stage_id, stage_gen_time_ms: Some(Millis::from_nanos(id)), ..StageRow::default() }
+            };
+            let rows: Vec<_> = ids(n).map(row).collect();
+            // Each part gets runs of requests, so that no two parts see the ids in the same order.
+            if let Some(part) = parts.get_mut((n / 10 % 3) as usize) {
+                part.add(&E2eTable::default(), rows.iter(), [].into_iter());
+            }
+        }
+        for order in [[0, 1, 2], [2, 1, 0]] {
+            let mut whole = Histograms::default();
+            order.iter().for_each(|part| whole.merge(|run| run(&parts[*part])));
+            let found: Vec<_> = whole.percentiles().stages;
+            let expected: Vec<_> = (0..LIMIT as u64).map(Some).collect();
+            assert_eq!(found.iter().map(|row| row.stage_id).collect::<Vec<_>>(), expected);
+            for row in found {
+                let times = row.stage_gen_time_ms.unwrap();
+                let count = (0..3_000).flat_map(ids).filter(|id| Some(*id) == row.stage_id).count() as u64;
+                assert_eq!((times.count, Some(times.max.as_nanos())), (count, row.stage_id));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn percentiles_are_within_one_in_a_hundred_of_the_exact_ones(
+            values in prop::collection::vec(
+                prop_oneof![0_u64..100, 1_000_u64..1_000_000, 1_000_000_u64..100_000_000_000, any::<u64>()], 1..600
+            )
+        ) {
+            let (mut whole, mut merged, mut other) =
+                (Histograms::default(), Histograms::default(), Histograms::default());
+            for (at, value) in values.iter().enumerate() {
+                let e2e = E2eTable { e2e_total_ms: Millis::from_nanos(*value), ..E2eTable::default() };
+                let stage = StageRow { stage_id: Some(*value % 3), stage_gen_time_ms: Some(e2e.e2e_total_ms), ..StageRow::default() };
+                whole.add(&e2e, [&stage].into_iter(), [].into_iter());
+                let half = if at % 2 == 0 { &mut merged } else { &mut other };
+                half.add(&e2e, [&stage].into_iter(), [].into_iter());
+            }
+            merged.merge(|run| run(&other));
+            prop_assert_eq!(merged.percentiles(), whole.percentiles());
+            let whole = whole.histogram(0);
+            let mut sorted = values.clone();
+            sorted.sort_unstable();
+            let (count, is_near) = (values.len() as u64, |found: u64, exact: u64| {
+                found.abs_diff(exact) as f64 <= exact as f64 / 100.0
+            });
+            for permille in [1, 500, 900, 990, 999, 1000] {
+                let exact = sorted[(sorted.len() * permille as usize).div_ceil(1000).max(1) - 1];
+                let found = whole.permille(count, permille);
+                prop_assert!(is_near(found, exact), "{permille}: {found} {exact}");
+            }
+            let distribution = whole.distribution(|value| value).unwrap();
+            prop_assert_eq!(distribution.count, count);
+            prop_assert_eq!(distribution.max, *sorted.last().unwrap());
+            let sum: u128 = values.iter().map(|value| u128::from(*value)).sum();
+            prop_assert_eq!(u128::from(distribution.mean), sum / u128::from(count));
+        }
+    }
+}

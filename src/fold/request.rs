@@ -1,0 +1,219 @@
+//! The rows of a request, and the fold of them into its end-to-end table.
+
+use std::mem;
+
+use crate::{
+    E2eTable, Millis, OverallSummary, StageRow, TransferRow,
+    fold::{
+        closed::Closed,
+        edge::Edge,
+        fields::{SpanFields, StageNumbers, TransferNumbers},
+        hops::Flights,
+        intervals::Intervals,
+        stage::Stage,
+        timing::Measured,
+        walls::{StageWall, WALL_LIMIT, warn_of_wall},
+    },
+    model::{
+        id::{Shown, ordered},
+        kind::Kind,
+        moment::earliest,
+        numbers::{total_tokens, total_transfers},
+        warnings::Warnings,
+    },
+};
+
+/// How many stage rows, and how many transfer rows, a request has; past that, further ids share
+/// the row without an id.
+pub(crate) const ROW_LIMIT: usize = 1024;
+
+/// For how many stage rows, and for how many transfer rows, a request that is used again has room.
+const ROWS_KEPT: usize = 16;
+
+/// The rows of a request, and what its numbers need besides. Its size depends on the distinct
+/// stages and edges, not on how many spans went into them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rows {
+    /// Sorted by stage id.
+    stages: Vec<Stage>,
+    /// Sorted by ends.
+    edges: Vec<Edge>,
+    activity: Intervals,
+    first_stage_enter: Option<u64>,
+    last_exit: Option<u64>,
+    /// The moment at which the request was answered, if open spans held it then.
+    pub(crate) answered: Option<u64>,
+    pub(crate) warnings: Warnings,
+    /// The run up to the request, put in as it closes.
+    pub(crate) summary: OverallSummary,
+}
+
+impl Rows {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stages.is_empty() && self.edges.is_empty()
+    }
+
+    /// Leaves nothing but some room for the next request's rows.
+    pub(crate) fn wipe(&mut self) {
+        let Self { stages, edges, activity, first_stage_enter, last_exit, answered, warnings, summary } =
+            self;
+        stages.clear();
+        stages.shrink_to(ROWS_KEPT);
+        edges.clear();
+        edges.shrink_to(ROWS_KEPT);
+        summary.stage_wall_time_ms.clear();
+        summary.stage_wall_time_ms.shrink_to(ROWS_KEPT);
+        *activity = Intervals::default();
+        *first_stage_enter = None;
+        *last_exit = None;
+        *answered = None;
+        warnings.clear();
+    }
+
+    pub(crate) fn stage_table(&self) -> impl Iterator<Item = &StageRow> {
+        self.stages.iter().map(|stage| &stage.row)
+    }
+
+    pub(crate) fn transfer_table(&self) -> impl Iterator<Item = &TransferRow> {
+        self.edges.iter().map(|edge| &edge.row)
+    }
+
+    pub(crate) fn stage_walls(&self) -> impl Iterator<Item = StageWall> {
+        self.stages.iter().filter_map(Stage::wall)
+    }
+
+    /// Adds a `stage` span. `is_part` says that another one of the same stage, around it, brings
+    /// the times.
+    pub(crate) fn add_stage(&mut self, span: &mut Closed<'_>, numbers: &StageNumbers, is_part: bool) {
+        self.take_common(span);
+        let first_enter = span.measured.activity.map(|(first, _)| first);
+        self.first_stage_enter = earliest(self.first_stage_enter, first_enter);
+        let mut id = numbers.stage_id;
+        // Stage 0 always has its row, for its input counts in the request's tokens.
+        if self.stages.len() >= ROW_LIMIT && id != Some(0) && self.find_stage(id).is_err() {
+            let more = format!("a request has {ROW_LIMIT} stage rows; added to the one without an id");
+            self.warnings.add(Kind::Stage, "stage_id", Shown(id), more);
+            id = None;
+        }
+        let at = self.find_stage(id).unwrap_or_else(|at| {
+            self.stages.insert(at, Stage::new(id));
+            match id {
+                Some(id) if id >= WALL_LIMIT => warn_of_wall(&mut self.warnings, id),
+                _ => {}
+            }
+            at
+        });
+        if let Some(stage) = self.stages.get_mut(at) {
+            stage.add(span, numbers, is_part, &mut self.warnings);
+        }
+    }
+
+    /// Adds a `transfer` span. `sent_at` is the moment at which another process sent it.
+    pub(crate) fn add_transfer(
+        &mut self,
+        span: &mut Closed<'_>,
+        numbers: &TransferNumbers,
+        sent_at: Option<i64>,
+    ) {
+        self.take_common(span);
+        let mut ends = (numbers.from_stage, numbers.to_stage);
+        if self.edges.len() >= ROW_LIMIT && self.find_edge(ends).is_err() {
+            let more = format!("a request has {ROW_LIMIT} transfer rows; added to the one without ends");
+            let shown = format_args!("{} -> {}", Shown(ends.0), Shown(ends.1)).to_string();
+            self.warnings.add(Kind::Transfer, "from_stage -> to_stage", shown, more);
+            ends = (None, None);
+        }
+        let at = self.find_edge(ends).unwrap_or_else(|at| {
+            self.edges.insert(at, Edge::new(ends));
+            at
+        });
+        let mut flights = Flights::new();
+        if let Some(edge) = self.edges.get_mut(at) {
+            edge.add(span, numbers, sent_at, &mut flights, &mut self.warnings);
+            edge.add_flights(&flights, &mut self.activity, &mut self.warnings);
+        }
+    }
+
+    pub(crate) fn warn(&mut self, sentence: String) {
+        self.warnings.push(sentence);
+    }
+
+    fn take_common(&mut self, span: &Closed<'_>) {
+        let (mut end, mut last_exit) = (span.measured.end, span.measured.activity.map(|(_, last)| last));
+        // What a batch does after this request's answer is not this request's time.
+        if span.is_shared
+            && let Some(answered) = self.answered
+        {
+            end = end.min(answered);
+            let begins_before = span.measured.start() < answered;
+            last_exit = last_exit.filter(|_| begins_before).map(|last| last.min(answered));
+        }
+        self.activity.add(span.measured.start(), end);
+        self.last_exit = self.last_exit.max(last_exit);
+        self.warnings.extend(&span.fields.warnings);
+    }
+
+    fn find_stage(&self, id: Option<u64>) -> Result<usize, usize> {
+        self.stages.binary_search_by_key(&ordered(id), |stage| stage.row.order())
+    }
+
+    fn find_edge(&self, (from, to): (Option<u64>, Option<u64>)) -> Result<usize, usize> {
+        self.edges.binary_search_by_key(&(ordered(from), ordered(to)), |edge| edge.row.order())
+    }
+
+    /// The numbers of an answered request before the spans that hold it have closed. `label` is its
+    /// `finish_reason`.
+    pub(crate) fn as_they_stand(
+        mut self: Box<Self>,
+        measured: Measured,
+        label: Option<&str>,
+    ) -> (E2eTable, Box<Self>) {
+        let mut fields = SpanFields::default();
+        fields.label = label.map(str::to_owned);
+        let mut closed =
+            Closed { measured, fields: &mut fields, preprocess: None, batch: None, is_shared: false };
+        let Folded { e2e, .. } = self.fold(&mut closed);
+        (e2e, self)
+    }
+
+    /// Completes the rows and folds them, and the `request` span itself, into the end-to-end table.
+    pub(crate) fn fold(&mut self, request: &mut Closed<'_>) -> Folded {
+        let Measured { created, end, activity, .. } = request.measured;
+        let mut warnings = mem::take(&mut request.fields.warnings);
+        let mut flights = Flights::new();
+        for edge in &mut self.edges {
+            edge.match_rest(&mut flights, &mut self.warnings);
+            edge.add_flights(&flights, &mut self.activity, &mut self.warnings);
+            flights.clear();
+        }
+        warnings.extend(&self.warnings);
+
+        // A batch may have run, and be followed late, before the request was even created.
+        let last_exit = activity.map(|(_, last)| last).max(self.last_exit);
+        let end = last_exit.unwrap_or(end).max(created);
+        self.stages.iter_mut().for_each(|stage| stage.finish(Some(created), &mut warnings));
+        self.edges.iter_mut().for_each(|edge| edge.finish(Some(created), &mut warnings));
+        let tokens = total_tokens(self.stage_table(), &mut warnings);
+        let (bytes, transfer_time) = total_transfers(self.transfer_table(), &mut warnings);
+        let since_created = |moment: u64| Millis::from_nanos(moment.saturating_sub(created));
+        let e2e = E2eTable {
+            e2e_total_ms: since_created(end),
+            e2e_total_tokens: tokens,
+            transfers_total_time_ms: transfer_time,
+            transfers_total_bytes: bytes,
+            queue_time_ms: self.first_stage_enter.map(since_created),
+            unattributed_time_ms: since_created(end)
+                .saturating_sub(Millis::from_nanos(self.activity.covered(created, end))),
+            finish_reason: request.fields.label.take(),
+        };
+        Folded { end, e2e, warnings }
+    }
+}
+
+/// What a closed request is besides its rows.
+#[derive(Debug)]
+pub(crate) struct Folded {
+    pub(crate) end: u64,
+    pub(crate) e2e: E2eTable,
+    pub(crate) warnings: Warnings,
+}

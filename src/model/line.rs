@@ -1,0 +1,189 @@
+//! The lines of the log, as written and as read back.
+
+use std::{collections::BTreeMap, error, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{E2eTable, Fields, Millis, Percentiles, StageRow, Timestamp, TransferRow};
+
+/// The version of the format, in every line as `schema`.
+pub const SCHEMA: u32 = 1;
+
+/// One line of the log.
+///
+/// ```
+/// use omni_metrics::Line;
+///
+/// let line = r#"{"type":"stage","schema":1,"timestamp":"2026-01-31T12:00:00.123456Z",
+///     "request_id":"r1","stage_id":2,"stage_gen_time_ms":160.745}"#;
+/// let Line::Stage(detached) = line.parse()? else { panic!("the type is stage") };
+/// assert_eq!(detached.request_id.as_deref(), Some("r1"));
+/// assert_eq!(detached.row.stage_gen_time_ms.map(|time| time.as_f64()), Some(160.745));
+/// # Ok::<(), omni_metrics::ReadError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Line {
+    /// A complete request, with all its tables.
+    Request(RequestLine),
+    /// A stage that belongs to no open request of this process (a detached row).
+    Stage(DetachedStage),
+    /// A transfer that belongs to no open request of this process (a detached row).
+    Transfer(DetachedTransfer),
+    /// The totals of the run; written on request.
+    Summary(SummaryLine),
+}
+
+impl Line {
+    /// The request that the line belongs to; `None` for a summary, and for a detached row that names none.
+    ///
+    /// ```
+    /// use omni_metrics::Line;
+    ///
+    /// let line = r#"{"type":"stage","schema":1,"timestamp":"2026-01-31T12:00:00.123456Z",
+    ///     "request_id":"r1"}"#;
+    /// assert_eq!(line.parse::<Line>()?.request_id(), Some("r1"));
+    /// # Ok::<(), omni_metrics::ReadError>(())
+    /// ```
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Request(line) => Some(&line.request_id),
+            Self::Stage(line) => line.request_id.as_deref(),
+            Self::Transfer(line) => line.request_id.as_deref(),
+            Self::Summary(_) => None,
+        }
+    }
+}
+
+impl FromStr for Line {
+    type Err = ReadError;
+
+    /// Reads one line. Unknown keys are ignored; the keys that identify the line are required.
+    fn from_str(line: &str) -> Result<Self, ReadError> {
+        serde_json::from_str(line).map_err(ReadError)
+    }
+}
+
+/// The error for a text that is not a line of this format. [`source`](error::Error::source) has the reason.
+#[derive(Debug)]
+pub struct ReadError(serde_json::Error);
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a line of omni-metrics")
+    }
+}
+
+impl error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// A complete request: `"type":"request"`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RequestLine {
+    /// Version of the format, [`SCHEMA`].
+    pub schema: u32,
+    /// Wall clock at the request's end. The request began [`E2eTable::e2e_total_ms`] before.
+    pub timestamp: Timestamp,
+    /// As recorded, or generated: `req-`, a random number of the process, and a count.
+    pub request_id: String,
+    /// The run up to and including this request.
+    pub overall_summary: OverallSummary,
+    /// The request as a whole.
+    pub e2e_table: E2eTable,
+    /// One row for each stage, ordered by `stage_id`; the row without an id comes last.
+    pub stage_table: Vec<StageRow>,
+    /// One row for each edge, ordered by (`from_stage`, `to_stage`); rows without an id come last.
+    pub transfer_table: Vec<TransferRow>,
+    /// Trace of the request's OpenTelemetry span, 32 hexadecimal digits; absent without the feature
+    /// `opentelemetry` or the layer of `tracing-opentelemetry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The request's OpenTelemetry span, 16 hexadecimal digits; absent with `trace_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<String>,
+    /// Further fields of the `request` span.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: Fields,
+    /// Values that could not be used or measured: at most 16 sentences, each naming span, field and value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// The run so far: `"type":"summary"`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SummaryLine {
+    /// Version of the format, [`SCHEMA`].
+    pub schema: u32,
+    /// Wall clock when the line was requested.
+    pub timestamp: Timestamp,
+    /// The totals of the run.
+    pub overall_summary: OverallSummary,
+    /// The distributions of the run.
+    pub percentiles: Percentiles,
+}
+
+/// The totals of a run: of all requests completed since the layer was made, or since the last
+/// [`reset`](crate::OmniMetricsHandle::reset) or [`take`](crate::OmniMetricsHandle::take).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct OverallSummary {
+    /// Complete requests.
+    pub e2e_requests: u64,
+    /// From the creation of the run's first request, which may still be open, to the latest end of a complete
+    /// one.
+    pub e2e_wall_time_ms: Millis,
+    /// Sum of [`E2eTable::e2e_total_tokens`].
+    pub e2e_total_tokens: u64,
+    /// `e2e_wall_time_ms / e2e_requests`: wall time per request, not mean latency. Zero before the
+    /// first request.
+    pub e2e_avg_time_per_request_ms: Millis,
+    /// `e2e_total_tokens * 1000 / e2e_wall_time_ms`, to six decimals; zero if the wall time is zero.
+    pub e2e_avg_tokens_per_s: f64,
+    /// Indexed by `stage_id`: from the first start to the last end of all spans of the stage; zero for ids
+    /// without spans. Ids of 1,024 and more are left out.
+    pub stage_wall_time_ms: Vec<Millis>,
+}
+
+/// A row on a line of its own, because its request is not open in this process.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Detached<Row> {
+    /// Version of the format, [`SCHEMA`].
+    pub schema: u32,
+    /// Wall clock at the span's end.
+    pub timestamp: Timestamp,
+    /// The `request_id` of the row; absent if the span named none.
+    pub request_id: Option<String>,
+    /// The row of one span.
+    #[serde(flatten)]
+    pub row: Row,
+    /// Trace of the span's OpenTelemetry span, 32 hexadecimal digits; absent without the feature
+    /// `opentelemetry` or the layer of `tracing-opentelemetry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// The span's OpenTelemetry span, 16 hexadecimal digits; absent with `trace_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<String>,
+    /// Values that could not be used or measured, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// The ids of a span's OpenTelemetry span, if there is one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TraceIds {
+    pub(crate) trace_id: Option<String>,
+    pub(crate) span_id: Option<String>,
+}
+
+/// A stage on a line of its own: `"type":"stage"`.
+pub type DetachedStage = Detached<StageRow>;
+
+/// A transfer on a line of its own: `"type":"transfer"`.
+pub type DetachedTransfer = Detached<TransferRow>;

@@ -1,0 +1,16 @@
+//! What users get: lines, rows, percentiles, and each number of them defined once.
+
+pub(crate) mod digits;
+pub(crate) mod id;
+pub(crate) mod json;
+pub(crate) mod kind;
+pub(crate) mod line;
+pub(crate) mod millis;
+pub(crate) mod moment;
+pub(crate) mod numbers;
+pub(crate) mod percentiles;
+pub(crate) mod rows;
+pub(crate) mod sums;
+pub(crate) mod timestamp;
+pub(crate) mod value;
+pub(crate) mod warnings;

@@ -1,0 +1,442 @@
+//! The numbers of the three tables, each defined once.
+//!
+//! From these lists come the JSON of a row and its quick reader, the rows of the text tables, what
+//! exporters and OpenTelemetry spans get, how two rows become one, and `docs/reference-numbers.md`.
+
+#![cfg_attr(
+    not(feature = "tables"),
+    allow(dead_code, reason = "what is said of a number is for the text tables too")
+)]
+
+#[cfg(feature = "cli")]
+use crate::cli::Text;
+use crate::{
+    E2eTable, Millis, StageRow, TransferRow,
+    model::{
+        id::{OrderedId, ordered},
+        json::Json,
+        kind::Kind,
+        rows::Value,
+        sums,
+        warnings::Warnings,
+    },
+};
+
+/// What a number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Part of what a row is known by, and no number of it.
+    Key,
+    Id,
+    Count,
+    Bytes,
+    Milliseconds,
+    Text,
+}
+
+/// A family of the `metrics` facade: its name and its description.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "only exporters take it"))]
+pub(crate) struct Family {
+    pub(crate) name: &'static str,
+    pub(crate) description: &'static str,
+}
+
+/// What is said of a number.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(test), allow(dead_code, reason = "the reference and its test take all of it"))]
+pub(crate) struct About {
+    pub(crate) unit: Unit,
+    /// What the number is, in one sentence.
+    pub(crate) meaning: &'static str,
+    /// Whether `Percentiles` has its distribution.
+    pub(crate) has_percentiles: bool,
+    /// Whether it is an attribute of the request's OpenTelemetry span.
+    pub(crate) is_attribute: bool,
+    pub(crate) family: Option<Family>,
+}
+
+impl About {
+    const fn new(unit: Unit, meaning: &'static str) -> Self {
+        Self { unit, meaning, has_percentiles: false, is_attribute: false, family: None }
+    }
+
+    const fn percentiles(self) -> Self {
+        Self { has_percentiles: true, ..self }
+    }
+
+    const fn attribute(self) -> Self {
+        Self { is_attribute: true, ..self }
+    }
+
+    const fn family(self, name: &'static str, description: &'static str) -> Self {
+        Self { family: Some(Family { name, description }), ..self }
+    }
+}
+
+const fn key(meaning: &'static str) -> About {
+    About::new(Unit::Key, meaning)
+}
+
+const fn id(meaning: &'static str) -> About {
+    About::new(Unit::Id, meaning)
+}
+
+const fn count(meaning: &'static str) -> About {
+    About::new(Unit::Count, meaning)
+}
+
+const fn bytes(meaning: &'static str) -> About {
+    About::new(Unit::Bytes, meaning)
+}
+
+const fn ms(meaning: &'static str) -> About {
+    About::new(Unit::Milliseconds, meaning)
+}
+
+const fn text(meaning: &'static str) -> About {
+    About::new(Unit::Text, meaning)
+}
+
+/// One number of a table.
+#[cfg_attr(not(test), allow(dead_code, reason = "the reference and its test take all of it"))]
+pub(crate) struct Number<Row> {
+    pub(crate) name: &'static str,
+    /// `always`: the key is in every line; `if_some`: it is left out where there is no value.
+    pub(crate) presence: &'static str,
+    /// The function of [`merge`] that makes the numbers of two rows one.
+    pub(crate) merge: &'static str,
+    pub(crate) about: About,
+    pub(crate) get: Get<Row>,
+}
+
+/// Takes a number from its row.
+pub(crate) type Get<Row> = fn(&Row) -> Option<Value<'_>>;
+
+/// A table whose numbers are listed here.
+pub(crate) trait Table: Default + 'static {
+    /// The spans that its rows come from.
+    const KIND: Kind;
+    /// In the order of the line.
+    const NUMBERS: &'static [Number<Self>];
+
+    /// Writes the members of the row; `first` is the key of the first of them.
+    fn write(&self, json: &mut Json<'_>, first: &'static str);
+
+    /// Adds the numbers of another row with the same keys, but not its further fields. Sums that do not fit
+    /// stay at the largest value, with a warning.
+    fn merge(&mut self, other: Self, warnings: &mut Warnings);
+
+    /// Reads what [`write`](Self::write) has written; `None` for anything else.
+    #[cfg(feature = "cli")]
+    fn read(text: &mut Text<'_>, first: &'static str) -> Option<Self>;
+}
+
+/// Implements [`Table`] for a row. A line of the list is: the field, whether the line always has it, how it
+/// merges, and what is said of it. The first is the row's first key. A field of the row that is neither
+/// listed nor named after `besides` does not compile.
+macro_rules! table {
+    (
+        $Row:ident of $kind:ident besides ($($besides:ident),*)
+        $first:ident = $first_about:expr;
+        $($name:ident: $presence:ident $merge:ident = $about:expr;)*
+    ) => {
+        impl Table for $Row {
+            const KIND: Kind = Kind::$kind;
+            const NUMBERS: &'static [Number<Self>] = &[
+                Number {
+                    name: stringify!($first),
+                    presence: "always",
+                    merge: "derived",
+                    about: $first_about,
+                    get: |row| row.$first.value(),
+                },
+                $(Number {
+                    name: stringify!($name),
+                    presence: stringify!($presence),
+                    merge: stringify!($merge),
+                    about: $about,
+                    get: |row| row.$name.value(),
+                }),*
+            ];
+
+            #[inline]
+            fn write(&self, json: &mut Json<'_>, first: &'static str) {
+                let Self { $first, $($name,)* $($besides: _),* } = self;
+                json.always(first, $first.value());
+                $(json.$presence(concat!(",\"", stringify!($name), "\":"), $name.value());)*
+            }
+
+            // Inlined, so that a row that is made only to be merged is never built.
+            #[inline(always)]
+            fn merge(&mut self, other: Self, warnings: &mut Warnings) {
+                let Self { $first: _, $($name,)* $($besides),* } = other;
+                $(merge::$merge(&mut self.$name, $name, Self::KIND, stringify!($name), warnings);)*
+                $(merge::$besides($besides);)*
+            }
+
+            #[cfg(feature = "cli")]
+            #[inline]
+            fn read(text: &mut Text<'_>, first: &'static str) -> Option<Self> {
+                Some(Self {
+                    $first: text.always(first)?,
+                    $($name: text.$presence(concat!(",\"", stringify!($name), "\":"))?,)*
+                    $($besides: text.$besides()?),*
+                })
+            }
+        }
+    };
+}
+
+table! {
+    E2eTable of Request besides ()
+    e2e_total_ms = ms("From the request's creation to its end.")
+        .percentiles()
+        .attribute()
+        .family("omni_e2e_seconds", "From the creation of a request to its end.");
+    e2e_total_tokens: always derived = count("Input tokens of stage 0 and output tokens of all stages.")
+        .attribute();
+    transfers_total_time_ms: always derived = ms("Sum of `total_time_ms` over the edges.").attribute();
+    transfers_total_bytes: always derived = bytes("Sum of `size_bytes` over the edges.").attribute();
+    queue_time_ms: always derived = ms("From the request's creation to the first enter of any of its stages.")
+        .percentiles()
+        .attribute();
+    unattributed_time_ms: always derived = ms("The part of `e2e_total_ms` that no stage, transfer or flight covers.")
+        .percentiles()
+        .attribute()
+        .family("omni_unattributed_seconds", "The part of a request that no stage, transfer or flight covers.");
+    finish_reason: if_some derived = text("As recorded on the `request` span.");
+}
+
+table! {
+    StageRow of Stage besides (fields)
+    stage_id = key("As recorded; absent if no usable one was.");
+    batch_id: always last = id("As recorded.");
+    batch_size: always last = count("As recorded, or the number of requests that share the span.");
+    num_tokens_in: always sum = count("Input tokens, as recorded.").attribute();
+    num_tokens_out: always sum = count("Output tokens, as recorded.").attribute();
+    preprocess_time_ms: always sum = ms("Recorded, or the span time of the `preprocess` children.")
+        .family("omni_stage_preprocess_seconds", "Preprocessing time of a stage in a request.");
+    stage_gen_time_ms: always sum = ms("Recorded, or the span time: last exit − first enter.")
+        .percentiles()
+        .attribute()
+        .family(
+            "omni_stage_gen_seconds",
+            "Generation time of a stage in a request, or of one of its detached spans.",
+        );
+    stage_name: if_some last = text("As recorded.");
+    busy_time_ms: always sum = ms("The time during which a span was entered at least once.")
+        .percentiles()
+        .attribute();
+    queue_time_ms: always sum = ms("First enter − created; absent if never entered.")
+        .percentiles()
+        .attribute()
+        .family("omni_stage_queue_seconds", "From the creation of a stage's spans to their first enter.");
+    start_ms: always earliest = ms("First enter of the first span − the request's creation.");
+    wall_time_ms: if_some detached = ms("Span time of a detached row.");
+    first_output_after_ms: if_some detached = ms("The first output in a detached row − the span's first enter.");
+    first_output_ms: if_some earliest = ms("The first output − the request's creation.")
+        .percentiles()
+        .attribute()
+        .family("omni_stage_first_output_seconds", "From the creation of a request to a stage's first output.");
+    time_per_output_token_ms: if_some first = ms("(last exit − first output) / (`num_tokens_out` − 1).")
+        .percentiles()
+        .family("omni_stage_time_per_output_token_seconds", "Time between a stage's output tokens.");
+    events: always total = count("How many spans went into the row.");
+}
+
+table! {
+    TransferRow of Transfer besides (fields)
+    from_stage = key("The sending stage, as recorded.");
+    to_stage: always derived = key("The receiving stage, as recorded.");
+    size_bytes: always sum = bytes("As recorded.")
+        .family("omni_transfer_size_bytes", "Bytes of an edge in a request.");
+    tx_time_ms: always sum = ms("Recorded, or the span time of spans with `phase = \"tx\"` or none.")
+        .percentiles()
+        .family("omni_transfer_tx_seconds", "Sending time of an edge in a request.");
+    rx_decode_time_ms: always sum = ms("Recorded, or the span time of spans with `phase = \"rx\"`.")
+        .percentiles()
+        .family("omni_transfer_rx_decode_seconds", "Receiving and decoding time of an edge in a request.");
+    in_flight_time_ms: always sum = ms("Recorded, or from the end of each sending to the start of its receiving.")
+        .percentiles()
+        .family("omni_transfer_in_flight_seconds", "Time in flight of an edge in a request.");
+    total_time_ms: always derived = ms("`tx_time_ms` + `rx_decode_time_ms` + `in_flight_time_ms`.").percentiles();
+    start_ms: always earliest = ms("First enter of the first span − the request's creation.");
+    wall_time_ms: if_some detached = ms("Span time of a detached row.");
+    events: always total = count("How many spans went into the row.");
+}
+
+impl StageRow {
+    /// What the table is sorted by.
+    pub(crate) fn order(&self) -> OrderedId {
+        ordered(self.stage_id)
+    }
+
+    /// Whether a span of a detached row was entered: a span waits until its first enter.
+    #[cfg(feature = "cli")]
+    pub(crate) fn was_entered(&self) -> bool {
+        self.queue_time_ms.is_some()
+    }
+}
+
+impl TransferRow {
+    /// What the table is sorted by.
+    pub(crate) fn order(&self) -> (OrderedId, OrderedId) {
+        (ordered(self.from_stage), ordered(self.to_stage))
+    }
+
+    /// `total_time_ms`, from its parts.
+    pub(crate) fn total(&self, warnings: &mut Warnings) -> Millis {
+        let mut total = Millis::ZERO;
+        for time in [self.tx_time_ms, self.rx_decode_time_ms, self.in_flight_time_ms] {
+            sums::add(&mut total, time, Kind::Transfer, "total_time_ms", warnings);
+        }
+        total
+    }
+}
+
+/// `e2e_total_tokens`, from the rows.
+pub(crate) fn total_tokens<'a>(rows: impl Iterator<Item = &'a StageRow>, warnings: &mut Warnings) -> u64 {
+    let mut total = 0;
+    for row in rows {
+        let tokens_in = row.num_tokens_in.filter(|_| row.stage_id == Some(0));
+        sums::add(&mut total, tokens_in, Kind::Stage, "num_tokens_in", warnings);
+        sums::add(&mut total, row.num_tokens_out, Kind::Stage, "num_tokens_out", warnings);
+    }
+    total
+}
+
+/// `transfers_total_bytes` and `transfers_total_time_ms`, from the rows.
+pub(crate) fn total_transfers<'a>(
+    rows: impl Iterator<Item = &'a TransferRow>,
+    warnings: &mut Warnings,
+) -> (u64, Millis) {
+    let (mut bytes, mut time) = (0, Millis::ZERO);
+    for row in rows {
+        sums::add(&mut bytes, row.size_bytes, Kind::Transfer, "size_bytes", warnings);
+        sums::add(&mut time, Some(row.total_time_ms), Kind::Transfer, "total_time_ms", warnings);
+    }
+    (bytes, time)
+}
+
+/// How the numbers of two rows become one. All have one signature, so that the lists can name them.
+mod merge {
+    use std::mem;
+
+    use crate::{
+        Fields,
+        model::{
+            kind::Kind,
+            sums::{self, Sum},
+            warnings::Warnings,
+        },
+    };
+
+    #[inline(always)]
+    pub(super) fn sum<T: Sum>(
+        kept: &mut Option<T>,
+        added: Option<T>,
+        kind: Kind,
+        field: &str,
+        warnings: &mut Warnings,
+    ) {
+        sums::add_to(kept, added, kind, field, warnings);
+    }
+
+    /// A sum that is never absent.
+    #[inline(always)]
+    pub(super) fn total<T: Sum>(kept: &mut T, added: T, kind: Kind, field: &str, warnings: &mut Warnings) {
+        sums::add(kept, Some(added), kind, field, warnings);
+    }
+
+    #[inline(always)]
+    pub(super) fn last<T>(kept: &mut Option<T>, added: Option<T>, _: Kind, _: &str, _: &mut Warnings) {
+        if added.is_some() {
+            *kept = added;
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn first<T>(kept: &mut Option<T>, added: Option<T>, _: Kind, _: &str, _: &mut Warnings) {
+        if kept.is_none() {
+            *kept = added;
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn earliest<T: Ord>(
+        kept: &mut Option<T>,
+        added: Option<T>,
+        _: Kind,
+        _: &str,
+        _: &mut Warnings,
+    ) {
+        if kept.is_none() || added.is_some() && added < *kept {
+            *kept = added;
+        }
+    }
+
+    /// Only detached rows have it, and they are never merged into.
+    #[inline(always)]
+    pub(super) fn detached<T>(_: &mut T, _: T, _: Kind, _: &str, _: &mut Warnings) {}
+
+    /// Further fields are the caller's to merge. The drop of a map that is new costs more than a row's
+    /// sums, and there is nothing to drop.
+    #[inline(always)]
+    pub(super) fn fields(added: Fields) {
+        if added.is_empty() {
+            mem::forget(added);
+        }
+    }
+
+    /// Computed from the merged row, or the same in both.
+    #[inline(always)]
+    pub(super) fn derived<T>(_: &mut T, _: T, _: Kind, _: &str, _: &mut Warnings) {}
+}
+
+/// A field of a row.
+pub(crate) trait Member: Sized {
+    fn value(&self) -> Option<Value<'_>>;
+
+    #[cfg(feature = "cli")]
+    fn read(text: &mut Text<'_>) -> Option<Self>;
+}
+
+/// Implements [`Member`] for a type, and for its option.
+macro_rules! member {
+    ($Type:ty, $member:ident => $value:expr, $read:ident) => {
+        impl Member for $Type {
+            #[inline(always)]
+            fn value(&self) -> Option<Value<'_>> {
+                let $member = self;
+                Some($value)
+            }
+
+            #[cfg(feature = "cli")]
+            #[inline(always)]
+            fn read(text: &mut Text<'_>) -> Option<Self> {
+                text.$read()
+            }
+        }
+
+        impl Member for Option<$Type> {
+            #[inline(always)]
+            fn value(&self) -> Option<Value<'_>> {
+                self.as_ref().map(|$member| $value)
+            }
+
+            #[cfg(feature = "cli")]
+            #[inline(always)]
+            fn read(text: &mut Text<'_>) -> Option<Self> {
+                text.or_null(|text| text.$read())
+            }
+        }
+    };
+}
+
+member!(u64, count => Value::Count(*count), number);
+member!(Millis, time => Value::Time(*time), time);
+member!(String, text => Value::Text(text), owned);
+
+#[cfg(test)]
+pub(crate) mod tests;

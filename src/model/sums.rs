@@ -1,0 +1,52 @@
+//! Sums of counts and times that stay at the largest value where they do not fit.
+
+use std::fmt;
+
+use crate::{
+    Millis,
+    model::{kind::Kind, warnings::Warnings},
+};
+
+/// What adds up: counts, and times.
+pub(crate) trait Sum: Copy + Default + fmt::Display {
+    const MAX: Self;
+    fn checked_add(self, other: Self) -> Option<Self>;
+}
+
+impl Sum for u64 {
+    const MAX: Self = u64::MAX;
+
+    fn checked_add(self, other: Self) -> Option<Self> {
+        self.checked_add(other)
+    }
+}
+
+impl Sum for Millis {
+    const MAX: Self = Millis::MAX;
+
+    fn checked_add(self, other: Self) -> Option<Self> {
+        self.checked_add(other)
+    }
+}
+
+/// Adds a value, if there is one, with a warning where the sum does not fit.
+pub(crate) fn add<T: Sum>(sum: &mut T, value: Option<T>, kind: Kind, field: &str, warnings: &mut Warnings) {
+    let Some(value) = value else { return };
+    *sum = sum.checked_add(value).unwrap_or_else(|| {
+        warnings.add(kind, field, value, format_args!("the sum does not fit; it stays at {}", T::MAX));
+        T::MAX
+    });
+}
+
+/// Adds a value, if there is one, to a sum that may be absent so far.
+pub(crate) fn add_to<T: Sum>(
+    sum: &mut Option<T>,
+    value: Option<T>,
+    kind: Kind,
+    field: &str,
+    warnings: &mut Warnings,
+) {
+    if value.is_some() {
+        add(sum.get_or_insert_default(), value, kind, field, warnings);
+    }
+}

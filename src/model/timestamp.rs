@@ -1,0 +1,159 @@
+//! Wall-clock time.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::model::digits::padded;
+
+/// A moment of wall-clock time in UTC, to the microsecond.
+///
+/// Its text is RFC 3339 with six decimals. Texts sort like the moments that they stand for.
+///
+/// ```
+/// use omni_metrics::Timestamp;
+///
+/// let timestamp: Timestamp = serde_json::from_str(r#""2026-01-31T12:00:00.123456Z""#)?;
+/// assert_eq!(timestamp.unix_micros(), 1_769_860_800_123_456);
+/// assert_eq!(timestamp.to_string(), "2026-01-31T12:00:00.123456Z");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// Microseconds since the Unix epoch.
+    pub const fn unix_micros(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn from_unix_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Appends the text that [`Display`](fmt::Display) shows.
+    pub(crate) fn push_to(self, out: &mut Vec<u8>) {
+        let (seconds, micros) = (self.0 / 1_000_000, self.0 % 1_000_000);
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        let (year, month, day) = date_of_days(days);
+        // The format has no years after 9999.
+        let [y0, y1, y2, y3, m0, m1, d0, d1] = padded(year.min(9999) * 10_000 + month * 100 + day);
+        let time_of_day = second / 3600 * 10_000 + second / 60 % 60 * 100 + second % 60;
+        let [_, _, h0, h1, n0, n1, s0, s1] = padded(time_of_day);
+        let [_, _, u0, u1, u2, u3, u4, u5] = padded(micros);
+        out.extend_from_slice(&[
+            y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1, b'.', u0,
+            u1, u2, u3, u4, u5, b'Z',
+        ]);
+    }
+
+    /// Reads the text that [`Display`](fmt::Display) shows; `None` for any other.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let number = |range: std::ops::Range<usize>| {
+            let digits = text.get(range)?;
+            digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u64>().ok())?
+        };
+        let days = days_of_date(number(0..4)?, number(5..7)?, number(8..10)?)?;
+        let seconds = number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?;
+        let timestamp = Self((days * 86_400 + seconds) * 1_000_000 + number(20..26)?);
+        // Formatting the result again checks the punctuation and the range of every part.
+        let mut written = Vec::with_capacity(27);
+        timestamp.push_to(&mut written);
+        (written == text.as_bytes()).then_some(timestamp)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::with_capacity(27);
+        self.push_to(&mut text);
+        f.pad(str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+// Both conversions count days in 400-year cycles of years that begin in March, so that the leap
+// day comes last (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+const DAYS_BEFORE_EPOCH: u64 = 719_468;
+const DAYS_PER_CYCLE: u64 = 146_097;
+
+fn date_of_days(days: u64) -> (u64, u64, u64) {
+    let days = days + DAYS_BEFORE_EPOCH;
+    let (cycle, day_of_cycle) = (days / DAYS_PER_CYCLE, days % DAYS_PER_CYCLE);
+    let year_of_cycle =
+        (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (cycle * 400 + year_of_cycle + u64::from(month <= 2), month, day)
+}
+
+fn days_of_date(year: u64, month: u64, day: u64) -> Option<u64> {
+    if !(1..=12).contains(&month) || year < 1970 {
+        return None;
+    }
+    let year = year - u64::from(month <= 2);
+    let (cycle, year_of_cycle) = (year / 400, year % 400);
+    let march_month = (month + 9) % 12;
+    let day_of_year = (153 * march_month + 2) / 5 + day.checked_sub(1)?;
+    let day_of_cycle = 365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year;
+    (cycle * DAYS_PER_CYCLE + day_of_cycle).checked_sub(DAYS_BEFORE_EPOCH)
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| {
+            de::Error::invalid_value(de::Unexpected::Str(&text), &"a time like 2026-01-31T12:00:00.123456Z")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_know_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000000Z"),
+            (1_709_251_199, "2024-02-29T23:59:59.000000Z"),
+            (1_769_860_800, "2026-01-31T12:00:00.000000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000000Z"),
+        ] {
+            let timestamp = Timestamp(seconds * 1_000_000);
+            assert_eq!(timestamp.to_string(), text);
+            assert_eq!(Timestamp::parse(text), Some(timestamp));
+        }
+    }
+
+    #[test]
+    fn a_timestamp_reads_back_on_every_day_of_two_centuries() {
+        for day in 0..73_049 {
+            let timestamp = Timestamp(day * 86_400_000_000 + 86_399_999_999);
+            assert_eq!(Timestamp::parse(&timestamp.to_string()), Some(timestamp));
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_timestamp_is_refused() {
+        for text in [
+            "",
+            "2026-01-31",
+            "2026-02-30T12:00:00.000000Z",
+            "2026-01-31 12:00:00.000000Z",
+            "2026-01-31T12:60:00.000000Z",
+            "é026-01-31T12:00:00.00000Z",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+}

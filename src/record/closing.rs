@@ -1,0 +1,265 @@
+//! From a span that closes to the rows, and from a request to its line.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    iter, mem,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use smallvec::SmallVec;
+use tracing::span::Id;
+
+use crate::{
+    E2eTable,
+    fold::{
+        closed::Closed,
+        fields::{StageNumbers, TransferNumbers},
+        request::Rows,
+    },
+    hold::{
+        early_context::EarlyContext,
+        open_requests::Ownership,
+        open_spans::OpenSpans,
+        request::{Answered, Held, Request},
+        span::OpenSpan,
+    },
+    model::{kind::Kind, line::TraceIds, warnings::Warnings},
+    record::{detached::DetachedRows, recorder::Recorder},
+};
+
+/// How many enclosing stages are asked whether they are the same stage.
+const NESTING_LIMIT: usize = 64;
+
+impl Recorder {
+    /// Not inlined: a registry closes parents from within the close of a child, and this is a part of
+    /// the stack that each of them takes.
+    #[inline(never)]
+    pub(crate) fn close(&self, id: &Id) {
+        let Some(mut span) = self.open.remove(id) else { return };
+        // It has left the map, so nobody comes to know it any more.
+        if let Some(only) = Arc::get_mut(&mut span) {
+            self.close_span(id, only, None);
+            only.wipe();
+            OpenSpans::keep(span);
+        } else {
+            let ownership = self.shared.requests.owners_of(&span);
+            let mut taken = span.taken(&ownership.owners);
+            self.close_span(id, &mut taken, Some(ownership));
+        }
+        self.shared.write_due(&self.writing);
+    }
+
+    fn close_span(&self, id: &Id, span: &mut OpenSpan, ownership: Option<Ownership>) {
+        match span.kind {
+            Kind::Request => self.close_request(id, span),
+            Kind::Stage | Kind::Transfer => self.close_row(id, span, ownership),
+            Kind::Preprocess => self.close_preprocess(span),
+        }
+    }
+
+    fn close_preprocess(&self, span: &mut OpenSpan) {
+        let Some(stage) = span.stage.take().filter(|_| span.is_child_of_stage) else { return };
+        let time = self.closed(span).measured.span_time();
+        self.open.with(&stage, |stage| {
+            let mut state = stage.lock();
+            state.preprocess = Some(state.preprocess.unwrap_or(0).saturating_add(time));
+        });
+    }
+
+    fn close_request(&self, id: &Id, span: &mut OpenSpan) {
+        let Some(request) = span.request.take() else { return };
+        let early = mem::take(&mut span.state().early_context);
+        let closed = self.closed(span);
+        let named = closed.fields.request_id.take();
+        let request_id = named.clone().unwrap_or_else(generated_id);
+        match request.close(&request_id) {
+            Ok(ended) => {
+                self.shared.requests.remove(named.as_ref(), &request);
+                let set_numbers = |e2e: &E2eTable, rows: &Rows, warnings: &mut Warnings| {
+                    self.otel.set_numbers(id, early, e2e, rows.stage_table(), warnings)
+                };
+                self.shared.end_request(&self.writing, request, ended, closed, &request_id, set_numbers);
+            }
+            Err(Held) => self.answer_request(id, early, &request, closed, request_id),
+        }
+    }
+
+    /// Lets an answered request wait for the spans that hold it.
+    #[cold]
+    fn answer_request(
+        &self,
+        id: &Id,
+        early: EarlyContext,
+        request: &Arc<Request>,
+        closed: Closed<'_>,
+        request_id: Arc<str>,
+    ) {
+        let (moment, measured) = (self.now(), closed.measured);
+        let fields = mem::take(closed.fields);
+        let among = Arc::clone(&self.shared.answered);
+        let mut answered =
+            Answered { moment, measured, fields, request_id, trace: TraceIds::default(), among };
+        // Its OpenTelemetry span ends now, so that it gets the numbers as they stand.
+        if self.otel.is_connected() {
+            let (e2e, rows) = request.rows().as_they_stand(measured, answered.fields.label.as_deref());
+            let warnings = &mut answered.fields.warnings;
+            answered.trace = self.otel.set_numbers(id, early, &e2e, rows.stage_table(), warnings);
+        }
+        if request.answer(answered) {
+            self.shared.answered.is_due(request);
+        }
+    }
+
+    fn close_row(&self, id: &Id, span: &mut OpenSpan, ownership: Option<Ownership>) {
+        let ownership = ownership
+            .or_else(|| span.take_plain_owner().map(Ownership::of))
+            .unwrap_or_else(|| self.shared.requests.owners_of(span));
+        let (kind, stage) = (span.kind, span.stage.take());
+        let mut closed = self.closed(span);
+        closed.batch = ownership.is_batch.then_some(ownership.owners.len() as u64);
+        closed.is_shared = ownership.owners.len() > 1;
+        ownership.warn(closed.fields);
+        if kind == Kind::Stage {
+            let numbers = closed.fields.stage();
+            self.close_stage(id, stage.as_ref(), closed, numbers, &ownership);
+        } else {
+            let numbers = closed.fields.transfer();
+            self.close_transfer(id, closed, numbers, &ownership);
+        }
+    }
+
+    fn close_stage(
+        &self,
+        id: &Id,
+        outer: Option<&Id>,
+        mut closed: Closed<'_>,
+        mut numbers: StageNumbers,
+        ownership: &Ownership,
+    ) {
+        let fields = &mut *closed.fields;
+        if numbers.stage_id.is_none() && !fields.has_unusable("stage_id") {
+            fields.warn("stage_id", "none", "a stage without a usable id has a row without one");
+        }
+        if closed.is_shared {
+            let tokens = [
+                ("num_tokens_in", &mut numbers.num_tokens_in),
+                ("num_tokens_out", &mut numbers.num_tokens_out),
+            ];
+            for (field, count) in tokens {
+                if let Some(count) = count.take() {
+                    let sharers = ownership.owners.len();
+                    let what = format!("a total of the {sharers} requests of a batch goes to none of them");
+                    fields.warn(field, count, what);
+                }
+            }
+        }
+        // For many owners, what the stages around own is found out once; for one, only as far as needed.
+        let around = if closed.is_shared { self.owners_around(outer, &numbers) } else { Vec::new() };
+        let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
+            let is_part = if closed.is_shared {
+                around.iter().any(|ownership| ownership.owns(request))
+            } else {
+                self.is_part(outer, &numbers, |outer| self.shared.requests.owns(outer, request))
+            };
+            request.add(|rows| rows.add_stage(closed, &numbers, is_part))
+        };
+        for request_id in Self::add_to_owners(&mut closed, ownership, add) {
+            let is_part = self.is_part(outer, &numbers, |outer| {
+                request_id.is_none() || self.shared.requests.owns_detached(outer, request_id.as_deref())
+            });
+            self.detached(id).stage(&mut closed, &numbers, is_part, request_id);
+        }
+    }
+
+    fn close_transfer(
+        &self,
+        id: &Id,
+        mut closed: Closed<'_>,
+        numbers: TransferNumbers,
+        ownership: &Ownership,
+    ) {
+        let ends = [("from_stage", numbers.from_stage), ("to_stage", numbers.to_stage)];
+        let missing = ends.iter().filter(|(field, end)| end.is_none() && !closed.fields.has_unusable(field));
+        let missing: SmallVec<[&str; 2]> = missing.map(|(field, _)| *field).collect();
+        if !missing.is_empty() {
+            let what = "a transfer without both ends has a row without them";
+            closed.fields.warn(&missing.join("` and `"), "none", what);
+        }
+        let sent_at = numbers.sent_at.map(|unix| self.writing.clock.moment_of_unix(unix));
+        let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
+            request.add(|rows| rows.add_transfer(closed, &numbers, sent_at))
+        };
+        for request_id in Self::add_to_owners(&mut closed, ownership, add) {
+            self.detached(id).transfer(&mut closed, &numbers, sent_at, request_id);
+        }
+    }
+
+    /// Adds a closed span to each of its requests. Returns the ids of the detached rows that are
+    /// left: one for each request that has closed already, or one if there is no request.
+    fn add_to_owners(
+        closed: &mut Closed<'_>,
+        ownership: &Ownership,
+        add: impl Fn(&mut Closed<'_>, &Arc<Request>) -> Result<(), Arc<str>>,
+    ) -> Vec<Option<Arc<str>>> {
+        match &*ownership.owners {
+            [] => vec![closed.fields.request_id.clone()],
+            [one] => match add(closed, one) {
+                Ok(()) => Vec::new(),
+                Err(id) if ownership.is_batch => vec![Some(id)],
+                Err(id) => vec![closed.fields.request_id.clone().or(Some(id))],
+            },
+            many => many.iter().filter_map(|request| add(closed, request).err()).map(Some).collect(),
+        }
+    }
+
+    fn detached<'a>(&'a self, id: &'a Id) -> DetachedRows<'a> {
+        DetachedRows { id, recorder: self }
+    }
+
+    /// A span's times and fields, now that it closes.
+    fn closed<'a>(&self, span: &'a mut OpenSpan) -> Closed<'a> {
+        let created = span.created;
+        let state = span.state();
+        Closed {
+            measured: state.timing.close(created, || self.now()),
+            fields: &mut state.fields,
+            preprocess: state.preprocess,
+            batch: None,
+            is_shared: false,
+        }
+    }
+
+    /// Whether a span of the same stage, around this one, brings the times: one that `has_them`.
+    fn is_part(
+        &self,
+        outer: Option<&Id>,
+        numbers: &StageNumbers,
+        has_them: impl Fn(&OpenSpan) -> bool,
+    ) -> bool {
+        self.around(outer, numbers).any(|outer| has_them(&outer))
+    }
+
+    fn owners_around(&self, outer: Option<&Id>, numbers: &StageNumbers) -> Vec<Ownership> {
+        self.around(outer, numbers).map(|outer| self.shared.requests.owners_of(&outer)).collect()
+    }
+
+    /// The spans of the same stage around a span, from the nearest of all stages on.
+    fn around(&self, outer: Option<&Id>, numbers: &StageNumbers) -> impl Iterator<Item = Arc<OpenSpan>> {
+        let stage_id = numbers.stage_id;
+        let first = outer.filter(|_| stage_id.is_some()).and_then(|id| self.open.get(id));
+        iter::successors(first, |outer| self.open.get(outer.stage.as_ref()?)).take(NESTING_LIMIT).filter(
+            move |outer| outer.kind == Kind::Stage && outer.lock().fields.stage().stage_id == stage_id,
+        )
+    }
+}
+
+/// An id for a request that was given none, unique in the process and, as far as chance goes,
+/// among processes.
+fn generated_id() -> Arc<str> {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("process"));
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    format!("req-{:016x}-{}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed)).into()
+}

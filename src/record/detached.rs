@@ -1,0 +1,110 @@
+//! Detached rows: rows whose request is not open in this process. Each is a line.
+
+use std::sync::Arc;
+
+use tracing::span::Id;
+
+use crate::{
+    Detached, Format, Millis, SCHEMA,
+    fold::{
+        closed::Closed,
+        edge::Edge,
+        fields::{StageNumbers, TransferNumbers},
+        hops::Flights,
+        intervals::Intervals,
+        stage::Stage,
+        walls::{WALL_LIMIT, warn_of_wall},
+    },
+    model::{line::TraceIds, warnings::Warnings},
+    record::recorder::Recorder,
+    write::lines,
+};
+
+/// Builds and writes the line of a span that belongs to no open request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DetachedRows<'a> {
+    /// The id of the span.
+    pub(crate) id: &'a Id,
+    pub(crate) recorder: &'a Recorder,
+}
+
+impl DetachedRows<'_> {
+    pub(crate) fn stage(
+        self,
+        closed: &mut Closed<'_>,
+        numbers: &StageNumbers,
+        is_part: bool,
+        request_id: Option<Arc<str>>,
+    ) {
+        let mut stage = Stage::new(numbers.stage_id);
+        let mut warnings = Warnings::default();
+        warnings.extend(&closed.fields.warnings);
+        stage.add(closed, numbers, is_part, &mut warnings);
+        match numbers.stage_id {
+            Some(id) if id >= WALL_LIMIT => warn_of_wall(&mut warnings, id),
+            _ => {}
+        }
+        stage.finish(None, &mut warnings);
+        self.recorder.shared.count_stage(&stage.row, stage.wall());
+        let mut row = stage.row;
+        row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
+        let start = closed.measured.start();
+        row.first_output_after_ms =
+            closed.fields.first_output.map(|moment| Millis::from_nanos(moment.saturating_sub(start)));
+        let line = self.line(row, closed, request_id, warnings);
+        self.recorder.writing.output.emit(&self.recorder.shared.counters, &line.warnings, |out, format| {
+            match format {
+                Format::Json => lines::write_stage(out, &line),
+                #[cfg(feature = "tables")]
+                Format::Table => crate::write::text::append(out, &line),
+            }
+        });
+    }
+
+    pub(crate) fn transfer(
+        self,
+        closed: &mut Closed<'_>,
+        numbers: &TransferNumbers,
+        sent_at: Option<i64>,
+        request_id: Option<Arc<str>>,
+    ) {
+        let mut edge = Edge::new((numbers.from_stage, numbers.to_stage));
+        let (mut flights, mut warnings) = (Flights::new(), Warnings::default());
+        warnings.extend(&closed.fields.warnings);
+        edge.add(closed, numbers, sent_at, &mut flights, &mut warnings);
+        edge.match_rest(&mut flights, &mut warnings);
+        edge.add_flights(&flights, &mut Intervals::default(), &mut warnings);
+        edge.finish(None, &mut warnings);
+        self.recorder.shared.count_transfer(&edge.row);
+        let mut row = edge.row;
+        row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
+        let line = self.line(row, closed, request_id, warnings);
+        self.recorder.writing.output.emit(&self.recorder.shared.counters, &line.warnings, |out, format| {
+            match format {
+                Format::Json => lines::write_transfer(out, &line),
+                #[cfg(feature = "tables")]
+                Format::Table => crate::write::text::append(out, &line),
+            }
+        });
+    }
+
+    fn line<Row>(
+        self,
+        row: Row,
+        closed: &Closed<'_>,
+        request_id: Option<Arc<str>>,
+        mut warnings: Warnings,
+    ) -> Detached<Row> {
+        self.recorder.shared.near_misses.take_waiting(&mut warnings);
+        let TraceIds { trace_id, span_id } = self.recorder.otel.ids(self.id);
+        Detached {
+            schema: SCHEMA,
+            timestamp: self.recorder.writing.clock.timestamp(closed.measured.end),
+            request_id: request_id.as_deref().map(str::to_owned),
+            row,
+            trace_id,
+            span_id,
+            warnings: warnings.into_vec(),
+        }
+    }
+}

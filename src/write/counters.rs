@@ -1,0 +1,43 @@
+//! What a layer counts of its requests and lines, for its handle and for exporters.
+
+use std::sync::atomic::Ordering;
+
+use crate::{
+    hold::{request::Request, stripes::Stripes},
+    write::facade::Facade,
+};
+
+/// The stripes, and the exporters, which get the same counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) stripes: Stripes,
+    pub(crate) facade: Facade,
+}
+
+impl Counters {
+    /// Counts a request that was created.
+    pub(crate) fn count_created(&self) {
+        self.facade.created();
+        self.stripes.stripe().open_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request that is no longer open.
+    pub(crate) fn count_ended(&self, request: &Request) {
+        self.stripes.stripe().open_requests.fetch_sub(1, Ordering::Relaxed);
+        self.facade.ended(request);
+    }
+
+    /// Counts a line as written or lost.
+    pub(crate) fn count_line(&self, is_written: bool) {
+        self.stripes.count_line(is_written);
+        self.facade.line(is_written, 0);
+    }
+
+    /// Counts the warnings in a line.
+    pub(crate) fn count_warnings(&self, warnings: usize) {
+        if warnings > 0 {
+            self.stripes.stripe().warnings.fetch_add(warnings as u64, Ordering::Relaxed);
+            self.facade.line(true, warnings);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! From a complete request to its line and to the exporters.
+
+pub(crate) mod counters;
+#[cfg_attr(not(feature = "metrics"), path = "no_facade.rs")]
+pub(crate) mod facade;
+pub(crate) mod format;
+pub(crate) mod lines;
+#[cfg_attr(not(feature = "opentelemetry"), path = "no_otel.rs")]
+pub(crate) mod otel;
+pub(crate) mod output;
+pub(crate) mod queue;
+pub(crate) mod sink;
+#[cfg(unix)]
+pub(crate) mod stderr;
+#[cfg(feature = "tables")]
+pub(crate) mod text;
+pub(crate) mod waiting;

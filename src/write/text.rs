@@ -1,0 +1,340 @@
+//! Writes a line as text tables, in the layout that vLLM-Omni prints.
+
+use std::{borrow::Cow, fmt, io::Write, slice};
+
+use comfy_table::{CellAlignment, presets::ASCII_MARKDOWN};
+
+use crate::{
+    Detached, Distribution, FieldValue, Fields, Line, Millis, OverallSummary, RequestLine, StageRow,
+    SummaryLine, TransferRow,
+    model::{
+        json::is_unsafe,
+        numbers::{Number, Table, Unit},
+        rows::Value,
+    },
+};
+
+/// Appends a line's text.
+pub(crate) fn append(out: &mut Vec<u8>, line: &impl fmt::Display) {
+    // Writing to a `Vec` can't fail.
+    let _ = write!(out, "{line}");
+}
+
+/// The text of an absent value.
+const ABSENT: &str = "-";
+
+/// A table under construction: a column of names, then one or more of values.
+pub(crate) struct Columns(comfy_table::Table);
+
+/// One value of a table.
+pub(crate) enum Cell<'a> {
+    Absent,
+    Count(u64),
+    Time(Millis),
+    Decimal(f64),
+    Other(&'a FieldValue),
+    Text(&'a str),
+}
+
+impl Columns {
+    fn new(heads: impl Iterator<Item = String>) -> Self {
+        Self::of(std::iter::once("Field".to_owned()).chain(heads))
+    }
+
+    fn of(heads: impl Iterator<Item = String>) -> Self {
+        let mut table = comfy_table::Table::new();
+        table.load_style(ASCII_MARKDOWN);
+        table.set_header(heads);
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        Self(table)
+    }
+
+    /// Adds a row, unless all its values are zero or absent.
+    pub(crate) fn row<'a>(&mut self, name: &str, cells: impl Iterator<Item = Cell<'a>>) {
+        let cells: Vec<_> = cells.collect();
+        if cells.iter().any(Cell::says_something) {
+            self.0.add_row(
+                std::iter::once(printable(name).into_owned()).chain(cells.iter().map(Cell::to_text)),
+            );
+        }
+    }
+}
+
+/// Options that only the tables of the reader need.
+#[cfg(feature = "cli")]
+impl Columns {
+    /// Sets the head of the column of names.
+    pub(crate) fn named<const N: usize>(name: &str, heads: [&str; N]) -> Self {
+        Self::of(std::iter::once(name).chain(heads).map(str::to_owned))
+    }
+
+    /// Aligns a column to the left.
+    pub(crate) fn left(&mut self, column: usize) {
+        if let Some(column) = self.0.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Left);
+        }
+    }
+}
+
+impl fmt::Display for Columns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Cell<'_> {
+    fn says_something(&self) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Count(count) => *count > 0,
+            Self::Time(time) => *time > Millis::ZERO,
+            Self::Decimal(number) => *number != 0.0,
+            Self::Other(FieldValue::Unsigned(0)) => false,
+            Self::Other(FieldValue::Float(number)) => *number != 0.0,
+            Self::Other(_) | Self::Text(_) => true,
+        }
+    }
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Absent => ABSENT.to_owned(),
+            Self::Count(count) => grouped(&count.to_string()),
+            Self::Time(time) => grouped(&rounded(*time)),
+            Self::Decimal(number) => grouped(&format!("{number:.3}")),
+            Self::Other(FieldValue::Unsigned(number)) => grouped(&number.to_string()),
+            Self::Other(FieldValue::Signed(number)) => grouped(&number.to_string()),
+            Self::Other(FieldValue::Float(number)) => grouped(&format!("{number:.3}")),
+            Self::Other(FieldValue::Text(text)) => printable(text).into_owned(),
+            Self::Other(FieldValue::Bool(value)) => value.to_string(),
+            Self::Text(text) => printable(text).into_owned(),
+        }
+    }
+}
+
+fn text(text: Option<&str>) -> Cell<'_> {
+    text.map_or(Cell::Absent, Cell::Text)
+}
+
+/// Milliseconds with three decimals, rounded from the whole nanoseconds.
+fn rounded(time: Millis) -> String {
+    let micros = time.as_nanos() / 1_000 + u64::from(time.as_nanos() % 1_000 >= 500);
+    format!("{}.{:03}", micros / 1_000, micros % 1_000)
+}
+
+/// A decimal number with a comma between thousands.
+pub(crate) fn grouped(decimal: &str) -> String {
+    let (sign, digits) = decimal.strip_prefix('-').map_or(("", decimal), |digits| ("-", digits));
+    let (whole, fraction) =
+        digits.split_at(digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len()));
+    let mut text = sign.to_owned();
+    for (at, digit) in whole.char_indices() {
+        if at > 0 && (whole.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text + fraction
+}
+
+/// Escapes all characters that a terminal could interpret as a command, or that could reorder or split a line
+/// on a screen.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if is_unsafe(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
+impl fmt::Display for OverallSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Columns::new(std::iter::once("Value".to_owned()));
+        let mut row = |name: &str, cell| table.row(name, std::iter::once(cell));
+        row("e2e_requests", Cell::Count(self.e2e_requests));
+        row("e2e_wall_time_ms", Cell::Time(self.e2e_wall_time_ms));
+        row("e2e_total_tokens", Cell::Count(self.e2e_total_tokens));
+        row("e2e_avg_time_per_request_ms", Cell::Time(self.e2e_avg_time_per_request_ms));
+        row("e2e_avg_tokens_per_s", Cell::Decimal(self.e2e_avg_tokens_per_s));
+        for (id, wall) in self.stage_wall_time_ms.iter().enumerate() {
+            row(&format!("e2e_stage_{id}_wall_time_ms"), Cell::Time(*wall));
+        }
+        writeln!(f, "Overall Summary\n{}", table.0)
+    }
+}
+
+impl fmt::Display for RequestLine {
+    /// The four tables. They end with a line feed, as what the layer writes does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.overall_summary)?;
+        let mut table = Columns::new(std::iter::once("Value".to_owned()));
+        numbers(&mut table, slice::from_ref(&self.e2e_table));
+        let mut row = |name: &str, cell| table.row(name, std::iter::once(cell));
+        row("trace_id", text(self.trace_id.as_deref()));
+        row("span_id", text(self.span_id.as_deref()));
+        for (name, value) in &self.fields {
+            row(name, Cell::Other(value));
+        }
+        let id = printable(&self.request_id);
+        writeln!(f, "RequestE2EStats of {id}, until {}\n{}\n", self.timestamp, table.0)?;
+        if !self.stage_table.is_empty() {
+            writeln!(f, "StageRequestStats\n{}\n", stages(&self.stage_table))?;
+        }
+        if !self.transfer_table.is_empty() {
+            writeln!(f, "TransferEdgeStats\n{}\n", transfers(&self.transfer_table))?;
+        }
+        warnings(f, &self.warnings)
+    }
+}
+
+impl fmt::Display for SummaryLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.overall_summary)?;
+        let heads = ["count", "mean", "p50", "p90", "p99", "p99.9", "max"];
+        let mut table = Columns::new(heads.into_iter().map(str::to_owned));
+        let mut times = |name: &str, distribution: Option<Distribution<Millis>>| {
+            if let Some(Distribution { count, mean, p50, p90, p99, p999, max }) = distribution {
+                let times = [mean, p50, p90, p99, p999, max].map(Cell::Time);
+                table.row(name, std::iter::once(Cell::Count(count)).chain(times));
+            }
+        };
+        let percentiles = &self.percentiles;
+        for (number, distribution) in percentiles.named() {
+            times(number, distribution);
+        }
+        for stage in &percentiles.stages {
+            for (number, distribution) in stage.named() {
+                times(&format!("stage {} {number}", id(stage.stage_id)), distribution);
+            }
+        }
+        for edge in &percentiles.transfers {
+            for (number, distribution) in edge.named() {
+                let (from, to) = (id(edge.from_stage), id(edge.to_stage));
+                times(&format!("{from}->{to} {number}"), distribution);
+            }
+        }
+        if let Some(Distribution { count, mean, p50, p90, p99, p999, max }) = percentiles.tokens_per_s {
+            let rates = [mean, p50, p90, p99, p999, max].map(Cell::Decimal);
+            table.row("tokens_per_s", std::iter::once(Cell::Count(count)).chain(rates));
+        }
+        writeln!(f, "Percentiles until {}\n{}\n", self.timestamp, table.0)
+    }
+}
+
+impl fmt::Display for Detached<StageRow> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        detached(f, "StageRequestStats", self, |row| stages(slice::from_ref(row)))
+    }
+}
+
+impl fmt::Display for Detached<TransferRow> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        detached(f, "TransferEdgeStats", self, |row| transfers(slice::from_ref(row)))
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(line) => line.fmt(f),
+            Self::Stage(line) => line.fmt(f),
+            Self::Transfer(line) => line.fmt(f),
+            Self::Summary(line) => line.fmt(f),
+        }
+    }
+}
+
+fn detached<Row>(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    line: &Detached<Row>,
+    table: impl FnOnce(&Row) -> comfy_table::Table,
+) -> fmt::Result {
+    let id = printable(line.request_id.as_deref().unwrap_or("no request"));
+    let trace = line.trace_id.as_deref().map(|trace| format!(", of trace {}", printable(trace)));
+    let (trace, until) = (trace.unwrap_or_default(), line.timestamp);
+    writeln!(f, "{title} of {id}{trace}, detached, until {until}\n{}\n", table(&line.row))?;
+    warnings(f, &line.warnings)
+}
+
+fn warnings(f: &mut fmt::Formatter<'_>, warnings: &[String]) -> fmt::Result {
+    warnings.iter().try_for_each(|warning| writeln!(f, "warning: {}", printable(warning)))?;
+    if warnings.is_empty() { Ok(()) } else { writeln!(f) }
+}
+
+/// The text of an id in a head or a name.
+pub(crate) fn id(id: Option<u64>) -> String {
+    id.map_or_else(|| ABSENT.to_owned(), |id| id.to_string())
+}
+
+fn stages(rows: &[StageRow]) -> comfy_table::Table {
+    let mut table = Columns::new(rows.iter().map(|row| id(row.stage_id)));
+    numbers(&mut table, rows);
+    further(&mut table, rows.iter().map(|row| &row.fields).collect());
+    table.0
+}
+
+fn transfers(rows: &[TransferRow]) -> comfy_table::Table {
+    let ends = |row: &TransferRow| format!("{}->{}", id(row.from_stage), id(row.to_stage));
+    let mut table = Columns::new(rows.iter().map(ends));
+    numbers(&mut table, rows);
+    further(&mut table, rows.iter().map(|row| &row.fields).collect());
+    table.0
+}
+
+/// A row for each number of the table, but for those that are the heads of columns. Bytes are shown as
+/// kilobytes.
+fn numbers<Row: Table>(table: &mut Columns, columns: &[Row]) {
+    for Number { name, about, get, .. } in Row::NUMBERS {
+        let cells = columns.iter().map(|row| match (get(row), about.unit) {
+            (Some(Value::Count(bytes)), Unit::Bytes) => Cell::Decimal(bytes as f64 / 1024.0),
+            (Some(Value::Count(count)), _) => Cell::Count(count),
+            (Some(Value::Time(time)), _) => Cell::Time(time),
+            (Some(Value::Text(text)), _) => Cell::Text(text),
+            (None, _) => Cell::Absent,
+        });
+        match (about.unit, name.strip_suffix("_bytes")) {
+            (Unit::Key, _) => {}
+            (Unit::Bytes, Some(name)) => table.row(&format!("{name}_kbytes"), cells),
+            _ => table.row(name, cells),
+        }
+    }
+}
+
+/// Adds a row for each further field that any column has.
+fn further(table: &mut Columns, columns: Vec<&Fields>) {
+    let mut names: Vec<_> = columns.iter().flat_map(|fields| fields.keys()).collect();
+    names.sort();
+    names.dedup();
+    for name in names {
+        table.row(name, columns.iter().map(|fields| fields.get(name).map_or(Cell::Absent, Cell::Other)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        for (decimal, text) in [
+            ("0", "0"),
+            ("999", "999"),
+            ("1000", "1,000"),
+            ("41299.190", "41,299.190"),
+            ("-1234567", "-1,234,567"),
+            ("1e300", "1e300"),
+        ] {
+            assert_eq!(grouped(decimal), text);
+        }
+    }
+
+    #[test]
+    fn times_are_rounded_to_the_microsecond() {
+        for (nanos, text) in [(0, "0.000"), (499, "0.000"), (500, "0.001"), (41_299_189_999, "41299.190")] {
+            assert_eq!(rounded(Millis::from_nanos(nanos)), text);
+        }
+        assert_eq!(rounded(Millis::MAX), "18446744073709.552");
+    }
+}
