@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tracing_core::callsite::rebuild_interest_cache;
 
 use crate::{
-    Format, OverallSummary, Percentiles, SCHEMA, SummaryLine,
+    Format, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine,
     fold::histograms::Histograms,
     shared::{Shared, Writing},
     write::lines,
@@ -123,6 +123,36 @@ impl OmniMetricsHandle {
             warnings: stripes.sum(|stripe| &stripe.warnings),
             log_stats: self.shared.log_stats(),
         }
+    }
+
+    /// Returns the line of an open request as it stands: for a `Server-Timing` header, or the last event of a
+    /// stream.
+    ///
+    /// `request_id` must have been recorded on the `request` span; of several open requests with this id, the
+    /// newest one is meant. Returns `None` if no such request is open. The request ends now in this line, and
+    /// the rows have the stages and transfers that have closed so far. `overall_summary` is the run without this
+    /// request, `trace_id` and `span_id` are absent, and `finish_reason` is absent unless it was recorded.
+    ///
+    /// Costs a copy of the request's rows, during which a span of this request that closes has to wait.
+    ///
+    /// ```
+    /// use omni_metrics::OmniMetricsLayer;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let layer = OmniMetricsLayer::new().with_writer(std::io::sink);
+    /// let handle = layer.handle();
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || {
+    ///     let _request = tracing::info_span!("request", request_id = "r1").entered();
+    ///     drop(tracing::info_span!("stage", stage_id = 0, num_tokens_out = 7));
+    ///     let line = handle.request("r1").unwrap();
+    ///     assert_eq!(line.e2e_table.e2e_total_tokens, 7);
+    ///     assert_eq!(line.stage_table[0].events, 1);
+    /// });
+    /// assert_eq!(handle.request("r1"), None);
+    /// ```
+    pub fn request(&self, request_id: &str) -> Option<RequestLine> {
+        self.shared.line_so_far(request_id)
     }
 
     /// Writes a line with the totals and [`Percentiles`] of the run so far, to the layer's writer and in its

@@ -5,12 +5,19 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use tracing::span::Id;
+
 use crate::{
-    Clock, E2eTable, OverallSummary, StageRow, TransferRow,
-    fold::{histograms::Histograms, request::Rows, walls::StageWall},
+    Clock, E2eTable, OverallSummary, RequestLine, SCHEMA, TransferRow,
+    fold::{
+        histograms::Histograms,
+        request::{Folded, Rows},
+        stage::Stage,
+        timing::Measured,
+    },
     hold::{
-        answered::AnsweredRequests, near_misses::NearMisses, open_requests::OpenRequests, request::Request,
-        run::Run,
+        answered::AnsweredRequests, near_misses::NearMisses, open_requests::OpenRequests,
+        open_spans::OpenSpans, request::Request, run::Run,
     },
     write::{counters::Counters, output::Output},
 };
@@ -27,6 +34,7 @@ pub(crate) struct Writing {
 pub(crate) struct Shared {
     /// A copy of the layer's own, for calls through a handle.
     writing: Mutex<Arc<Writing>>,
+    pub(crate) open: OpenSpans,
     pub(crate) requests: OpenRequests,
     pub(crate) answered: Arc<AnsweredRequests<Request>>,
     pub(crate) run: Run,
@@ -40,6 +48,7 @@ impl Shared {
         let writing = Mutex::new(Arc::new(writing));
         Self {
             writing,
+            open: OpenSpans::new(),
             requests: OpenRequests::new(),
             answered: Arc::default(),
             run: Run::new(),
@@ -74,8 +83,43 @@ impl Shared {
         // Both while the histograms are locked, so that `take` sees the request in both or in neither.
         self.counters.stripes.stripe().histograms(|histograms| {
             self.run.add(created, end, e2e.e2e_total_tokens, rows.stage_walls(), summary);
-            histograms.add(e2e, rows.stage_table(), rows.transfer_table());
+            histograms.add(e2e, rows.stages_with_gaps(), rows.transfer_table());
         });
+    }
+
+    /// The line of an open request, if it were written now.
+    pub(crate) fn line_so_far(&self, request_id: &str) -> Option<RequestLine> {
+        let request = self.requests.newest(request_id)?;
+        let writing = self.writing();
+        let now = writing.clock.now();
+        let (measured, mut fields) = match request.answer_so_far() {
+            Some(answer) => answer,
+            None => {
+                let created = request.created;
+                let fields = self.open.with(&Id::from_u64(request.span), |span| {
+                    let is_its = span.request.as_ref().is_some_and(|its| Arc::ptr_eq(its, &request));
+                    is_its.then(|| span.lock().fields.copy_for_line())
+                });
+                let mut fields = fields.flatten()?;
+                // It may still get a reason.
+                fields.declares_reason = false;
+                (Measured { created, end: now, activity: Some((created, now)), busy: 0 }, fields)
+            }
+        };
+        let (Folded { end, e2e, warnings }, rows) = request.rows().as_they_stand(measured, &mut fields);
+        Some(RequestLine {
+            schema: SCHEMA,
+            timestamp: writing.clock.timestamp(end),
+            request_id: request_id.to_owned(),
+            overall_summary: self.run.summary(),
+            e2e_table: e2e,
+            stage_table: rows.stage_table().cloned().collect(),
+            transfer_table: rows.transfer_table().cloned().collect(),
+            trace_id: None,
+            span_id: None,
+            fields: fields.further,
+            warnings: warnings.into_vec(),
+        })
     }
 
     /// Begins a new run, and returns the last one.
@@ -84,14 +128,14 @@ impl Shared {
     }
 
     /// Counts a detached stage in the walls and in the distributions of the run.
-    pub(crate) fn count_stage(&self, row: &StageRow, wall: Option<StageWall>) {
+    pub(crate) fn count_stage(&self, stage: &Stage) {
         self.counters.stripes.stripe().histograms(|histograms| {
-            if let Some(wall) = wall {
+            if let Some(wall) = stage.wall() {
                 self.run.add_wall(wall);
             }
-            histograms.add_stage(row);
+            histograms.add_stage(&stage.row, stage.gaps());
         });
-        self.counters.facade.add_stage(row);
+        self.counters.facade.add_stage(&stage.row, stage.gaps());
     }
 
     /// Counts a detached transfer in the distributions of the run.

@@ -4,7 +4,7 @@ use std::mem;
 
 use crate::{
     Fields,
-    fold::{fields::SpanFields, timing::Measured},
+    fold::{fields::SpanFields, outputs::Outputs, timing::Measured},
 };
 
 /// A span that has closed, on its way into the rows.
@@ -16,6 +16,8 @@ pub(crate) struct Closed<'a> {
     pub(crate) preprocess: Option<u64>,
     /// How many requests the batch has that this span stands for.
     pub(crate) batch: Option<u64>,
+    /// Which of the requests of the batch gets it now.
+    pub(crate) place: u64,
     /// More than one request gets it, so that its texts are copied, not moved.
     pub(crate) is_shared: bool,
 }
@@ -24,6 +26,20 @@ impl Closed<'_> {
     /// The span's text for a row.
     pub(crate) fn label(&mut self) -> Option<String> {
         if self.is_shared { self.fields.label.clone() } else { self.fields.label.take() }
+    }
+
+    /// The span's outputs for a row.
+    pub(crate) fn outputs(&mut self) -> Option<Box<Outputs>> {
+        if self.is_shared { self.fields.outputs.clone() } else { self.fields.outputs.take() }
+    }
+
+    /// The part of a time of this span that the request gets which has its turn. The parts of all requests of
+    /// a batch add up to the time.
+    pub(crate) fn share_of(&self, nanos: u64) -> u64 {
+        match self.batch {
+            Some(requests) if requests > 1 => nanos / requests + u64::from(self.place < nanos % requests),
+            _ => nanos,
+        }
     }
 
     /// The span's further fields for a row.

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::{
     FieldValue, Fields,
-    fold::further::keep_further,
+    fold::{further::keep_further, outputs::Outputs},
     model::{kind::Kind, warnings::Warnings},
 };
 
@@ -29,6 +29,13 @@ pub(crate) struct SpanFields {
     pub(crate) phase: Phase,
     /// The moment at which `first_output` was first recorded.
     pub(crate) first_output: Option<u64>,
+    /// The moment at which `scheduled` was first recorded.
+    pub(crate) scheduled: Option<u64>,
+    pub(crate) outputs: Option<Box<Outputs>>,
+    /// Whether a request declares `finish_reason`, and so has one even if none was recorded.
+    pub(crate) declares_reason: bool,
+    /// Whether a request closed without a reason while its thread was unwinding.
+    pub(crate) is_unwinding: bool,
     pub(crate) further: Fields,
     pub(crate) warnings: Warnings,
     /// Numeric fields that were given an unusable value.
@@ -36,7 +43,7 @@ pub(crate) struct SpanFields {
 }
 
 /// The numeric fields of a span, at the indexes that the layout of their callsite gives. Times are in nanoseconds.
-type Numbers = [Option<u64>; 7];
+type Numbers = [Option<u64>; 9];
 
 /// The numbers of a `stage` span.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +53,8 @@ pub(crate) struct StageNumbers {
     pub(crate) batch_size: Option<u64>,
     pub(crate) num_tokens_in: Option<u64>,
     pub(crate) num_tokens_out: Option<u64>,
+    pub(crate) num_tokens_cached: Option<u64>,
+    pub(crate) num_tokens_reasoning: Option<u64>,
     pub(crate) preprocess_time: Option<u64>,
     pub(crate) stage_gen_time: Option<u64>,
 }
@@ -71,13 +80,30 @@ impl SpanFields {
 
     /// Clears all values.
     pub(crate) fn wipe(&mut self) {
-        let Self { kind: _, request_id, numbers, label, phase, first_output, further, warnings, unusable } =
-            self;
+        let Self {
+            kind: _,
+            request_id,
+            numbers,
+            label,
+            phase,
+            first_output,
+            scheduled,
+            outputs,
+            declares_reason,
+            is_unwinding,
+            further,
+            warnings,
+            unusable,
+        } = self;
         *request_id = None;
         *numbers = Numbers::default();
         *label = None;
         *phase = Phase::default();
         *first_output = None;
+        *scheduled = None;
+        *outputs = None;
+        *declares_reason = false;
+        *is_unwinding = false;
         if !further.is_empty() {
             further.clear();
         }
@@ -85,10 +111,20 @@ impl SpanFields {
         unusable.clear();
     }
 
+    /// A copy of the fields of a `request` span that its line shows.
+    pub(crate) fn copy_for_line(&self) -> Self {
+        Self {
+            label: self.label.clone(),
+            declares_reason: self.declares_reason,
+            is_unwinding: self.is_unwinding,
+            further: self.further.clone(),
+            warnings: self.warnings.clone(),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn stage(&self) -> StageNumbers {
-        let [stage_id, batch_id, batch_size, num_tokens_in, num_tokens_out, preprocess_time, stage_gen_time] =
-            self.numbers;
-        StageNumbers {
+        let [
             stage_id,
             batch_id,
             batch_size,
@@ -96,11 +132,24 @@ impl SpanFields {
             num_tokens_out,
             preprocess_time,
             stage_gen_time,
+            num_tokens_cached,
+            num_tokens_reasoning,
+        ] = self.numbers;
+        StageNumbers {
+            stage_id,
+            batch_id,
+            batch_size,
+            num_tokens_in,
+            num_tokens_out,
+            num_tokens_cached,
+            num_tokens_reasoning,
+            preprocess_time,
+            stage_gen_time,
         }
     }
 
     pub(crate) fn transfer(&self) -> TransferNumbers {
-        let [from_stage, to_stage, size_bytes, tx_time, rx_decode_time, in_flight_time, sent_at] =
+        let [from_stage, to_stage, size_bytes, tx_time, rx_decode_time, in_flight_time, sent_at, _, _] =
             self.numbers;
         TransferNumbers { from_stage, to_stage, size_bytes, tx_time, rx_decode_time, in_flight_time, sent_at }
     }
@@ -110,6 +159,16 @@ impl SpanFields {
         if let Some(kept) = self.numbers.get_mut(place) {
             *kept = Some(number);
         }
+    }
+
+    /// Adds an output of some units at this moment.
+    pub(crate) fn add_output(&mut self, moment: u64, units: u64) {
+        self.outputs.get_or_insert_default().add(moment, units, &mut self.warnings);
+    }
+
+    /// Adds media, in nanoseconds, of an output.
+    pub(crate) fn add_media(&mut self, nanos: u64) {
+        self.outputs.get_or_insert_default().add_media(nanos, &mut self.warnings);
     }
 
     /// Keeps a further field, if there is room.

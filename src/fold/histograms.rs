@@ -5,16 +5,13 @@ use std::mem;
 use crate::{
     Distribution, E2eTable, Millis, Percentiles, StagePercentiles, StageRow, TransferPercentiles,
     TransferRow,
-    fold::smallest_ids::{Found, LIMIT, SmallestIds},
+    fold::{
+        buckets::{SIZE, middle, place},
+        gaps::Gaps,
+        smallest_ids::{Found, LIMIT, SmallestIds},
+    },
     model::id::{OrderedId, unordered},
 };
-
-/// How many buckets an octave is divided into. A value lies within half a bucket of its bucket's middle, so
-/// the relative error of a percentile is below 1 / 128.
-const BUCKETS: usize = 64;
-/// The number of octaves. Whole numbers below [`BUCKETS`] have a bucket each; each power of two above has an
-/// octave.
-const OCTAVES: usize = 59;
 
 /// A histogram of whole numbers, with their sum and maximum; adding a value is three stores. A request adds
 /// thirty values, and existing histogram crates cost 2.5 to 10 times as much for each.
@@ -72,41 +69,19 @@ impl Histogram<'_> {
     }
 }
 
-/// The index of a value's bucket.
-pub(crate) fn place(value: u64) -> usize {
-    let octave = 58 - (value | (BUCKETS as u64 - 1)).leading_zeros() as usize;
-    let bucket = value >> octave.saturating_sub(1);
-    octave * BUCKETS + bucket as usize % BUCKETS
-}
-
-/// The least value of the bucket at an index.
-pub(crate) fn least(place: usize) -> u64 {
-    let (octave, bucket) = (place / BUCKETS, place % BUCKETS);
-    match octave.checked_sub(1) {
-        None => bucket as u64,
-        // The end of the last bucket is beyond all values.
-        Some(shift) => ((BUCKETS + bucket) as u64).saturating_mul(1 << shift),
-    }
-}
-
-/// The middle of the bucket at an index.
-fn middle(place: usize) -> u64 {
-    let shift = (place / BUCKETS).saturating_sub(1);
-    least(place) + ((1 << shift) - 1) / 2
-}
-
-/// The place of the request's histogram of tokens a second, behind those of its times.
-const RATE: usize = Percentiles::NAMES.len();
+/// The place of the request's histogram of tokens a second, behind those of its times and ratios.
+const RATE: usize = Percentiles::TIMES.len() + Percentiles::RATIOS.len();
+/// The place of a stage's histogram of gaps between outputs, behind those of its times and ratios.
+const GAPS: usize = StagePercentiles::TIMES.len() + StagePercentiles::RATIOS.len();
 /// How many histograms there are for the request as a whole, for a stage, and for an edge.
 const PER_REQUEST: usize = RATE + 1;
-const PER_STAGE: usize = StagePercentiles::NAMES.len();
-const PER_EDGE: usize = TransferPercentiles::NAMES.len();
+const PER_STAGE: usize = GAPS + 1;
+const PER_EDGE: usize = TransferPercentiles::TIMES.len() + TransferPercentiles::RATIOS.len();
 const FIRST_OF_STAGES: usize = PER_REQUEST;
 const FIRST_OF_EDGES: usize = FIRST_OF_STAGES + LIMIT * PER_STAGE;
 const HISTOGRAMS: usize = FIRST_OF_EDGES + LIMIT * PER_EDGE;
-
-/// The buckets of one histogram.
-const SIZE: usize = OCTAVES * BUCKETS;
+/// Ratios are counted in millionths, rates in thousandths.
+const MILLION: f64 = 1e6;
 
 /// The histograms of a run.
 #[derive(Debug, Clone, Default)]
@@ -135,22 +110,25 @@ impl Histograms {
         self.exact = vec![Exact::default(); HISTOGRAMS];
     }
 
-    /// Adds a closed request.
+    /// Adds a closed request; each stage has the gaps between its outputs beside it.
     pub(crate) fn add<'a>(
         &mut self,
         e2e: &E2eTable,
-        stages: impl Iterator<Item = &'a StageRow>,
+        stages: impl Iterator<Item = (&'a StageRow, Option<&'a Gaps>)>,
         transfers: impl Iterator<Item = &'a TransferRow>,
     ) {
         self.make_room();
         Percentiles::times(e2e, |at, time| self.count(at, time.as_nanos()));
+        Percentiles::ratios(e2e, |at, ratio| {
+            self.count(Percentiles::TIMES.len() + at, (ratio * MILLION) as u64);
+        });
         let nanos = e2e.e2e_total_ms.as_nanos();
         if nanos > 0 {
             // In thousandths.
             self.count(RATE, (e2e.e2e_total_tokens as f64 * 1e12 / nanos as f64) as u64);
         }
-        for row in stages {
-            self.count_stage(row);
+        for (row, gaps) in stages {
+            self.count_stage(row, gaps);
         }
         for row in transfers {
             self.count_transfer(row);
@@ -158,9 +136,9 @@ impl Histograms {
     }
 
     /// Adds a detached row.
-    pub(crate) fn add_stage(&mut self, row: &StageRow) {
+    pub(crate) fn add_stage(&mut self, row: &StageRow, gaps: Option<&Gaps>) {
         self.make_room();
-        self.count_stage(row);
+        self.count_stage(row, gaps);
     }
 
     /// Adds a detached row.
@@ -170,15 +148,36 @@ impl Histograms {
     }
 
     #[inline(always)]
-    fn count_stage(&mut self, row: &StageRow) {
+    fn count_stage(&mut self, row: &StageRow, gaps: Option<&Gaps>) {
         let Some(first) = self.first_of_stage(row.order()) else { return };
         StagePercentiles::times(row, |at, time| self.count(first + at, time.as_nanos()));
+        StagePercentiles::ratios(row, |at, ratio| {
+            self.count(first + StagePercentiles::TIMES.len() + at, (ratio * MILLION) as u64);
+        });
+        if let Some(gaps) = gaps {
+            self.count_gaps(first + GAPS, gaps);
+        }
     }
 
     #[inline(always)]
     fn count_transfer(&mut self, row: &TransferRow) {
         let Some(first) = self.first_of_edge(row.order()) else { return };
         TransferPercentiles::times(row, |at, time| self.count(first + at, time.as_nanos()));
+        TransferPercentiles::ratios(row, |at, ratio| {
+            self.count(first + TransferPercentiles::TIMES.len() + at, (ratio * MILLION) as u64);
+        });
+    }
+
+    #[cold]
+    fn count_gaps(&mut self, histogram: usize, gaps: &Gaps) {
+        for (place, more) in gaps.buckets() {
+            if let Some(count) = self.counts.get_mut(histogram * SIZE + place) {
+                *count += more;
+            }
+        }
+        if let Some(exact) = self.exact.get_mut(histogram) {
+            exact.add(Exact { sum: gaps.sum.into(), max: gaps.max });
+        }
     }
 
     #[inline]
@@ -275,16 +274,24 @@ impl Histograms {
 
     pub(crate) fn percentiles(&self) -> Percentiles {
         let times = |first: usize| move |at: usize| self.histogram(first + at).times();
+        let ratios = |first: usize| {
+            move |at: usize| self.histogram(first + at).distribution(|millionths| millionths as f64 / MILLION)
+        };
         let stage = |(at, id): (usize, OrderedId)| {
-            StagePercentiles::of(unordered(id), times(FIRST_OF_STAGES + at * PER_STAGE))
+            let first = FIRST_OF_STAGES + at * PER_STAGE;
+            let gaps = self.histogram(first + GAPS).times();
+            let first_ratio = first + StagePercentiles::TIMES.len();
+            StagePercentiles::of(unordered(id), gaps, times(first), ratios(first_ratio))
         };
         let transfer = |(at, (from, to)): (usize, (OrderedId, OrderedId))| {
-            TransferPercentiles::of(unordered(from), unordered(to), times(FIRST_OF_EDGES + at * PER_EDGE))
+            let first = FIRST_OF_EDGES + at * PER_EDGE;
+            let first_ratio = first + TransferPercentiles::TIMES.len();
+            TransferPercentiles::of(unordered(from), unordered(to), times(first), ratios(first_ratio))
         };
         let tokens_per_s = self.histogram(RATE).distribution(|thousandths| thousandths as f64 / 1e3);
         let stages = self.stages.in_order().into_iter().map(stage).collect();
         let transfers = self.edges.in_order().into_iter().map(transfer).collect();
-        Percentiles::of(tokens_per_s, stages, transfers, times(0))
+        Percentiles::of(tokens_per_s, stages, transfers, times(0), ratios(Percentiles::TIMES.len()))
     }
 }
 
@@ -293,19 +300,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn every_value_has_a_bucket_and_lies_near_its_middle() {
-        let powers = (0..64).map(|power| 1_u64 << power);
-        let around = powers.flat_map(|power| [power - 1, power, power + power / 3, power + (power - 1)]);
-        assert_eq!(least(SIZE), u64::MAX);
-        for value in around.chain(0..1000).chain([u64::MAX]) {
-            let place = place(value);
-            assert!(least(place) <= value && value <= least(place + 1), "{value}");
-            assert!(place < SIZE, "{value}");
-            assert!(middle(place).abs_diff(value) as f64 <= value as f64 / 128.0, "{value}");
-        }
-    }
 
     #[test]
     fn the_smallest_ids_have_all_their_values_however_they_are_spread() {
@@ -319,7 +313,7 @@ mod tests {
             let rows: Vec<_> = ids(n).map(row).collect();
             // Each part gets runs of requests, so that no two parts see the ids in the same order.
             if let Some(part) = parts.get_mut((n / 10 % 3) as usize) {
-                part.add(&E2eTable::default(), rows.iter(), [].into_iter());
+                part.add(&E2eTable::default(), rows.iter().map(|row| (row, None)), [].into_iter());
             }
         }
         for order in [[0, 1, 2], [2, 1, 0]] {
@@ -348,9 +342,9 @@ mod tests {
             for (at, value) in values.iter().enumerate() {
                 let e2e = E2eTable { e2e_total_ms: Millis::from_nanos(*value), ..E2eTable::default() };
                 let stage = StageRow { stage_id: Some(*value % 3), stage_gen_time_ms: Some(e2e.e2e_total_ms), ..StageRow::default() };
-                whole.add(&e2e, [&stage].into_iter(), [].into_iter());
+                whole.add(&e2e, [(&stage, None)].into_iter(), [].into_iter());
                 let half = if at % 2 == 0 { &mut merged } else { &mut other };
-                half.add(&e2e, [&stage].into_iter(), [].into_iter());
+                half.add(&e2e, [(&stage, None)].into_iter(), [].into_iter());
             }
             merged.merge(|run| run(&other));
             prop_assert_eq!(merged.percentiles(), whole.percentiles());

@@ -8,10 +8,12 @@ use crate::{
         closed::Closed,
         edge::Edge,
         fields::{SpanFields, StageNumbers, TransferNumbers},
+        gaps::Gaps,
         hops::Flights,
         intervals::Intervals,
         stage::Stage,
         timing::Measured,
+        waits::{Wait, Waits},
         walls::{StageWall, WALL_LIMIT, warn_of_wall},
     },
     model::{
@@ -43,6 +45,10 @@ pub(crate) struct Rows {
     last_exit: Option<u64>,
     /// The moment at which the request was answered, if open spans held it then.
     pub(crate) answered: Option<u64>,
+    waits: Waits,
+    /// How many `ERROR` events there were, and the text of the first one.
+    errors: u64,
+    error: Option<String>,
     pub(crate) warnings: Warnings,
     /// The run up to the request, put in as it closes.
     pub(crate) summary: OverallSummary,
@@ -55,8 +61,19 @@ impl Rows {
 
     /// Leaves nothing but some room for the next request's rows.
     pub(crate) fn wipe(&mut self) {
-        let Self { stages, edges, activity, first_stage_enter, last_exit, answered, warnings, summary } =
-            self;
+        let Self {
+            stages,
+            edges,
+            activity,
+            first_stage_enter,
+            last_exit,
+            answered,
+            waits,
+            errors,
+            error,
+            warnings,
+            summary,
+        } = self;
         stages.clear();
         stages.shrink_to(ROWS_KEPT);
         edges.clear();
@@ -67,11 +84,19 @@ impl Rows {
         *first_stage_enter = None;
         *last_exit = None;
         *answered = None;
+        waits.clear();
+        *errors = 0;
+        *error = None;
         warnings.clear();
     }
 
     pub(crate) fn stage_table(&self) -> impl Iterator<Item = &StageRow> {
         self.stages.iter().map(|stage| &stage.row)
+    }
+
+    /// The stage rows, each with the gaps between its outputs.
+    pub(crate) fn stages_with_gaps(&self) -> impl Iterator<Item = (&StageRow, Option<&Gaps>)> {
+        self.stages.iter().map(|stage| (&stage.row, stage.gaps()))
     }
 
     pub(crate) fn transfer_table(&self) -> impl Iterator<Item = &TransferRow> {
@@ -103,6 +128,9 @@ impl Rows {
             }
             at
         });
+        if let Some(start) = first_enter.filter(|_| !is_part) {
+            self.waits.add(Wait { start, created: span.measured.created, stage_id: id });
+        }
         if let Some(stage) = self.stages.get_mut(at) {
             stage.add(span, numbers, is_part, &mut self.warnings);
         }
@@ -134,6 +162,14 @@ impl Rows {
         }
     }
 
+    /// Adds an `ERROR` event with its text.
+    pub(crate) fn add_error(&mut self, text: Option<String>) {
+        if self.errors == 0 {
+            self.error = text;
+        }
+        self.errors = self.errors.saturating_add(1);
+    }
+
     pub(crate) fn warn(&mut self, sentence: String) {
         self.warnings.push(sentence);
     }
@@ -161,19 +197,16 @@ impl Rows {
         self.edges.binary_search_by_key(&(ordered(from), ordered(to)), |edge| edge.row.order())
     }
 
-    /// The numbers of an answered request before the spans that hold it have closed. `label` is its
-    /// `finish_reason`.
+    /// The numbers of a request before the spans that belong to it have closed; `fields` are those of the
+    /// `request` span.
     pub(crate) fn as_they_stand(
         mut self: Box<Self>,
         measured: Measured,
-        label: Option<&str>,
-    ) -> (E2eTable, Box<Self>) {
-        let mut fields = SpanFields::default();
-        fields.label = label.map(str::to_owned);
+        fields: &mut SpanFields,
+    ) -> (Folded, Box<Self>) {
         let mut closed =
-            Closed { measured, fields: &mut fields, preprocess: None, batch: None, is_shared: false };
-        let Folded { e2e, .. } = self.fold(&mut closed);
-        (e2e, self)
+            Closed { measured, fields, preprocess: None, batch: None, place: 0, is_shared: false };
+        (self.fold(&mut closed), self)
     }
 
     /// Completes the rows and folds them, and the `request` span itself, into the end-to-end table.
@@ -193,20 +226,48 @@ impl Rows {
         let end = last_exit.unwrap_or(end).max(created);
         self.stages.iter_mut().for_each(|stage| stage.finish(Some(created), &mut warnings));
         self.edges.iter_mut().for_each(|edge| edge.finish(Some(created), &mut warnings));
+        let covered = self.activity.covered(created, end);
+        let waiting = self.divide_waits(created, end);
         let tokens = total_tokens(self.stage_table(), &mut warnings);
         let (bytes, transfer_time) = total_transfers(self.transfer_table(), &mut warnings);
         let since_created = |moment: u64| Millis::from_nanos(moment.saturating_sub(created));
+        let media = self.stage_table().filter_map(|row| row.media_ms).max();
         let e2e = E2eTable {
             e2e_total_ms: since_created(end),
             e2e_total_tokens: tokens,
             transfers_total_time_ms: transfer_time,
             transfers_total_bytes: bytes,
             queue_time_ms: self.first_stage_enter.map(since_created),
-            unattributed_time_ms: since_created(end)
-                .saturating_sub(Millis::from_nanos(self.activity.covered(created, end))),
-            finish_reason: request.fields.label.take(),
+            unattributed_time_ms: since_created(end).saturating_sub(Millis::from_nanos(covered)),
+            real_time_factor: media.and_then(|media| since_created(end).ratio(media)),
+            waiting_time_ms: waiting.map(Millis::from_nanos),
+            errors: (self.errors > 0).then_some(self.errors),
+            error: self.error.take(),
+            finish_reason: request.fields.label.take().or_else(|| self.absent_reason(request.fields)),
         };
         Folded { end, e2e, warnings }
+    }
+
+    /// Divides the time for which the request only waited among its stages. Returns their sum.
+    #[inline]
+    fn divide_waits(&mut self, created: u64, end: u64) -> Option<u64> {
+        let Self { waits, activity, stages, .. } = self;
+        let mut total = None;
+        waits.divide(activity, created, end, |stage_id, idle| {
+            let at = stages.binary_search_by_key(&ordered(stage_id), |stage| stage.row.order());
+            if let Some(stage) = at.ok().and_then(|at| stages.get_mut(at)) {
+                let waited = stage.row.waiting_time_ms.unwrap_or_default();
+                stage.row.waiting_time_ms = waited.checked_add(Millis::from_nanos(idle));
+            }
+            total = Some(total.unwrap_or(0) + idle);
+        });
+        total
+    }
+
+    /// The reason of a request that declares one and has recorded none.
+    fn absent_reason(&self, fields: &SpanFields) -> Option<String> {
+        let reason = if self.errors > 0 || fields.is_unwinding { "error" } else { "abort" };
+        fields.declares_reason.then(|| reason.to_owned())
     }
 }
 

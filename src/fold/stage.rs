@@ -2,7 +2,10 @@
 
 use crate::{
     Fields, Millis, StageRow,
-    fold::{closed::Closed, fields::StageNumbers, further::merge_further, walls::StageWall},
+    fold::{
+        closed::Closed, fields::StageNumbers, further::merge_further, gaps::Gaps, outputs::Outputs,
+        timing::Measured, walls::StageWall,
+    },
     model::{kind::Kind, moment::earliest, numbers::Table, warnings::Warnings},
 };
 
@@ -15,6 +18,9 @@ pub(crate) struct Stage {
     last_exit: Option<u64>,
     first_output: Option<u64>,
     wall: Option<(u64, u64)>,
+    /// The stage's time, with that of batches divided among their requests, in nanoseconds.
+    share: u64,
+    outputs: Option<Box<Outputs>>,
     /// Whether neither `preprocess_time_ms` nor `stage_gen_time_ms` was recorded on any span. Then the first
     /// is a part of the second.
     is_measured: bool,
@@ -28,6 +34,8 @@ impl Stage {
             last_exit: None,
             first_output: None,
             wall: None,
+            share: 0,
+            outputs: None,
             is_measured: true,
         }
     }
@@ -59,12 +67,27 @@ impl Stage {
             stage_name: span.label(),
             busy_time_ms: whole(Some(measured.busy)),
             queue_time_ms: whole(queue_time),
-            // `finish` knows these, and whoever writes a detached row the next two.
+            num_tokens_cached: numbers.num_tokens_cached,
+            num_tokens_reasoning: numbers.num_tokens_reasoning,
+            // `finish` knows these.
             start_ms: None,
             first_output_ms: None,
             time_per_output_token_ms: None,
+            outputs: None,
+            last_output_ms: None,
+            inter_output_mean_ms: None,
+            inter_output_max_ms: None,
+            media_ms: None,
+            real_time_factor: None,
+            underruns: None,
+            underrun_total_ms: None,
+            share_time_ms: None,
+            // The request knows how long it waited.
+            waiting_time_ms: None,
+            // `detach` knows these.
             wall_time_ms: None,
             first_output_after_ms: None,
+            last_output_after_ms: None,
             events: 1,
             fields: Fields::new(),
         };
@@ -75,6 +98,15 @@ impl Stage {
         self.first_enter = earliest(self.first_enter, first_enter);
         self.last_exit = self.last_exit.max(measured.activity.map(|(_, last)| last));
         self.first_output = earliest(self.first_output, span.fields.first_output);
+        if !is_part {
+            self.share = self.share.saturating_add(span.share_of(gen_time));
+        }
+        if let Some(outputs) = span.outputs() {
+            match &mut self.outputs {
+                Some(kept) => kept.merge(*outputs, warnings),
+                None => self.outputs = Some(outputs),
+            }
+        }
         let (start, end) = (measured.start(), measured.end);
         self.wall = Some(self.wall.map_or((start, end), |(s, e)| (s.min(start), e.max(end))));
     }
@@ -98,13 +130,62 @@ impl Stage {
         let since_created =
             |moment: u64| created.map(|created| Millis::from_nanos(moment.saturating_sub(created)));
         self.row.start_ms = self.first_enter.and_then(since_created);
+        let last_output = self.finish_outputs();
+        self.row.last_output_ms = last_output.and_then(since_created);
         self.row.first_output_ms = self.first_output.and_then(since_created);
-        self.row.time_per_output_token_ms = self.time_per_output_token();
+        self.row.time_per_output_token_ms = self.time_per_output_token(last_output);
+        let gen_time = self.row.stage_gen_time_ms;
+        self.row.share_time_ms =
+            gen_time.and(Some(Millis::from_nanos(self.share))).filter(|share| Some(*share) != gen_time);
     }
 
-    fn time_per_output_token(&self) -> Option<Millis> {
+    /// Puts the numbers of the outputs into the row. Returns the moment of the last one.
+    #[inline]
+    fn finish_outputs(&mut self) -> Option<u64> {
+        let outputs = self.outputs.as_mut()?;
+        outputs.finish();
+        if let Some(media) = outputs.media {
+            self.row.media_ms = Some(Millis::from_nanos(media));
+            self.row.real_time_factor =
+                self.row.stage_gen_time_ms.and_then(|time| time.ratio(Millis::from_nanos(media)));
+        }
+        if let Some(player) = outputs.player() {
+            self.row.underruns = Some(player.underruns);
+            self.row.underrun_total_ms = Some(Millis::from_nanos(player.underrun_total));
+        }
+        let (first, last) = outputs.extent()?;
+        self.row.outputs = Some(outputs.count);
+        if self.row.num_tokens_out.is_none() {
+            self.row.num_tokens_out = outputs.units;
+        }
+        if let Some(gaps) = outputs.gaps() {
+            self.row.inter_output_mean_ms = Some(Millis::from_nanos((last - first) / (outputs.count - 1)));
+            self.row.inter_output_max_ms = Some(Millis::from_nanos(gaps.max));
+        }
+        self.first_output = earliest(self.first_output, Some(first));
+        Some(last)
+    }
+
+    fn time_per_output_token(&self, last_output: Option<u64>) -> Option<Millis> {
         let steps = self.row.num_tokens_out?.checked_sub(1).filter(|steps| *steps > 0)?;
-        let output_time = self.last_exit?.checked_sub(self.first_output?)?;
+        let output_time = last_output.or(self.last_exit)?.checked_sub(self.first_output?)?;
         Some(Millis::from_nanos(output_time / steps))
+    }
+
+    /// The gaps between the outputs of a [finished](Self::finish) row.
+    pub(crate) fn gaps(&self) -> Option<&Gaps> {
+        self.outputs.as_ref()?.gaps()
+    }
+
+    /// The finished row of one span, for a line of its own.
+    pub(crate) fn detach(self, measured: &Measured) -> StageRow {
+        let after = |moment: u64| Millis::from_nanos(moment.saturating_sub(measured.start()));
+        let last_output = self.outputs.as_ref().and_then(|outputs| outputs.extent()).map(|(_, last)| last);
+        StageRow {
+            wall_time_ms: Some(Millis::from_nanos(measured.span_time())),
+            first_output_after_ms: self.first_output.map(after),
+            last_output_after_ms: last_output.map(after),
+            ..self.row
+        }
     }
 }

@@ -57,6 +57,15 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
+    /// The times of a span on which a scheduler began to work at `moment`: it takes the place of the first
+    /// enter. `now` is called if the span was not left after that.
+    pub(crate) fn scheduled_at(self, moment: u64, now: impl Fn() -> u64) -> Self {
+        let left = self.activity.map(|(_, last)| last).filter(|last| *last >= moment);
+        let end = left.unwrap_or_else(|| now().max(moment));
+        let busy = self.busy.min(end - moment);
+        Self { end, activity: Some((moment, end)), busy, ..self }
+    }
+
     /// First enter, or creation if it was never entered.
     pub(crate) fn start(&self) -> u64 {
         self.activity.map_or(self.created, |(first, _)| first)

@@ -105,7 +105,8 @@ impl OpenRequests {
         });
     }
 
-    fn newest(&self, request_id: &str) -> Option<Arc<Request>> {
+    /// The newest open request with this id.
+    pub(crate) fn newest(&self, request_id: &str) -> Option<Arc<Request>> {
         self.by_id.get(request_id).map(|same_id| Arc::clone(&same_id.newest))
     }
 

@@ -61,6 +61,13 @@ impl Slot {
         Some(span)
     }
 
+    /// Empties the slot.
+    fn take_first(&self) -> Option<Arc<OpenSpan>> {
+        let mut first = self.lock();
+        self.count(|_| 0);
+        Some(first.take()?.1)
+    }
+
     /// Changes the number of spans. Called with the slot locked, so no atomic update is needed.
     fn count(&self, change: impl FnOnce(u32) -> u32) {
         self.spans.store(change(self.spans.load(Ordering::Relaxed)), Ordering::Relaxed);
@@ -166,6 +173,23 @@ impl OpenSpans {
         Some(span)
     }
 
+    /// Removes all spans, and clears what they follow. Otherwise a ring of spans would never be freed, and a
+    /// long chain would be dropped recursively, with one stack frame for each span.
+    pub(crate) fn clear(&self) {
+        let in_slots = self.slots.iter().filter_map(|slot| slot.take_first());
+        let mut in_map = Vec::new();
+        self.overflow.retain(|_, span| {
+            in_map.push(Arc::clone(span));
+            false
+        });
+        let spans: Vec<_> = in_slots.chain(in_map).collect();
+        for span in &spans {
+            span.mark_closed();
+            let follows = std::mem::take(&mut span.lock().follows);
+            drop(follows);
+        }
+    }
+
     fn slot_of(&self, id: u64) -> Option<&Slot> {
         self.slots.get(slot(id))
     }
@@ -191,21 +215,6 @@ impl OpenSpans {
             seen.take_if(|seen| seen.id == id && seen.layer == self.layer)
         });
         drop(seen);
-    }
-}
-
-impl Drop for OpenSpans {
-    /// Clears what the spans follow. Otherwise a ring of spans would outlive the layer, and a long chain
-    /// would be dropped recursively, with one stack frame for each span.
-    fn drop(&mut self) {
-        let in_slots = self.slots.iter().filter_map(|slot| slot.lock().take()).map(|(_, span)| span);
-        let in_map = self.overflow.iter().map(|span| Arc::clone(&span));
-        let spans: Vec<_> = in_slots.chain(in_map).collect();
-        for span in &spans {
-            span.mark_closed();
-            let follows = std::mem::take(&mut span.lock().follows);
-            drop(follows);
-        }
     }
 }
 

@@ -23,6 +23,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Request {
     pub(crate) created: u64,
+    /// The id of its span.
+    pub(crate) span: u64,
     /// A `request` span was created inside this one.
     pub(crate) encloses_request: AtomicBool,
     #[cfg(feature = "metrics")]
@@ -79,10 +81,11 @@ impl Request {
     }
 
     /// A new request: one that the thread has used before if there is one.
-    pub(crate) fn begin(created: u64) -> Arc<Self> {
+    pub(crate) fn begin(created: u64, span: u64) -> Arc<Self> {
         let mut request = Spares::take(&SPARES).unwrap_or_default();
         if let Some(only) = Arc::get_mut(&mut request) {
             only.created = created;
+            only.span = span;
             #[cfg(feature = "metrics")]
             {
                 *only.is_in_flight.get_mut() = true;
@@ -141,6 +144,12 @@ impl Request {
             State::Open(open) => open.rows.clone(),
             State::Closed(_) => Box::default(),
         }
+    }
+
+    /// The times and fields of the `request` span of an answered request.
+    pub(crate) fn answer_so_far(&self) -> Option<(Measured, SpanFields)> {
+        let State::Open(Open { answered: Some(answered), .. }) = &*self.lock() else { return None };
+        Some((answered.measured, answered.fields.copy_for_line()))
     }
 
     /// Takes what its closed span leaves, for as long as the request is held. Returns whether it is no more.
@@ -241,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_poisoned_lock_goes_on() {
-        let request = Request::begin(0);
+        let request = Request::begin(0, 1);
         let outcome =
             catch_unwind(AssertUnwindSafe(|| request.add(|_| resume_unwind(Box::new("in the lock")))));
         assert!(outcome.is_err() && request.state.is_poisoned());
@@ -257,7 +266,7 @@ mod interleaving {
     use shuttle::{check_random, thread};
 
     use super::*;
-    use crate::model::line::TraceIds;
+    use crate::fold::closed::Closed;
 
     const MEASURED: Measured = Measured { created: 0, end: 1, activity: Some((0, 1)), busy: 1 };
 
@@ -271,17 +280,18 @@ mod interleaving {
             fields: &mut fields,
             preprocess: None,
             batch: None,
+            place: 0,
             is_shared: false,
         };
         request.add(|rows| rows.add_stage(&mut closed, &numbers, false))
     }
 
     /// How many lines a callback writes before it returns, and with how many rows.
-    fn write_due(answered: &AnsweredRequests, lines: &mut Vec<usize>) {
+    fn write_due(answered: &AnsweredRequests<Request>, lines: &mut Vec<usize>) {
         while let Some(request) = answered.next_due() {
             if let Some((Ended::Counted(rows), _)) = request.close_answered(false) {
-                answered.remove(&request);
-                lines.push(rows.stages.len());
+                answered.remove(request.age());
+                lines.push(rows.stage_table().count());
             }
         }
     }
@@ -290,7 +300,7 @@ mod interleaving {
     fn a_span_is_in_the_line_of_its_request_or_learns_its_id_never_both_nor_neither() {
         check_random(
             || {
-                let request = Request::begin(0);
+                let request = Request::begin(0, 1);
                 let adders: Vec<_> = (0..3_u64)
                     .map(|stage_id| {
                         let request = Arc::clone(&request);
@@ -300,7 +310,7 @@ mod interleaving {
                 let Ok(Ended::Counted(rows)) = request.close(&"r".into()) else { panic!("nothing holds it") };
                 let outcomes = adders.into_iter().map(|adder| adder.join().unwrap());
                 let late = outcomes.filter(|outcome| outcome.as_ref().is_err_and(|id| **id == *"r")).count();
-                assert_eq!(rows.stages.len() + late, 3);
+                assert_eq!(rows.stage_table().count() + late, 3);
             },
             20_000,
         );
@@ -310,7 +320,7 @@ mod interleaving {
     fn a_held_request_has_one_line_with_the_rows_of_all_that_held_it() {
         check_random(
             || {
-                let (request, answered) = (Request::begin(0), Arc::new(AnsweredRequests::default()));
+                let (request, answered) = (Request::begin(0, 1), Arc::new(AnsweredRequests::default()));
                 let holders: Vec<_> = (0..3_u64)
                     .map(|stage_id| {
                         let (hold, answered) = (request.hold(), Arc::clone(&answered));
@@ -325,7 +335,7 @@ mod interleaving {
                     .collect();
                 let mut lines = Vec::new();
                 match request.close(&"r".into()) {
-                    Ok(Ended::Counted(rows)) => lines.push(rows.stages.len()),
+                    Ok(Ended::Counted(rows)) => lines.push(rows.stage_table().count()),
                     Ok(Ended::Wrapper(_)) => panic!("it encloses no request"),
                     Err(Held) => {
                         let is_due = request.answer(Answered {

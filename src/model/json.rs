@@ -40,6 +40,7 @@ impl Json<'_> {
         match value {
             Some(Value::Count(count)) => push_number(self.0, count),
             Some(Value::Time(time)) => time.push_to(self.0),
+            Some(Value::Ratio(ratio)) => write_decimal(self.0, ratio),
             Some(Value::Text(text)) => write_text(self.0, text),
             None => self.raw("null"),
         }
@@ -55,12 +56,7 @@ impl Json<'_> {
 
     pub(crate) fn decimal(&mut self, key: &'static str, number: f64) {
         self.raw(key);
-        if number < 1e12 {
-            let millionths = (number * 1e6).round() as u64;
-            push_fixed(self.0, millionths / 1_000_000, millionths % 1_000_000);
-        } else {
-            infallible(write!(self.0, "{number:?}"));
-        }
+        write_decimal(self.0, number);
     }
 
     pub(crate) fn timestamp(&mut self, key: &'static str, timestamp: Timestamp) {
@@ -125,6 +121,16 @@ impl Json<'_> {
         if !warnings.is_empty() {
             self.list(",\"warnings\":", warnings.iter(), |json, warning| write_text(json.0, warning));
         }
+    }
+}
+
+/// Writes a number from zero up with at most six decimals.
+fn write_decimal(out: &mut Vec<u8>, number: f64) {
+    if number < 1e12 {
+        let millionths = (number * 1e6).round() as u64;
+        push_fixed(out, millionths / 1_000_000, millionths % 1_000_000);
+    } else {
+        infallible(write!(out, "{number:?}"));
     }
 }
 

@@ -80,6 +80,11 @@ impl Millis {
         }
     }
 
+    /// This time divided by another, to six decimals; `None` if the other is zero.
+    pub fn ratio(self, other: Self) -> Option<f64> {
+        (other.0 > 0).then(|| (self.0 as f64 / other.0 as f64 * 1e6).round() / 1e6)
+    }
+
     /// The difference, or zero if `other` is larger.
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))

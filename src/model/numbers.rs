@@ -31,6 +31,7 @@ pub(crate) enum Unit {
     Count,
     Bytes,
     Milliseconds,
+    Ratio,
     Text,
 }
 
@@ -92,6 +93,10 @@ const fn bytes(meaning: &'static str) -> About {
 
 const fn ms(meaning: &'static str) -> About {
     About::new(Unit::Milliseconds, meaning)
+}
+
+const fn ratio(meaning: &'static str) -> About {
+    About::new(Unit::Ratio, meaning)
 }
 
 const fn text(meaning: &'static str) -> About {
@@ -205,7 +210,16 @@ table! {
         .percentiles()
         .attribute()
         .family("omni_unattributed_seconds", "The part of a request that no stage, transfer or flight covers.");
-    finish_reason: if_some derived = text("As recorded on the `request` span.");
+    real_time_factor: if_some derived = ratio("`e2e_total_ms` / the largest `media_ms` of the rows.")
+        .percentiles()
+        .attribute()
+        .family("omni_real_time_factor", "The time of a request, divided by that of its media.");
+    waiting_time_ms: if_some derived = ms("Sum of `waiting_time_ms` over the stages.")
+        .attribute()
+        .family("omni_waiting_seconds", "The time during which a request only waited for a stage.");
+    errors: if_some derived = count("`ERROR` events inside the request.").attribute();
+    error: if_some derived = text("The first error's `message`, or else its `error` field.").attribute();
+    finish_reason: if_some derived = text("As recorded on the `request` span, or `error` or `abort`.");
 }
 
 table! {
@@ -235,13 +249,37 @@ table! {
     start_ms: always earliest = ms("First enter of the first span − the request's creation.");
     wall_time_ms: if_some detached = ms("Span time of a detached row.");
     first_output_after_ms: if_some detached = ms("The first output in a detached row − the span's first enter.");
+    last_output_after_ms: if_some detached = ms("The last output in a detached row − the span's first enter.");
     first_output_ms: if_some earliest = ms("The first output − the request's creation.")
         .percentiles()
         .attribute()
         .family("omni_stage_first_output_seconds", "From the creation of a request to a stage's first output.");
-    time_per_output_token_ms: if_some first = ms("(last exit − first output) / (`num_tokens_out` − 1).")
+    time_per_output_token_ms: if_some first = ms("(last output, or last exit − first output) / (`num_tokens_out` − 1).")
         .percentiles()
         .family("omni_stage_time_per_output_token_seconds", "Time between a stage's output tokens.");
+    num_tokens_cached: if_some sum = count("Input tokens from a cache, as recorded.");
+    num_tokens_reasoning: if_some sum = count("Output tokens of a reasoning text, as recorded.");
+    outputs: if_some sum = count("How many times `output` was recorded.");
+    last_output_ms: if_some latest = ms("The last output − the request's creation.");
+    inter_output_mean_ms: if_some derived = ms("(last output − first output) / (`outputs` − 1).").attribute();
+    inter_output_max_ms: if_some largest = ms("The longest gap between one output and the next.").attribute();
+    media_ms: if_some sum = ms("Sum of `output_media_ms`.")
+        .attribute()
+        .family("omni_stage_media_seconds", "How long the media of a stage in a request plays.");
+    real_time_factor: if_some derived = ratio("`stage_gen_time_ms` / `media_ms`.")
+        .percentiles()
+        .attribute()
+        .family("omni_stage_real_time_factor", "A stage's time in a request, divided by that of its media.");
+    underruns: if_some sum = count("How many times a player of the media had nothing to play.").attribute();
+    underrun_total_ms: if_some sum = ms("How long a player of the media had nothing to play.")
+        .attribute()
+        .family("omni_stage_underrun_seconds", "How long a player of a stage's media had nothing to play.");
+    share_time_ms: if_some sum = ms("The stage time, divided among the requests of a batch.")
+        .attribute()
+        .family("omni_stage_share_seconds", "A stage's time in a request, divided among the requests of a batch.");
+    waiting_time_ms: if_some sum = ms("The part of the queue time during which the request did nothing.")
+        .attribute()
+        .family("omni_stage_waiting_seconds", "The time during which a request only waited for a stage.");
     events: always total = count("How many spans went into the row.");
 }
 
@@ -376,6 +414,24 @@ mod merge {
         }
     }
 
+    #[inline(always)]
+    pub(super) fn latest<T: Ord>(kept: &mut Option<T>, added: Option<T>, _: Kind, _: &str, _: &mut Warnings) {
+        if added > *kept {
+            *kept = added;
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn largest<T: Ord>(
+        kept: &mut Option<T>,
+        added: Option<T>,
+        kind: Kind,
+        name: &str,
+        warnings: &mut Warnings,
+    ) {
+        latest(kept, added, kind, name, warnings);
+    }
+
     /// Only detached rows have it, and they are never merged into.
     #[inline(always)]
     pub(super) fn detached<T>(_: &mut T, _: T, _: Kind, _: &str, _: &mut Warnings) {}
@@ -436,6 +492,7 @@ macro_rules! member {
 
 member!(u64, count => Value::Count(*count), number);
 member!(Millis, time => Value::Time(*time), time);
+member!(f64, ratio => Value::Ratio(*ratio), decimal);
 member!(String, text => Value::Text(text), owned);
 
 #[cfg(test)]

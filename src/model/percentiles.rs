@@ -59,6 +59,9 @@ pub struct Percentiles {
     pub queue_time_ms: Option<Distribution<Millis>>,
     /// Of [`E2eTable::unattributed_time_ms`].
     pub unattributed_time_ms: Option<Distribution<Millis>>,
+    /// Of [`E2eTable::real_time_factor`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real_time_factor: Option<Distribution<f64>>,
     /// Of `e2e_total_tokens * 1000 / e2e_total_ms`.
     pub tokens_per_s: Option<Distribution<f64>>,
     /// Ordered by `stage_id`, for the 16 smallest ids.
@@ -83,6 +86,12 @@ pub struct StagePercentiles {
     pub first_output_ms: Option<Distribution<Millis>>,
     /// Of [`StageRow::time_per_output_token_ms`].
     pub time_per_output_token_ms: Option<Distribution<Millis>>,
+    /// Of all gaps between one output and the next, not of a mean for each request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inter_output_ms: Option<Distribution<Millis>>,
+    /// Of [`StageRow::real_time_factor`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real_time_factor: Option<Distribution<f64>>,
 }
 
 /// The distributions of one edge: one value for each of its rows in a request, and for each detached span.
@@ -103,51 +112,86 @@ pub struct TransferPercentiles {
     pub total_time_ms: Option<Distribution<Millis>>,
 }
 
-/// Lists the times of a table that have percentiles, in the order of the fields. A field that is not in the
-/// list, or the other way round, does not compile.
+/// Lists the numbers of a table that have percentiles, times and ratios, in the order of the fields. A field
+/// that is in no list, or the other way round, does not compile.
 macro_rules! distributions {
-    ($Percentiles:ident of $Row:ident, $($number:ident),*; besides $($besides:ident: $Besides:ty),*) => {
+    (
+        $Percentiles:ident of $Row:ident:
+        times $($time:ident),*;
+        ratios $($ratio:ident),*;
+        besides $($besides:ident: $Besides:ty),*
+    ) => {
         impl $Percentiles {
-            pub(crate) const NAMES: &'static [&'static str] = &[$(stringify!($number)),*];
+            pub(crate) const TIMES: &'static [&'static str] = &[$(stringify!($time)),*];
+            pub(crate) const RATIOS: &'static [&'static str] = &[$(stringify!($ratio)),*];
 
             /// Hands each time that the row has to `count`, with its place in the list.
             #[inline(always)]
             pub(crate) fn times(row: &$Row, mut count: impl FnMut(usize, Millis)) {
                 let mut place = 0..;
-                $(if let (Some(place), Some(time)) = (place.next(), row.$number.into()) {
+                $(if let (Some(place), Some(time)) = (place.next(), row.$time.into()) {
                     count(place, time);
                 })*
             }
 
-            pub(crate) fn of($($besides: $Besides,)* times: impl Fn(usize) -> Option<Distribution<Millis>>) -> Self {
-                let mut places = 0..;
-                let mut next = || times(places.next()?);
-                Self { $($number: next(),)* $($besides),* }
+            /// Hands each ratio that the row has to `count`, with its place in the list.
+            #[inline(always)]
+            pub(crate) fn ratios(row: &$Row, mut count: impl FnMut(usize, f64)) {
+                let _ = (row, &mut count);
+                let mut place = 0..;
+                let _ = &mut place;
+                $(if let (Some(place), Some(ratio)) = (place.next(), row.$ratio) {
+                    count(place, ratio);
+                })*
             }
 
-            /// With the names.
+            pub(crate) fn of(
+                $($besides: $Besides,)*
+                times: impl Fn(usize) -> Option<Distribution<Millis>>,
+                ratios: impl Fn(usize) -> Option<Distribution<f64>>,
+            ) -> Self {
+                let (mut places, mut places_of_ratios) = (0.., 0..);
+                let mut next = || times(places.next()?);
+                let mut next_ratio = || ratios(places_of_ratios.next()?);
+                let _ = &mut next_ratio;
+                Self { $($time: next(),)* $($ratio: next_ratio(),)* $($besides),* }
+            }
+
+            /// The times, with their names.
             #[cfg(feature = "tables")]
-            pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, Option<Distribution<Millis>>)> {
-                let Self { $($number,)* $($besides: _),* } = self;
-                Self::NAMES.iter().copied().zip([$(*$number),*])
+            pub(crate) fn named_times(&self) -> impl Iterator<Item = (&'static str, Option<Distribution<Millis>>)> {
+                let Self { $($time,)* $($ratio: _,)* $($besides: _),* } = self;
+                Self::TIMES.iter().copied().zip([$(*$time),*])
+            }
+
+            /// The ratios, with their names.
+            #[cfg(feature = "tables")]
+            pub(crate) fn named_ratios(&self) -> impl Iterator<Item = (&'static str, Option<Distribution<f64>>)> {
+                let Self { $($time: _,)* $($ratio,)* $($besides: _),* } = self;
+                Self::RATIOS.iter().copied().zip([$(*$ratio),*])
             }
         }
     };
 }
 
 distributions! {
-    Percentiles of E2eTable, e2e_total_ms, queue_time_ms, unattributed_time_ms;
+    Percentiles of E2eTable:
+    times e2e_total_ms, queue_time_ms, unattributed_time_ms;
+    ratios real_time_factor;
     besides tokens_per_s: Option<Distribution<f64>>, stages: Vec<StagePercentiles>,
         transfers: Vec<TransferPercentiles>
 }
 
 distributions! {
-    StagePercentiles of StageRow, stage_gen_time_ms, busy_time_ms, queue_time_ms, first_output_ms,
-        time_per_output_token_ms;
-    besides stage_id: Option<u64>
+    StagePercentiles of StageRow:
+    times stage_gen_time_ms, busy_time_ms, queue_time_ms, first_output_ms, time_per_output_token_ms;
+    ratios real_time_factor;
+    besides stage_id: Option<u64>, inter_output_ms: Option<Distribution<Millis>>
 }
 
 distributions! {
-    TransferPercentiles of TransferRow, tx_time_ms, in_flight_time_ms, rx_decode_time_ms, total_time_ms;
+    TransferPercentiles of TransferRow:
+    times tx_time_ms, in_flight_time_ms, rx_decode_time_ms, total_time_ms;
+    ratios ;
     besides from_stage: Option<u64>, to_stage: Option<u64>
 }

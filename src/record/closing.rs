@@ -7,6 +7,7 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
 };
 
 use smallvec::SmallVec;
@@ -17,7 +18,7 @@ use crate::{
     fold::{
         closed::Closed,
         fields::{StageNumbers, TransferNumbers},
-        request::Rows,
+        request::{Folded, Rows},
     },
     hold::{
         early_context::EarlyContext,
@@ -38,7 +39,7 @@ impl Recorder {
     /// the stack that each of them takes.
     #[inline(never)]
     pub(crate) fn close(&self, id: &Id) {
-        let Some(mut span) = self.open.remove(id) else { return };
+        let Some(mut span) = self.shared.open.remove(id) else { return };
         // It has left the map, so nobody comes to know it any more.
         if let Some(only) = Arc::get_mut(&mut span) {
             self.close_span(id, only, None);
@@ -63,7 +64,7 @@ impl Recorder {
     fn close_preprocess(&self, span: &mut OpenSpan) {
         let Some(stage) = span.stage.take().filter(|_| span.is_child_of_stage) else { return };
         let time = self.closed(span).measured.span_time();
-        self.open.with(&stage, |stage| {
+        self.shared.open.with(&stage, |stage| {
             let mut state = stage.lock();
             state.preprocess = Some(state.preprocess.unwrap_or(0).saturating_add(time));
         });
@@ -73,6 +74,8 @@ impl Recorder {
         let Some(request) = span.request.take() else { return };
         let early = mem::take(&mut span.state().early_context);
         let closed = self.closed(span);
+        closed.fields.is_unwinding =
+            closed.fields.declares_reason && closed.fields.label.is_none() && thread::panicking();
         let named = closed.fields.request_id.take();
         let request_id = named.clone().unwrap_or_else(generated_id);
         match request.close(&request_id) {
@@ -104,7 +107,8 @@ impl Recorder {
             Answered { moment, measured, fields, request_id, trace: TraceIds::default(), among };
         // Its OpenTelemetry span ends now, so that it gets the numbers as they stand.
         if self.otel.is_connected() {
-            let (e2e, rows) = request.rows().as_they_stand(measured, answered.fields.label.as_deref());
+            let mut fields = answered.fields.copy_for_line();
+            let (Folded { e2e, .. }, rows) = request.rows().as_they_stand(measured, &mut fields);
             let warnings = &mut answered.fields.warnings;
             answered.trace = self.otel.set_numbers(id, early, &e2e, rows.stage_table(), warnings);
         }
@@ -144,9 +148,13 @@ impl Recorder {
             fields.warn("stage_id", "none", "a stage without a usable id has a row without one");
         }
         if closed.is_shared {
+            let mut units = fields.outputs.as_mut().and_then(|outputs| outputs.units.take());
             let tokens = [
                 ("num_tokens_in", &mut numbers.num_tokens_in),
                 ("num_tokens_out", &mut numbers.num_tokens_out),
+                ("num_tokens_cached", &mut numbers.num_tokens_cached),
+                ("num_tokens_reasoning", &mut numbers.num_tokens_reasoning),
+                ("output", &mut units),
             ];
             for (field, count) in tokens {
                 if let Some(count) = count.take() {
@@ -166,7 +174,8 @@ impl Recorder {
             };
             request.add(|rows| rows.add_stage(closed, &numbers, is_part))
         };
-        for request_id in Self::add_to_owners(&mut closed, ownership, add) {
+        for (place, request_id) in Self::add_to_owners(&mut closed, ownership, add) {
+            closed.place = place;
             let is_part = self.is_part(outer, &numbers, |outer| {
                 request_id.is_none() || self.shared.requests.owns_detached(outer, request_id.as_deref())
             });
@@ -192,26 +201,33 @@ impl Recorder {
         let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
             request.add(|rows| rows.add_transfer(closed, &numbers, sent_at))
         };
-        for request_id in Self::add_to_owners(&mut closed, ownership, add) {
+        for (_, request_id) in Self::add_to_owners(&mut closed, ownership, add) {
             self.detached(id).transfer(&mut closed, &numbers, sent_at, request_id);
         }
     }
 
-    /// Adds a closed span to each of its requests. Returns the ids of the detached rows that are
-    /// left: one for each request that has closed already, or one if there is no request.
+    /// Adds a closed span to each of its requests. Returns the detached rows that are left, each with its
+    /// place in the batch and its id: one for each request that has closed already, or one if there is no
+    /// request.
     fn add_to_owners(
         closed: &mut Closed<'_>,
         ownership: &Ownership,
         add: impl Fn(&mut Closed<'_>, &Arc<Request>) -> Result<(), Arc<str>>,
-    ) -> Vec<Option<Arc<str>>> {
+    ) -> Vec<(u64, Option<Arc<str>>)> {
         match &*ownership.owners {
-            [] => vec![closed.fields.request_id.clone()],
+            [] => vec![(0, closed.fields.request_id.clone())],
             [one] => match add(closed, one) {
                 Ok(()) => Vec::new(),
-                Err(id) if ownership.is_batch => vec![Some(id)],
-                Err(id) => vec![closed.fields.request_id.clone().or(Some(id))],
+                Err(id) if ownership.is_batch => vec![(0, Some(id))],
+                Err(id) => vec![(0, closed.fields.request_id.clone().or(Some(id)))],
             },
-            many => many.iter().filter_map(|request| add(closed, request).err()).map(Some).collect(),
+            many => {
+                let add = |(place, request)| {
+                    closed.place = place;
+                    add(closed, request).err().map(|id| (place, Some(id)))
+                };
+                (0..).zip(many).filter_map(add).collect()
+            }
         }
     }
 
@@ -223,11 +239,16 @@ impl Recorder {
     fn closed<'a>(&self, span: &'a mut OpenSpan) -> Closed<'a> {
         let created = span.created;
         let state = span.state();
+        let mut measured = state.timing.close(created, || self.now());
+        if let Some(moment) = state.fields.scheduled {
+            measured = measured.scheduled_at(moment, || self.now());
+        }
         Closed {
-            measured: state.timing.close(created, || self.now()),
+            measured,
             fields: &mut state.fields,
             preprocess: state.preprocess,
             batch: None,
+            place: 0,
             is_shared: false,
         }
     }
@@ -249,10 +270,12 @@ impl Recorder {
     /// The spans of the same stage around a span, from the nearest of all stages on.
     fn around(&self, outer: Option<&Id>, numbers: &StageNumbers) -> impl Iterator<Item = Arc<OpenSpan>> {
         let stage_id = numbers.stage_id;
-        let first = outer.filter(|_| stage_id.is_some()).and_then(|id| self.open.get(id));
-        iter::successors(first, |outer| self.open.get(outer.stage.as_ref()?)).take(NESTING_LIMIT).filter(
-            move |outer| outer.kind == Kind::Stage && outer.lock().fields.stage().stage_id == stage_id,
-        )
+        let first = outer.filter(|_| stage_id.is_some()).and_then(|id| self.shared.open.get(id));
+        iter::successors(first, |outer| self.shared.open.get(outer.stage.as_ref()?))
+            .take(NESTING_LIMIT)
+            .filter(move |outer| {
+                outer.kind == Kind::Stage && outer.lock().fields.stage().stage_id == stage_id
+            })
     }
 }
 

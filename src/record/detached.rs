@@ -45,13 +45,8 @@ impl DetachedRows<'_> {
             _ => {}
         }
         stage.finish(None, &mut warnings);
-        self.recorder.shared.count_stage(&stage.row, stage.wall());
-        let mut row = stage.row;
-        row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
-        let start = closed.measured.start();
-        row.first_output_after_ms =
-            closed.fields.first_output.map(|moment| Millis::from_nanos(moment.saturating_sub(start)));
-        let line = self.line(row, closed, request_id, warnings);
+        self.recorder.shared.count_stage(&stage);
+        let line = self.line(stage.detach(&closed.measured), closed, request_id, warnings);
         self.recorder.writing.output.emit(&self.recorder.shared.counters, &line.warnings, |out, format| {
             match format {
                 Format::Json => lines::write_stage(out, &line),

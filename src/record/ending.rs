@@ -34,7 +34,7 @@ impl Shared {
         let Folded { end, e2e, mut warnings } = rows.fold(&mut closed);
         self.near_misses.take_waiting(&mut warnings);
         let trace = trace(&e2e, &rows, &mut warnings);
-        self.counters.facade.add(&e2e, rows.stage_table(), rows.transfer_table());
+        self.counters.facade.add(&e2e, rows.stages_with_gaps(), rows.transfer_table());
         let mut summary = mem::take(&mut rows.summary);
         self.count_request(request.created, end, &e2e, &rows, &mut summary);
         rows.summary = summary;
@@ -95,8 +95,14 @@ impl Shared {
         let Answered { measured, mut fields, request_id, trace, among, moment: _ } = answered;
         among.remove(request.age());
         self.requests.remove(Some(&request_id), &request);
-        let closed =
-            Closed { measured, fields: &mut fields, preprocess: None, batch: None, is_shared: false };
+        let closed = Closed {
+            measured,
+            fields: &mut fields,
+            preprocess: None,
+            batch: None,
+            place: 0,
+            is_shared: false,
+        };
         self.end_request(writing, request, ended, closed, &request_id, |_, _, _| trace);
     }
 }

@@ -1,8 +1,9 @@
-//! The per-layer filter: documented spans at any level, foreign spans up to the lineage level, no events.
+//! The per-layer filter: documented spans at any level, foreign spans up to the lineage level, and of events
+//! those at `ERROR`.
 
 use std::sync::Arc;
 
-use tracing::{Metadata, level_filters::LevelFilter, subscriber::Interest};
+use tracing::{Level, Metadata, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::layer::{Context, Filter};
 
 use crate::{
@@ -37,17 +38,21 @@ impl SpanFilter {
     }
 }
 
+fn is_error(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event() && *metadata.level() == Level::ERROR
+}
+
 impl<S> Filter<S> for SpanFilter {
     fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         self.shared.log_stats()
             && self.keeps(metadata)
-            && (kind_of(metadata).is_some() || self.keeps_lineage(metadata))
+            && (kind_of(metadata).is_some() || self.keeps_lineage(metadata) || is_error(metadata))
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         if !self.shared.log_stats() || !self.keeps(metadata) {
             Interest::never()
-        } else if kind_of(metadata).is_some() {
+        } else if kind_of(metadata).is_some() || is_error(metadata) {
             // With `always`, `tracing` would skip the check that refreshes this thread's filter state. A
             // state left by an earlier callsite could then hide a span (tracing#2519).
             Interest::sometimes()

@@ -23,6 +23,10 @@ pub(crate) enum Meaning {
     Label,
     Phase,
     FirstOutput,
+    Scheduled,
+    Output,
+    /// How long the media of an output plays, in milliseconds.
+    Media,
     Further,
     /// A further field whose numbers are added up over the spans of its row.
     Summand,
@@ -38,6 +42,7 @@ pub(crate) struct Layout {
     callsite: Identifier,
     meanings: Box<[Meaning]>,
     near_misses: Box<[NearMiss]>,
+    declares_reason: bool,
 }
 
 /// A field, and the documented field whose name is one edit away.
@@ -56,7 +61,13 @@ impl Layout {
             callsite: metadata.callsite(),
             meanings: meanings.collect(),
             near_misses: near_misses.collect(),
+            declares_reason: kind == Kind::Request && metadata.fields().field("finish_reason").is_some(),
         }
+    }
+
+    /// Whether it is a `request` that declares `finish_reason`.
+    pub(crate) fn declares_reason(&self) -> bool {
+        self.declares_reason
     }
 
     pub(crate) fn near_misses(&self) -> &[NearMiss] {
@@ -131,6 +142,11 @@ impl Meaning {
                 ("num_tokens_out", Self::Count(4)),
                 ("preprocess_time_ms", Self::Time(5)),
                 ("stage_gen_time_ms", Self::Time(6)),
+                ("num_tokens_cached", Self::Count(7)),
+                ("num_tokens_reasoning", Self::Count(8)),
+                ("scheduled", Self::Scheduled),
+                ("output", Self::Output),
+                ("output_media_ms", Self::Media),
             ],
             Kind::Transfer => &[
                 ("request_id", Self::RequestId),

@@ -3,6 +3,7 @@
 pub(crate) mod closing;
 pub(crate) mod detached;
 pub(crate) mod ending;
+pub(crate) mod errors;
 pub(crate) mod filter;
 pub(crate) mod layout;
 pub(crate) mod recorder;

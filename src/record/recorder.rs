@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use tracing::{
-    Metadata, Subscriber,
+    Event, Metadata, Subscriber,
     span::{Attributes, Id, Record},
 };
 use tracing_subscriber::{
@@ -34,13 +34,12 @@ use crate::{
 pub(crate) struct Recorder {
     pub(crate) writing: Writing,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) open: OpenSpans,
     pub(crate) otel: Otel,
 }
 
 impl Recorder {
     pub(crate) fn new(writing: Writing, shared: Arc<Shared>) -> Self {
-        Self { writing, shared, open: OpenSpans::new(), otel: Otel::default() }
+        Self { writing, shared, otel: Otel::default() }
     }
 
     /// Changes where it reads the time, or where its lines go.
@@ -55,22 +54,22 @@ impl Recorder {
     }
 
     pub(crate) fn enter(&self, id: &Id) {
-        self.open.with(id, |span| {
+        self.shared.open.with(id, |span| {
             let now = self.now();
             span.lock().timing.enter(now);
         });
     }
 
     pub(crate) fn exit(&self, id: &Id) {
-        self.open.with(id, |span| {
+        self.shared.open.with(id, |span| {
             let now = self.now();
             span.lock().timing.exit(now);
         });
-        self.otel.keep_early(id, &self.open);
+        self.otel.keep_early(id, &self.shared.open);
     }
 
     pub(crate) fn record(&self, id: &Id, values: &Record<'_>) {
-        self.open.with(id, |span| {
+        self.shared.open.with(id, |span| {
             let Some(metadata) = span.metadata else { return };
             let take = Late { recorder: self, span };
             Layout::with(metadata, span.kind, |layout| values.record(&mut Visitor { layout, take }));
@@ -97,7 +96,9 @@ impl Recorder {
         let current = attributes.is_contextual().then(|| ctx.current_span());
         let parent = attributes.parent().or_else(|| current.as_ref()?.id());
         let Some(parent) = parent else { return Enclosing::default() };
-        if let Some(enclosing) = self.open.with(parent, |outer| Enclosing::in_span(parent.clone(), outer)) {
+        if let Some(enclosing) =
+            self.shared.open.with(parent, |outer| Enclosing::in_span(parent.clone(), outer))
+        {
             return enclosing;
         }
         // From the span itself: its parent may be one that the filter has declined, which a look-up
@@ -105,7 +106,7 @@ impl Recorder {
         let mut further = ctx.span(id).into_iter().flat_map(|span| span.scope().skip(1));
         let found = further.find_map(|span| {
             let id = span.id();
-            self.open.with(&id, |outer| Enclosing::in_span(id.clone(), outer))
+            self.shared.open.with(&id, |outer| Enclosing::in_span(id.clone(), outer))
         });
         found.unwrap_or_default()
     }
@@ -152,10 +153,10 @@ impl Recorder {
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        let Some(span) = self.open.get(id).filter(|span| span.kind != Kind::Request) else { return };
+        let Some(span) = self.shared.open.get(id).filter(|span| span.kind != Kind::Request) else { return };
         let nearest = ctx
             .span(follows)
-            .and_then(|followed| followed.scope().find_map(|span| self.open.get(&span.id())));
+            .and_then(|followed| followed.scope().find_map(|span| self.shared.open.get(&span.id())));
         let followed = match nearest {
             Some(nearest) if nearest.kind != Kind::Request => {
                 let Some(settled) = nearest.settled() else { return };
@@ -168,6 +169,13 @@ impl Recorder {
             None => return,
         };
         span.lock().follow(followed);
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        // A handle may keep the state for longer.
+        self.shared.open.clear();
     }
 }
 
@@ -199,6 +207,15 @@ impl Take for Late<'_> {
         self.span.lock().fields.set_number(place, number);
     }
 
+    fn output(&mut self, units: u64) {
+        let now = self.recorder.now();
+        self.span.lock().fields.add_output(now, units);
+    }
+
+    fn media(&mut self, nanos: u64) {
+        self.span.lock().fields.add_media(nanos);
+    }
+
     fn label(&mut self, text: &str) {
         self.span.lock().fields.label = Some(text.to_owned());
     }
@@ -211,13 +228,16 @@ impl Take for Late<'_> {
         if recorded.meaning == Meaning::RequestId {
             return self.set_request_id(|fields| fields.set(recorded, 0));
         }
-        // Only this field's moment counts; a reading for each would be a tenth of the cost.
-        let now = if recorded.meaning == Meaning::FirstOutput { self.recorder.now() } else { 0 };
+        // Only the moments of these fields count; a reading for each would be a tenth of the cost.
+        let now = match recorded.meaning {
+            Meaning::FirstOutput | Meaning::Scheduled | Meaning::Output => self.recorder.now(),
+            _ => 0,
+        };
         self.span.lock().fields.set(recorded, now);
     }
 }
 
-/// Only creation comes through the filter, which has to see it; [`OmniMetricsLayer`] calls the
+/// Only creation and events come through the filter, which has to see them; [`OmniMetricsLayer`] calls the
 /// methods above directly, and the map of open spans tells whether a span is one of ours.
 ///
 /// [`OmniMetricsLayer`]: crate::OmniMetricsLayer
@@ -225,6 +245,10 @@ impl<S> Layer<S> for Recorder
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
+    fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
+        self.add_error(event, &ctx);
+    }
+
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         // Lineage lets foreign spans through the filter as well.
         let Some(kind) = kind_of(attributes.metadata()) else {
@@ -236,7 +260,7 @@ where
         let created = self.now();
         let mut enclosing = self.enclosing(attributes, id, &ctx);
         let request = (kind == Kind::Request).then(|| {
-            let request = Request::begin(created);
+            let request = Request::begin(created, id.into_u64());
             if let Some(outer) = enclosing.request.replace(Arc::clone(&request)) {
                 outer.encloses_request.store(true, Ordering::Relaxed);
                 self.shared.counters.facade.ended(&outer);
@@ -249,6 +273,7 @@ where
         let metadata = attributes.metadata();
         let fields = only.begin(kind, Some(metadata), created, enclosing);
         Layout::with(metadata, kind, |layout| {
+            fields.declares_reason = layout.declares_reason();
             attributes.record(&mut Visitor { layout, take: Filling { fields, now: created } });
             if !layout.near_misses().is_empty() {
                 self.warn_of_fields(metadata, layout, fields);
@@ -262,6 +287,6 @@ where
             let named = self.shared.requests.hold(fields.request_id.as_ref());
             only.state().named = named;
         }
-        self.open.insert(id, span);
+        self.shared.open.insert(id, span);
     }
 }

@@ -24,6 +24,15 @@ impl SpanFields {
             Meaning::Count(place) => self.set_read(place, recorded.number(FieldValue::to_count), &recorded),
             Meaning::Time(place) => self.set_read(place, recorded.number(FieldValue::to_nanos), &recorded),
             Meaning::FirstOutput => self.first_output = self.first_output.or(Some(now)),
+            Meaning::Scheduled => self.scheduled = self.scheduled.or(Some(now)),
+            Meaning::Output => match recorded.number(units) {
+                Ok(units) => self.add_output(now, units),
+                Err(why) => self.warn_of_unusable(&recorded, why),
+            },
+            Meaning::Media => match recorded.number(FieldValue::to_nanos) {
+                Ok(nanos) => self.add_media(nanos),
+                Err(why) => self.warn_of_unusable(&recorded, why),
+            },
             Meaning::Ignored => {}
             _ if recorded.kept == Kept::Panicked => {
                 self.warn(field, &recorded.value, format_args!("{PANICKED}; treated as not recorded"));
@@ -65,10 +74,13 @@ impl SpanFields {
             Ok(number) => self.set_number(place, number),
             Err(why) => {
                 self.mark_unusable(recorded.field);
-                let what = format!("{why}; treated as not recorded");
-                self.warn(recorded.field, &recorded.value, what);
+                self.warn_of_unusable(recorded, why);
             }
         }
+    }
+
+    fn warn_of_unusable(&mut self, recorded: &Recorded, why: Unusable) {
+        self.warn(recorded.field, &recorded.value, format_args!("{why}; treated as not recorded"));
     }
 
     fn set_request_id(&mut self, recorded: Recorded) {
@@ -99,6 +111,14 @@ impl SpanFields {
     }
 }
 
+/// The number of units in an output; `true` is one.
+fn units(value: &FieldValue) -> Result<u64, Unusable> {
+    match value {
+        FieldValue::Bool(true) => Ok(1),
+        value => value.to_count(),
+    }
+}
+
 /// Takes the values of a new span, to which no other thread has access yet, so no lock is needed.
 pub(crate) struct Filling<'a> {
     pub(crate) fields: &'a mut SpanFields,
@@ -109,6 +129,14 @@ impl Take for Filling<'_> {
     #[inline]
     fn number(&mut self, place: usize, number: u64) {
         self.fields.set_number(place, number);
+    }
+
+    fn output(&mut self, units: u64) {
+        self.fields.add_output(self.now, units);
+    }
+
+    fn media(&mut self, nanos: u64) {
+        self.fields.add_media(nanos);
     }
 
     fn label(&mut self, text: &str) {

@@ -65,6 +65,10 @@ impl Recorded {
 pub(crate) trait Take {
     /// A usable number for a numeric field.
     fn number(&mut self, place: usize, number: u64);
+    /// An output of some units.
+    fn output(&mut self, units: u64);
+    /// Media of an output, in nanoseconds.
+    fn media(&mut self, nanos: u64);
     /// A label that was not cut.
     fn label(&mut self, text: &str);
     /// A `request_id` that was not cut.
@@ -106,6 +110,7 @@ impl<T: Take> Visit for Visitor<'_, T> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         match (self.layout.meaning(field), Millis::from_f64(value)) {
             (Meaning::Time(place), Some(time)) => self.take.number(place, time.as_nanos()),
+            (Meaning::Media, Some(time)) => self.take.media(time.as_nanos()),
             _ => self.typed(field, value),
         }
     }
@@ -120,6 +125,7 @@ impl<T: Take> Visit for Visitor<'_, T> {
     fn record_u64(&mut self, field: &Field, value: u64) {
         match self.layout.meaning(field) {
             Meaning::Count(place) => self.take.number(place, value),
+            Meaning::Output => self.take.output(value),
             _ => self.typed(field, value),
         }
     }
@@ -140,7 +146,10 @@ impl<T: Take> Visit for Visitor<'_, T> {
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.value(field, FieldValue::Bool(value), Kept::Whole, false);
+        match (self.layout.meaning(field), value) {
+            (Meaning::Output, true) => self.take.output(1),
+            _ => self.value(field, FieldValue::Bool(value), Kept::Whole, false),
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -177,7 +186,8 @@ impl<T: Take> Visit for Visitor<'_, T> {
     }
 }
 
-fn text_of_user(value: impl fmt::Display) -> (String, Kept) {
+/// The text of a value that the user's code formats, of at most [`TEXT_LIMIT`] bytes.
+pub(crate) fn text_of_user(value: impl fmt::Display) -> (String, Kept) {
     match contain_formatting(|| value::text_of(value)) {
         Some((text, false)) => (text, Kept::Whole),
         Some((text, true)) => (text, Kept::Cut),

@@ -1,6 +1,6 @@
 //! In place of `facade.rs` without the feature `metrics`: nothing, at no cost.
 
-use crate::{E2eTable, StageRow, TransferRow, hold::request::Request};
+use crate::{E2eTable, StageRow, TransferRow, fold::gaps::Gaps, hold::request::Request};
 
 #[derive(Debug, Default)]
 pub(crate) struct Facade {}
@@ -15,12 +15,12 @@ impl Facade {
     pub(crate) fn add<'a>(
         &self,
         _: &E2eTable,
-        _: impl Iterator<Item = &'a StageRow>,
+        _: impl Iterator<Item = (&'a StageRow, Option<&'a Gaps>)>,
         _: impl Iterator<Item = &'a TransferRow>,
     ) {
     }
 
-    pub(crate) fn add_stage(&self, _: &StageRow) {}
+    pub(crate) fn add_stage(&self, _: &StageRow, _: Option<&Gaps>) {}
 
     pub(crate) fn add_transfer(&self, _: &TransferRow) {}
 }

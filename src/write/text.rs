@@ -193,31 +193,34 @@ impl fmt::Display for SummaryLine {
         writeln!(f, "{}", self.overall_summary)?;
         let heads = ["count", "mean", "p50", "p90", "p99", "p99.9", "max"];
         let mut table = Columns::new(heads.into_iter().map(str::to_owned));
-        let mut times = |name: &str, distribution: Option<Distribution<Millis>>| {
-            if let Some(Distribution { count, mean, p50, p90, p99, p999, max }) = distribution {
-                let times = [mean, p50, p90, p99, p999, max].map(Cell::Time);
-                table.row(name, std::iter::once(Cell::Count(count)).chain(times));
-            }
-        };
         let percentiles = &self.percentiles;
-        for (number, distribution) in percentiles.named() {
-            times(number, distribution);
+        for (number, times) in percentiles.named_times() {
+            distribution(&mut table, number, times, Cell::Time);
         }
         for stage in &percentiles.stages {
-            for (number, distribution) in stage.named() {
-                times(&format!("stage {} {number}", id(stage.stage_id)), distribution);
+            let name = |number: &str| format!("stage {} {number}", id(stage.stage_id));
+            for (number, times) in stage.named_times() {
+                distribution(&mut table, &name(number), times, Cell::Time);
+            }
+            distribution(&mut table, &name("inter_output_ms"), stage.inter_output_ms, Cell::Time);
+            for (number, ratios) in stage.named_ratios() {
+                distribution(&mut table, &name(number), ratios, Cell::Decimal);
             }
         }
         for edge in &percentiles.transfers {
-            for (number, distribution) in edge.named() {
-                let (from, to) = (id(edge.from_stage), id(edge.to_stage));
-                times(&format!("{from}->{to} {number}"), distribution);
+            let (from, to) = (id(edge.from_stage), id(edge.to_stage));
+            let name = |number: &str| format!("{from}->{to} {number}");
+            for (number, times) in edge.named_times() {
+                distribution(&mut table, &name(number), times, Cell::Time);
+            }
+            for (number, ratios) in edge.named_ratios() {
+                distribution(&mut table, &name(number), ratios, Cell::Decimal);
             }
         }
-        if let Some(Distribution { count, mean, p50, p90, p99, p999, max }) = percentiles.tokens_per_s {
-            let rates = [mean, p50, p90, p99, p999, max].map(Cell::Decimal);
-            table.row("tokens_per_s", std::iter::once(Cell::Count(count)).chain(rates));
+        for (number, ratios) in percentiles.named_ratios() {
+            distribution(&mut table, number, ratios, Cell::Decimal);
         }
+        distribution(&mut table, "tokens_per_s", percentiles.tokens_per_s, Cell::Decimal);
         writeln!(f, "Percentiles until {}\n{}\n", self.timestamp, table.0)
     }
 }
@@ -263,6 +266,19 @@ fn warnings(f: &mut fmt::Formatter<'_>, warnings: &[String]) -> fmt::Result {
     if warnings.is_empty() { Ok(()) } else { writeln!(f) }
 }
 
+/// A row of the table of percentiles, if there is a distribution.
+fn distribution<'a, T>(
+    table: &mut Columns,
+    name: &str,
+    distribution: Option<Distribution<T>>,
+    cell: impl Fn(T) -> Cell<'a>,
+) {
+    if let Some(Distribution { count, mean, p50, p90, p99, p999, max }) = distribution {
+        let values = [mean, p50, p90, p99, p999, max].map(cell);
+        table.row(name, std::iter::once(Cell::Count(count)).chain(values));
+    }
+}
+
 /// The text of an id in a head or a name.
 pub(crate) fn id(id: Option<u64>) -> String {
     id.map_or_else(|| ABSENT.to_owned(), |id| id.to_string())
@@ -291,6 +307,7 @@ fn numbers<Row: Table>(table: &mut Columns, columns: &[Row]) {
             (Some(Value::Count(bytes)), Unit::Bytes) => Cell::Decimal(bytes as f64 / 1024.0),
             (Some(Value::Count(count)), _) => Cell::Count(count),
             (Some(Value::Time(time)), _) => Cell::Time(time),
+            (Some(Value::Ratio(ratio)), _) => Cell::Decimal(ratio),
             (Some(Value::Text(text)), _) => Cell::Text(text),
             (None, _) => Cell::Absent,
         });

@@ -32,8 +32,8 @@ pub(super) struct Minute {
 struct Second {
     requests: u64,
     tokens: u64,
-    /// In the order of [`Percentiles::NAMES`].
-    times: [Times; Percentiles::NAMES.len()],
+    /// In the order of [`Percentiles::TIMES`].
+    times: [Times; Percentiles::TIMES.len()],
     slowest: BinaryHeap<Reverse<Slow>>,
 }
 
@@ -116,11 +116,11 @@ impl Minute {
 
     /// The distributions that there is something of.
     pub(super) fn distributions(&self) -> Vec<(&'static str, Distribution<Millis>)> {
-        let mut sums = <[Times; Percentiles::NAMES.len()]>::default();
+        let mut sums = <[Times; Percentiles::TIMES.len()]>::default();
         for second in self.seconds.values() {
             sums.iter_mut().zip(&second.times).for_each(|(sum, times)| sum.merge(times));
         }
-        let named = Percentiles::NAMES.iter().zip(&sums);
+        let named = Percentiles::TIMES.iter().zip(&sums);
         named.filter_map(|(name, times)| Some((*name, times.distribution()?))).collect()
     }
 

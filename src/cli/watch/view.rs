@@ -80,7 +80,7 @@ impl View {
     pub(super) fn draw(&mut self, frame: &mut Frame<'_>, now: u64) {
         self.minute.advance(now);
         let run = self.run.percentiles();
-        let numbers = Percentiles::NAMES.len() as u16;
+        let numbers = Percentiles::TIMES.len() as u16;
         let rows = numbers + run.stages.len().min(16) as u16;
         let areas = Layout::vertical([
             Constraint::Length(2),
@@ -99,7 +99,7 @@ impl View {
         frame.render_widget(sparkline.block(Block::bordered().title(title)), rates);
         frame.render_widget(self.times(), times);
         frame.render_widget(self.slowest(), slowest);
-        let all = run.named().map(|(name, times)| (label(name).to_owned(), times));
+        let all = run.named_times().map(|(name, times)| (label(name).to_owned(), times));
         let of_stages = run.stages.iter().map(|stage| {
             (format!("stage {}", crate::write::text::id(stage.stage_id)), stage.stage_gen_time_ms)
         });

@@ -19,7 +19,7 @@ fn full_text<Row: Table>() -> String {
     for (at, Number { name, about, .. }) in (1..).zip(Row::NUMBERS) {
         let separator = if at == 1 { "" } else { "," };
         match about.unit {
-            Unit::Milliseconds => write!(text, "{separator}\"{name}\":{at}.5").unwrap(),
+            Unit::Milliseconds | Unit::Ratio => write!(text, "{separator}\"{name}\":{at}.5").unwrap(),
             Unit::Text => write!(text, "{separator}\"{name}\":\"text {at}\"").unwrap(),
             _ => write!(text, "{separator}\"{name}\":{at}").unwrap(),
         }
@@ -63,14 +63,17 @@ fn with_percentiles<Row: Table>() -> Vec<&'static str> {
 
 #[test]
 fn the_numbers_with_percentiles_are_those_that_have_distributions() {
-    let sorted = |names: &[&'static str]| {
-        let mut names = names.to_vec();
+    let sorted = |times: &[&'static str], ratios: &[&'static str]| {
+        let mut names = [times, ratios].concat();
         names.sort_unstable();
         names
     };
-    assert_eq!(with_percentiles::<E2eTable>(), sorted(Percentiles::NAMES));
-    assert_eq!(with_percentiles::<StageRow>(), sorted(StagePercentiles::NAMES));
-    assert_eq!(with_percentiles::<TransferRow>(), sorted(TransferPercentiles::NAMES));
+    assert_eq!(with_percentiles::<E2eTable>(), sorted(Percentiles::TIMES, Percentiles::RATIOS));
+    assert_eq!(with_percentiles::<StageRow>(), sorted(StagePercentiles::TIMES, StagePercentiles::RATIOS));
+    assert_eq!(
+        with_percentiles::<TransferRow>(),
+        sorted(TransferPercentiles::TIMES, TransferPercentiles::RATIOS)
+    );
 }
 
 /// A section of the reference.
@@ -86,6 +89,7 @@ fn reference<Row: Table>(title: &str) -> String {
             Unit::Count => "count",
             Unit::Bytes => "bytes",
             Unit::Milliseconds => "ms",
+            Unit::Ratio => "ratio",
             Unit::Text => "text",
         };
         let presence = if *presence == "always" { "always" } else { "if there is a value" };
@@ -162,7 +166,7 @@ fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
 fn expected<Row: Table>(is_wanted: impl Fn(&Number<Row>) -> bool, further: bool) -> Vec<(String, char)> {
     let numbers = Row::NUMBERS.iter().filter(|number| is_wanted(number)).map(|number| {
         let kind = match number.about.unit {
-            Unit::Milliseconds => 'd',
+            Unit::Milliseconds | Unit::Ratio => 'd',
             Unit::Text => 't',
             _ => 'n',
         };
@@ -226,7 +230,7 @@ fn the_views_of_sql_have_every_number() {
         include_str!("../../../sql/clickhouse/percentiles.sql"),
     ] {
         let parts: Vec<_> = query.split("UNION ALL").collect();
-        let names = [Percentiles::NAMES, StagePercentiles::NAMES, TransferPercentiles::NAMES];
+        let names = [Percentiles::TIMES, StagePercentiles::TIMES, TransferPercentiles::TIMES];
         assert_eq!(parts.len(), names.len());
         for (part, name) in
             parts.iter().zip(names).flat_map(|(part, names)| names.iter().map(move |name| (part, name)))

@@ -1,0 +1,97 @@
+//! A simulated player of a stage's media.
+
+/// It starts with the first chunk, and plays each chunk when it has come. While it has nothing to play and
+/// further chunks follow, it underruns.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Player {
+    start: Option<u64>,
+    /// When all chunks so far will have been played.
+    until: u64,
+    pub(crate) underruns: u64,
+    /// How long it had nothing to play, in nanoseconds.
+    pub(crate) underrun_total: u64,
+}
+
+impl Player {
+    pub(crate) fn has_played(&self) -> bool {
+        self.start.is_some()
+    }
+
+    /// A chunk comes that plays for `media` nanoseconds.
+    pub(crate) fn play(&mut self, moment: u64, media: u64) {
+        self.start.get_or_insert(moment);
+        self.wait_until(moment);
+        self.until = self.until.saturating_add(media);
+    }
+
+    /// Continues with the chunks that another player has got, which came after those of this one.
+    ///
+    /// Media that is left when they begin to come covers the other player's first underruns. How many of them
+    /// remain is known if it covers none or all of them; otherwise the number is an upper bound. The total is
+    /// exact.
+    pub(crate) fn append(&mut self, other: &Self) {
+        let Some(start) = other.start else { return };
+        if self.start.is_none() {
+            *self = *other;
+            return;
+        }
+        self.wait_until(start);
+        let media = other.until.saturating_sub(start).saturating_sub(other.underrun_total);
+        let covered = (self.until - start).min(other.underrun_total);
+        if covered < other.underrun_total {
+            self.underruns += other.underruns;
+        }
+        self.underrun_total = self.underrun_total.saturating_add(other.underrun_total - covered);
+        self.until = self.until.saturating_add(media).max(other.until);
+    }
+
+    /// Notes an underrun if the player has nothing to play before this moment.
+    fn wait_until(&mut self, moment: u64) {
+        if self.start.is_some_and(|start| start < moment) && self.until < moment {
+            self.underruns += 1;
+            self.underrun_total = self.underrun_total.saturating_add(moment - self.until);
+        }
+        self.until = self.until.max(moment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn player(chunks: &[(u64, u64)]) -> Player {
+        let mut player = Player::default();
+        chunks.iter().for_each(|(moment, media)| player.play(*moment, *media));
+        player
+    }
+
+    #[test]
+    fn an_underrun_lasts_from_the_end_of_the_media_to_the_next_chunk() {
+        let Player { underruns, underrun_total, until, .. } =
+            player(&[(10, 5), (15, 5), (22, 5), (23, 5), (40, 1)]);
+        assert_eq!((underruns, underrun_total, until), (2, 2 + 8, 41));
+    }
+
+    #[test]
+    fn a_chunk_without_media_starts_the_player() {
+        let Player { underruns, underrun_total, .. } = player(&[(10, 0), (15, 5)]);
+        assert_eq!((underruns, underrun_total), (1, 5));
+    }
+
+    proptest! {
+        #[test]
+        fn two_players_in_a_row_wait_as_long_as_one(
+            steps in prop::collection::vec((0..20_u64, 0..20_u64), 1..40), at in any::<prop::sample::Index>(),
+        ) {
+            let mut moment = 0;
+            let chunks: Vec<_> = steps.iter().map(|(step, media)| { moment += step; (moment, *media) }).collect();
+            let (left, right) = chunks.split_at(at.index(chunks.len()));
+            let (whole, mut both) = (player(&chunks), player(left));
+            both.append(&player(right));
+            prop_assert_eq!((whole.until, whole.underrun_total), (both.until, both.underrun_total));
+            prop_assert!(whole.underruns <= both.underruns);
+        }
+    }
+}
