@@ -3,8 +3,13 @@
 use crate::{
     Fields, Millis, StageRow,
     fold::{
-        closed::Closed, fields::StageNumbers, further::merge_further, gaps::Gaps, outputs::Outputs,
-        timing::Measured, walls::StageWall,
+        closed::Closed,
+        fields::{Progress, StageNumbers},
+        further::merge_further,
+        gaps::Gaps,
+        outputs::Outputs,
+        timing::Measured,
+        walls::StageWall,
     },
     model::{kind::Kind, moment::earliest, numbers::Table, warnings::Warnings},
 };
@@ -18,8 +23,8 @@ pub(crate) struct Stage {
     last_exit: Option<u64>,
     first_output: Option<u64>,
     wall: Option<(u64, u64)>,
-    /// The stage's time, with that of batches divided among their requests, in nanoseconds.
-    share: u64,
+    /// The part of the stage's time that belongs to other requests of its batches, in nanoseconds.
+    time_of_others: u64,
     outputs: Option<Box<Outputs>>,
     /// Whether neither `preprocess_time_ms` nor `stage_gen_time_ms` was recorded on any span. Then the first
     /// is a part of the second.
@@ -34,7 +39,7 @@ impl Stage {
             last_exit: None,
             first_output: None,
             wall: None,
-            share: 0,
+            time_of_others: 0,
             outputs: None,
             is_measured: true,
         }
@@ -67,8 +72,9 @@ impl Stage {
             stage_name: span.label(),
             busy_time_ms: whole(Some(measured.busy)),
             queue_time_ms: whole(queue_time),
-            num_tokens_cached: numbers.num_tokens_cached,
-            num_tokens_reasoning: numbers.num_tokens_reasoning,
+            // `add_progress` adds these.
+            num_tokens_cached: None,
+            num_tokens_reasoning: None,
             // `finish` knows these.
             start_ms: None,
             first_output_ms: None,
@@ -99,16 +105,24 @@ impl Stage {
         self.last_exit = self.last_exit.max(measured.activity.map(|(_, last)| last));
         self.first_output = earliest(self.first_output, span.fields.first_output);
         if !is_part {
-            self.share = self.share.saturating_add(span.share_of(gen_time));
+            self.time_of_others = self.time_of_others.saturating_add(span.part_of_others(gen_time));
         }
-        if let Some(outputs) = span.outputs() {
-            match &mut self.outputs {
-                Some(kept) => kept.merge(*outputs, warnings),
-                None => self.outputs = Some(outputs),
-            }
+        if let Some(progress) = span.progress() {
+            self.add_progress(progress, warnings);
         }
         let (start, end) = (measured.start(), measured.end);
         self.wall = Some(self.wall.map_or((start, end), |(s, e)| (s.min(start), e.max(end))));
+    }
+
+    #[cold]
+    fn add_progress(&mut self, progress: Box<Progress>, warnings: &mut Warnings) {
+        let Progress { scheduled: _, num_tokens_cached, num_tokens_reasoning, outputs } = *progress;
+        let of_span = StageRow { num_tokens_cached, num_tokens_reasoning, ..StageRow::default() };
+        self.row.merge(of_span, warnings);
+        match &mut self.outputs {
+            Some(kept) => kept.merge(outputs, warnings),
+            None => self.outputs = Some(Box::new(outputs)),
+        }
     }
 
     pub(crate) fn wall(&self) -> Option<StageWall> {
@@ -130,19 +144,24 @@ impl Stage {
         let since_created =
             |moment: u64| created.map(|created| Millis::from_nanos(moment.saturating_sub(created)));
         self.row.start_ms = self.first_enter.and_then(since_created);
-        let last_output = self.finish_outputs();
-        self.row.last_output_ms = last_output.and_then(since_created);
-        self.row.first_output_ms = self.first_output.and_then(since_created);
-        self.row.time_per_output_token_ms = self.time_per_output_token(last_output);
-        let gen_time = self.row.stage_gen_time_ms;
-        self.row.share_time_ms =
-            gen_time.and(Some(Millis::from_nanos(self.share))).filter(|share| Some(*share) != gen_time);
+        let last_output = self.outputs.take().and_then(|outputs| self.finish_outputs(outputs));
+        if let Some(last_output) = last_output {
+            self.row.last_output_ms = since_created(last_output);
+        }
+        if let Some(first_output) = self.first_output {
+            self.row.first_output_ms = since_created(first_output);
+            self.row.time_per_output_token_ms = self.time_per_output_token(last_output);
+        }
+        if self.time_of_others > 0 {
+            let others = Millis::from_nanos(self.time_of_others);
+            self.row.share_time_ms = self.row.stage_gen_time_ms.map(|time| time.saturating_sub(others));
+        }
     }
 
     /// Puts the numbers of the outputs into the row. Returns the moment of the last one.
-    #[inline]
-    fn finish_outputs(&mut self) -> Option<u64> {
-        let outputs = self.outputs.as_mut()?;
+    #[cold]
+    fn finish_outputs(&mut self, outputs: Box<Outputs>) -> Option<u64> {
+        let outputs = self.outputs.insert(outputs);
         outputs.finish();
         if let Some(media) = outputs.media {
             self.row.media_ms = Some(Millis::from_nanos(media));

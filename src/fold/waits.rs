@@ -53,12 +53,17 @@ impl Waits {
         if self.0.len() > 1 {
             self.0.sort_unstable_by_key(|wait| (wait.start, wait.created));
         }
-        for wait in &self.0 {
+        // Waits before `added` are in `active`. They are added only where a later one overlaps them.
+        let (mut added, mut latest) = (0, 0);
+        for (at, wait) in self.0.iter().enumerate() {
             let (from, to) = (wait.created.max(created), wait.start.min(end));
-            let idle = to.saturating_sub(from).saturating_sub(active.covered(from, to));
-            if idle > 0 {
-                active.add(from, to);
+            if from < latest {
+                let earlier = self.0.get(added..at).unwrap_or_default();
+                earlier.iter().for_each(|wait| active.add(wait.created, wait.start));
+                added = at;
             }
+            latest = wait.start;
+            let idle = to.saturating_sub(from).saturating_sub(active.covered(from, to));
             waited(wait.stage_id, idle);
         }
     }
