@@ -5,7 +5,7 @@ use crate::{
     fold::{
         closed::Closed,
         fields::{Phase, TransferNumbers},
-        further::merge_further,
+        further::{self, merge_further},
         hops::{Flight, Flights, Half, Hops},
         intervals::Intervals,
     },
@@ -127,5 +127,11 @@ impl Edge {
             .zip(created)
             .map(|(first, created)| Millis::from_nanos(first.saturating_sub(created)));
         row.total_time_ms = row.total(warnings);
+    }
+
+    /// Drops the row.
+    #[inline]
+    pub(crate) fn discard(self) {
+        further::discard(self.row.fields);
     }
 }

@@ -74,9 +74,9 @@ impl Rows {
             warnings,
             summary,
         } = self;
-        stages.clear();
+        stages.drain(..).for_each(Stage::discard);
         stages.shrink_to(ROWS_KEPT);
-        edges.clear();
+        edges.drain(..).for_each(Edge::discard);
         edges.shrink_to(ROWS_KEPT);
         summary.stage_wall_time_ms.clear();
         summary.stage_wall_time_ms.shrink_to(ROWS_KEPT);

@@ -5,7 +5,7 @@ use crate::{
     fold::{
         closed::Closed,
         fields::{Progress, StageNumbers},
-        further::merge_further,
+        further::{self, merge_further},
         gaps::Gaps,
         outputs::Outputs,
         timing::Measured,
@@ -189,6 +189,12 @@ impl Stage {
         let steps = self.row.num_tokens_out?.checked_sub(1).filter(|steps| *steps > 0)?;
         let output_time = last_output.or(self.last_exit)?.checked_sub(self.first_output?)?;
         Some(Millis::from_nanos(output_time / steps))
+    }
+
+    /// Drops the row.
+    #[inline]
+    pub(crate) fn discard(self) {
+        further::discard(self.row.fields);
     }
 
     /// The gaps between the outputs of a [finished](Self::finish) row.
