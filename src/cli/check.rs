@@ -3,11 +3,13 @@
 use std::{fmt::Display, io::Write, mem, process::ExitCode};
 
 use super::{
-    Result,
     amount::{LATE_ROW, LATE_ROWS, amount},
-    input::{Counts, Inputs, Place},
+    failure::Result,
+    input::Inputs,
+    line_counts::LineCounts,
     numbers::{Findings, Numbers},
     paint,
+    place::Place,
 };
 use crate::{
     Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow,
@@ -48,7 +50,7 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
         log.violations += more;
         writeln!(out, "{}", amount(more, "more line occurs twice", "more lines occur twice"))?;
     }
-    let Counts { lines, foreign, broken, unknown, late, .. } = inputs.read;
+    let LineCounts { lines, foreign, broken, unknown, late, .. } = inputs.read;
     let is_sound = log.violations == 0 && broken == 0;
     let mut parts = Vec::new();
     if is_sound {

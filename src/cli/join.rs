@@ -13,10 +13,9 @@ use std::{
 };
 
 use super::{
-    Failure, Result,
     amount::amount,
-    complain,
     complete::{complete, extent, times},
+    failure::{Failure, Result, complain},
     input::Inputs,
 };
 use crate::{

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 
@@ -11,25 +10,31 @@ use clap_complete::Shell;
 
 mod amount;
 mod check;
+mod chunks;
 mod complete;
+mod failure;
+mod files;
 mod history;
 mod input;
 mod join;
 mod json;
 mod kinds;
+mod line_counts;
 mod numbers;
 mod paint;
+mod parsed;
 mod parts;
+mod place;
 mod report;
 mod summary;
 mod tables;
 mod verbatim;
 mod watch;
 
+use failure::{Failure, Result, complain};
+use files::Files;
 use input::Inputs;
 pub(crate) use verbatim::Text;
-
-use crate::text::printable;
 
 /// The exit codes, at the end of the help.
 const EXIT_CODES: &str = "\
@@ -73,34 +78,6 @@ enum Command {
         command: Option<String>,
     },
 }
-
-/// Where to read from.
-#[derive(Debug, clap::Args)]
-struct Files {
-    /// Logs, in the order in which they were written; `-` is standard input
-    #[arg(value_name = "FILE")]
-    files: Vec<PathBuf>,
-}
-
-/// Why a command ends early.
-#[derive(Debug)]
-enum Failure {
-    /// Input that can't be read, or output that can't be written.
-    Io(String),
-    /// Nobody reads the output any more. What is known by then is the exit code.
-    Hangup(ExitCode),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::Hangup(ExitCode::SUCCESS),
-            _ => Self::Io(error.to_string()),
-        }
-    }
-}
-
-type Result<T> = std::result::Result<T, Failure>;
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
@@ -151,9 +128,4 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-/// Says something on stderr. If that is gone as well, the exit code still tells.
-fn complain(message: &str) {
-    let _ = writeln!(anstream::stderr(), "{}: {}", paint::bad("omni-metrics"), printable(message));
 }

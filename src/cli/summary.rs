@@ -5,11 +5,13 @@ use std::{cmp::Reverse, collections::BinaryHeap, io::Write, process::ExitCode};
 use serde::Serialize;
 
 use super::{
-    Files, Result,
     amount::{LATE_ROW, LATE_ROWS, amount},
-    input::{Counts, Inputs},
+    failure::Result,
+    files::Files,
+    input::Inputs,
     json,
     kinds::Kinds,
+    line_counts::LineCounts,
     paint,
     parts::{Share, Times, dominating},
 };
@@ -159,7 +161,7 @@ impl Summary {
         self.histograms.percentiles()
     }
 
-    pub(super) fn into_report(mut self, read: Counts) -> Report {
+    pub(super) fn into_report(mut self, read: LineCounts) -> Report {
         let reason = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
         Report {
             line: SummaryLine {

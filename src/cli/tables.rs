@@ -2,7 +2,12 @@
 
 use std::{collections::VecDeque, io::Write, process::ExitCode};
 
-use super::{Files, Result, complain, input::Inputs, paint};
+use super::{
+    failure::{Result, complain},
+    files::Files,
+    input::Inputs,
+    paint,
+};
 use crate::{Line, text::printable};
 
 #[derive(Debug, clap::Args)]

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{count, shown};
+use super::{
+    column::Column,
+    figures::{count, shown},
+};
 use crate::{
     Millis, RequestLine,
     cli::{
@@ -41,16 +44,6 @@ pub(super) struct Chart {
     text: String,
     first: String,
     last: String,
-}
-
-#[derive(Serialize)]
-pub(super) struct Column {
-    pub(super) name: String,
-    pub(super) value: String,
-    /// Percent of the highest one.
-    pub(super) height: f64,
-    /// What lies in here, such as the median.
-    pub(super) mark: String,
 }
 
 /// Where the time of some requests goes.

@@ -10,21 +10,22 @@ use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
 use serde::Serialize;
 
 use super::{
-    Failure, Files, Result,
     amount::amount,
+    failure::{Failure, Result},
+    files::Files,
     input::Inputs,
     parts::Share,
     summary::{Counted, Summary},
 };
-use crate::{
-    Line, Millis, OverallSummary, Percentiles,
-    text::{grouped, printable},
-};
+use crate::{Line, Millis, OverallSummary, Percentiles, text::printable};
 
+mod column;
+mod figures;
 mod latency;
 mod sample;
 mod throughput;
 
+use figures::{count, decimal, shown};
 use latency::Latencies;
 use sample::Sample;
 use throughput::Throughput;
@@ -155,30 +156,4 @@ fn tiles(totals: &OverallSummary, marks: &[(&'static str, Millis)], shares: &[Sh
         tile("unattributed", format!("{:.1} %", unattributed.map_or(0.0, |share| share.share * 100.0))),
     ]);
     tiles
-}
-
-/// A count for people.
-fn count(number: u64) -> String {
-    grouped(&number.to_string())
-}
-
-/// A number for people, with three digits or more.
-fn decimal(number: f64) -> String {
-    match number {
-        number if number >= 1000.0 => count(number.round() as u64),
-        number if number >= 100.0 => format!("{number:.0}"),
-        number if number >= 10.0 => format!("{number:.1}"),
-        number => format!("{number:.2}"),
-    }
-}
-
-/// A time for people, in the unit that suits it.
-fn shown(time: Millis) -> String {
-    let millis = time.as_f64();
-    match millis {
-        millis if millis >= 60_000.0 => format!("{} min", decimal(millis / 60_000.0)),
-        millis if millis >= 1_000.0 => format!("{} s", decimal(millis / 1_000.0)),
-        millis if millis >= 1.0 || millis == 0.0 => format!("{} ms", decimal(millis)),
-        millis => format!("{} µs", decimal(millis * 1e3)),
-    }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{decimal, latency::Column, shown};
+use super::{
+    column::Column,
+    figures::{decimal, shown},
+};
 use crate::{Millis, RequestLine, Timestamp};
 
 /// How many columns there are at most.

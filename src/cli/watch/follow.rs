@@ -8,11 +8,14 @@ use std::{
     thread,
 };
 
-use super::TICK;
+use super::clock::TICK;
 use crate::{
     Line,
-    cli::input::{LINE_LIMIT, Parsed, parse},
+    cli::parsed::{LINE_LIMIT, Parsed, parse},
 };
+
+/// How many lines the view is behind before the reader waits.
+pub(super) const AHEAD: usize = 10_000;
 
 /// Opens a log that can be followed.
 pub(super) fn open(path: &Path) -> io::Result<File> {

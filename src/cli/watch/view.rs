@@ -14,23 +14,19 @@ use ratatui::{
 };
 
 use super::{
-    AHEAD,
+    clock::now,
+    follow::AHEAD,
     minute::{Minute, SECONDS, SLOWEST},
-    now,
 };
 use crate::{
     Distribution, Line, Millis, Percentiles,
-    cli::{
-        amount::amount,
-        input::{Counts, Parsed},
-        summary::Summary,
-    },
+    cli::{amount::amount, line_counts::LineCounts, parsed::Parsed, summary::Summary},
     text::printable,
 };
 
 pub(super) struct View {
     source: String,
-    read: Counts,
+    read: LineCounts,
     requests: u64,
     has_ended: bool,
     run: Summary,
@@ -41,7 +37,7 @@ impl View {
     pub(super) fn new(source: String) -> Self {
         Self {
             source,
-            read: Counts::default(),
+            read: LineCounts::default(),
             requests: 0,
             has_ended: false,
             run: Summary::new(0),
@@ -116,7 +112,7 @@ impl View {
             seconds => amount(seconds, "second", "seconds"),
         };
         let (requests, tokens) = (rates.requests(), rates.tokens());
-        let Counts { foreign, broken, unknown, .. } = self.read;
+        let LineCounts { foreign, broken, unknown, .. } = self.read;
         let mut counts = amount(self.requests, "request", "requests");
         for (count, one, many) in [
             (broken, "broken line", "broken lines"),
