@@ -28,13 +28,14 @@ mod place;
 mod report;
 mod summary;
 mod tables;
+mod text_reader;
 mod verbatim;
 mod watch;
 
 use failure::{Failure, Result, complain};
 use files::Files;
 use input::Inputs;
-pub(crate) use verbatim::Text;
+pub(crate) use text_reader::Text;
 
 /// The exit codes, at the end of the help.
 const EXIT_CODES: &str = "\
