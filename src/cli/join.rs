@@ -217,7 +217,7 @@ fn merge(mut parts: Vec<Records>, out: &mut impl Write) -> Result<()> {
             waiting.insert(part, lines);
         }
     }
-    let mut run = Run::default();
+    let mut correction = RunCorrection::default();
     let mut buffer = Vec::new();
     while let Some(Reverse((_, part))) = next.pop() {
         let mut lines = waiting.remove(&part).unwrap_or_default().into_iter();
@@ -227,7 +227,7 @@ fn merge(mut parts: Vec<Records>, out: &mut impl Write) -> Result<()> {
             if !rows.is_empty() {
                 complete(&mut request, &rows);
             }
-            run.correct(&mut request, tokens, end, &rows);
+            correction.apply(&mut request, tokens, end, &rows);
             buffer.clear();
             write_request(
                 &mut buffer,
@@ -249,7 +249,7 @@ fn merge(mut parts: Vec<Records>, out: &mut impl Write) -> Result<()> {
 
 /// What the rows add to the run, line by line.
 #[derive(Default)]
-struct Run {
+struct RunCorrection {
     last: u64,
     tokens: u64,
     /// The latest end without the rows, and with them.
@@ -259,9 +259,9 @@ struct Run {
     walls: BTreeMap<usize, (u64, u64)>,
 }
 
-impl Run {
+impl RunCorrection {
     /// `tokens` and `end` are the request's without the rows.
-    fn correct(&mut self, request: &mut RequestLine, tokens: u64, end: u64, rows: &[Line]) {
+    fn apply(&mut self, request: &mut RequestLine, tokens: u64, end: u64, rows: &[Line]) {
         let (_, late_end) = times(request);
         let summary = &mut request.overall_summary;
         if summary.e2e_requests < self.last && summary.e2e_requests == 1 {

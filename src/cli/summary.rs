@@ -40,14 +40,14 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files.files);
     let summary = inputs.fold(|| Summary::new(args.slowest), Summary::add, Summary::merge)?;
-    let report = summary.into_report(inputs.read);
+    let log_summary = summary.into_log_summary(inputs.read);
     inputs.warn_of_doubles();
     if args.json {
-        json::write(out, &report)?;
+        json::write(out, &log_summary)?;
         writeln!(out)?;
     } else {
         let mut text = Vec::new();
-        report.print(&mut text)?;
+        log_summary.print(&mut text)?;
         out.write_all(paint::tables(&String::from_utf8_lossy(&text)).as_bytes())?;
     }
     Ok(inputs.exit_code(0))
@@ -161,9 +161,9 @@ impl Summary {
         self.histograms.percentiles()
     }
 
-    pub(super) fn into_report(mut self, read: LineCounts) -> Report {
+    pub(super) fn into_log_summary(mut self, read: LineCounts) -> LogSummary {
         let reason = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
-        Report {
+        LogSummary {
             line: SummaryLine {
                 schema: SCHEMA,
                 timestamp: self.last,
@@ -185,13 +185,13 @@ impl Summary {
 }
 
 /// The most frequent first, and what is left behind them.
-fn counted<K: Ord + Clone>(kinds: &Kinds<K>, name: impl Fn(&K) -> String) -> Vec<Counted> {
+fn counted<K: Ord + Clone>(kinds: &Kinds<K>, name: impl Fn(&K) -> String) -> Vec<NamedCount> {
     let count = |count: u128| count.try_into().unwrap_or(u64::MAX);
     let mut rows: Vec<_> =
-        kinds.iter().map(|(kind, times)| Counted { name: name(kind), count: count(times) }).collect();
+        kinds.iter().map(|(kind, times)| NamedCount { name: name(kind), count: count(times) }).collect();
     rows.sort_by_key(|row| Reverse(row.count));
     if kinds.rest > 0 {
-        rows.push(Counted { name: "others".to_owned(), count: count(kinds.rest) });
+        rows.push(NamedCount { name: "others".to_owned(), count: count(kinds.rest) });
     }
     rows
 }
@@ -206,13 +206,13 @@ fn kind(warning: &str) -> String {
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename = "summary")]
-pub(super) struct Report {
+pub(super) struct LogSummary {
     #[serde(flatten)]
     pub(super) line: SummaryLine,
     pub(super) shares_of_e2e: Vec<Share>,
-    pub(super) finish_reasons: Vec<Counted>,
+    pub(super) finish_reasons: Vec<NamedCount>,
     slowest: Vec<Slow>,
-    pub(super) warnings: Vec<Counted>,
+    pub(super) warnings: Vec<NamedCount>,
     /// Rows that are lines of their own.
     detached: u64,
     /// Those of them that came after the line of their request.
@@ -224,12 +224,12 @@ pub(super) struct Report {
 }
 
 #[derive(Serialize)]
-pub(super) struct Counted {
+pub(super) struct NamedCount {
     pub(super) name: String,
     pub(super) count: u64,
 }
 
-impl Report {
+impl LogSummary {
     /// What is not in the figures, or should not be.
     pub(super) fn besides(&self) -> Vec<String> {
         let workers = self.detached.saturating_sub(self.late_rows);
@@ -284,7 +284,7 @@ impl Report {
         for (title, counts) in [("Finish reasons", &self.finish_reasons), ("Warnings", &self.warnings)] {
             if !counts.is_empty() {
                 let mut table = Columns::named(title, ["count"]);
-                for Counted { name, count } in counts {
+                for NamedCount { name, count } in counts {
                     table.row(name, [Cell::Count(*count)].into_iter());
                 }
                 writeln!(out, "{table}\n")?;

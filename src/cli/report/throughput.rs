@@ -18,11 +18,11 @@ const COLUMNS: u64 = 96;
 pub(super) struct Throughput {
     /// The length of a stretch, in microseconds.
     length: u64,
-    stretches: BTreeMap<u64, Counted>,
+    stretches: BTreeMap<u64, RequestsAndTokens>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Counted {
+struct RequestsAndTokens {
     requests: u64,
     tokens: u64,
 }
@@ -48,7 +48,7 @@ impl Default for Throughput {
 impl Throughput {
     pub(super) fn add(&mut self, line: &RequestLine) {
         let tokens = line.e2e_table.e2e_total_tokens;
-        self.add_at(line.timestamp.unix_micros() / self.length, Counted { requests: 1, tokens });
+        self.add_at(line.timestamp.unix_micros() / self.length, RequestsAndTokens { requests: 1, tokens });
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
@@ -61,7 +61,7 @@ impl Throughput {
         }
     }
 
-    fn add_at(&mut self, at: u64, counted: Counted) {
+    fn add_at(&mut self, at: u64, counted: RequestsAndTokens) {
         let sum = self.stretches.entry(at).or_default();
         sum.requests += counted.requests;
         sum.tokens = sum.tokens.saturating_add(counted.tokens);
@@ -83,7 +83,7 @@ impl Throughput {
         }
     }
 
-    fn most(&self, number: fn(Counted) -> u64) -> u64 {
+    fn most(&self, number: fn(RequestsAndTokens) -> u64) -> u64 {
         self.stretches.values().map(|counted| number(*counted)).max().unwrap_or(0)
     }
 
@@ -95,7 +95,7 @@ impl Throughput {
     pub(super) fn chart(&self) -> Option<Chart> {
         let (first, last) = self.span()?;
         let start = |at: u64| Timestamp::from_unix_micros(at * self.length).to_string();
-        let columns = |number: fn(Counted) -> u64, unit: &str| {
+        let columns = |number: fn(RequestsAndTokens) -> u64, unit: &str| {
             let most = self.most(number).max(1);
             let column = |at| {
                 let counted = number(self.stretches.get(&at).copied().unwrap_or_default());
