@@ -1,4 +1,4 @@
-//! `check`: every invariant of a line, and of a run's lines.
+//! `check`: verifies every invariant of a line, and of the lines of a run.
 
 use std::{fmt::Display, io::Write, mem, process::ExitCode};
 
@@ -81,7 +81,7 @@ struct Log {
 }
 
 impl Log {
-    /// Another file has runs of its own.
+    /// Begins another file, which has runs of its own.
     fn enter(&mut self, place: Place<'_>, out: &mut impl Write) -> Result<()> {
         if self.file.as_ref().is_some_and(|(index, _)| *index == place.index) {
             return Ok(());
@@ -109,18 +109,19 @@ impl Log {
     }
 }
 
-/// What there is to say of a line.
+/// The violations in a line, and what it says of its run.
 struct Found {
     violations: Vec<String>,
     number: Option<Number>,
-    /// What the line is of.
+    /// The name of the line in a sentence.
     name: String,
 }
 
-/// What a line says of the numbers of its run.
+/// The number of requests in the run, as a line has it.
 enum Number {
+    /// Up to and with the request.
     Request(u64),
-    /// How many requests there have been.
+    /// Up to the summary.
     Summary(u64),
 }
 
@@ -171,7 +172,7 @@ impl Violations {
         }
     }
 
-    /// To within a nanosecond.
+    /// Accepts a difference of one nanosecond.
     fn same_time(&mut self, what: impl Display, expected: Millis, found: Millis) {
         if expected.as_nanos().abs_diff(found.as_nanos()) > 1 {
             self.add(format!("{what}: expected {expected}, found {found}"));

@@ -12,26 +12,28 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{files::shown, parsed::LINE_LIMIT};
 
-/// What is looked at of a line that is longer.
+/// How many bytes are kept of a line that is longer than [`LINE_LIMIT`].
 const LONG_LINE_SHOWN: usize = 64;
 /// How much is read at a time, in bytes.
 const CHUNK: usize = 1 << 18;
 /// From this size in bytes on, the input gets a progress bar.
 const LONG: u64 = 32 << 20;
 
-/// Whole lines on their way from the reader to a parser.
+/// A message of the reader to a parser.
 pub(super) enum Chunk {
     /// Another file begins.
     File(String),
+    /// Whole lines.
     Lines(Vec<u8>),
     /// The rest of the file can't be decompressed.
     Cut(String),
+    /// The file can't be read.
     Failed(String),
-    /// All files have been read. Without it, a thread has died.
+    /// All files have been read. If a channel closes before this, a thread has panicked.
     End,
 }
 
-/// Deals out a file. `false` if nobody takes its lines any more, or it can't be read.
+/// Sends the lines of a file. `false` if nobody receives them any more, or the file can't be read.
 pub(super) fn read(path: &Path, progress: &ProgressBar, send: &mut impl FnMut(Chunk) -> bool) -> bool {
     send(Chunk::File(shown(path)))
         && open(path, progress)
@@ -42,7 +44,7 @@ pub(super) fn read(path: &Path, progress: &ProgressBar, send: &mut impl FnMut(Ch
             })
 }
 
-/// Deals out whole lines, as they come. `false` if nobody takes them any more.
+/// Sends whole lines as soon as they are read. `false` if nobody receives them any more.
 fn read_lines(
     mut reader: impl Read,
     is_gzip: bool,
@@ -51,7 +53,7 @@ fn read_lines(
     let (mut lines, mut has_begun, mut is_too_long) = (Vec::new(), false, false);
     loop {
         let mut kept = lines.len();
-        // Straight to where they are parsed, without a copy in between.
+        // Read into the buffer that is sent, without a copy in between.
         lines.resize(kept + CHUNK, 0);
         let length = match reader.read(lines.get_mut(kept..).unwrap_or_default()) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
@@ -59,7 +61,7 @@ fn read_lines(
                 lines.truncate(kept);
                 return Ok(lines.is_empty() || send(Chunk::Lines(lines)));
             }
-            // A service that was killed leaves its compressed log without an end.
+            // The compressed log of a service that was killed has no end.
             Err(error) if is_gzip && has_begun => {
                 lines.truncate(kept);
                 return Ok(
@@ -84,7 +86,7 @@ fn read_lines(
                 return Ok(false);
             }
         } else if lines.len() > LINE_LIMIT {
-            // What it begins with tells whose line it was.
+            // Its beginning tells whether it is a line of the layer.
             lines.truncate(LONG_LINE_SHOWN);
             if !send(Chunk::Lines(mem::take(&mut lines))) {
                 return Ok(false);
@@ -97,7 +99,7 @@ fn read_lines(
 fn open(path: &Path, progress: &ProgressBar) -> io::Result<(Box<dyn Read>, bool)> {
     let raw: Box<dyn Read> =
         if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
-    // What is longer than its buffer goes past it.
+    // A read that is larger than its buffer bypasses the buffer.
     let mut reader = BufReader::new(progress.wrap_read(raw));
     let is_gzip = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
     let reader: Box<dyn Read> =
@@ -105,7 +107,7 @@ fn open(path: &Path, progress: &ProgressBar) -> io::Result<(Box<dyn Read>, bool)
     Ok((reader, is_gzip))
 }
 
-/// On a terminal, for long input.
+/// The progress bar, which is hidden unless the input is long and stderr is a terminal.
 pub(super) fn progress_bar(paths: &[PathBuf]) -> ProgressBar {
     let sizes = paths.iter().map(|path| path.metadata().map_or(0, |metadata| metadata.len()));
     let total = sizes.sum();

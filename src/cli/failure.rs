@@ -13,7 +13,7 @@ use crate::text::printable;
 pub(super) enum Failure {
     /// Input that can't be read, or output that can't be written.
     Io(String),
-    /// Nobody reads the output any more. What is known by then is the exit code.
+    /// The reader of the output has closed it. The exit code is of what the command has found until then.
     Hangup(ExitCode),
 }
 
@@ -28,7 +28,7 @@ impl From<io::Error> for Failure {
 
 pub(super) type Result<T> = std::result::Result<T, Failure>;
 
-/// Says something on stderr. If that is gone as well, the exit code still tells.
+/// Writes a message to stderr. If stderr is closed, the message is lost, but the exit code is the same.
 pub(super) fn complain(message: &str) {
     let _ = writeln!(anstream::stderr(), "{}: {}", paint::bad("omni-metrics"), printable(message));
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{Line, SCHEMA};
 
-/// How many chunks of lines a parser is ahead of who takes them.
+/// How many chunks a channel to or from a parser holds.
 const AHEAD: usize = 4;
 /// How many broken lines are named; more are counted.
 const NAMED: u64 = 20;
@@ -31,23 +31,23 @@ const NAMED: u64 = 20;
 #[derive(Debug)]
 pub(super) struct Inputs {
     paths: Vec<PathBuf>,
-    /// What was read so far.
+    /// The lines read so far.
     pub(super) read: LineCounts,
-    /// The first line that occurs twice, and where else.
+    /// A sentence with the two places of the first line that occurs twice.
     first_double: Option<String>,
 }
 
-/// One of the files while it is read.
+/// The file that is being read.
 #[derive(Debug, Default)]
 struct Reading {
     name: String,
-    /// What had been read before it.
+    /// The counts before its first line.
     before: LineCounts,
-    /// The first line of an unknown schema, and which.
+    /// The number of its first line of an unknown schema, and that schema.
     first_unknown: Option<(u64, u32)>,
 }
 
-/// A chunk, parsed, and each of our lines mapped.
+/// A parsed chunk, with each of the layer's lines mapped to a `T`.
 enum Batch<T> {
     File(String),
     Lines(Vec<Parsed<T>>),
@@ -92,13 +92,14 @@ impl Inputs {
         }
     }
 
-    /// Hands every line of ours to `take`, in order.
+    /// Hands each of the layer's lines to `take`, in order.
     pub(super) fn for_each(&mut self, take: impl FnMut(Place<'_>, Line) -> Result<()>) -> Result<()> {
         self.map(|| |line| line, take)
     }
 
-    /// Parses lines on all cores, where a mapper of the core's own makes something of each, and hands that
-    /// to `take`, in order. What a line is made of is best dropped where it was made.
+    /// Parses lines on all cores. Each core has its own mapper, which turns every line of the layer into a
+    /// `T`; `take` gets these in the order of the lines. A mapper should drop its line: memory is freed
+    /// fastest by the thread that has allocated it.
     pub(super) fn map<T, Mapper>(
         &mut self,
         mut mapper: impl FnMut() -> Mapper,
@@ -115,7 +116,7 @@ impl Inputs {
             let (batch, mapped) = mpsc::sync_channel(AHEAD);
             let mut map = mapper();
             let mut map = move |line: Line| (Trace::of(&line), map(line));
-            // Not joined: whoever stops taking lines need not wait for more of them.
+            // Not joined: a command that ends early does not wait for the lines that are still being parsed.
             thread::spawn(move || {
                 chunks.into_iter().try_for_each(|chunk| batch.send(Batch::of(chunk, &mut map)))
             });
@@ -131,7 +132,7 @@ impl Inputs {
 
         let (mut history, mut names, mut number) = (History::default(), Vec::<String>::new(), 0);
         let (mut reading, mut reasons) = (Reading::default(), Vec::new());
-        // What the reader dealt out in turns comes back in turns.
+        // The reader sends its chunks to the parsers in turn, so their batches are taken in the same turn.
         for mapped in batches.iter().cycle() {
             let file = reading.name.as_str();
             let died = |_| Failure::Io(format!("the reader broke down in {file}, after line {number}"));
@@ -187,7 +188,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// Why a file that has been read has no use, or not all of it. The first file has none before it.
+    /// Why none of a file's lines, or not all of them, can be used. Before the first file, the name is empty.
     fn unusable(&self, reading: &Reading, length: u64) -> Option<String> {
         let (Reading { name, before, first_unknown }, read) = (reading, self.read);
         let name = called(name);
@@ -195,7 +196,8 @@ impl Inputs {
             let unknown = read.unknown - before.unknown;
             let unknown = amount(unknown, "line of an unknown schema", "lines of an unknown schema");
             return Some(format!(
-                "{name}: cannot read {unknown} (line {line} has schema {schema}; this reader knows schema {SCHEMA})"
+                "{name}: cannot read {unknown} (line {line} has schema {schema}; this reader knows schema \
+                 {SCHEMA})"
             ));
         }
         if name.is_empty() || read.lines > before.lines {
@@ -217,8 +219,8 @@ impl Inputs {
         })
     }
 
-    /// Folds all lines into one value: one for each core, since most of the time goes into reading lines,
-    /// and these merged.
+    /// Folds all lines into one value. Each core folds the lines that it parses into a value of its own,
+    /// since most of the time goes into parsing; these values are merged at the end.
     pub(super) fn fold<T: Send + 'static>(
         &mut self,
         new: impl Fn() -> T,

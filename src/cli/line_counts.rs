@@ -1,15 +1,15 @@
 //! How many lines of each kind a log has.
 
-/// What kinds of lines were read.
+/// How many lines of each kind were read.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct LineCounts {
-    /// The layer's.
+    /// Lines of the layer.
     pub(super) lines: u64,
-    /// Of other programs.
+    /// Lines of other programs.
     pub(super) foreign: u64,
-    /// The layer's, but cut or garbled.
+    /// Lines of the layer that are cut or garbled.
     pub(super) broken: u64,
-    /// The layer's, but of a schema that this reader does not know.
+    /// Lines of the layer with a schema that this reader does not know.
     pub(super) unknown: u64,
     /// Lines that occurred before.
     pub(super) doubles: u64,

@@ -39,9 +39,10 @@ pub(crate) use text_reader::Text;
 
 /// The exit codes, at the end of the help.
 const EXIT_CODES: &str = "\
-Exit codes: 0 if all is well; 1 if `check` finds a violation or a broken line, or if `tables --request` finds no line; \
-2 if a file can't be read or written, if no file has a line of omni-metrics (all are empty, foreign or broken), or if \
-lines have a schema that this reader does not know. Those, and broken lines, are left out, and named on stderr.";
+Exit codes: 0 if all is well; 1 if `check` finds a violation or a broken line, or if `tables --request` \
+finds no line; 2 if a file can't be read or written, if no file has a line of omni-metrics (all are empty, \
+foreign or broken), or if lines have a schema that this reader does not know. Those, and broken lines, are \
+left out, and named on stderr.";
 
 /// Reads the logs of services that use the omni-metrics layer.
 ///
@@ -60,7 +61,8 @@ enum Command {
     Tables(tables::Args),
     /// Prints rates, percentiles, where the time goes, and the slowest requests
     Summary(summary::Args),
-    /// Verifies every line: exit code 1 and a sentence for each violation or broken line, 2 for unusable input
+    /// Verifies every line: exit code 1 and a sentence for each violation or broken line, 2 for unusable
+    /// input
     Check(Files),
     /// Puts the rows of worker processes into their requests, and writes these; the rest is named on stderr
     Join(Files),

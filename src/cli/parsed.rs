@@ -5,18 +5,22 @@ use serde::Deserialize;
 use super::verbatim;
 use crate::{Line, SCHEMA};
 
-/// The longest line that is read, in bytes. The layer's own are far shorter.
+/// The longest line that is read, in bytes. The layer's lines are far shorter.
 pub(super) const LINE_LIMIT: usize = 16 << 20;
 
-/// What a line is.
+/// A line that has been read.
 pub(super) enum Parsed<T> {
+    /// A line of the layer.
     Line(T),
+    /// A line of another program.
     Foreign,
+    /// A line of the layer that is cut or garbled, and how.
     Broken(String),
-    /// Of a schema that this reader does not know.
+    /// A line of the layer with a schema that this reader does not know.
     Unknown(u32),
 }
 
+/// Reads a line, and maps it if it is the layer's.
 pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<T> {
     const OURS: [&[u8]; 4] =
         [br#"{"type":"request""#, br#"{"type":"stage""#, br#"{"type":"transfer""#, br#"{"type":"summary""#];
@@ -26,7 +30,7 @@ pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<
     if !is_ours && bytes.first() != Some(&b'{') {
         return Parsed::Foreign;
     }
-    // Checked as a whole, which is cheaper than for each key.
+    // The whole line is checked at once, which is cheaper than a check of each key.
     let Ok(text) = str::from_utf8(bytes) else {
         return if is_ours { Parsed::Broken("it is not UTF-8".to_owned()) } else { Parsed::Foreign };
     };
@@ -46,7 +50,7 @@ pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<
     }
 }
 
-/// Of any line of ours.
+/// The schema of a line of any type.
 #[derive(Deserialize)]
 struct Schema {
     schema: u32,

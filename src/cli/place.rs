@@ -9,11 +9,11 @@ pub(super) struct Place<'a> {
     pub(super) number: u64,
     /// Which of the files it is: the same one may be given twice.
     pub(super) index: usize,
-    /// Where the same line stands before.
+    /// Where the same line occurred before, if it did.
     pub(super) twin: Option<Twin<'a>>,
 }
 
-/// Where the same line stands.
+/// Where the same line occurred before.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Twin<'a> {
     pub(super) file: &'a str,

@@ -22,7 +22,7 @@ use crate::{
     text::{Cell, Columns, printable},
 };
 
-/// How wide the bar of a share of the whole is.
+/// How wide the bar of 100 % is.
 const BAR: f64 = 40.0;
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     Ok(inputs.exit_code(0))
 }
 
-/// What is kept of the lines: its size does not depend on how many there are.
+/// The figures of the lines so far. Their size does not depend on how many lines there are.
 pub(super) struct Summary {
     totals: Totals,
     histograms: Histograms,
@@ -77,7 +77,7 @@ struct Slow {
 }
 
 impl Summary {
-    /// With so many of the slowest requests.
+    /// A summary without lines, which will keep `limit` of the slowest requests.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             totals: Totals::default(),
@@ -139,7 +139,7 @@ impl Summary {
         self.last = self.last.max(line.timestamp);
         self.times.add(line);
         self.reasons.add(e2e.finish_reason.clone(), 1);
-        // Of those that are as slow, the ids decide, so that the order of lines does not.
+        // Of equally slow requests, the ids decide which are kept, so that the order of lines does not.
         let is_slow = self.slowest.len() < self.limit
             || self.slowest.peek().is_some_and(|Reverse(fastest)| e2e.e2e_total_ms >= fastest.e2e_total_ms);
         if is_slow {
@@ -184,7 +184,7 @@ impl Summary {
     }
 }
 
-/// The most frequent first, and what is left behind them.
+/// The counts of kinds, the most frequent first. The sum of the kinds that are not told apart is the last.
 fn counted<K: Ord + Clone>(kinds: &Kinds<K>, name: impl Fn(&K) -> String) -> Vec<NamedCount> {
     let count = |count: u128| count.try_into().unwrap_or(u64::MAX);
     let mut rows: Vec<_> =
@@ -196,7 +196,7 @@ fn counted<K: Ord + Clone>(kinds: &Kinds<K>, name: impl Fn(&K) -> String) -> Vec
     rows
 }
 
-/// A warning without the value, which is another one each time.
+/// A warning without its value, which differs from line to line.
 fn kind(warning: &str) -> String {
     match (warning.split_once(", value `"), warning.rsplit_once("`: ")) {
         (Some((field, _)), Some((_, what))) => format!("{field}: {what}"),
@@ -204,6 +204,7 @@ fn kind(warning: &str) -> String {
     }
 }
 
+/// The figures of a log, as `summary` and `report` show them.
 #[derive(Serialize)]
 #[serde(tag = "type", rename = "summary")]
 pub(super) struct LogSummary {
@@ -215,7 +216,7 @@ pub(super) struct LogSummary {
     pub(super) warnings: Vec<NamedCount>,
     /// Rows that are lines of their own.
     detached: u64,
-    /// Those of them that came after the line of their request.
+    /// Detached rows that came after the line of their request.
     late_rows: u64,
     foreign_lines: u64,
     broken_lines: u64,
@@ -230,7 +231,7 @@ pub(super) struct NamedCount {
 }
 
 impl LogSummary {
-    /// What is not in the figures, or should not be.
+    /// How many lines the figures leave out, and how many they count twice.
     pub(super) fn besides(&self) -> Vec<String> {
         let workers = self.detached.saturating_sub(self.late_rows);
         let counts = [

@@ -5,8 +5,8 @@ use crate::{Millis, tables::Fields};
 
 /// How many digits a number has at most.
 const DIGITS: usize = 15;
-/// Below this many nanoseconds, which is 26 days, `serde_json` reads milliseconds to the exact nanosecond. More
-/// is left to it.
+/// Below this many nanoseconds, which is 26 days, `serde_json` reads milliseconds to the exact nanosecond.
+/// Longer times are left to it.
 const EXACT_NANOS: u64 = 1 << 51;
 
 /// The rest of a line, which has not been read yet.

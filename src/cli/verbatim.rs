@@ -1,5 +1,5 @@
-//! A reader of request lines that are spelt just as the layer writes them: its keys, in its order. It is three
-//! times as fast as `serde_json`, which reads every line that this reader refuses.
+//! A reader of request lines that are spelt just as the layer writes them: its keys, in its order. It is
+//! three times as fast as `serde_json`, which reads every line that this reader refuses.
 
 use super::text_reader::Text;
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
     numbers::{Member, Table},
 };
 
-/// The request on a line; `None` if anything in it is not as the layer writes it, or is rare, such as an escape
-/// in a text.
+/// The request on a line; `None` if anything in it is not as the layer writes it, or is rare, such as an
+/// escape in a text.
 pub(super) fn request(line: &str) -> Option<RequestLine> {
     let mut text = Text::of(line);
     let request = text.request()?;

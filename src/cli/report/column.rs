@@ -6,8 +6,8 @@ use serde::Serialize;
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) value: String,
-    /// Percent of the highest one.
+    /// In percent of the highest column.
     pub(super) height: f64,
-    /// What lies in here, such as the median.
+    /// The percentiles that lie in this column, such as `p50`.
     pub(super) mark: String,
 }

@@ -2,12 +2,12 @@
 
 use crate::{Millis, text::grouped};
 
-/// A count for people.
+/// A count, its digits in groups of three.
 pub(super) fn count(number: u64) -> String {
     grouped(&number.to_string())
 }
 
-/// A number for people, with three digits or more.
+/// A number with two decimals below 10, one below 100, and none from there on.
 pub(super) fn decimal(number: f64) -> String {
     match number {
         number if number >= 1000.0 => count(number.round() as u64),
@@ -17,7 +17,7 @@ pub(super) fn decimal(number: f64) -> String {
     }
 }
 
-/// A time for people, in the unit that suits it.
+/// A time in minutes, seconds, milliseconds or microseconds, by its length.
 pub(super) fn shown(time: Millis) -> String {
     let millis = time.as_f64();
     match millis {

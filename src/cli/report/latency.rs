@@ -72,7 +72,7 @@ impl Latencies {
         other.0.iter().for_each(|(bin, times)| self.0.entry(*bin).or_default().merge(times));
     }
 
-    /// The distribution, in columns of equally many bins: each is as much longer than the one before.
+    /// The distribution, in columns of equally many bins: each is longer than the one before by one factor.
     pub(super) fn chart(&self, marks: &[(&'static str, Millis)]) -> Option<Chart> {
         let (first, last) = (*self.0.first_key_value()?.0, *self.0.last_key_value()?.0);
         let width = (last - first + 1).div_ceil(COLUMNS);
@@ -128,7 +128,7 @@ impl Latencies {
     }
 }
 
-/// The sum of so many buckets as hold the wanted number of requests.
+/// The sum of the first buckets that together have at least the wanted number of requests.
 fn sum<'a>(buckets: impl Iterator<Item = &'a Times>, wanted: u64) -> Times {
     let mut sum = Times::default();
     for times in buckets {
@@ -161,7 +161,7 @@ fn colour(part: &str) -> String {
     }
 }
 
-/// So many requests, for people.
+/// A number of requests, with the noun.
 fn requests(counted: u64) -> String {
     match counted {
         0 | 1 => amount(counted, "request", "requests"),

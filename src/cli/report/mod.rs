@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     Ok(inputs.exit_code(0))
 }
 
-/// What the page shows: its size does not depend on how many lines there are.
+/// The content of the page. Its size does not depend on how many lines there are.
 struct ReportPage {
     summary: Summary,
     latencies: Latencies,
@@ -104,14 +104,15 @@ impl ReportPage {
             .iter()
             .flat_map(|times| [("p50", times.p50), ("p90", times.p90), ("p99", times.p99)])
             .collect();
-        let requests = summary.line.overall_summary.e2e_requests;
+        let totals = &summary.line.overall_summary;
+        let requests = totals.e2e_requests;
         let sample = self.sample.into_json();
         let besides = summary.besides();
         let page = context! {
             files => inputs.names(),
             arguments => inputs.arguments(),
             ended => summary.line.timestamp.to_string(),
-            tiles => Value::from(Serde(&tiles(&summary.line.overall_summary, &marks, &summary.shares_of_e2e))),
+            tiles => Value::from(Serde(&tiles(totals, &marks, &summary.shares_of_e2e))),
             latency => Value::from(Serde(&self.latencies.chart(&marks))),
             bars => Value::from(Serde(&self.latencies.bars())),
             throughput => Value::from(Serde(&self.throughput.chart())),

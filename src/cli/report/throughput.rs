@@ -13,7 +13,7 @@ use crate::{Millis, RequestLine, Timestamp};
 /// How many columns there are at most.
 const COLUMNS: u64 = 96;
 
-/// Counts by stretches of time, which double in length when there get too many.
+/// Counts by stretches of time, which double in length when there are too many of them.
 #[derive(Debug)]
 pub(super) struct Throughput {
     /// The length of a stretch, in microseconds.
@@ -56,7 +56,7 @@ impl Throughput {
             self.double();
         }
         for (at, counted) in &other.stretches {
-            // This one's may have doubled meanwhile.
+            // The stretches of this sum may have doubled in length meanwhile.
             self.add_at(at * other.length / self.length, *counted);
         }
     }
@@ -87,7 +87,7 @@ impl Throughput {
         self.stretches.values().map(|counted| number(*counted)).max().unwrap_or(0)
     }
 
-    /// What a count of a stretch is in a second.
+    /// The count of a stretch, as a rate per second.
     fn rate(&self, counted: u64) -> String {
         decimal(counted as f64 / (self.length as f64 / 1e6))
     }

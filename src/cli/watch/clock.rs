@@ -1,8 +1,8 @@
-//! The time, and how often the view and the log are looked at.
+//! The time, and the interval of the view.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How often the view is drawn, and the file is read on.
+/// How long it takes until the view is drawn again, and the log is read on.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
 /// Microseconds since the Unix epoch.

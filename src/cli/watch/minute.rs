@@ -45,7 +45,7 @@ pub(super) struct Slow {
     pub(super) part_time: Millis,
 }
 
-/// How many requests and tokens there were in how many seconds.
+/// The numbers of requests and tokens in a number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Rates {
     requests: u64,
@@ -64,7 +64,7 @@ impl Rates {
 }
 
 impl Minute {
-    /// A service whose clock is ahead ends its requests now.
+    /// Adds a request. If the clock of its service is ahead, it counts as ended now.
     pub(super) fn add(&mut self, line: &RequestLine, now: u64) {
         let e2e = &line.e2e_table;
         let ended = line.timestamp.unix_micros().min(now);
@@ -95,7 +95,7 @@ impl Minute {
         }
     }
 
-    /// Drops what is older.
+    /// Drops the seconds before the last minute.
     pub(super) fn advance(&mut self, now: u64) {
         self.seconds = self.seconds.split_off(&first_second(now));
     }
@@ -114,7 +114,7 @@ impl Minute {
         seconds.map(|second| self.seconds.get(&second).map_or(0, |second| second.requests)).collect()
     }
 
-    /// The distributions that there is something of.
+    /// The distributions of the times that any request of the last minute has.
     pub(super) fn distributions(&self) -> Vec<(&'static str, Distribution<Millis>)> {
         let mut sums = <[Times; Percentiles::NAMES.len()]>::default();
         for second in self.seconds.values() {
@@ -133,7 +133,7 @@ impl Minute {
     }
 }
 
-/// The first of the seconds that count, since the Unix epoch.
+/// The first second of the last minute, since the Unix epoch.
 fn first_second(now: u64) -> u64 {
     (now / MICROS + 1).saturating_sub(SECONDS)
 }

@@ -46,7 +46,7 @@ impl View {
     }
 
     pub(super) fn take(&mut self, lines: &mpsc::Receiver<io::Result<Parsed<Line>>>) -> io::Result<()> {
-        // Not all of an old log at once, so that the view stays alive meanwhile.
+        // Not all of an old log at once, so that the view is drawn in between.
         for _ in 0..AHEAD {
             match lines.try_recv() {
                 Ok(Ok(Parsed::Line(line))) => self.add(&line, now()),
@@ -148,7 +148,7 @@ impl View {
     }
 }
 
-/// What a number is called where there is little room.
+/// The name of a number without its unit, since there is little room.
 fn label(name: &str) -> &str {
     ["_total_ms", "_time_ms", "_ms"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name)
 }
@@ -159,7 +159,7 @@ fn distribution(name: String, times: &Distribution<Millis>) -> Row<'static> {
     Row::new([Cell::from(name), count].into_iter().chain([p50, p90, p99, max].map(|time| number(*time))))
 }
 
-/// A time, with its decimals below those of the others.
+/// A time with three decimals, so that the decimal points of a column stand below each other.
 fn number(time: Millis) -> Cell<'static> {
     Cell::from(Text::from(format!("{:.3}", time.as_f64())).right_aligned())
 }
