@@ -38,8 +38,8 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
                     let name = found.name;
                     sentences.push(format!("{name}: expected once, found the same line as {twin}"));
                 }
-                (None, Some(Number::Request(number))) => log.numbers.add(number),
-                (None, Some(Number::Summary(requests))) => log.numbers.end(requests),
+                (None, Some(RequestNumber::Request(number))) => log.numbers.add(number),
+                (None, Some(RequestNumber::Summary(requests))) => log.numbers.end(requests),
                 (None, None) => {}
             }
             log.write(place, &sentences, out)
@@ -112,13 +112,13 @@ impl Log {
 /// The violations in a line, and what it says of its run.
 struct Found {
     violations: Vec<String>,
-    number: Option<Number>,
+    number: Option<RequestNumber>,
     /// The name of the line in a sentence.
     name: String,
 }
 
 /// The number of requests in the run, as a line has it.
-enum Number {
+enum RequestNumber {
     /// Up to and with the request.
     Request(u64),
     /// Up to the summary.
@@ -141,8 +141,8 @@ impl Found {
             }
         }
         let number = match line {
-            Line::Request(line) => Some(Number::Request(line.overall_summary.e2e_requests)),
-            Line::Summary(line) => Some(Number::Summary(line.overall_summary.e2e_requests)),
+            Line::Request(line) => Some(RequestNumber::Request(line.overall_summary.e2e_requests)),
+            Line::Summary(line) => Some(RequestNumber::Summary(line.overall_summary.e2e_requests)),
             Line::Stage(_) | Line::Transfer(_) => None,
         };
         let id = line.request_id().unwrap_or("none");

@@ -33,7 +33,7 @@ struct Second {
     requests: u64,
     tokens: u64,
     /// In the order of [`Percentiles::NAMES`].
-    times: [Times; Percentiles::NAMES.len()],
+    times: [TimeBuckets; Percentiles::NAMES.len()],
     slowest: BinaryHeap<Reverse<Slow>>,
 }
 
@@ -116,7 +116,7 @@ impl Minute {
 
     /// The distributions of the times that any request of the last minute has.
     pub(super) fn distributions(&self) -> Vec<(&'static str, Distribution<Millis>)> {
-        let mut sums = <[Times; Percentiles::NAMES.len()]>::default();
+        let mut sums = <[TimeBuckets; Percentiles::NAMES.len()]>::default();
         for second in self.seconds.values() {
             sums.iter_mut().zip(&second.times).for_each(|(sum, times)| sum.merge(times));
         }
@@ -140,13 +140,13 @@ fn first_second(now: u64) -> u64 {
 
 /// Times, counted in buckets of a hundredth.
 #[derive(Debug, Default)]
-struct Times {
+struct TimeBuckets {
     counts: BTreeMap<usize, u64>,
     sum: u128,
     range: Option<(Millis, Millis)>,
 }
 
-impl Times {
+impl TimeBuckets {
     fn add(&mut self, time: Millis) {
         *self.counts.entry(place(time.as_nanos())).or_default() += 1;
         self.sum += u128::from(time.as_nanos());
