@@ -277,7 +277,7 @@ table! {
     share_time_ms: if_some sum = ms("The stage time, divided among the requests of a batch.")
         .attribute()
         .family("omni_stage_share_seconds", "A stage's time in a request, divided among the requests of a batch.");
-    waiting_time_ms: if_some sum = ms("The part of the queue time during which the request did nothing.")
+    waiting_time_ms: if_some derived = ms("The part of the queue time during which the request did nothing.")
         .attribute()
         .family("omni_stage_waiting_seconds", "The time during which a request only waited for a stage.");
     events: always total = count("How many spans went into the row.");
