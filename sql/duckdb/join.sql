@@ -172,7 +172,8 @@ SELECT request_id, attempt, greatest(line.timestamp, workers.last) AS timestamp,
         - coalesce(covered_ms, 0), 0), 6), unattributed_time_ms) AS unattributed_time_ms,
     if(worker_rows > 0, round(greatest(e2e_total_ms, end_ms) / nullif(media_ms, 0), 6),
         real_time_factor) AS real_time_factor,
-    waiting_time_ms, errors, error, finish_reason, coalesce(worker_rows, 0) AS worker_rows, trace_id, span_id, fields,
+    waiting_time_ms, errors, error, finish_reason, coalesce(worker_rows, 0) AS worker_rows, trace_id, span_id,
+    fields,
     list_concat(line.warnings, workers.warnings)[:16] AS warnings
 FROM request_line AS line
     LEFT JOIN workers USING (request_id, attempt) LEFT JOIN tokens USING (request_id, attempt)

@@ -16,6 +16,7 @@ mod failure;
 mod files;
 mod history;
 mod input;
+mod invariants;
 mod join;
 mod json;
 mod kinds;
