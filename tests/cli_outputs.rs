@@ -1,0 +1,203 @@
+//! The reader, on lines with outputs, media, waits, shares and errors.
+
+#[path = "support/reader.rs"]
+mod reader;
+mod support;
+
+use omni_metrics::{Line, RequestLine};
+use reader::{omni_of, stdout, text};
+use serde_json::{Value, json};
+use support::Rig;
+use tracing::{error, field::Empty, info_span};
+
+/// Two requests. The first has every number; a stage of each is one batch.
+fn log() -> String {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        let [one, other] =
+            ["one", "other"].map(|id| info_span!("request", request_id = id, finish_reason = Empty));
+        one.in_scope(|| {
+            rig.wait_ms(1);
+            let stage = info_span!(
+                "stage",
+                stage_id = 0,
+                num_tokens_in = 100,
+                num_tokens_cached = 40,
+                num_tokens_out = 11,
+                num_tokens_reasoning = 4,
+                scheduled = Empty,
+                output = Empty,
+                output_media_ms = Empty
+            );
+            rig.wait_ms(3);
+            stage.record("scheduled", true);
+            rig.wait_ms(2);
+            stage.in_scope(|| {
+                for pause in [5, 10, 25] {
+                    rig.wait_ms(pause);
+                    stage.record("output", 3);
+                    stage.record("output_media_ms", 8);
+                }
+                rig.wait_ms(1);
+            });
+            error!("boom");
+        });
+        let batch = info_span!("stage", stage_id = 1, num_tokens_in = Empty);
+        batch.follows_from(&one);
+        batch.follows_from(&other);
+        batch.in_scope(|| rig.wait_ms(6));
+        drop(batch);
+        drop(one);
+    });
+    rig.log.text()
+}
+
+fn request(line: &str) -> RequestLine {
+    match line.parse() {
+        Ok(Line::Request(line)) => line,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// The log with other values in its first line.
+fn changed(log: &str, changes: &[(&str, Value)]) -> String {
+    let (first, rest) = log.split_once('\n').unwrap();
+    let mut line: Value = serde_json::from_str(first).unwrap();
+    for (pointer, value) in changes {
+        let (table, key) = pointer.rsplit_once('/').unwrap();
+        let table = line.pointer_mut(table).and_then(Value::as_object_mut).expect(pointer);
+        if value.is_null() {
+            table.remove(key).expect(pointer);
+        } else {
+            table.insert(key.to_owned(), value.clone());
+        }
+    }
+    // Keys in the documented order, so that the line is known for one of the layer.
+    let Ok(Line::Request(line)) = serde_json::from_value(line) else { panic!("{changes:?}") };
+    format!("{}\n{rest}", serde_json::to_string(&Line::Request(line)).unwrap())
+}
+
+#[test]
+fn a_line_with_every_number_is_sound() {
+    let log = log();
+    let line = request(log.lines().next().unwrap());
+    let row = &line.stage_table[0];
+    assert_eq!((row.outputs, row.underruns), (Some(3), Some(2)), "{log}");
+    assert_eq!((line.e2e_table.errors, line.e2e_table.error.as_deref()), (Some(1), Some("boom")));
+    assert!(line.e2e_table.waiting_time_ms.is_some() && line.stage_table[1].share_time_ms.is_some(), "{log}");
+    assert_eq!(stdout(&omni_of(&["check"], &log)), "2 lines are sound, 0 foreign lines\n");
+}
+
+#[test]
+fn check_finds_each_violation_by_itself() {
+    let log = log();
+    let (e2e, row) = ("/e2e_table", "/stage_table/0");
+    for (changes, sentence) in [
+        (vec![(e2e, "errors", json!(0))], "errors: expected at least 1"),
+        (vec![(e2e, "errors", Value::Null)], "error: expected only with errors"),
+        (vec![(e2e, "real_time_factor", json!(9.0))], "real_time_factor is not e2e_total_ms / the largest"),
+        (vec![(e2e, "real_time_factor", Value::Null)], "real_time_factor is not e2e_total_ms / the largest"),
+        (vec![(e2e, "waiting_time_ms", json!(2.5))], "waiting_time_ms is not the sum of the rows"),
+        (vec![(e2e, "waiting_time_ms", Value::Null)], "waiting_time_ms is not the sum of the rows"),
+        (
+            vec![(e2e, "unattributed_time_ms", json!(0.5))],
+            "waiting_time_ms is more than unattributed_time_ms: expected at most 0.5, found 3.0",
+        ),
+        (vec![(row, "waiting_time_ms", json!(4.0)), (e2e, "waiting_time_ms", json!(4.0))], {
+            "stage 0: waiting_time_ms is more than queue_time_ms: expected at most 3.0, found 4.0"
+        }),
+        (
+            vec![("/stage_table/1", "share_time_ms", json!(6.0))],
+            "stage 1: share_time_ms is not less than stage_gen_time_ms",
+        ),
+        (vec![(row, "real_time_factor", json!(9.0))], "stage 0: real_time_factor is not stage_gen_time_ms"),
+        (vec![(row, "underruns", json!(0))], "stage 0: underruns and underrun_total_ms"),
+        (vec![(row, "underrun_total_ms", json!(0.0))], "stage 0: underruns and underrun_total_ms"),
+        (vec![(row, "underruns", Value::Null)], "stage 0: underruns and underrun_total_ms"),
+        (
+            vec![
+                (row, "outputs", json!(0)),
+                (row, "inter_output_mean_ms", Value::Null),
+                (row, "inter_output_max_ms", Value::Null),
+            ],
+            "stage 0: outputs: expected at least 1",
+        ),
+        (
+            vec![
+                (row, "outputs", Value::Null),
+                (row, "inter_output_mean_ms", Value::Null),
+                (row, "inter_output_max_ms", Value::Null),
+            ],
+            "stage 0: outputs: expected the first and the last output",
+        ),
+        (vec![(row, "last_output_ms", Value::Null)], "stage 0: outputs: expected the first and the last"),
+        (
+            vec![(row, "inter_output_mean_ms", Value::Null)],
+            "stage 0: inter_output_mean_ms: expected one of 3",
+        ),
+        (vec![(row, "inter_output_max_ms", Value::Null)], "stage 0: inter_output_max_ms: expected one of 3"),
+        (
+            vec![(row, "outputs", json!(1)), (row, "inter_output_max_ms", Value::Null)],
+            "stage 0: inter_output_mean_ms: expected none of 1 outputs",
+        ),
+        (
+            vec![(row, "inter_output_max_ms", json!(17.0))],
+            "stage 0: inter_output_mean_ms is more than inter_output_max_ms: expected at most 17.0, found 17.5",
+        ),
+        (
+            vec![(row, "inter_output_mean_ms", json!(17.6))],
+            "stage 0: inter_output_mean_ms is more than (last - first output) / (outputs - 1)",
+        ),
+        (vec![(row, "inter_output_max_ms", json!(36.0))], "stage 0: inter_output_max_ms is longer than all"),
+        (
+            vec![
+                (row, "last_output_ms", json!(9.0)),
+                (row, "inter_output_mean_ms", json!(0.0)),
+                (row, "inter_output_max_ms", json!(0.0)),
+                (row, "time_per_output_token_ms", json!(0.0)),
+            ],
+            "stage 0: the first output is after the last: expected at most 9.0, found 11.0",
+        ),
+        (vec![(row, "time_per_output_token_ms", json!(3.6))], "stage 0: time_per_output_token_ms is not"),
+    ] {
+        let pointers: Vec<_> =
+            changes.iter().map(|(table, key, value)| (format!("{table}/{key}"), value.clone())).collect();
+        let pointers: Vec<_> = pointers.iter().map(|(pointer, value)| (&**pointer, value.clone())).collect();
+        let output = omni_of(&["check"], &changed(&log, &pointers));
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{pointers:?}: {said}");
+        assert!(said.starts_with(&format!("-:1: {sentence}")), "{pointers:?}: {said}");
+        assert!(said.contains("\n1 violation in 2 lines"), "{pointers:?}: {said}");
+    }
+}
+
+#[test]
+fn values_that_a_program_recorded_and_that_contradict_each_other_are_a_note() {
+    let log = log();
+    for (changes, sentence) in [
+        (
+            vec![("/stage_table/0/num_tokens_cached", json!(101))],
+            "stage 0: num_tokens_cached is more than num_tokens_in: expected at most 100, found 101",
+        ),
+        (
+            vec![("/stage_table/0/num_tokens_reasoning", json!(12))],
+            "stage 0: num_tokens_reasoning is more than num_tokens_out: expected at most 11, found 12",
+        ),
+        (
+            vec![
+                ("/stage_table/0/last_output_ms", json!(100.0)),
+                ("/stage_table/0/time_per_output_token_ms", json!(8.9)),
+            ],
+            "stage 0: last_output_ms is more than e2e_total_ms: expected at most ",
+        ),
+    ] {
+        let output = omni_of(&["check"], &changed(&log, &changes));
+        let said = stdout(&output);
+        assert!(said.starts_with(&format!("-:1: note: {sentence}")), "{said}");
+        assert!(said.ends_with("\n2 lines are sound, 0 foreign lines, 1 note\n"), "{said}");
+    }
+    // A batch may go on after a request that it serves.
+    let batch = [("/stage_table/1/last_output_ms", json!(100.0)), ("/stage_table/1/outputs", json!(1))];
+    let log = changed(&log, &[&batch[..], &[("/stage_table/1/first_output_ms", json!(99.0))]].concat());
+    assert_eq!(stdout(&omni_of(&["check"], &log)), "2 lines are sound, 0 foreign lines\n");
+}
