@@ -201,3 +201,93 @@ fn values_that_a_program_recorded_and_that_contradict_each_other_are_a_note() {
     let log = changed(&log, &[&batch[..], &[("/stage_table/1/first_output_ms", json!(99.0))]].concat());
     assert_eq!(stdout(&omni_of(&["check"], &log)), "2 lines are sound, 0 foreign lines\n");
 }
+
+/// What one process writes of a request, and what two processes do: a stage streams from spans of both.
+fn one_and_two_processes() -> (String, String) {
+    // A span of stage 1, of which outputs leave after these times, with media of 4 ms each.
+    let stream = |rig: &Rig, id: Option<&str>, waiting: u64, pauses: &[u64]| {
+        let stage = info_span!(
+            "stage",
+            stage_id = 1,
+            request_id = id,
+            num_tokens_cached = 2,
+            num_tokens_in = 3,
+            first_output = Empty,
+            output = Empty,
+            output_media_ms = Empty
+        );
+        rig.wait_ms(waiting);
+        stage.in_scope(|| {
+            stage.record("first_output", true);
+            for pause in pauses {
+                rig.wait_ms(*pause);
+                stage.record("output", 5);
+                stage.record("output_media_ms", 4);
+            }
+        });
+    };
+    let coordinator = |rig: &Rig, rest: &dyn Fn()| {
+        let _request = info_span!("request", request_id = "r").entered();
+        let stage = info_span!("stage", stage_id = 0, num_tokens_in = 7, output = Empty);
+        rig.wait_ms(1);
+        stage.in_scope(|| {
+            rig.wait_ms(2);
+            stage.record("output", 1);
+        });
+        drop(stage);
+        stream(rig, None, 2, &[2]);
+        rest();
+        rig.wait_ms(1);
+    };
+    let spans: [(u64, &[u64]); 3] = [(3, &[1, 9, 2]), (0, &[1]), (15, &[2, 1])];
+    let whole = Rig::new();
+    whole.run_text(|rig| {
+        coordinator(rig, &|| spans.iter().for_each(|(waiting, pauses)| stream(rig, None, *waiting, pauses)));
+    });
+    let (front, worker) = (Rig::new(), Rig::new());
+    front.run_text(|rig| {
+        coordinator(rig, &|| {
+            // Both see the same time.
+            worker.wait_ms(7);
+            worker.run_text(|worker| {
+                spans.iter().for_each(|(waiting, pauses)| stream(worker, Some("r"), *waiting, pauses));
+            });
+            rig.wait_ms(34);
+        });
+    });
+    (whole.log.text(), front.log.text() + &worker.log.text())
+}
+
+#[test]
+fn join_gives_the_outputs_media_and_waits_that_one_process_would_have_written() {
+    let (whole, parts) = one_and_two_processes();
+    assert_eq!(parts.lines().count(), 4, "{parts}");
+    let row = &request(&whole).stage_table[1];
+    assert_eq!((row.events, row.outputs, row.underruns), (4, Some(7), Some(2)), "{whole}");
+    let joined = stdout(&omni_of(&["join"], &parts));
+    assert_eq!(joined, whole);
+    let backwards: Vec<_> = parts.lines().rev().collect();
+    assert_eq!(stdout(&omni_of(&["join"], &backwards.join("\n"))), whole);
+    assert_eq!(stdout(&omni_of(&["check"], &joined)), "1 line is sound, 0 foreign lines\n");
+}
+
+#[test]
+fn join_adds_a_share_to_the_whole_time_of_a_row_without_one() {
+    let row = |share: &str, end: &str| {
+        format!(
+            r#"{{"type":"stage","schema":1,"timestamp":"2026-01-31T12:00:00.{end}Z","request_id":"one","stage_id":0,"stage_gen_time_ms":8.0,"busy_time_ms":8.0,"queue_time_ms":0.0,"start_ms":null,"wall_time_ms":8.0,{share}"events":1}}"#
+        )
+    };
+    let log = log();
+    let own = log.lines().next().unwrap();
+    // The row of the request has 43 ms.
+    for (shares, expected) in [(["", ""], None), (["", r#""share_time_ms":2.5,"#], Some(43.0 + 8.0 + 2.5))] {
+        let rows = [row(shares[0], "045000"), row(shares[1], "052000")];
+        let joined = stdout(&omni_of(&["join"], &format!("{own}\n{}\n{}", rows[0], rows[1])));
+        let stage = &request(joined.trim_end()).stage_table[0];
+        assert_eq!(stage.share_time_ms.map(|share| share.as_f64()), expected, "{joined}");
+        assert_eq!(stage.stage_gen_time_ms.map(|time| time.as_f64()), Some(59.0));
+        let output = omni_of(&["check"], &joined);
+        assert!(output.status.success(), "{output:?}");
+    }
+}

@@ -18,6 +18,8 @@ mod history;
 mod input;
 mod invariants;
 mod join;
+mod joined_outputs;
+mod joined_waits;
 mod json;
 mod kinds;
 mod line_counts;
