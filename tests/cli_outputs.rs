@@ -291,3 +291,53 @@ fn join_adds_a_share_to_the_whole_time_of_a_row_without_one() {
         assert!(output.status.success(), "{output:?}");
     }
 }
+
+#[test]
+fn summary_shows_outputs_waiting_and_errors() {
+    let log = log();
+    let said = stdout(&omni_of(&["summary"], &log));
+    for row in [
+        "| waiting             |   3.000 |  2.8 % | #                   |",
+        "| stage 0 |       3 |      17.500 |     25.000 |   24.000 |            1.792 |         2 |      19.000 |",
+        "| Requests by their first error | count |",
+        "| boom                          |     1 |",
+        "Besides: 1 error in a request\n",
+    ] {
+        assert!(said.contains(row), "{row}: {said}");
+    }
+    let summary: Value = serde_json::from_str(&stdout(&omni_of(&["summary", "--json"], &log))).unwrap();
+    assert_eq!((&summary["errors"], &summary["failed"][0]["name"]), (&json!(1), &json!("boom")));
+    let shares = summary["shares_of_e2e"].as_array().unwrap();
+    let share = |part: &str| shares.iter().find(|share| share["part"] == part).unwrap()["time_ms"].clone();
+    assert_eq!((share("waiting"), share("unattributed")), (json!(3.0), json!(48.0)));
+    assert_eq!(summary["outputs"][0]["inter_output_mean_ms"], 17.5);
+    assert_eq!(summary["percentiles"]["stages"][0]["real_time_factor"]["max"], 1.791667);
+}
+
+#[test]
+fn a_report_shows_outputs_waiting_and_errors() {
+    let page = stdout(&omni_of(&["report"], &log()));
+    for shown in [
+        "waiting: 2.8 %",
+        "<div><dt>waiting</dt><dd>2.8 %</dd></div>",
+        "<div><dt>with errors</dt><dd>1</dd></div>",
+        "<tr><td>0</td><td>3</td><td>17.5 ms</td><td>25.0 ms</td><td>24.0 ms</td><td>1.79</td><td>2</td><td>19.0 ms</td></tr>",
+        "<li>1 request had an error, first: boom</li>",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let script = |id: &str| {
+        let begin = format!("<script id=\"{id}\" type=\"application/json\">");
+        let text = page.split_once(&begin).unwrap().1.split_once("</script>").unwrap().0;
+        serde_json::from_str::<Value>(text).unwrap()
+    };
+    let (columns, requests) = (script("columns"), script("data"));
+    let row =
+        &requests.as_array().unwrap().iter().find(|request| request["id"] == "one").unwrap()["stages"][0];
+    for (name, value) in
+        [("stage_gen_time_ms", 43.0), ("last_output_ms", 46.0), ("inter_output_max_ms", 25.0)]
+    {
+        let at = columns["stages"].as_array().unwrap().iter().position(|column| column[0] == name).unwrap();
+        assert_eq!(row[at], value, "{name}");
+    }
+}

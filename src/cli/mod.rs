@@ -29,6 +29,7 @@ mod parsed;
 mod parts;
 mod place;
 mod report;
+mod stage_outputs;
 mod summary;
 mod tables;
 mod text_reader;
