@@ -119,8 +119,7 @@ mod tests {
         let log = Arc::new(Mutex::new(Vec::new()));
         let writer = Arc::clone(&log);
         let (clock, time) = Clock::mock();
-        let layer =
-            OmniMetricsLayer::new().with_clock(clock).with_writer(move || Log(Arc::clone(&writer)));
+        let layer = OmniMetricsLayer::new().with_clock(clock).with_writer(move || Log(Arc::clone(&writer)));
         let pause = || time.advance(Duration::from_micros(1_250));
         tracing::subscriber::with_default(registry().with(layer), || {
             info_span!("request").in_scope(|| ());
@@ -157,7 +156,7 @@ mod tests {
                         streaming.record("output_media_ms", 0.75);
                     }
                     tracing::error!("a failure");
-                    let batch = info_span!("stage", stage_id = 3);
+                    let batch = info_span!(parent: None, "stage", stage_id = 3);
                     batch.follows_from(tracing::Span::current());
                     batch.follows_from(&other);
                     batch.in_scope(pause);
