@@ -5,7 +5,7 @@ use crate::{
     Line, Millis, RequestLine, StageRow, Timestamp, TransferRow,
     fold::intervals::Intervals,
     model::{
-        numbers::{Table, total_tokens, total_transfers},
+        numbers::{Table, factor_of_request, total_tokens, total_transfers},
         warnings::Warnings,
     },
 };
@@ -93,8 +93,7 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
     let unattributed =
         Millis::from_nanos(e2e.unattributed_time_ms.as_nanos().saturating_add(grown.as_nanos()));
     e2e.unattributed_time_ms = unattributed.saturating_sub(covered);
-    let media = request.stage_table.iter().filter_map(|row| row.media_ms).max();
-    e2e.real_time_factor = media.and_then(|media| e2e_total.ratio(media));
+    e2e.real_time_factor = factor_of_request(e2e_total, request.stage_table.iter());
     waits.divide(request, known.intervals());
 }
 
@@ -104,11 +103,12 @@ struct Stretches(Vec<(u64, u64)>);
 impl Stretches {
     fn of(request: &RequestLine) -> Self {
         let mut stretches = Self(Vec::new());
-        let stages = request.stage_table.iter().map(|row| (row.start_ms, row.stage_gen_time_ms));
-        let transfers = request.transfer_table.iter().map(|row| (row.start_ms, Some(row.total_time_ms)));
-        for (start, time) in stages.chain(transfers) {
-            if let (Some(start), Some(time)) = (start, time) {
-                stretches.add(start.as_nanos(), start.as_nanos().saturating_add(time.as_nanos()));
+        for (start, end) in request.stage_table.iter().filter_map(StageRow::extent) {
+            stretches.add(start, end);
+        }
+        for row in &request.transfer_table {
+            if let Some(start) = row.start_ms.map(Millis::as_nanos) {
+                stretches.add(start, start.saturating_add(row.total_time_ms.as_nanos()));
             }
         }
         stretches
@@ -158,8 +158,8 @@ fn add_stage(rows: &mut Vec<StageRow>, mut added: StageRow) {
     let Some(row) = rows.get_mut(at) else { return };
     // A row without a share has the whole of its time for itself.
     if row.share_time_ms.is_some() || added.share_time_ms.is_some() {
-        row.share_time_ms = row.share_time_ms.or(row.stage_gen_time_ms);
-        added.share_time_ms = added.share_time_ms.or(added.stage_gen_time_ms);
+        row.share_time_ms = row.share();
+        added.share_time_ms = added.share();
     }
     // The last value of a field stands. Whether it was a `sum.NAME` can't be seen, since it stands under NAME.
     row.fields.append(&mut added.fields);

@@ -9,7 +9,7 @@ use crate::{
     E2eTable, Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow,
     model::{
         id::Shown,
-        numbers::{total_tokens, total_transfers},
+        numbers::{factor_of_request, total_tokens, total_transfers},
         warnings::Warnings,
     },
 };
@@ -122,8 +122,7 @@ fn check_request(line: &RequestLine, remarks: &mut Remarks) {
 
 /// What follows from the rows but for the totals, and errors.
 fn check_e2e(e2e: &E2eTable, rows: &[StageRow], remarks: &mut Remarks) {
-    let media = rows.iter().filter_map(|row| row.media_ms).max();
-    let factor = media.and_then(|media| e2e.e2e_total_ms.ratio(media));
+    let factor = factor_of_request(e2e.e2e_total_ms, rows.iter());
     let what = "real_time_factor is not e2e_total_ms / the largest media_ms";
     remarks.same_ratio(what, factor, e2e.real_time_factor);
     let waits: Vec<_> = rows.iter().filter_map(|row| row.waiting_time_ms).collect();
@@ -171,9 +170,8 @@ fn check_stage(row: &StageRow, remarks: &mut Remarks) {
 fn check_media(row: &StageRow, remarks: &mut Remarks) {
     let stage = Shown(row.stage_id);
     let of = |sentence| OfStage(row.stage_id, sentence);
-    let factor = row.media_ms.and_then(|media| row.stage_gen_time_ms?.ratio(media));
     let what = of("real_time_factor is not stage_gen_time_ms / media_ms");
-    remarks.same_ratio(what, factor, row.real_time_factor);
+    remarks.same_ratio(what, row.factor(), row.real_time_factor);
     let is_sound = match (row.underruns, row.underrun_total_ms) {
         (Some(count), Some(total)) => (count == 0) == (total == Millis::ZERO),
         (count, total) => count.is_none() && total.is_none(),

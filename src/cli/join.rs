@@ -286,9 +286,9 @@ impl RunCorrection {
         self.last = number;
         let (created, _) = times(request);
         for row in &request.stage_table {
-            if let (Some(start), Some(time)) = (row.start_ms, row.stage_gen_time_ms) {
-                let start = created.saturating_add(start.as_nanos());
-                extend(&mut self.own_walls, row.stage_id, (start, start.saturating_add(time.as_nanos())));
+            if let Some((start, end)) = row.extent() {
+                let extent = (created.saturating_add(start), created.saturating_add(end));
+                extend(&mut self.own_walls, row.stage_id, extent);
             }
         }
     }

@@ -49,7 +49,7 @@ impl JoinedOutputs {
         let Some(mut joined) = self.0.remove(&row.order()).filter(|joined| joined.has_rows_of_workers) else {
             return;
         };
-        row.real_time_factor = row.media_ms.and_then(|media| row.stage_gen_time_ms?.ratio(media));
+        row.real_time_factor = row.factor();
         joined.outputs.sort_unstable();
         let stretches = &joined.outputs;
         let (Some(outputs), Some(last)) = (row.outputs, row.last_output_ms) else { return };

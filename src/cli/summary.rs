@@ -144,8 +144,8 @@ impl Summary {
         let end = line.timestamp.unix_micros().saturating_mul(1_000);
         let created = end.saturating_sub(e2e.e2e_total_ms.as_nanos());
         let walls = line.stage_table.iter().filter_map(|row| {
-            let start = created.saturating_add(row.start_ms?.as_nanos());
-            let end = start.saturating_add(row.stage_gen_time_ms?.as_nanos());
+            let (start, end) = row.extent()?;
+            let (start, end) = (created.saturating_add(start), created.saturating_add(end));
             Some(StageWall { stage_id: row.stage_id?, start, end })
         });
         self.totals.add(created, end, e2e.e2e_total_tokens, walls);

@@ -118,6 +118,7 @@ impl ReportPage {
             ended => summary.line.timestamp.to_string(),
             tiles => Value::from(Serde(&tiles(totals, &marks, &summary))),
             latency => Value::from(Serde(&self.latencies.chart(&marks))),
+            has_waiting => summary.shares_of_e2e.iter().any(|share| share.part == "waiting"),
             bars => Value::from(Serde(&self.latencies.bars())),
             throughput => Value::from(Serde(&self.throughput.chart())),
             requests => count(requests),
