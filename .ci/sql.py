@@ -259,7 +259,8 @@ def compare_percentiles(joined, summary, database):
 
 def compare_slowest(summary, database):
     found = database.file("slowest")
-    completed = {(row["request_id"], row["attempt"]) for row in database.rows("SELECT * FROM request WHERE worker_rows > 0")}
+    completed = database.rows("SELECT request_id, attempt FROM request WHERE worker_rows > 0")
+    completed = {(row["request_id"], row["attempt"]) for row in completed}
     same("slowest", [row["request_id"] for row in summary["slowest"]], [row["request_id"] for row in found])
     for reader, row in zip(summary["slowest"], found, strict=True):
         what = f"{database.name}, slowest, {row['request_id']}"
@@ -401,7 +402,8 @@ def edges():
         request("streamed", 600_000, 50.0, [
             stage_keys(0, 10.0, start_ms=1.0, num_tokens_out=6, first_output_ms=4.0, outputs=3, last_output_ms=9.0,
                        inter_output_mean_ms=2.0, inter_output_max_ms=2.5, time_per_output_token_ms=1.0, media_ms=20.0,
-                       num_tokens_cached=2, underruns=0, underrun_total_ms=0.0, waiting_time_ms=0.5, queue_time_ms=0.75),
+                       num_tokens_cached=2, underruns=0, underrun_total_ms=0.0, waiting_time_ms=0.5,
+                       queue_time_ms=0.75),
             stage_keys(1, 4.0, start_ms=1.0, share_time_ms=1.0)],
             unattributed_ms=38.0, queue_ms=1.0, waiting_ms=0.5, errors=2, error="no"),
         line("stage", "streamed", 580_000, **stage_keys(0, 3.0, wall_time_ms=3.0, num_tokens_out=4, outputs=2,

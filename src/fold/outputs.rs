@@ -106,10 +106,11 @@ impl Outputs {
         Some(&self.player).filter(|player| player.has_played())
     }
 
-    /// Gives media that was recorded after that of the last chunk to this chunk.
+    /// Gives media that was recorded after that of the last chunk to this chunk. Without a chunk in the same
+    /// span, nothing is played.
     fn settle_media(&mut self) {
-        if let Some(chunk) = self.recent.last_mut()
-            && let Some(media) = self.early_media.take()
+        if let Some(media) = self.early_media.take()
+            && let Some(chunk) = self.recent.last_mut()
         {
             chunk.media = Some(chunk.media.unwrap_or(0).saturating_add(media));
         }
@@ -142,9 +143,18 @@ impl Outputs {
         }
     }
 
-    /// Folds the first chunks.
+    /// Folds the first chunks. Those of a span that closes late may have come before all that are folded.
     fn fold(&mut self, chunks: usize) {
-        for Chunk { moment, media } in self.recent.drain(..chunks) {
+        let first = self.first.unwrap_or(0);
+        let early = self.recent.partition_point(|chunk| chunk.moment < first).min(chunks);
+        for Chunk { moment, media } in self.recent.drain(..early).rev() {
+            let next = self.first.replace(moment);
+            next.into_iter().for_each(|next| self.gaps.add(next - moment));
+            if let Some(media) = media {
+                self.player.play_before(moment, media);
+            }
+        }
+        for Chunk { moment, media } in self.recent.drain(..chunks - early) {
             if let Some(last) = self.last {
                 self.gaps.add(moment.saturating_sub(last));
             }
@@ -152,6 +162,45 @@ impl Outputs {
             self.last = self.last.max(Some(moment));
             if let Some(media) = media {
                 self.player.play(moment, media);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The outputs of a span, each a step after the one before.
+    fn span(begin: u64, steps: &[u64]) -> Outputs {
+        let mut outputs = Outputs::default();
+        let mut moment = begin;
+        for step in steps {
+            moment += step;
+            outputs.add(moment, 1, &mut Warnings::default());
+        }
+        outputs
+    }
+
+    proptest! {
+        #[test]
+        fn spans_that_close_in_any_order_lose_neither_their_first_nor_their_last_output(
+            spans in prop::collection::vec((0..2_000_u64, prop::collection::vec(1..20_u64, 1..300)), 1..6),
+        ) {
+            let mut row = Outputs::default();
+            let (mut first, mut last) = (u64::MAX, 0);
+            for (begin, steps) in &spans {
+                first = first.min(begin + steps[0]);
+                last = last.max(begin + steps.iter().sum::<u64>());
+                row.merge(span(*begin, steps), &mut Warnings::default());
+            }
+            row.finish();
+            prop_assert_eq!(row.extent(), Some((first, last)));
+            if let Some(gaps) = row.gaps() {
+                prop_assert!((last - first) / (row.count - 1) <= gaps.max);
+                prop_assert!(gaps.max <= last - first);
             }
         }
     }
