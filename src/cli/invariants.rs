@@ -1,7 +1,7 @@
 //! What holds for every line.
 //!
-//! A line that breaks an invariant of the layer is a violation. Values that the program has recorded, and that
-//! contradict each other, are a note.
+//! A line that breaks an invariant of the layer is a violation. Values that the program has recorded, and
+//! that contradict each other, are a note.
 
 use std::fmt::{self, Display};
 
@@ -194,7 +194,7 @@ fn check_outputs(row: &StageRow, remarks: &mut Remarks) {
         format!("stage {stage}: outputs: expected at least 1 or nothing, found 0")
     });
     remarks.unless(last.is_some() == row.outputs.is_some() && (first.is_some() || last.is_none()), || {
-        format!("stage {stage}: outputs: expected the first and the last output where there are any, and only there")
+        format!("stage {stage}: outputs: expected the first and the last where there are any, and only there")
     });
     let has_gaps = outputs > 1;
     let gaps = [("mean", row.inter_output_mean_ms), ("max", row.inter_output_max_ms)];

@@ -112,6 +112,7 @@ impl ReportPage {
         let requests = totals.e2e_requests;
         let sample = self.sample.into_json();
         let besides = summary.besides();
+        let columns = serde_json::to_string(&sample::columns()).unwrap_or_default();
         let page = context! {
             files => inputs.names(),
             arguments => inputs.arguments(),
@@ -126,7 +127,7 @@ impl ReportPage {
             is_sampled => (sample.shown as u64) < requests,
             slowest => sample.slowest,
             data => Value::from_safe_string(sample.json),
-            column_names => Value::from_safe_string(serde_json::to_string(&sample::columns()).unwrap_or_default()),
+            column_names => Value::from_safe_string(columns),
             outputs => Value::from(Serde(&outputs(&summary.outputs))),
             failed => Value::from(Serde(&shown_texts(summary.failed))),
             reasons => Value::from(Serde(&shown_texts(summary.finish_reasons))),
