@@ -251,10 +251,14 @@ impl Rows {
     #[inline]
     fn divide_waits(&mut self, created: u64, end: u64) -> Option<u64> {
         let Self { waits, activity, stages, .. } = self;
-        let mut total = None;
+        let (mut total, mut next) = (None, 0);
         waits.divide(activity, created, end, |stage_id, idle| {
-            let at = stages.find(ordered(stage_id), |stage| stage.row.order());
-            if let Some(stage) = at.ok().and_then(|at| stages.get_mut(at)) {
+            // Most stages have one span, and start in the order of their ids.
+            let is_next = stages.get_mut(next).is_some_and(|stage| stage.row.stage_id == stage_id);
+            let found =
+                if is_next { Ok(next) } else { stages.find(ordered(stage_id), |stage| stage.row.order()) };
+            next += 1;
+            if let Some(stage) = found.ok().and_then(|at| stages.get_mut(at)) {
                 let waited = stage.row.waiting_time_ms.unwrap_or_default();
                 stage.row.waiting_time_ms = waited.checked_add(Millis::from_nanos(idle));
             }

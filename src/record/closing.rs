@@ -245,6 +245,7 @@ impl Recorder {
     }
 
     /// A span's times and fields, now that it closes.
+    #[inline(always)]
     fn closed<'a>(&self, span: &'a mut OpenSpan) -> Closed<'a> {
         let created = span.created;
         let state = span.state();
@@ -263,13 +264,14 @@ impl Recorder {
     }
 
     /// Whether a span of the same stage, around this one, brings the times: one that `has_them`.
+    #[inline(always)]
     fn is_part(
         &self,
         outer: Option<&Id>,
         numbers: &StageNumbers,
         has_them: impl Fn(&OpenSpan) -> bool,
     ) -> bool {
-        self.around(outer, numbers).any(|outer| has_them(&outer))
+        outer.is_some() && self.around(outer, numbers).any(|outer| has_them(&outer))
     }
 
     fn owners_around(&self, outer: Option<&Id>, numbers: &StageNumbers) -> Vec<Ownership> {
