@@ -111,7 +111,7 @@ impl Recorder {
         found.unwrap_or_default()
     }
 
-    /// Warns of the fields that are mostly others of the contract, misspelt, at the first span of a callsite.
+    /// Warns of fields whose names are most likely misspelt, at the first span of a callsite.
     #[cold]
     #[inline(never)]
     fn warn_of_fields(&self, metadata: &'static Metadata<'static>, layout: &Layout, fields: &mut SpanFields) {
@@ -137,7 +137,7 @@ impl Recorder {
         }
         let name = metadata.name();
         let sentence =
-            format!("span `{name}`: not a span of the contract; did you mean `{meant}`? It is in no table");
+            format!("span `{name}`: not a documented span; did you mean `{meant}`? It is in no table");
         let request = self.enclosing(attributes, id, ctx).request;
         let mut sentence = Some(sentence);
         if let Some(request) = request {
