@@ -1,6 +1,7 @@
 //! Histograms of the requests' numbers, in constant memory.
 //!
-//! Adding a value to `hdrhistogram` took 2.5 times as long, to a DDSketch 10 times. A request adds thirty values.
+//! Adding a value to `hdrhistogram` took 2.5 times as long, to a DDSketch 10 times. A request adds thirty
+//! values.
 
 use std::mem;
 

@@ -1,5 +1,5 @@
-//! The warnings for names that are one edit away from a documented name: they are most likely misspelt, and their
-//! values would be missing without a message.
+//! The warnings for names that are one edit away from a documented name: they are most likely misspelt, and
+//! their values would be missing without a message.
 
 use std::{
     ptr,

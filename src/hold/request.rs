@@ -152,8 +152,8 @@ impl Request {
         Some((answered.measured, answered.fields.copy_for_line()))
     }
 
-    /// Stores the data of the closed `request` span until the line is written. Returns whether the last hold was
-    /// dropped meanwhile.
+    /// Stores the data of the closed `request` span until the line is written. Returns whether the last hold
+    /// was dropped meanwhile.
     pub(crate) fn answer(self: &Arc<Self>, answered: Answered) -> bool {
         match &mut *self.lock() {
             State::Open(open) => {
@@ -214,7 +214,8 @@ impl Request {
 #[derive(Debug)]
 pub(crate) enum Ended {
     Counted(Box<Rows>),
-    /// It has no rows and encloses another request, or it has closed before. Has the warnings for the next line.
+    /// It has no rows and encloses another request, or it has closed before. Has the warnings for the next
+    /// line.
     Wrapper(Warnings),
 }
 

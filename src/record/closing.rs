@@ -35,8 +35,8 @@ use crate::{
 const NESTING_LIMIT: usize = 64;
 
 impl Recorder {
-    /// Not inlined: the registry closes a parent from within the close of its last child, so the stack frame of
-    /// this function is needed once for each ancestor.
+    /// Not inlined: the registry closes a parent from within the close of its last child, so the stack frame
+    /// of this function is needed once for each ancestor.
     #[inline(never)]
     pub(crate) fn close(&self, id: &Id) {
         let Some(mut span) = self.shared.open.remove(id) else { return };
@@ -291,8 +291,8 @@ impl Recorder {
     }
 }
 
-/// An id for a request without one. It is unique in the process; a random number makes it very likely unique among
-/// processes.
+/// An id for a request without one. It is unique in the process; a random number makes it very likely unique
+/// among processes.
 fn generated_id() -> Arc<str> {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("process"));
     static COUNT: AtomicU64 = AtomicU64::new(1);

@@ -36,8 +36,8 @@ pub(crate) enum Meaning {
     Ignored,
 }
 
-/// The meanings of a callsite's fields, by the index of the field. Comparing the names for each value would add a
-/// half to the cost of a value.
+/// The meanings of a callsite's fields, by the index of the field. Comparing the names for each value would
+/// add a half to the cost of a value.
 #[derive(Debug)]
 pub(crate) struct Layout {
     metadata: &'static Metadata<'static>,

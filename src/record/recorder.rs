@@ -76,8 +76,8 @@ impl Recorder {
         });
     }
 
-    /// Changes the id of a request. The span is locked meanwhile, so that two threads cannot leave an outdated id
-    /// in the map.
+    /// Changes the id of a request. The span is locked meanwhile, so that two threads cannot leave an
+    /// outdated id in the map.
     fn rename(&self, span: &OpenSpan, state: &mut SpanState, set: impl FnOnce(&mut SpanFields)) {
         let Some(request) = &span.request else { return };
         let requests = &self.shared.requests;
@@ -237,8 +237,8 @@ impl Take for Late<'_> {
     }
 }
 
-/// Only the creation of spans and events come through the filter, which must see them. [`OmniMetricsLayer`] calls
-/// the methods above directly, and the map of open spans shows whether a span is documented.
+/// Only the creation of spans and events come through the filter, which must see them. [`OmniMetricsLayer`]
+/// calls the methods above directly, and the map of open spans shows whether a span is documented.
 ///
 /// [`OmniMetricsLayer`]: crate::OmniMetricsLayer
 impl<S> Layer<S> for Recorder
