@@ -26,8 +26,8 @@ use crate::{
 /// the request is complete.
 ///
 /// See the [crate documentation](crate) for the spans and fields that it reads. It has a per-layer filter of
-/// its own: of other code, it enables only spans up to the [lineage level](Self::with_lineage_level), and no
-/// event.
+/// its own: of other code, it enables only spans up to the [lineage level](Self::with_lineage_level), and
+/// events at `ERROR`.
 ///
 /// With the feature `opentelemetry`, add the layer of `tracing-opentelemetry` after this one. A layer that
 /// was added earlier is told first that a span closes, and an OpenTelemetry span that has ended takes no

@@ -89,7 +89,7 @@ const MILLION: f64 = 1e6;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Histograms {
     /// All buckets, or none. They are allocated at once, so neither a new stage nor a value of a new size
-    /// allocates. Of the 4 MiB of virtual memory, only touched pages are resident.
+    /// allocates. Of the 5.5 MiB of virtual memory, only touched pages are resident.
     counts: Vec<u64>,
     exact: Vec<Exact>,
     stages: SmallestIds<OrderedId>,
