@@ -135,7 +135,7 @@ impl Engine {
             let (chunk, ending) = span.in_scope(|| {
                 let ending = text.step(thinker).unwrap_or_else(|failure| {
                     // Inside the span, so this is an error of the request. The others go on.
-                    error!(error = %failure, "a step failed");
+                    error!("a step failed: {failure}");
                     Some(Ending::Failed(failure.to_string()))
                 });
                 let chunk = text.take_chunk(ending.is_some());

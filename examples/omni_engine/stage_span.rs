@@ -64,13 +64,11 @@ impl StageSpan {
         Self { span, request: request.clone(), times }
     }
 
-    /// The scheduler begins to work on the sequence. Only the first call counts: a sequence that was preempted
-    /// and begins again is not waiting for the first time.
+    /// The scheduler begins to work on the sequence. The first recording counts, so a sequence that was
+    /// preempted and begins again needs no case of its own.
     pub(crate) fn scheduled(&self) {
-        if self.times.borrow().scheduled.is_none() {
-            let (_, at) = Moment::of(|| self.span.record("scheduled", true));
-            self.times.borrow_mut().scheduled = Some(at);
-        }
+        let (_, at) = Moment::of(|| self.span.record("scheduled", true));
+        self.times.borrow_mut().scheduled.get_or_insert(at);
     }
 
     /// The sequence is in this step. The row shows the last one.

@@ -101,7 +101,7 @@ impl Talker {
                     let _ = events.send(Event::Sound(samples));
                 }
                 Err(failure) => {
-                    error!(error = %failure, "a chunk could not be spoken");
+                    error!("a chunk could not be spoken: {failure}");
                     *has_failed = true;
                     let _ = events.send(Event::Failed(failure.to_string()));
                 }
