@@ -119,10 +119,13 @@ impl Stream for Answer {
 }
 
 impl Drop for Answer {
-    /// The client has gone before the end. The stages see that the channel is closed, and let go.
+    /// The client may have gone before the end. The stages see that the channel is closed, and let go.
+    ///
+    /// The span is entered once more, because a request ends with its last exit. Otherwise, a client that
+    /// leaves while its request waits would leave a request that ended when it was queued.
     fn drop(&mut self) {
         if !self.has_ended {
-            self.request.finish("abort");
+            self.request.in_scope(|| self.request.finish("abort"));
         }
     }
 }

@@ -14,6 +14,7 @@ use tracing::error;
 use crate::{
     answer::Event,
     hop::{Chunk, Ending, Outbox},
+    reason,
     scheduler::Scheduler,
     sequence::{Sequence, to_text},
     thinker::Thinker,
@@ -135,8 +136,9 @@ impl Engine {
             let (chunk, ending) = span.in_scope(|| {
                 let ending = text.step(thinker).unwrap_or_else(|failure| {
                     // Inside the span, so this is an error of the request. The others go on.
-                    error!("a step failed: {failure}");
-                    Some(Ending::Failed(failure.to_string()))
+                    let reason = reason(&failure);
+                    error!("a step failed: {reason}");
+                    Some(Ending::Failed(reason))
                 });
                 let chunk = text.take_chunk(ending.is_some());
                 if let Some(tokens) = &chunk {

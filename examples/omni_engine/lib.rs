@@ -49,3 +49,8 @@ pub use voice::{FRAME, SAMPLE_RATE};
 
 /// A result of this crate.
 pub type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// What went wrong. `candle` appends a backtrace if `RUST_BACKTRACE` asks for one, and that is not for clients.
+fn reason(failure: &candle_core::Error) -> String {
+    failure.to_string().lines().next().unwrap_or_default().to_owned()
+}

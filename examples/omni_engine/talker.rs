@@ -9,6 +9,7 @@ use tracing::error;
 use crate::{
     answer::Event,
     hop::{Chunk, Ending, Inbox},
+    reason,
     stage_span::{Stage, StageSpan},
     voice::{FRAME, Memory, Voice, duration_ms},
 };
@@ -101,9 +102,10 @@ impl Talker {
                     let _ = events.send(Event::Sound(samples));
                 }
                 Err(failure) => {
-                    error!("a chunk could not be spoken: {failure}");
+                    let reason = reason(&failure);
+                    error!("a chunk could not be spoken: {reason}");
                     *has_failed = true;
-                    let _ = events.send(Event::Failed(failure.to_string()));
+                    let _ = events.send(Event::Failed(reason));
                 }
             });
         }
