@@ -7,8 +7,8 @@
 //!        ◀── sound ───────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Both models are real networks, computed by [candle](https://docs.rs/candle-core) on the CPU. They are small,
-//! and their weights are random numbers from a seed: nothing is downloaded, and what they say is noise.
+//! Both models are real networks, computed by [candle](https://docs.rs/candle-core) on the CPU. They are
+//! small, and their weights are random numbers from a seed, so nothing is downloaded, and the sound is noise.
 //!
 //! | file | what it has | spans |
 //! |---|---|---|
@@ -50,7 +50,7 @@ pub use voice::{FRAME, SAMPLE_RATE};
 /// A result of this crate.
 pub type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// What went wrong. `candle` appends a backtrace if `RUST_BACKTRACE` asks for one, and that is not for clients.
+/// What went wrong. `candle` appends a backtrace if `RUST_BACKTRACE` asks for one. Clients must not see it.
 fn reason(failure: &candle_core::Error) -> String {
     failure.to_string().lines().next().unwrap_or_default().to_owned()
 }

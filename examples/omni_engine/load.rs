@@ -51,7 +51,7 @@ async fn send_one(address: &str, number: usize) -> Result<()> {
         ..Ask::default()
     };
     if number % 7 == 5 {
-        ask.fail_after = Some(10);
+        (ask.fail_after, ask.ignore_eos) = (Some(10), true);
     }
     let mut events = Events::ask(address, &format!("load-{number}"), &ask).await?;
     while let Some(event) = events.next().await? {

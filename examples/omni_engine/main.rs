@@ -57,8 +57,8 @@ fn run(args: &Args) -> Result<()> {
     let settings = Settings { max_running: args.max_running, kv_tokens: args.kv_tokens, seed: args.seed };
     let (service, stages) = Service::start(&settings, None)?;
     Runtime::new()?.block_on(serve(args, service))?;
-    // The service is gone now, and with it the last request. The lines are written when the stages have let go
-    // of it.
+    // The server has dropped the service, so the stages end. The last lines are written when they have closed
+    // their spans.
     stages.join()
 }
 

@@ -4,19 +4,19 @@ use std::collections::VecDeque;
 
 use crate::sequence::Sequence;
 
-/// How many steps a sequence must be able to run for before another one is preempted for lack of room. Without
-/// such a reserve, a sequence that was preempted would return at once, and be preempted again.
+/// A sequence is admitted if the cache has room for so many more steps. Without this reserve, a sequence that
+/// was preempted would return at once, and be preempted again.
 const RESERVE: usize = 16;
 
-/// First come, first served, within two limits. If the sequences that run outgrow the cache, the youngest goes
-/// back to the head of the queue, and is computed again later.
+/// First come, first served, within two limits. If the sequences that run outgrow the cache, the youngest one
+/// goes back to the head of the queue, and is computed again later.
 pub(crate) struct Scheduler {
     /// In the order of arrival. All of them came after those that run.
     waiting: VecDeque<Sequence>,
     /// In the order of arrival.
     running: Vec<Sequence>,
     max_running: usize,
-    /// How many tokens the keys and values of all sequences may be of.
+    /// How many tokens fit into the cache of keys and values, over all sequences that run.
     kv_tokens: usize,
 }
 

@@ -2,12 +2,14 @@
 
 mod support;
 
+use std::process::Command;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use omni_engine::{FRAME, Visit};
 use serde_json::{Value, json};
 use support::{
     Request, assert_within,
-    between::{Between, Span},
+    between::{Between, Span, since},
     requests,
 };
 
@@ -113,6 +115,24 @@ fn a_request_lasts_as_long_as_its_own_timer_says() {
 }
 
 #[test]
+fn a_run_is_the_sum_of_its_requests() {
+    let number = |request: &&Request| request.line["overall_summary"]["e2e_requests"].as_u64();
+    let last = requests().values().max_by_key(number).unwrap();
+    let summary = &last.line["overall_summary"];
+    assert_eq!(summary["e2e_requests"], requests().len());
+    let tokens: u64 = requests()
+        .values()
+        .filter_map(|request| request.line["e2e_table"]["e2e_total_tokens"].as_u64())
+        .sum();
+    assert_eq!(summary["e2e_total_tokens"], tokens);
+
+    let wholes = || requests().values().map(Request::whole);
+    let begin = wholes().map(|whole| whole.begin).min_by_key(|begin| begin.before).unwrap();
+    let time = wholes().map(|whole| since(begin, whole.end)).reduce(Between::max).unwrap();
+    assert_within(summary, "e2e_wall_time_ms", time);
+}
+
+#[test]
 fn a_stage_is_busy_for_its_own_part_of_the_steps() {
     for request in requests().values() {
         for (row, times) in (0..2).filter_map(|id| request.stage(id)) {
@@ -134,4 +154,16 @@ fn transfers_take_as_long_as_their_own_timers_say() {
         assert_within(edge, "rx_decode_time_ms", times(&request.times.received));
         assert_within(edge, "in_flight_time_ms", times(&request.flights()));
     }
+}
+
+#[test]
+fn the_command_sends_itself_requests_and_ends() {
+    let command = env!("CARGO_BIN_EXE_omni_engine");
+    let output = Command::new(command).args(["--requests", "8", "--concurrency", "4"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (summary, requests) = lines.split_last().unwrap();
+    assert_eq!((&summary["type"], requests.len()), (&"summary".into(), 8));
+    assert_eq!(requests.iter().filter(|line| line["e2e_table"]["finish_reason"] == "error").count(), 1);
 }
