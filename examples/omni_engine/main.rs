@@ -10,10 +10,10 @@ use std::{
 use clap::Parser;
 use omni_engine::{Result, Service, Settings, routes, send};
 use omni_metrics::OmniMetricsLayer;
-use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot};
+use tokio::{net::TcpListener, runtime::Runtime, signal, sync::oneshot};
 use tracing_subscriber::prelude::*;
 
-/// Serves speech until it is killed, or sends itself requests and ends
+/// Serves speech until ctrl-c, or sends itself requests and ends
 #[derive(Debug, Parser)]
 #[command(name = "omni_engine", version)]
 struct Args {
@@ -70,8 +70,11 @@ async fn serve(args: &Args, service: Service) -> Result<()> {
     writeln!(io::stdout(), "listening on http://{address}")?;
     let (stop, stopped) = oneshot::channel::<()>();
     let server = axum::serve(listener, routes(Arc::new(service))).with_graceful_shutdown(async {
-        // Dropping the other end stops it as well.
-        let _ = stopped.await;
+        tokio::select! {
+            // Dropping the other end stops it as well.
+            _ = stopped => {}
+            _ = signal::ctrl_c() => {}
+        }
     });
     let server = tokio::spawn(server.into_future());
     if let Some(requests) = args.requests {

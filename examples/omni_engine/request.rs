@@ -23,7 +23,8 @@ struct Open {
 }
 
 impl Request {
-    pub(crate) fn begin(id: &str, ledger: Option<Sender<RequestTimes>>) -> Self {
+    /// Without an id, the line has one that the layer generates.
+    pub(crate) fn begin(id: Option<&str>, ledger: Option<Sender<RequestTimes>>) -> Self {
         // `tracing` ignores a value for a field that the span does not declare, so what is recorded later is
         // declared here as `Empty`.
         let (span, created) =

@@ -80,7 +80,7 @@ mod tests {
 
     fn sequence(number: u64, prompt: usize) -> Sequence {
         let ask = Ask { prompt: "x".repeat(prompt), ..Ask::default() };
-        Sequence::new(number, ask, Request::begin("r", None), mpsc::unbounded_channel().0)
+        Sequence::new(number, ask, Request::begin(None, None), mpsc::unbounded_channel().0)
     }
 
     fn running(scheduler: &mut Scheduler) -> Vec<u64> {

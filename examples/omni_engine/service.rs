@@ -101,11 +101,9 @@ impl Service {
         self.gate.allow(Gate::OPEN);
     }
 
-    /// A request with the id that the client gave it, or with a new one.
+    /// A request, with the id that the client gave it.
     pub(crate) fn begin(&self, id: Option<&str>) -> Request {
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let new = || format!("speech-{number}");
-        Request::begin(&id.map_or_else(new, str::to_owned), self.ledger.clone())
+        Request::begin(id, self.ledger.clone())
     }
 
     /// Queues the request, or says why not.

@@ -106,8 +106,8 @@ impl StageTimes {
 /// The account of one request. It is complete when nothing of the service holds the request any more.
 #[derive(Debug, Clone)]
 pub struct RequestTimes {
-    /// The id in `request_id`.
-    pub request_id: String,
+    /// The `request_id` that the client gave it, if any.
+    pub request_id: Option<String>,
     /// When the `request` span was created.
     pub created: Moment,
     /// When it was exited last.
@@ -123,9 +123,9 @@ pub struct RequestTimes {
 }
 
 impl RequestTimes {
-    pub(crate) fn new(request_id: &str, created: Moment) -> Self {
+    pub(crate) fn new(request_id: Option<&str>, created: Moment) -> Self {
         Self {
-            request_id: request_id.to_owned(),
+            request_id: request_id.map(str::to_owned),
             created,
             last_exit: None,
             stages: Vec::new(),
@@ -137,7 +137,7 @@ impl RequestTimes {
 
     /// Moves the account out, and leaves an empty one.
     pub(crate) fn take(&mut self) -> Self {
-        let empty = Self::new("", self.created);
+        let empty = Self::new(None, self.created);
         mem::replace(self, empty)
     }
 }

@@ -132,7 +132,7 @@ fn run() -> Result<HashMap<String, Request>> {
     let mut received = Runtime::new()?.block_on(drive(service, &log))?;
     stages.join()?;
     let accounts: HashMap<_, _> =
-        accounts.into_iter().map(|times| (times.request_id.clone(), times)).collect();
+        accounts.into_iter().map(|times| (times.request_id.clone().unwrap(), times)).collect();
     let mut lines = log.lines();
     assert_eq!((lines.len(), accounts.len()), (asks().len(), asks().len()), "one line for each request");
     let request = |(id, ask): (&str, Ask)| {
