@@ -150,6 +150,7 @@ mod fold;
 mod write;
 
 mod handle;
+mod inspection;
 mod shared;
 
 mod contain;
@@ -164,11 +165,13 @@ pub use handle::{OmniMetricsHandle, Snapshot, SummaryGuard};
 pub use hold::clock::{Clock, MockClock};
 pub use layer::OmniMetricsLayer;
 pub use model::{
+    keep::Keep,
     line::{
         Detached, DetachedStage, DetachedTransfer, Line, OverallSummary, ReadError, RequestLine, SCHEMA,
         SummaryLine,
     },
     millis::Millis,
+    open_request::OpenRequest,
     percentiles::{Distribution, Percentiles, StagePercentiles, TransferPercentiles},
     rows::{E2eTable, Fields, StageRow, TransferRow},
     timestamp::Timestamp,

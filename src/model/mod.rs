@@ -3,11 +3,13 @@
 pub(crate) mod digits;
 pub(crate) mod id;
 pub(crate) mod json;
+pub(crate) mod keep;
 pub(crate) mod kind;
 pub(crate) mod line;
 pub(crate) mod millis;
 pub(crate) mod moment;
 pub(crate) mod numbers;
+pub(crate) mod open_request;
 pub(crate) mod percentiles;
 pub(crate) mod rows;
 pub(crate) mod sums;
