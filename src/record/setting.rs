@@ -24,7 +24,17 @@ impl SpanFields {
             Meaning::Count(place) => self.set_read(place, recorded.number(FieldValue::to_count), &recorded),
             Meaning::Time(place) => self.set_read(place, recorded.number(FieldValue::to_nanos), &recorded),
             Meaning::FirstOutput => self.first_output = self.first_output.or(Some(now)),
-            Meaning::Scheduled => self.scheduled = self.scheduled.or(Some(now)),
+            Meaning::Scheduled => {
+                self.progress.get_or_insert_default().scheduled.get_or_insert(now);
+            }
+            Meaning::CachedTokens => match recorded.number(FieldValue::to_count) {
+                Ok(count) => self.progress.get_or_insert_default().num_tokens_cached = Some(count),
+                Err(why) => self.warn_of_unusable(&recorded, why),
+            },
+            Meaning::ReasoningTokens => match recorded.number(FieldValue::to_count) {
+                Ok(count) => self.progress.get_or_insert_default().num_tokens_reasoning = Some(count),
+                Err(why) => self.warn_of_unusable(&recorded, why),
+            },
             Meaning::Output => match recorded.number(units) {
                 Ok(units) => self.add_output(now, units),
                 Err(why) => self.warn_of_unusable(&recorded, why),
@@ -106,7 +116,7 @@ impl SpanFields {
     /// Warns of a field whose name is most likely a misspelt documented name.
     pub(crate) fn warn_of_near_miss(&mut self, field: &str, meant: &str) {
         let value = self.further.get(field).map_or("none yet".into(), |value| value.to_string());
-        let what = format!("not a field of the contract; did you mean `{meant}`? It is kept under `fields`");
+        let what = format!("not a documented field; did you mean `{meant}`? It is kept under `fields`");
         self.warn(field, value, what);
     }
 }
