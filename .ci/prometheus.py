@@ -407,7 +407,7 @@ def grafana(expr, jobs, interval, scrape_interval):
 
 def lacks_rare(prometheus, expr, moment):
     """Whether an expression asks for a rare histogram of which there is no series."""
-    names = set(re.findall(r"\bomni_\w+\b", expr))
+    names = set(re.findall(r"(?<![:\w])omni_\w+", expr))
     return any(re.sub("_(bucket|sum|count)$", "", name) in RARE and not prometheus.query(name, time=moment)
                for name in names)
 
