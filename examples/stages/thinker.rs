@@ -122,6 +122,7 @@ impl Thinker {
             num_tokens_in = field::Empty,
             num_tokens_out = field::Empty,
             first_output = field::Empty,
+            output = field::Empty,
         );
         let whole = if stage.is_none() { &part } else { stage };
         let tokens = whole.in_scope(|| self.tokenize(&prompt.text));
@@ -171,6 +172,9 @@ impl Thinker {
         let piece: Vec<_> = sequence.undecoded.drain(..whole).collect();
         if pieces.send(String::from_utf8_lossy(&piece).into_owned()).is_err() {
             sequence.finish_reason = Some(FinishReason::Abort);
+        } else {
+            // A token has left the stage, now.
+            Span::current().record("output", 1);
         }
     }
 
