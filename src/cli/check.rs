@@ -1,13 +1,15 @@
-//! `check`: every invariant of a line, and of a run's lines.
+//! `check`: verifies every invariant of a line, and of the lines of a run.
 
 use std::{fmt::Display, io::Write, mem, process::ExitCode};
 
 use super::{
-    Result,
     amount::{LATE_ROW, LATE_ROWS, amount},
-    input::{Counts, Inputs, Place},
+    failure::Result,
+    input::Inputs,
+    line_counts::LineCounts,
     numbers::{Findings, Numbers},
     paint,
+    place::Place,
 };
 use crate::{
     Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow,
@@ -38,8 +40,8 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
                     let name = found.name;
                     sentences.push(format!("{name}: expected once, found the same line as {twin}"));
                 }
-                (None, Some(Number::Request(number))) => log.numbers.add(number),
-                (None, Some(Number::Summary(requests))) => log.numbers.end(requests),
+                (None, Some(RequestNumber::Request(number))) => log.numbers.add(number),
+                (None, Some(RequestNumber::Summary(requests))) => log.numbers.end(requests),
                 (None, None) => {}
             }
             log.write(place, &sentences, out)
@@ -50,7 +52,7 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
         log.violations += more;
         writeln!(out, "{}", amount(more, "more line occurs twice", "more lines occur twice"))?;
     }
-    let Counts { lines, foreign, broken, unknown, late, .. } = inputs.read;
+    let LineCounts { lines, foreign, broken, unknown, late, .. } = inputs.read;
     let is_sound = log.violations == 0 && broken == 0;
     let mut parts = Vec::new();
     if is_sound {
@@ -81,7 +83,7 @@ struct Log {
 }
 
 impl Log {
-    /// Another file has runs of its own.
+    /// Begins another file, which has runs of its own.
     fn enter(&mut self, place: Place<'_>, out: &mut impl Write) -> Result<()> {
         if self.file.as_ref().is_some_and(|(index, _)| *index == place.index) {
             return Ok(());
@@ -109,39 +111,40 @@ impl Log {
     }
 }
 
-/// What there is to say of a line.
+/// The violations in a line, and what it says of its run.
 struct Found {
     violations: Vec<String>,
-    number: Option<Number>,
-    /// What the line is of.
+    number: Option<RequestNumber>,
+    /// The name of the line in a sentence.
     name: String,
 }
 
-/// What a line says of the numbers of its run.
-enum Number {
+/// The number of requests in the run, as a line has it.
+enum RequestNumber {
+    /// Up to and with the request.
     Request(u64),
-    /// How many requests there have been.
+    /// Up to the summary.
     Summary(u64),
 }
 
 impl Found {
     fn of(line: &Line) -> Self {
-        let mut report = Report(Vec::new());
+        let mut violations = Violations(Vec::new());
         match line {
-            Line::Request(line) => check_request(line, &mut report),
+            Line::Request(line) => check_request(line, &mut violations),
             Line::Stage(line) => {
-                check_stage(&line.row, &mut report);
+                check_stage(&line.row, &mut violations);
             }
             Line::Transfer(line) => {
-                check_transfer(&line.row, &mut report);
+                check_transfer(&line.row, &mut violations);
             }
             Line::Summary(line) => {
-                check_summary(&line.overall_summary, &mut report);
+                check_summary(&line.overall_summary, &mut violations);
             }
         }
         let number = match line {
-            Line::Request(line) => Some(Number::Request(line.overall_summary.e2e_requests)),
-            Line::Summary(line) => Some(Number::Summary(line.overall_summary.e2e_requests)),
+            Line::Request(line) => Some(RequestNumber::Request(line.overall_summary.e2e_requests)),
+            Line::Summary(line) => Some(RequestNumber::Summary(line.overall_summary.e2e_requests)),
             Line::Stage(_) | Line::Transfer(_) => None,
         };
         let id = line.request_id().unwrap_or("none");
@@ -153,28 +156,28 @@ impl Found {
             Line::Transfer(_) => format!("transfer of request {id}"),
             Line::Summary(_) => "summary".to_owned(),
         };
-        Self { violations: report.0, number, name }
+        Self { violations: violations.0, number, name }
     }
 }
 
 /// Violations, a sentence each.
-struct Report(Vec<String>);
+struct Violations(Vec<String>);
 
-impl Report {
-    fn say(&mut self, what: String) {
-        self.0.push(what);
+impl Violations {
+    fn add(&mut self, sentence: String) {
+        self.0.push(sentence);
     }
 
     fn same<T: PartialEq + Display>(&mut self, what: &str, expected: T, found: T) {
         if expected != found {
-            self.say(format!("{what}: expected {expected}, found {found}"));
+            self.add(format!("{what}: expected {expected}, found {found}"));
         }
     }
 
-    /// To within a nanosecond.
+    /// Accepts a difference of one nanosecond.
     fn same_time(&mut self, what: impl Display, expected: Millis, found: Millis) {
         if expected.as_nanos().abs_diff(found.as_nanos()) > 1 {
-            self.say(format!("{what}: expected {expected}, found {found}"));
+            self.add(format!("{what}: expected {expected}, found {found}"));
         }
     }
 
@@ -182,72 +185,73 @@ impl Report {
         if let (Some(most), Some(found)) = (most, found)
             && found > most
         {
-            self.say(format!("{what}: expected at most {most}, found {found}"));
+            self.add(format!("{what}: expected at most {most}, found {found}"));
         }
     }
 }
 
-fn check_request(line: &RequestLine, report: &mut Report) {
+fn check_request(line: &RequestLine, violations: &mut Violations) {
     let e2e = &line.e2e_table;
-    check_summary(&line.overall_summary, report);
+    check_summary(&line.overall_summary, violations);
     if line.overall_summary.e2e_requests == 0 {
-        report.say("e2e_requests: expected at least 1 in a request, found 0".to_owned());
+        violations.add("e2e_requests: expected at least 1 in a request, found 0".to_owned());
     }
     let unread = &mut Warnings::default();
     let tokens = total_tokens(line.stage_table.iter(), unread);
     let (bytes, time) = total_transfers(line.transfer_table.iter(), unread);
-    report.same("e2e_total_tokens is not the sum of the rows", tokens, e2e.e2e_total_tokens);
-    report.same("transfers_total_bytes is not the sum of the rows", bytes, e2e.transfers_total_bytes);
+    violations.same("e2e_total_tokens is not the sum of the rows", tokens, e2e.e2e_total_tokens);
+    violations.same("transfers_total_bytes is not the sum of the rows", bytes, e2e.transfers_total_bytes);
     let what = "transfers_total_time_ms is not the sum of the rows";
-    report.same_time(what, time, e2e.transfers_total_time_ms);
+    violations.same_time(what, time, e2e.transfers_total_time_ms);
     let what = "unattributed_time_ms is more than e2e_total_ms";
-    report.at_most(what, Some(e2e.e2e_total_ms), Some(e2e.unattributed_time_ms));
+    violations.at_most(what, Some(e2e.e2e_total_ms), Some(e2e.unattributed_time_ms));
     if !line.stage_table.is_sorted_by(|row, next| row.order() < next.order()) {
-        report.say("stage_table: expected in the order of stage_id, one row each, found another".to_owned());
+        violations
+            .add("stage_table: expected in the order of stage_id, one row each, found another".to_owned());
     }
     if !line.transfer_table.is_sorted_by(|row, next| row.order() < next.order()) {
-        report.say(
+        violations.add(
             "transfer_table: expected in the order of from_stage and to_stage, one row each, found another"
                 .to_owned(),
         );
     }
-    line.stage_table.iter().for_each(|row| check_stage(row, report));
-    line.transfer_table.iter().for_each(|row| check_transfer(row, report));
+    line.stage_table.iter().for_each(|row| check_stage(row, violations));
+    line.transfer_table.iter().for_each(|row| check_transfer(row, violations));
 }
 
-fn check_stage(row: &StageRow, report: &mut Report) {
+fn check_stage(row: &StageRow, violations: &mut Violations) {
     let (stage, gen_time) = (Shown(row.stage_id), row.stage_gen_time_ms);
     let what = format!("stage {stage}: preprocess_time_ms is more than stage_gen_time_ms");
-    report.at_most(what, gen_time, row.preprocess_time_ms);
+    violations.at_most(what, gen_time, row.preprocess_time_ms);
     match row.wall_time_ms {
         Some(wall) => {
             let what = format!("stage {stage}: busy_time_ms is more than wall_time_ms");
-            report.at_most(what, Some(wall), row.busy_time_ms);
+            violations.at_most(what, Some(wall), row.busy_time_ms);
         }
         None => {
             let what = format!("stage {stage}: busy_time_ms is more than stage_gen_time_ms");
-            report.at_most(what, gen_time, row.busy_time_ms);
+            violations.at_most(what, gen_time, row.busy_time_ms);
         }
     }
 }
 
-fn check_transfer(row: &TransferRow, report: &mut Report) {
+fn check_transfer(row: &TransferRow, violations: &mut Violations) {
     let (from, to) = (Shown(row.from_stage), Shown(row.to_stage));
     let what = format!("edge {from}->{to}: total_time_ms is not the sum of its parts");
-    report.same_time(what, row.total(&mut Warnings::default()), row.total_time_ms);
+    violations.same_time(what, row.total(&mut Warnings::default()), row.total_time_ms);
 }
 
-fn check_summary(summary: &OverallSummary, report: &mut Report) {
+fn check_summary(summary: &OverallSummary, violations: &mut Violations) {
     let OverallSummary { e2e_requests, e2e_wall_time_ms, e2e_total_tokens, .. } = summary;
     let wall = e2e_wall_time_ms.as_nanos();
     let average = wall.saturating_add(e2e_requests / 2).checked_div(*e2e_requests).unwrap_or(0);
     let what = "e2e_avg_time_per_request_ms is not e2e_wall_time_ms / e2e_requests";
-    report.same_time(what, Millis::from_nanos(average), summary.e2e_avg_time_per_request_ms);
+    violations.same_time(what, Millis::from_nanos(average), summary.e2e_avg_time_per_request_ms);
     let rate = if wall == 0 { 0.0 } else { *e2e_total_tokens as f64 / (wall as f64 / 1e9) };
     let found = summary.e2e_avg_tokens_per_s;
     // Written with six decimals.
     if (rate - found).abs() > 1e-6 + rate * 1e-12 {
         let what = "e2e_avg_tokens_per_s is not e2e_total_tokens * 1000 / e2e_wall_time_ms";
-        report.say(format!("{what}: expected {rate:.6}, found {found}"));
+        violations.add(format!("{what}: expected {rate:.6}, found {found}"));
     }
 }

@@ -1,4 +1,4 @@
-//! A request and the rows of workers, made one.
+//! Adds the rows of workers to their request.
 
 use crate::{
     Line, Millis, RequestLine, StageRow, Timestamp, TransferRow,
@@ -25,7 +25,7 @@ pub(super) fn extent(line: &Line) -> Option<(u64, u64)> {
     Some((end.saturating_sub(wall.unwrap_or_default().as_nanos()), end))
 }
 
-/// How long a detached row's message was under way before the row began, in nanoseconds.
+/// How long the message of a detached transfer was in flight before the row began, in nanoseconds.
 fn flight(line: &Line) -> u64 {
     match line {
         Line::Transfer(line) => line.row.in_flight_time_ms.unwrap_or_default().as_nanos(),
@@ -43,7 +43,7 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
     for row in rows {
         let Some((start, ended)) = extent(row) else { continue };
         end = end.max(ended);
-        // What was under way until the row began is accounted for as well.
+        // The flight of a message before its row is time that the row accounts for.
         let covered_from = start.saturating_sub(flight(row)).max(created);
         known.add(covered_from - created, ended.saturating_sub(created));
         let start = Millis::from_nanos(start.saturating_sub(created));
@@ -78,8 +78,8 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
     e2e.e2e_total_tokens = tokens;
     e2e.transfers_total_bytes = bytes;
     e2e.transfers_total_time_ms = transfer_time;
-    // What the rows cover that nothing covered before. The request's own stretches are known by their
-    // rows' start and time only, so for rows of several spans this is an estimate.
+    // The time that the added rows cover and no row covered before. Of the request's own rows only the start
+    // and the sum of the times are known, so for rows of several spans this is an estimate.
     let covered = Millis::from_nanos(known.length().saturating_sub(before));
     let unattributed =
         Millis::from_nanos(e2e.unattributed_time_ms.as_nanos().saturating_add(grown.as_nanos()));
@@ -106,7 +106,7 @@ impl Stretches {
         self.0.push((start, end));
     }
 
-    /// Of their union.
+    /// The length of their union.
     fn length(&self) -> u64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
@@ -129,7 +129,7 @@ fn add_stage(rows: &mut Vec<StageRow>, added: &StageRow, start: Millis) {
         .first_output_after_ms
         .map(|after| Millis::from_nanos(start.as_nanos().saturating_add(after.as_nanos())));
     let start_ms = added.was_entered().then_some(start);
-    // Detached rows have no moments: those count from the request's creation.
+    // A detached row has no moments, such as `start_ms`: they count from the request's creation.
     let added = StageRow { start_ms, first_output_ms: first_output, ..added.clone() };
     row.fields.extend(added.fields.clone());
     row.merge(added, &mut Warnings::default());

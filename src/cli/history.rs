@@ -1,5 +1,4 @@
-//! What a line has to do with those before it: the same line again, or a row that came after the line of its
-//! request. In bounded memory.
+//! Finds lines that occur twice, and rows that come after the line of their request, in bounded memory.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,17 +10,18 @@ use crate::{
     model::numbers::{Number, Table},
 };
 
-/// How many lines are remembered for good. Of more lines, those with the smallest hashes are: any part of a
-/// log that occurs twice still shows, though not each line of it.
+/// How many lines are remembered for good: those with the smallest hashes. If a part of a longer log occurs
+/// twice, some of its lines are among them, though not all.
 const LINES: usize = 1 << 18;
-/// How many of the last lines, and of the last request ids of a file, are remembered besides.
+/// How many of the last lines, and of the last request ids of a file, are remembered as well.
 const RECENT: usize = 1 << 16;
 
 /// What is remembered of a line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trace {
+    /// The hash of the line.
     line: u64,
-    /// Of its request's id.
+    /// The hash of its request's id.
     request: Option<u64>,
     is_request: bool,
 }
@@ -68,12 +68,12 @@ fn hash_numbers<Row: Table>(row: &Row, hasher: &mut impl Hasher) {
 /// Where a line stands: which of the files, and which line of it.
 pub(super) type Origin = (usize, u64);
 
-/// What a line has to do with those before it.
+/// How a line relates to the lines before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Relation {
-    /// Where the same line stands.
+    /// Where the same line occurred before.
     pub(super) twin: Option<Origin>,
-    /// It is a row whose request has its line before it in this file.
+    /// The line is a row that comes after the line of its request in the same file.
     pub(super) is_late: bool,
 }
 

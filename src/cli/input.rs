@@ -1,38 +1,29 @@
-//! Reads the lines of files, compressed or not, and counts the lines that are not of this format.
+//! The inputs of a command, read on all cores.
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, IsTerminal, Read},
-    mem,
-    path::{Path, PathBuf},
+    io::BufRead,
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
 };
 
-use flate2::bufread::MultiGzDecoder;
-use indicatif::{ProgressBar, ProgressStyle};
-use serde::Deserialize;
+use indicatif::ProgressBar;
 
 use super::{
-    Failure, Result,
     amount::amount,
-    complain,
+    chunks::{Chunk, progress_bar, read},
+    failure::{Failure, Result, complain},
+    files::{called, shown},
     history::{History, Trace},
-    verbatim,
+    line_counts::LineCounts,
+    parsed::{Parsed, parse},
+    place::{Place, Twin},
 };
-use crate::{Line, SCHEMA, write::text::printable};
+use crate::{Line, SCHEMA};
 
-/// The longest line that is read, in bytes. The layer's own are far shorter.
-pub(super) const LINE_LIMIT: usize = 16 << 20;
-/// What is looked at of a line that is longer.
-const LONG_LINE_SHOWN: usize = 64;
-/// How much is read at a time, in bytes.
-const CHUNK: usize = 1 << 18;
-/// How many chunks of lines a parser is ahead of who takes them.
+/// How many chunks a channel to or from a parser holds.
 const AHEAD: usize = 4;
-/// From this size in bytes on, the input gets a progress bar.
-const LONG: u64 = 32 << 20;
 /// How many broken lines are named; more are counted.
 const NAMED: u64 = 20;
 
@@ -40,82 +31,23 @@ const NAMED: u64 = 20;
 #[derive(Debug)]
 pub(super) struct Inputs {
     paths: Vec<PathBuf>,
-    /// What was read so far.
-    pub(super) read: Counts,
-    /// The first line that occurs twice, and where else.
+    /// The lines read so far.
+    pub(super) read: LineCounts,
+    /// A sentence with the two places of the first line that occurs twice.
     first_double: Option<String>,
 }
 
-/// What kinds of lines were read.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Counts {
-    /// The layer's.
-    pub(super) lines: u64,
-    /// Of other programs.
-    pub(super) foreign: u64,
-    /// The layer's, but cut or garbled.
-    pub(super) broken: u64,
-    /// The layer's, but of a schema that this reader does not know.
-    pub(super) unknown: u64,
-    /// Lines that occurred before.
-    pub(super) doubles: u64,
-    /// Detached rows that came after the line of their request, in the same file.
-    pub(super) late: u64,
-}
-
-/// One of the files while it is read.
+/// The file that is being read.
 #[derive(Debug, Default)]
 struct Reading {
     name: String,
-    /// What had been read before it.
-    before: Counts,
-    /// The first line of an unknown schema, and which.
+    /// The counts before its first line.
+    before: LineCounts,
+    /// The number of its first line of an unknown schema, and that schema.
     first_unknown: Option<(u64, u32)>,
 }
 
-/// Where a line stands.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) file: &'a str,
-    pub(super) number: u64,
-    /// Which of the files it is: the same one may be given twice.
-    pub(super) index: usize,
-    /// Where the same line stands before.
-    pub(super) twin: Option<Twin<'a>>,
-}
-
-/// Where the same line stands.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Twin<'a> {
-    file: &'a str,
-    number: u64,
-}
-
-impl std::fmt::Display for Twin<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file, self.number)
-    }
-}
-
-impl std::fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file, self.number)
-    }
-}
-
-/// Whole lines on their way from the reader to a parser.
-enum Chunk {
-    /// Another file begins.
-    File(String),
-    Lines(Vec<u8>),
-    /// The rest of the file can't be decompressed.
-    Cut(String),
-    Failed(String),
-    /// All files have been read. Without it, a thread has died.
-    End,
-}
-
-/// A chunk, parsed, and each of our lines mapped.
+/// A parsed chunk, with each of the layer's lines mapped to a `T`.
 enum Batch<T> {
     File(String),
     Lines(Vec<Parsed<T>>),
@@ -123,19 +55,10 @@ enum Batch<T> {
     End,
 }
 
-/// What a line is.
-pub(super) enum Parsed<T> {
-    Line(T),
-    Foreign,
-    Broken(String),
-    /// Of a schema that this reader does not know.
-    Unknown(u32),
-}
-
 impl Inputs {
     pub(super) fn new(files: &[PathBuf]) -> Self {
         let paths = if files.is_empty() { vec![PathBuf::from("-")] } else { files.to_vec() };
-        Self { paths, read: Counts::default(), first_double: None }
+        Self { paths, read: LineCounts::default(), first_double: None }
     }
 
     /// The inputs, as a person names them.
@@ -169,13 +92,14 @@ impl Inputs {
         }
     }
 
-    /// Hands every line of ours to `take`, in order.
+    /// Hands each of the layer's lines to `take`, in order.
     pub(super) fn for_each(&mut self, take: impl FnMut(Place<'_>, Line) -> Result<()>) -> Result<()> {
         self.map(|| |line| line, take)
     }
 
-    /// Parses lines on all cores, where a mapper of the core's own makes something of each, and hands that
-    /// to `take`, in order. What a line is made of is best dropped where it was made.
+    /// Parses lines on all cores. Each core has its own mapper, which turns every line of the layer into a
+    /// `T`; `take` gets these in the order of the lines. A mapper should drop its line: memory is freed
+    /// fastest by the thread that has allocated it.
     pub(super) fn map<T, Mapper>(
         &mut self,
         mut mapper: impl FnMut() -> Mapper,
@@ -192,7 +116,7 @@ impl Inputs {
             let (batch, mapped) = mpsc::sync_channel(AHEAD);
             let mut map = mapper();
             let mut map = move |line: Line| (Trace::of(&line), map(line));
-            // Not joined: whoever stops taking lines need not wait for more of them.
+            // Not joined: a command that ends early does not wait for the lines that are still being parsed.
             thread::spawn(move || {
                 chunks.into_iter().try_for_each(|chunk| batch.send(Batch::of(chunk, &mut map)))
             });
@@ -208,7 +132,7 @@ impl Inputs {
 
         let (mut history, mut names, mut number) = (History::default(), Vec::<String>::new(), 0);
         let (mut reading, mut reasons) = (Reading::default(), Vec::new());
-        // What the reader dealt out in turns comes back in turns.
+        // The reader sends its chunks to the parsers in turn, so their batches are taken in the same turn.
         for mapped in batches.iter().cycle() {
             let file = reading.name.as_str();
             let died = |_| Failure::Io(format!("the reader broke down in {file}, after line {number}"));
@@ -264,7 +188,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// Why a file that has been read has no use, or not all of it. The first file has none before it.
+    /// Why none of a file's lines, or not all of them, can be used. Before the first file, the name is empty.
     fn unusable(&self, reading: &Reading, length: u64) -> Option<String> {
         let (Reading { name, before, first_unknown }, read) = (reading, self.read);
         let name = called(name);
@@ -272,7 +196,8 @@ impl Inputs {
             let unknown = read.unknown - before.unknown;
             let unknown = amount(unknown, "line of an unknown schema", "lines of an unknown schema");
             return Some(format!(
-                "{name}: cannot read {unknown} (line {line} has schema {schema}; this reader knows schema {SCHEMA})"
+                "{name}: cannot read {unknown} (line {line} has schema {schema}; this reader knows schema \
+                 {SCHEMA})"
             ));
         }
         if name.is_empty() || read.lines > before.lines {
@@ -294,8 +219,8 @@ impl Inputs {
         })
     }
 
-    /// Folds all lines into one value: one for each core, since most of the time goes into reading lines,
-    /// and these merged.
+    /// Folds all lines into one value. Each core folds the lines that it parses into a value of its own,
+    /// since most of the time goes into parsing; these values are merged at the end.
     pub(super) fn fold<T: Send + 'static>(
         &mut self,
         new: impl Fn() -> T,
@@ -343,143 +268,4 @@ impl<T> Batch<T> {
             }
         }
     }
-}
-
-/// A path as it may be printed.
-fn shown(path: &Path) -> String {
-    printable(&path.display().to_string()).into_owned()
-}
-
-/// A file as a sentence names it.
-fn called(name: &str) -> &str {
-    if name == "-" { "standard input" } else { name }
-}
-
-/// Deals out a file. `false` if nobody takes its lines any more, or it can't be read.
-fn read(path: &Path, progress: &ProgressBar, send: &mut impl FnMut(Chunk) -> bool) -> bool {
-    send(Chunk::File(shown(path)))
-        && open(path, progress)
-            .and_then(|(reader, is_gzip)| read_lines(reader, is_gzip, send))
-            .unwrap_or_else(|error| {
-                send(Chunk::Failed(error.to_string()));
-                false
-            })
-}
-
-/// Deals out whole lines, as they come. `false` if nobody takes them any more.
-fn read_lines(
-    mut reader: impl Read,
-    is_gzip: bool,
-    send: &mut impl FnMut(Chunk) -> bool,
-) -> io::Result<bool> {
-    let (mut lines, mut has_begun, mut is_too_long) = (Vec::new(), false, false);
-    loop {
-        let mut kept = lines.len();
-        // Straight to where they are parsed, without a copy in between.
-        lines.resize(kept + CHUNK, 0);
-        let length = match reader.read(lines.get_mut(kept..).unwrap_or_default()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-            Ok(0) => {
-                lines.truncate(kept);
-                return Ok(lines.is_empty() || send(Chunk::Lines(lines)));
-            }
-            // A service that was killed leaves its compressed log without an end.
-            Err(error) if is_gzip && has_begun => {
-                lines.truncate(kept);
-                return Ok(
-                    (lines.is_empty() || send(Chunk::Lines(lines))) && send(Chunk::Cut(error.to_string()))
-                );
-            }
-            length => length?,
-        };
-        has_begun |= length > 0;
-        lines.truncate(kept + length);
-        if is_too_long {
-            let rest = lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |at| at + 1);
-            is_too_long = rest == lines.len() && lines.last() != Some(&b'\n');
-            lines.drain(..rest);
-            kept = 0;
-        }
-        let fresh = lines.get(kept..).unwrap_or_default();
-        let end = fresh.iter().rposition(|byte| *byte == b'\n').map(|at| kept + at + 1);
-        if let Some(end) = end {
-            let rest = lines.split_off(end);
-            if !send(Chunk::Lines(mem::replace(&mut lines, rest))) {
-                return Ok(false);
-            }
-        } else if lines.len() > LINE_LIMIT {
-            // What it begins with tells whose line it was.
-            lines.truncate(LONG_LINE_SHOWN);
-            if !send(Chunk::Lines(mem::take(&mut lines))) {
-                return Ok(false);
-            }
-            is_too_long = true;
-        }
-    }
-}
-
-pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<T> {
-    const OURS: [&[u8]; 4] =
-        [br#"{"type":"request""#, br#"{"type":"stage""#, br#"{"type":"transfer""#, br#"{"type":"summary""#];
-    // An editor may have put a byte order mark in front.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
-    let is_ours = OURS.iter().any(|opening| bytes.starts_with(opening));
-    if !is_ours && bytes.first() != Some(&b'{') {
-        return Parsed::Foreign;
-    }
-    // Checked as a whole, which is cheaper than for each key.
-    let Ok(text) = str::from_utf8(bytes) else {
-        return if is_ours { Parsed::Broken("it is not UTF-8".to_owned()) } else { Parsed::Foreign };
-    };
-    let line = verbatim::request(text).map(Line::Request).map_or_else(|| serde_json::from_str(text), Ok);
-    match line {
-        Ok(line) => match schema(&line) {
-            SCHEMA => Parsed::Line(map(line)),
-            schema => Parsed::Unknown(schema),
-        },
-        // Other programs log JSON too.
-        Err(_) if !is_ours => Parsed::Foreign,
-        // Another schema may have other keys.
-        Err(error) => match serde_json::from_str(text) {
-            Ok(Schema { schema }) if schema != SCHEMA => Parsed::Unknown(schema),
-            _ => Parsed::Broken(error.to_string()),
-        },
-    }
-}
-
-/// Of any line of ours.
-#[derive(Deserialize)]
-struct Schema {
-    schema: u32,
-}
-
-fn schema(line: &Line) -> u32 {
-    match line {
-        Line::Request(line) => line.schema,
-        Line::Stage(line) => line.schema,
-        Line::Transfer(line) => line.schema,
-        Line::Summary(line) => line.schema,
-    }
-}
-
-fn open(path: &Path, progress: &ProgressBar) -> io::Result<(Box<dyn Read>, bool)> {
-    let raw: Box<dyn Read> =
-        if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
-    // What is longer than its buffer goes past it.
-    let mut reader = BufReader::new(progress.wrap_read(raw));
-    let is_gzip = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    let reader: Box<dyn Read> =
-        if is_gzip { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
-    Ok((reader, is_gzip))
-}
-
-/// On a terminal, for long input.
-fn progress_bar(paths: &[PathBuf]) -> ProgressBar {
-    let sizes = paths.iter().map(|path| path.metadata().map_or(0, |metadata| metadata.len()));
-    let total = sizes.sum();
-    if total < LONG || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} to go");
-    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -1,7 +1,7 @@
 //! `join`: the rows of worker processes, put into their requests.
 //!
-//! Lines are spread over files by their request's id, so that only one part of them is in memory at a
-//! time, and merged again in the order in which the requests came.
+//! Lines are spread over temporary files by their request's id, so that only one of these parts is in memory
+//! at a time. The parts are merged in the order in which the requests came.
 
 use std::{
     cmp::Reverse,
@@ -13,10 +13,9 @@ use std::{
 };
 
 use super::{
-    Failure, Result,
     amount::amount,
-    complain,
     complete::{complete, extent, times},
+    failure::{Failure, Result, complain},
     input::Inputs,
 };
 use crate::{
@@ -33,7 +32,7 @@ use crate::{
 
 /// Over how many files the lines are spread.
 const FILES: usize = 64;
-/// A row that lies as far outside of its request, in nanoseconds, is remarkable.
+/// A row that lies more than this outside of its request, in nanoseconds, is reported.
 const FAR: u64 = 1_000_000_000;
 /// How many ids without a request are named.
 const NAMED: usize = 20;
@@ -76,9 +75,10 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
     Ok(inputs.exit_code(0))
 }
 
-/// What can't be right: rows whose request is in none of the files, and more.
+/// Oddities of the input, which are reported on stderr.
 #[derive(Default)]
 struct Oddities {
+    /// Rows whose request is in none of the files, also by id.
     rows: u64,
     ids: BTreeMap<String, u64>,
     /// Lines that came twice.
@@ -115,12 +115,12 @@ impl Oddities {
     }
 }
 
-/// Lines that belong together, behind the number of the first.
+/// Writes a record: the sequence number of the first line, and the lines that belong together.
 fn write_record(file: &mut impl Write, sequence: u64, lines: &[&Line]) -> Result<()> {
     write!(file, "{sequence}")?;
     for line in lines {
         write!(file, "\t")?;
-        // JSON has no tab and no line feed but in escapes.
+        // JSON has tabs and line feeds in its texts as escapes only.
         serde_json::to_writer(&mut *file, line).map_err(std::io::Error::from)?;
     }
     Ok(writeln!(file)?)
@@ -162,7 +162,7 @@ fn match_rows(mut records: Records, oddities: &mut Oddities) -> Result<File> {
     let mut seen = HashSet::new();
     while let Some((sequence, text)) = records.next_text()? {
         let line = text.parse().map_err(|_| garbled())?;
-        // A file that was given twice, or is there compressed as well.
+        // A file may be given twice, or once as it is and once compressed.
         if !seen.insert(text) {
             oddities.doubles += 1;
             continue;
@@ -186,8 +186,9 @@ fn match_rows(mut records: Records, oddities: &mut Oddities) -> Result<File> {
         };
         for row in rows {
             let (start, end) = extent(&row).unwrap_or_default();
-            // An id may come back: the request that the row is in, or nearest to; of several, the one that
-            // it overlaps most; of those, the one whose ends are nearest.
+            // Several requests may have the same id. A row belongs to the one that it lies in or nearest to;
+            // of several such requests, to the one that it overlaps most; of those, to the one whose ends are
+            // nearest.
             let fit = |at: &usize| {
                 let (created, ended) =
                     requests.get(*at).map(|(_, request, _)| times(request)).unwrap_or_default();
@@ -223,7 +224,7 @@ fn merge(mut parts: Vec<Records>, out: &mut impl Write) -> Result<()> {
             waiting.insert(part, lines);
         }
     }
-    let mut run = Run::default();
+    let mut correction = RunCorrection::default();
     let mut buffer = Vec::new();
     while let Some(Reverse((_, part))) = next.pop() {
         let mut lines = waiting.remove(&part).unwrap_or_default().into_iter();
@@ -233,7 +234,7 @@ fn merge(mut parts: Vec<Records>, out: &mut impl Write) -> Result<()> {
             if !rows.is_empty() {
                 complete(&mut request, &rows);
             }
-            run.correct(&mut request, tokens, end, &rows);
+            correction.apply(&mut request, tokens, end, &rows);
             buffer.clear();
             write_request(
                 &mut buffer,
@@ -253,9 +254,9 @@ fn merge(mut parts: Vec<Records>, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-/// What the rows add to the run, line by line.
+/// What the rows of workers add to the totals of the run, request by request.
 #[derive(Default)]
-struct Run {
+struct RunCorrection {
     last: u64,
     tokens: u64,
     /// The latest end without the rows, and with them.
@@ -265,9 +266,9 @@ struct Run {
     walls: BTreeMap<usize, (u64, u64)>,
 }
 
-impl Run {
-    /// `tokens` and `end` are the request's without the rows.
-    fn correct(&mut self, request: &mut RequestLine, tokens: u64, end: u64, rows: &[Line]) {
+impl RunCorrection {
+    /// Corrects the totals in a request's line. `tokens` and `end` are the request's without the rows.
+    fn apply(&mut self, request: &mut RequestLine, tokens: u64, end: u64, rows: &[Line]) {
         let (_, late_end) = times(request);
         let summary = &mut request.overall_summary;
         if summary.e2e_requests < self.last && summary.e2e_requests == 1 {

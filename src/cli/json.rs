@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-use super::Result;
+use super::failure::Result;
 use crate::model::json::is_unsafe;
 
 /// Writes a value on one line, every control character of its texts escaped.

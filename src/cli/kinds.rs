@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 /// How many kinds are told apart.
 const LIMIT: usize = 256;
 
-/// The smallest kinds and what each comes to, and the rest in one sum. A kind that has had to leave does not
-/// come back, since all that are left are smaller: so neither the order in which they came matters, nor
-/// that several of these are merged.
+/// The amounts of the smallest kinds, and the sum of all the rest. A kind that has been moved to the rest
+/// does not come back, since all kinds that are kept are smaller. So the result depends neither on the order
+/// in which kinds are added, nor on how many of these collections are merged.
 #[derive(Debug, Clone)]
 pub(super) struct Kinds<K> {
     known: BTreeMap<K, u128>,

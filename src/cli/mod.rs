@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 
@@ -11,31 +10,39 @@ use clap_complete::Shell;
 
 mod amount;
 mod check;
+mod chunks;
 mod complete;
+mod failure;
+mod files;
 mod history;
 mod input;
 mod join;
 mod json;
 mod kinds;
+mod line_counts;
 mod numbers;
 mod paint;
+mod parsed;
 mod parts;
+mod place;
 mod report;
 mod summary;
 mod tables;
+mod text_reader;
 mod verbatim;
 mod watch;
 
+use failure::{Failure, Result, complain};
+use files::Files;
 use input::Inputs;
-pub(crate) use verbatim::Text;
-
-use crate::write::text::printable;
+pub(crate) use text_reader::Text;
 
 /// The exit codes, at the end of the help.
 const EXIT_CODES: &str = "\
-Exit codes: 0 if all is well; 1 if `check` finds a violation or a broken line, or if `tables --request` finds no line; \
-2 if a file can't be read or written, if no file has a line of omni-metrics (all are empty, foreign or broken), or if \
-lines have a schema that this reader does not know. Those, and broken lines, are left out, and named on stderr.";
+Exit codes: 0 if all is well; 1 if `check` finds a violation or a broken line, or if `tables --request` \
+finds no line; 2 if a file can't be read or written, if no file has a line of omni-metrics (all are empty, \
+foreign or broken), or if lines have a schema that this reader does not know. Those, and broken lines, are \
+left out, and named on stderr.";
 
 /// Reads the logs of services that use the omni-metrics layer.
 ///
@@ -54,7 +61,8 @@ enum Command {
     Tables(tables::Args),
     /// Prints rates, percentiles, where the time goes, and the slowest requests
     Summary(summary::Args),
-    /// Verifies every line: exit code 1 and a sentence for each violation or broken line, 2 for unusable input
+    /// Verifies every line: exit code 1 and a sentence for each violation or broken line, 2 for unusable
+    /// input
     Check(Files),
     /// Puts the rows of worker processes into their requests, and writes these; the rest is named on stderr
     Join(Files),
@@ -73,34 +81,6 @@ enum Command {
         command: Option<String>,
     },
 }
-
-/// Where to read from.
-#[derive(Debug, clap::Args)]
-struct Files {
-    /// Logs, in the order in which they were written; `-` is standard input
-    #[arg(value_name = "FILE")]
-    files: Vec<PathBuf>,
-}
-
-/// Why a command ends early.
-#[derive(Debug)]
-enum Failure {
-    /// Input that can't be read, or output that can't be written.
-    Io(String),
-    /// Nobody reads the output any more. What is known by then is the exit code.
-    Hangup(ExitCode),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::Hangup(ExitCode::SUCCESS),
-            _ => Self::Io(error.to_string()),
-        }
-    }
-}
-
-type Result<T> = std::result::Result<T, Failure>;
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
@@ -151,9 +131,4 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-/// Says something on stderr. If that is gone as well, the exit code still tells.
-fn complain(message: &str) {
-    let _ = writeln!(anstream::stderr(), "{}: {}", paint::bad("omni-metrics"), printable(message));
 }

@@ -1,10 +1,12 @@
-//! The numbers that the lines of a log have in their runs: each run has every number from 1 to its last once.
+//! The numbers that the request lines of a log have in their runs: each run has every number from 1 to its
+//! last once.
 //!
-//! A log has several runs, one after the other, and lines of concurrent requests change places, also across the
-//! boundary of two runs. So a number does not tell its run. But every line but a run's first has a predecessor
-//! in its run, which stands near it: at any place, as many lines with a number as with the next one are needed.
-//! A number that came more often than the next is the end of a *chain*; one that came less often is *missing*.
-//! A chain whose run is over ends for good, and a missing number of a run that is over stays missing.
+//! A log may have several runs, one after the other, and the lines of concurrent requests may change places,
+//! also across the boundary of two runs. So a number does not tell its run. But every line except the first
+//! of a run has a predecessor in its run, which stands near it. So near any line, each number must come at
+//! least as often as the next number. A number that came more often than the next is the end of a *chain*;
+//! one that came less often is *missing*. When a run is over, its chains have ended, and its missing numbers
+//! are violations.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +14,8 @@ use smallvec::{SmallVec, smallvec};
 
 use super::amount::amount;
 
-/// How many lines two neighbours of a run lie apart at most, where another run begins between them. Within one
-/// run the distance does not matter.
+/// How many lines apart two successive numbers of a run are at most, if another run begins between them.
+/// Within one run the distance does not matter.
 const LOCALITY: u64 = 1024;
 /// How far the numbers of a log are ahead of its lines if it is the later part of a longer one.
 const FAR_ON: u64 = 256;
@@ -21,7 +23,7 @@ const FAR_ON: u64 = 256;
 const TAIL: u64 = 16;
 /// How many ends and missing numbers are kept, before the check stops.
 const LIMIT: usize = 100_000;
-/// How many of them a search for a neighbour passes.
+/// How many ends and missing numbers a search for a neighbour looks at.
 const NEAR: usize = 1_000;
 /// How many violations of a log are named.
 const NAMED: usize = 20;
@@ -34,7 +36,8 @@ pub(super) struct Numbers {
     /// How many runs have begun in the log, and at which line the last of them.
     runs: u64,
     last_run: u64,
-    /// If the log is the later part of a longer one: the first number whose predecessor is in an earlier part.
+    /// If the log is the later part of a longer one, the first number whose predecessor is in an earlier
+    /// part.
     head: Option<u64>,
     /// The requests of the run by its summary, if no request came after that.
     ended: Option<u64>,
@@ -56,7 +59,7 @@ pub(super) struct Findings {
     pub(super) violations: Vec<String>,
     /// Violations that are not named.
     pub(super) more: u64,
-    /// What can't be known yet.
+    /// Gaps that later lines may still fill, and the line at which the check has stopped.
     pub(super) notes: Vec<String>,
 }
 
@@ -74,7 +77,7 @@ impl Findings {
 enum Gap {
     /// These are missing, first to last.
     Missing(u64, u64),
-    /// These came once more than the one before them.
+    /// These, first to last, came once more than the number before them.
     Again(u64, u64),
 }
 
@@ -105,7 +108,7 @@ impl Numbers {
         }
     }
 
-    /// Whether the line before it may be in an earlier part of the log.
+    /// Whether the line with the number before it may be in an earlier part of the log.
     fn is_head(&mut self, number: u64) -> bool {
         let is_far_on = self.lines <= LOCALITY && number > self.lines + FAR_ON;
         is_far_on && number < self.head.get_or_insert(number).saturating_add(LOCALITY / 2)
@@ -122,7 +125,7 @@ impl Numbers {
         open.since.push(now);
     }
 
-    /// Takes out the oldest, so that the others are as young as can be.
+    /// Removes the oldest line of an open number, so that the lines that stay are the youngest.
     fn close(&mut self, number: u64, is_missing: bool) -> bool {
         let Some(open) = self.open.get_mut(&number).filter(|open| open.is_missing == is_missing) else {
             return false;
@@ -134,7 +137,7 @@ impl Numbers {
         true
     }
 
-    /// Decides on what belongs to runs that are over.
+    /// Reports the missing numbers of runs that are over, and forgets the ends of their chains.
     fn sweep(&mut self) {
         let is_over = |since: u64| since < self.last_run && since + LOCALITY < self.lines;
         let over: Vec<_> = self.missing().filter(|(_, since)| is_over(*since)).collect();
@@ -154,7 +157,7 @@ impl Numbers {
         missing.flat_map(|(number, open)| open.since.iter().map(|since| (*number, *since)))
     }
 
-    /// Takes out a missing number, and the end of the chain that it has broken off or begun.
+    /// Removes a missing number, and the end of the chain that breaks off before it or begins after it.
     fn resolve(&mut self, missing: u64, since: u64) -> Gap {
         self.close(missing, true);
         let is_near = |at: &u64| at.abs_diff(since) <= LOCALITY;
@@ -209,7 +212,8 @@ impl Gap {
             Self::Missing(first, last) => {
                 let missing = amount(last - first + 1, "line is missing", "lines are missing");
                 format!(
-                    "e2e_requests: expected every number of the run, found none of {first} to {last} ({missing})"
+                    "e2e_requests: expected every number of the run, found none of {first} to {last} \
+                     ({missing})"
                 )
             }
             Self::Again(first, last) => {
@@ -225,12 +229,12 @@ impl Gap {
     fn note(&self) -> String {
         match self {
             Self::Missing(first, last) => format!(
-                "e2e_requests: none of {first} to {last} so far; near the end of a log that is still written, \
-                 their lines may follow"
+                "e2e_requests: none of {first} to {last} so far; near the end of a log that is still \
+                 written, their lines may follow"
             ),
             Self::Again(first, _) => format!(
-                "e2e_requests: {first} came before {}; near the end of a log that is still written, the lines \
-                 before it may follow",
+                "e2e_requests: {first} came before {}; near the end of a log that is still written, the \
+                 lines before it may follow",
                 first - 1
             ),
         }
@@ -253,7 +257,7 @@ mod tests {
         findings(numbers).violations
     }
 
-    /// The numbers of runs, one after the other, each line at most so many places from its own.
+    /// The numbers of successive runs, each moved by at most `distance` places.
     fn shuffled(runs: &[u64], distance: u64, seed: u64) -> Vec<u64> {
         let mut state = seed;
         let mut random = move || {
@@ -364,7 +368,8 @@ mod tests {
             let mut without = numbers.clone();
             let number = without.remove(at);
             let found = violations(without);
-            prop_assert!(found.len() == 1 && found[0].contains(&format!("none of {number} to {number} ")), "{:?}", found);
+            let gap = format!("none of {number} to {number} ");
+            prop_assert!(found.len() == 1 && found[0].contains(&gap), "{:?}", found);
             let mut twice = numbers;
             twice.insert(at, number);
             // A second line with the number 1 is the first one of a run.
@@ -384,7 +389,8 @@ mod tests {
             let at = numbers.iter().enumerate().filter(|(_, number)| **number == gap).nth(of).unwrap().0;
             numbers.remove(at);
             let found = violations(numbers);
-            prop_assert!(found.len() == 1 && found[0].contains(&format!("none of {gap} to {gap} ")), "{:?}", found);
+            let sentence = format!("none of {gap} to {gap} ");
+            prop_assert!(found.len() == 1 && found[0].contains(&sentence), "{:?}", found);
         }
     }
 }

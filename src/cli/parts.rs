@@ -55,7 +55,7 @@ pub(super) fn dominating(line: &RequestLine) -> (Part, Millis) {
 pub(super) struct Times {
     pub(super) requests: u64,
     e2e: u128,
-    /// Those that every request has are the smallest, so that only stages can be too many.
+    /// The parts that every request has are the smallest kinds, so only stages are moved to the rest.
     parts: Kinds<Part>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Times {
 pub(super) struct Share {
     pub(super) part: String,
     pub(super) time_ms: Millis,
-    /// Of the sum of `e2e_total_ms`.
+    /// The fraction of the sum of `e2e_total_ms`.
     pub(super) share: f64,
 }
 

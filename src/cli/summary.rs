@@ -5,11 +5,13 @@ use std::{cmp::Reverse, collections::BinaryHeap, io::Write, process::ExitCode};
 use serde::Serialize;
 
 use super::{
-    Files, Result,
     amount::{LATE_ROW, LATE_ROWS, amount},
-    input::{Counts, Inputs},
+    failure::Result,
+    files::Files,
+    input::Inputs,
     json,
     kinds::Kinds,
+    line_counts::LineCounts,
     paint,
     parts::{Share, Times, dominating},
 };
@@ -19,7 +21,7 @@ use crate::{
     write::text::{Cell, Columns, printable},
 };
 
-/// How wide the bar of a share of the whole is.
+/// How wide the bar of 100 % is.
 const BAR: f64 = 40.0;
 
 #[derive(Debug, clap::Args)]
@@ -37,20 +39,20 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files.files);
     let summary = inputs.fold(|| Summary::new(args.slowest), Summary::add, Summary::merge)?;
-    let report = summary.into_report(inputs.read);
+    let log_summary = summary.into_log_summary(inputs.read);
     inputs.warn_of_doubles();
     if args.json {
-        json::write(out, &report)?;
+        json::write(out, &log_summary)?;
         writeln!(out)?;
     } else {
         let mut text = Vec::new();
-        report.print(&mut text)?;
+        log_summary.print(&mut text)?;
         out.write_all(paint::tables(&String::from_utf8_lossy(&text)).as_bytes())?;
     }
     Ok(inputs.exit_code(0))
 }
 
-/// What is kept of the lines: its size does not depend on how many there are.
+/// The figures of the lines so far. Their size does not depend on how many lines there are.
 pub(super) struct Summary {
     totals: Totals,
     histograms: Histograms,
@@ -74,7 +76,7 @@ struct Slow {
 }
 
 impl Summary {
-    /// With so many of the slowest requests.
+    /// A summary without lines, which will keep `limit` of the slowest requests.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             totals: Totals::default(),
@@ -132,11 +134,12 @@ impl Summary {
             Some(StageWall { stage_id: row.stage_id?, start, end })
         });
         self.totals.add(created, end, e2e.e2e_total_tokens, walls);
-        self.histograms.add(e2e, line.stage_table.iter(), line.transfer_table.iter());
+        let stages = line.stage_table.iter().map(|row| (row, None));
+        self.histograms.add(e2e, stages, line.transfer_table.iter());
         self.last = self.last.max(line.timestamp);
         self.times.add(line);
         self.reasons.add(e2e.finish_reason.clone(), 1);
-        // Of those that are as slow, the ids decide, so that the order of lines does not.
+        // Of equally slow requests, the ids decide which are kept, so that the order of lines does not.
         let is_slow = self.slowest.len() < self.limit
             || self.slowest.peek().is_some_and(|Reverse(fastest)| e2e.e2e_total_ms >= fastest.e2e_total_ms);
         if is_slow {
@@ -158,9 +161,9 @@ impl Summary {
         self.histograms.percentiles()
     }
 
-    pub(super) fn into_report(self, read: Counts) -> Report {
+    pub(super) fn into_log_summary(self, read: LineCounts) -> LogSummary {
         let reason = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
-        Report {
+        LogSummary {
             line: SummaryLine {
                 schema: SCHEMA,
                 timestamp: self.last,
@@ -181,19 +184,19 @@ impl Summary {
     }
 }
 
-/// The most frequent first, and what is left behind them.
-fn counted<K: Ord + Clone>(kinds: &Kinds<K>, name: impl Fn(&K) -> String) -> Vec<Counted> {
+/// The counts of kinds, the most frequent first. The sum of the kinds that are not told apart is the last.
+fn counted<K: Ord + Clone>(kinds: &Kinds<K>, name: impl Fn(&K) -> String) -> Vec<NamedCount> {
     let count = |count: u128| count.try_into().unwrap_or(u64::MAX);
     let mut rows: Vec<_> =
-        kinds.iter().map(|(kind, times)| Counted { name: name(kind), count: count(times) }).collect();
+        kinds.iter().map(|(kind, times)| NamedCount { name: name(kind), count: count(times) }).collect();
     rows.sort_by_key(|row| Reverse(row.count));
     if kinds.rest > 0 {
-        rows.push(Counted { name: "others".to_owned(), count: count(kinds.rest) });
+        rows.push(NamedCount { name: "others".to_owned(), count: count(kinds.rest) });
     }
     rows
 }
 
-/// A warning without the value, which is another one each time.
+/// A warning without its value, which differs from line to line.
 fn kind(warning: &str) -> String {
     match (warning.split_once(", value `"), warning.rsplit_once("`: ")) {
         (Some((field, _)), Some((_, what))) => format!("{field}: {what}"),
@@ -201,18 +204,19 @@ fn kind(warning: &str) -> String {
     }
 }
 
+/// The figures of a log, as `summary` and `report` show them.
 #[derive(Serialize)]
 #[serde(tag = "type", rename = "summary")]
-pub(super) struct Report {
+pub(super) struct LogSummary {
     #[serde(flatten)]
     pub(super) line: SummaryLine,
     pub(super) shares_of_e2e: Vec<Share>,
-    pub(super) finish_reasons: Vec<Counted>,
+    pub(super) finish_reasons: Vec<NamedCount>,
     slowest: Vec<Slow>,
-    pub(super) warnings: Vec<Counted>,
+    pub(super) warnings: Vec<NamedCount>,
     /// Rows that are lines of their own.
     detached: u64,
-    /// Those of them that came after the line of their request.
+    /// Detached rows that came after the line of their request.
     late_rows: u64,
     foreign_lines: u64,
     broken_lines: u64,
@@ -221,13 +225,13 @@ pub(super) struct Report {
 }
 
 #[derive(Serialize)]
-pub(super) struct Counted {
+pub(super) struct NamedCount {
     pub(super) name: String,
     pub(super) count: u64,
 }
 
-impl Report {
-    /// What is not in the figures, or should not be.
+impl LogSummary {
+    /// How many lines the figures leave out, and how many they count twice.
     pub(super) fn besides(&self) -> Vec<String> {
         let workers = self.detached.saturating_sub(self.late_rows);
         let counts = [
@@ -281,7 +285,7 @@ impl Report {
         for (title, counts) in [("Finish reasons", &self.finish_reasons), ("Warnings", &self.warnings)] {
             if !counts.is_empty() {
                 let mut table = Columns::named(title, ["count"]);
-                for Counted { name, count } in counts {
+                for NamedCount { name, count } in counts {
                     table.row(name, [Cell::Count(*count)].into_iter());
                 }
                 writeln!(out, "{table}\n")?;

@@ -2,7 +2,12 @@
 
 use std::{collections::VecDeque, io::Write, process::ExitCode};
 
-use super::{Files, Result, complain, input::Inputs, paint};
+use super::{
+    failure::{Result, complain},
+    files::Files,
+    input::Inputs,
+    paint,
+};
 use crate::{Line, write::text::printable};
 
 #[derive(Debug, clap::Args)]
@@ -29,11 +34,11 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         is_found |= is_wanted;
         match args.last {
             _ if !is_wanted => {}
-            // Not a request, but all of them.
+            // A summary is of all requests, and none of the last.
             Some(_) if matches!(line, Line::Summary(_)) => {}
             None => {
                 out.write_all(paint::tables(&line.to_string()).as_bytes())?;
-                // The service may be at the other end of a pipe.
+                // If standard input is the pipe of a running service, its lines are shown at once.
                 out.flush()?;
             }
             Some(limit) => {

@@ -4,7 +4,10 @@ use std::mem;
 
 use crate::{
     Fields,
-    fold::{fields::SpanFields, outputs::Outputs, timing::Measured},
+    fold::{
+        fields::{Progress, SpanFields},
+        timing::Measured,
+    },
 };
 
 /// A span that has closed, on its way into the rows.
@@ -28,17 +31,21 @@ impl Closed<'_> {
         if self.is_shared { self.fields.label.clone() } else { self.fields.label.take() }
     }
 
-    /// The span's outputs for a row.
-    pub(crate) fn outputs(&mut self) -> Option<Box<Outputs>> {
-        if self.is_shared { self.fields.outputs.clone() } else { self.fields.outputs.take() }
+    /// What an engine recorded on the span, for a row.
+    #[inline]
+    pub(crate) fn progress(&mut self) -> Option<Box<Progress>> {
+        if self.is_shared { self.fields.progress.clone() } else { self.fields.progress.take() }
     }
 
-    /// The part of a time of this span that the request gets which has its turn. The parts of all requests of
-    /// a batch add up to the time.
-    pub(crate) fn share_of(&self, nanos: u64) -> u64 {
+    /// The part of a time of this span that belongs to the other requests of its batch. What is left to each
+    /// request adds up to the time over all of them.
+    #[inline]
+    pub(crate) fn part_of_others(&self, nanos: u64) -> u64 {
         match self.batch {
-            Some(requests) if requests > 1 => nanos / requests + u64::from(self.place < nanos % requests),
-            _ => nanos,
+            Some(requests) if requests > 1 => {
+                nanos - nanos / requests - u64::from(self.place < nanos % requests)
+            }
+            _ => 0,
         }
     }
 

@@ -8,22 +8,39 @@ use crate::{
         further::merge_further,
         hops::{Flight, Flights, Half, Hops},
         intervals::Intervals,
+        row_list::Row,
     },
     model::{id::Shown, kind::Kind, moment::earliest, numbers::Table, sums::add_to, warnings::Warnings},
 };
 
 /// The row of one edge in one request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Edge {
     pub(crate) row: TransferRow,
     first_enter: Option<u64>,
     hops: Hops,
 }
 
+impl Row for Edge {
+    fn reset(&mut self) {
+        let Self { row, first_enter, hops } = self;
+        row.reset();
+        *first_enter = None;
+        *hops = Hops::default();
+    }
+}
+
 impl Edge {
-    pub(crate) fn new((from_stage, to_stage): (Option<u64>, Option<u64>)) -> Self {
-        let row = TransferRow { from_stage, to_stage, ..TransferRow::default() };
-        Self { row, first_enter: None, hops: Hops::default() }
+    /// A row of a request, or, detached, of one span.
+    pub(crate) fn new(ends: (Option<u64>, Option<u64>)) -> Self {
+        let mut edge = Self::default();
+        edge.begin(ends);
+        edge
+    }
+
+    pub(crate) fn begin(&mut self, (from_stage, to_stage): (Option<u64>, Option<u64>)) {
+        self.row.from_stage = from_stage;
+        self.row.to_stage = to_stage;
     }
 
     /// Adds one span. Completed flights are put into `flights`, for [`add_flights`](Self::add_flights).

@@ -29,9 +29,7 @@ pub(crate) struct SpanFields {
     pub(crate) phase: Phase,
     /// The moment at which `first_output` was first recorded.
     pub(crate) first_output: Option<u64>,
-    /// The moment at which `scheduled` was first recorded.
-    pub(crate) scheduled: Option<u64>,
-    pub(crate) outputs: Option<Box<Outputs>>,
+    pub(crate) progress: Option<Box<Progress>>,
     /// Whether a request declares `finish_reason`, and so has one even if none was recorded.
     pub(crate) declares_reason: bool,
     /// Whether a request closed without a reason while its thread was unwinding.
@@ -42,8 +40,19 @@ pub(crate) struct SpanFields {
     unusable: SmallVec<[&'static str; 1]>,
 }
 
+/// What an engine records on a stage while it works on a request. Few stages have it, and the others pay for
+/// one pointer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    /// The moment at which `scheduled` was first recorded.
+    pub(crate) scheduled: Option<u64>,
+    pub(crate) num_tokens_cached: Option<u64>,
+    pub(crate) num_tokens_reasoning: Option<u64>,
+    pub(crate) outputs: Outputs,
+}
+
 /// The numeric fields of a span, at the indexes that the layout of their callsite gives. Times are in nanoseconds.
-type Numbers = [Option<u64>; 9];
+type Numbers = [Option<u64>; 7];
 
 /// The numbers of a `stage` span.
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +62,6 @@ pub(crate) struct StageNumbers {
     pub(crate) batch_size: Option<u64>,
     pub(crate) num_tokens_in: Option<u64>,
     pub(crate) num_tokens_out: Option<u64>,
-    pub(crate) num_tokens_cached: Option<u64>,
-    pub(crate) num_tokens_reasoning: Option<u64>,
     pub(crate) preprocess_time: Option<u64>,
     pub(crate) stage_gen_time: Option<u64>,
 }
@@ -87,8 +94,7 @@ impl SpanFields {
             label,
             phase,
             first_output,
-            scheduled,
-            outputs,
+            progress,
             declares_reason,
             is_unwinding,
             further,
@@ -100,8 +106,7 @@ impl SpanFields {
         *label = None;
         *phase = Phase::default();
         *first_output = None;
-        *scheduled = None;
-        *outputs = None;
+        *progress = None;
         *declares_reason = false;
         *is_unwinding = false;
         if !further.is_empty() {
@@ -124,32 +129,21 @@ impl SpanFields {
     }
 
     pub(crate) fn stage(&self) -> StageNumbers {
-        let [
-            stage_id,
-            batch_id,
-            batch_size,
-            num_tokens_in,
-            num_tokens_out,
-            preprocess_time,
-            stage_gen_time,
-            num_tokens_cached,
-            num_tokens_reasoning,
-        ] = self.numbers;
+        let [stage_id, batch_id, batch_size, num_tokens_in, num_tokens_out, preprocess_time, stage_gen_time] =
+            self.numbers;
         StageNumbers {
             stage_id,
             batch_id,
             batch_size,
             num_tokens_in,
             num_tokens_out,
-            num_tokens_cached,
-            num_tokens_reasoning,
             preprocess_time,
             stage_gen_time,
         }
     }
 
     pub(crate) fn transfer(&self) -> TransferNumbers {
-        let [from_stage, to_stage, size_bytes, tx_time, rx_decode_time, in_flight_time, sent_at, _, _] =
+        let [from_stage, to_stage, size_bytes, tx_time, rx_decode_time, in_flight_time, sent_at] =
             self.numbers;
         TransferNumbers { from_stage, to_stage, size_bytes, tx_time, rx_decode_time, in_flight_time, sent_at }
     }
@@ -163,12 +157,12 @@ impl SpanFields {
 
     /// Adds an output of some units at this moment.
     pub(crate) fn add_output(&mut self, moment: u64, units: u64) {
-        self.outputs.get_or_insert_default().add(moment, units, &mut self.warnings);
+        self.progress.get_or_insert_default().outputs.add(moment, units, &mut self.warnings);
     }
 
     /// Adds media, in nanoseconds, of an output.
     pub(crate) fn add_media(&mut self, nanos: u64) {
-        self.outputs.get_or_insert_default().add_media(nanos, &mut self.warnings);
+        self.progress.get_or_insert_default().outputs.add_media(nanos, &mut self.warnings);
     }
 
     /// Keeps a further field, if there is room.

@@ -53,6 +53,23 @@ impl Intervals {
         self.disjoint.iter().map(|&(s, e)| e.min(to).saturating_sub(s.max(from))).sum()
     }
 
+    /// The part of `from..to` that the union covers. `cursor` is at most the place of the first interval that
+    /// ends after `from`, to which it is moved.
+    pub(crate) fn covered_from(&self, cursor: &mut usize, from: u64, to: u64) -> u64 {
+        let mut covered = 0;
+        while let Some(&(s, e)) = self.disjoint.get(*cursor) {
+            if s >= to {
+                break;
+            }
+            covered += e.min(to).saturating_sub(s.max(from));
+            if e >= to {
+                break;
+            }
+            *cursor += 1;
+        }
+        covered
+    }
+
     /// Merges the closest intervals until [`LIMIT`] remain.
     fn fill_smallest_gaps(&mut self) {
         let surplus = self.disjoint.len() - LIMIT;

@@ -12,6 +12,7 @@ pub(crate) mod intervals;
 pub(crate) mod outputs;
 pub(crate) mod player;
 pub(crate) mod request;
+pub(crate) mod row_list;
 pub(crate) mod smallest_ids;
 pub(crate) mod stage;
 pub(crate) mod timing;

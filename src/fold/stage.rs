@@ -3,41 +3,57 @@
 use crate::{
     Fields, Millis, StageRow,
     fold::{
-        closed::Closed, fields::StageNumbers, further::merge_further, gaps::Gaps, outputs::Outputs,
-        timing::Measured, walls::StageWall,
+        closed::Closed,
+        fields::{Progress, StageNumbers},
+        further::merge_further,
+        gaps::Gaps,
+        outputs::Outputs,
+        row_list::Row,
+        timing::Measured,
+        walls::StageWall,
     },
     model::{kind::Kind, moment::earliest, numbers::Table, warnings::Warnings},
 };
 
 /// The row of one stage in one request. Moments are kept as they are until the creation of the request, from
 /// which they count, is known.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Stage {
     pub(crate) row: StageRow,
     first_enter: Option<u64>,
     last_exit: Option<u64>,
     first_output: Option<u64>,
     wall: Option<(u64, u64)>,
-    /// The stage's time, with that of batches divided among their requests, in nanoseconds.
-    share: u64,
+    /// The part of the stage's time that belongs to other requests of its batches, in nanoseconds.
+    time_of_others: u64,
     outputs: Option<Box<Outputs>>,
-    /// Whether neither `preprocess_time_ms` nor `stage_gen_time_ms` was recorded on any span. Then the first
-    /// is a part of the second.
-    is_measured: bool,
+    /// Whether `preprocess_time_ms` or `stage_gen_time_ms` was recorded on any span. If not, the first is a part
+    /// of the second.
+    is_recorded: bool,
+}
+
+impl Row for Stage {
+    fn reset(&mut self) {
+        let Self { row, first_enter, last_exit, first_output, wall, time_of_others, outputs, is_recorded } =
+            self;
+        row.reset();
+        (*first_enter, *last_exit, *first_output, *wall) = (None, None, None, None);
+        *time_of_others = 0;
+        *outputs = None;
+        *is_recorded = false;
+    }
 }
 
 impl Stage {
+    /// A row of a request, or, detached, of one span.
     pub(crate) fn new(id: Option<u64>) -> Self {
-        Self {
-            row: StageRow { stage_id: id, ..StageRow::default() },
-            first_enter: None,
-            last_exit: None,
-            first_output: None,
-            wall: None,
-            share: 0,
-            outputs: None,
-            is_measured: true,
-        }
+        let mut stage = Self::default();
+        stage.begin(id);
+        stage
+    }
+
+    pub(crate) fn begin(&mut self, id: Option<u64>) {
+        self.row.stage_id = id;
     }
 
     /// Adds one span. For a part of an enclosing stage (`is_part`), its times are not added.
@@ -51,8 +67,7 @@ impl Stage {
         let measured = span.measured;
         let first_enter = measured.activity.map(|(first, _)| first);
         let preprocess_time = numbers.preprocess_time.or(span.preprocess);
-        self.is_measured &=
-            numbers.preprocess_time.is_none() && (is_part || numbers.stage_gen_time.is_none());
+        self.is_recorded |= numbers.preprocess_time.is_some() || !is_part && numbers.stage_gen_time.is_some();
         let gen_time = numbers.stage_gen_time.unwrap_or(measured.span_time());
         let queue_time = first_enter.map(|first| first.saturating_sub(measured.created));
         let whole = |nanos: Option<u64>| nanos.filter(|_| !is_part).map(Millis::from_nanos);
@@ -67,8 +82,9 @@ impl Stage {
             stage_name: span.label(),
             busy_time_ms: whole(Some(measured.busy)),
             queue_time_ms: whole(queue_time),
-            num_tokens_cached: numbers.num_tokens_cached,
-            num_tokens_reasoning: numbers.num_tokens_reasoning,
+            // `add_progress` adds these.
+            num_tokens_cached: None,
+            num_tokens_reasoning: None,
             // `finish` knows these.
             start_ms: None,
             first_output_ms: None,
@@ -99,16 +115,24 @@ impl Stage {
         self.last_exit = self.last_exit.max(measured.activity.map(|(_, last)| last));
         self.first_output = earliest(self.first_output, span.fields.first_output);
         if !is_part {
-            self.share = self.share.saturating_add(span.share_of(gen_time));
+            self.time_of_others = self.time_of_others.saturating_add(span.part_of_others(gen_time));
         }
-        if let Some(outputs) = span.outputs() {
-            match &mut self.outputs {
-                Some(kept) => kept.merge(*outputs, warnings),
-                None => self.outputs = Some(outputs),
-            }
+        if let Some(progress) = span.progress() {
+            self.add_progress(progress, warnings);
         }
         let (start, end) = (measured.start(), measured.end);
         self.wall = Some(self.wall.map_or((start, end), |(s, e)| (s.min(start), e.max(end))));
+    }
+
+    #[cold]
+    fn add_progress(&mut self, progress: Box<Progress>, warnings: &mut Warnings) {
+        let Progress { scheduled: _, num_tokens_cached, num_tokens_reasoning, outputs } = *progress;
+        let of_span = StageRow { num_tokens_cached, num_tokens_reasoning, ..StageRow::default() };
+        self.row.merge(of_span, warnings);
+        match &mut self.outputs {
+            Some(kept) => kept.merge(outputs, warnings),
+            None => self.outputs = Some(Box::new(outputs)),
+        }
     }
 
     pub(crate) fn wall(&self) -> Option<StageWall> {
@@ -119,7 +143,7 @@ impl Stage {
     /// Completes the row. Its moments count from the creation of the request, if it has one.
     #[inline]
     pub(crate) fn finish(&mut self, created: Option<u64>, warnings: &mut Warnings) {
-        if self.is_measured
+        if !self.is_recorded
             && let Some(preprocess) = self.row.preprocess_time_ms
             && let Some(gen_time) = self.row.stage_gen_time_ms.filter(|gen_time| preprocess > *gen_time)
         {
@@ -130,19 +154,24 @@ impl Stage {
         let since_created =
             |moment: u64| created.map(|created| Millis::from_nanos(moment.saturating_sub(created)));
         self.row.start_ms = self.first_enter.and_then(since_created);
-        let last_output = self.finish_outputs();
-        self.row.last_output_ms = last_output.and_then(since_created);
-        self.row.first_output_ms = self.first_output.and_then(since_created);
-        self.row.time_per_output_token_ms = self.time_per_output_token(last_output);
-        let gen_time = self.row.stage_gen_time_ms;
-        self.row.share_time_ms =
-            gen_time.and(Some(Millis::from_nanos(self.share))).filter(|share| Some(*share) != gen_time);
+        let last_output = self.outputs.take().and_then(|outputs| self.finish_outputs(outputs));
+        if let Some(last_output) = last_output {
+            self.row.last_output_ms = since_created(last_output);
+        }
+        if let Some(first_output) = self.first_output {
+            self.row.first_output_ms = since_created(first_output);
+            self.row.time_per_output_token_ms = self.time_per_output_token(last_output);
+        }
+        if self.time_of_others > 0 {
+            let others = Millis::from_nanos(self.time_of_others);
+            self.row.share_time_ms = self.row.stage_gen_time_ms.map(|time| time.saturating_sub(others));
+        }
     }
 
     /// Puts the numbers of the outputs into the row. Returns the moment of the last one.
-    #[inline]
-    fn finish_outputs(&mut self) -> Option<u64> {
-        let outputs = self.outputs.as_mut()?;
+    #[cold]
+    fn finish_outputs(&mut self, outputs: Box<Outputs>) -> Option<u64> {
+        let outputs = self.outputs.insert(outputs);
         outputs.finish();
         if let Some(media) = outputs.media {
             self.row.media_ms = Some(Millis::from_nanos(media));

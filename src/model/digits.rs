@@ -16,26 +16,26 @@ pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
     out.truncate(out.len() - 8 + length);
 }
 
-/// Appends `whole + millionths / 10^6`, where the quotient is less than one, with one to six decimals:
-/// `12.0` or `0.000125`.
-pub(crate) fn push_fixed(out: &mut Vec<u8>, whole: u64, millionths: u64) {
+/// Appends a number of millionths as a decimal with one to six decimals: `12.0` or `0.000125`.
+pub(crate) fn push_millionths(out: &mut Vec<u8>, millionths: u64) {
     // Most times of a row are a few milliseconds: the whole text is one word then.
-    if whole < 10 {
-        let digits = eight_digits((whole * 1_000_000 + millionths) * 10);
+    if millionths < 10_000_000 {
+        let digits = eight_digits(millionths * 10);
         let last_decimal = 7 - (digits | 1 << 8).leading_zeros() as usize / 8;
         let digits = digits | ZEROS;
         let text = digits & 0xff | u64::from(b'.') << 8 | digits >> 8 << 16;
         out.extend_from_slice(&text.to_le_bytes());
         out.truncate(out.len() - 6 + last_decimal);
     } else {
-        push_long(out, whole, millionths);
+        push_long(out, millionths);
     }
 }
 
-/// Does the work of [`push_fixed`] for any number. As a function of its own, it does not make the fast path
-/// save registers.
+/// Does the work of [`push_millionths`] for any number. As a function of its own, it does not make the fast
+/// path save registers.
 #[inline(never)]
-fn push_long(out: &mut Vec<u8>, whole: u64, millionths: u64) {
+fn push_long(out: &mut Vec<u8>, millionths: u64) {
+    let (whole, millionths) = (millionths / 1_000_000, millionths % 1_000_000);
     let digits = eight_digits(millionths * 100);
     // The first decimal is always written.
     let decimals = 8 - (digits | 1).leading_zeros() as usize / 8;
@@ -105,11 +105,10 @@ mod tests {
 
     #[test]
     fn any_fraction_has_one_to_six_decimals() {
-        for (millionths, whole) in
-            (0..1_000_000).zip([0, 7, 10, 99_999_999, 100_000_000, u64::MAX].iter().cycle())
-        {
+        let wholes = [0, 7, 10, 99_999_999, 100_000_000, u64::MAX / 1_000_000 - 1];
+        for (millionths, whole) in (0..1_000_000).zip(wholes.iter().cycle()) {
             let mut out = b"x".to_vec();
-            push_fixed(&mut out, *whole, millionths);
+            push_millionths(&mut out, *whole * 1_000_000 + millionths);
             let digits = format!("{millionths:06}");
             let trimmed = digits.trim_end_matches('0');
             let expected = if trimmed.is_empty() { "0" } else { trimmed };

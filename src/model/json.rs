@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use crate::{
     FieldValue, Fields, Millis, Timestamp,
     model::{
-        digits::{push_fixed, push_number},
+        digits::{push_millionths, push_number},
         rows::Value,
     },
 };
@@ -127,8 +127,7 @@ impl Json<'_> {
 /// Writes a number from zero up with at most six decimals.
 fn write_decimal(out: &mut Vec<u8>, number: f64) {
     if number < 1e12 {
-        let millionths = (number * 1e6).round() as u64;
-        push_fixed(out, millionths / 1_000_000, millionths % 1_000_000);
+        push_millionths(out, (number * 1e6).round() as u64);
     } else {
         infallible(write!(out, "{number:?}"));
     }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::model::digits::push_fixed;
+use crate::model::digits::push_millionths;
 
 const NANOS_PER_MILLI: f64 = 1e6;
 /// Below this value, `f64` represents half nanoseconds exactly (2^52 nanoseconds), as rounding requires.
@@ -69,7 +69,7 @@ impl Millis {
 
     /// Appends the text that `Display` shows.
     pub(crate) fn push_to(self, out: &mut Vec<u8>) {
-        push_fixed(out, self.0 / 1_000_000, self.0 % 1_000_000);
+        push_millionths(out, self.0);
     }
 
     /// The sum; `None` if it does not fit.

@@ -132,6 +132,10 @@ pub(crate) trait Table: Default + 'static {
     /// stay at the largest value, with a warning.
     fn merge(&mut self, other: Self, warnings: &mut Warnings);
 
+    /// Empties the row in place, which costs less than to drop it: an empty map has nothing to drop, but a drop
+    /// of it looks for that.
+    fn reset(&mut self);
+
     /// Reads what [`write`](Self::write) has written; `None` for anything else.
     #[cfg(feature = "cli")]
     fn read(text: &mut Text<'_>, first: &'static str) -> Option<Self>;
@@ -178,6 +182,16 @@ macro_rules! table {
                 let Self { $first: _, $($name,)* $($besides),* } = other;
                 $(merge::$merge(&mut self.$name, $name, Self::KIND, stringify!($name), warnings);)*
                 $(merge::$besides($besides);)*
+            }
+
+            #[inline(always)]
+            fn reset(&mut self) {
+                let Self { $first, $($name,)* $($besides),* } = self;
+                *$first = Default::default();
+                $(*$name = Default::default();)*
+                $(if !$besides.is_empty() {
+                    $besides.clear();
+                })*
             }
 
             #[cfg(feature = "cli")]

@@ -189,3 +189,15 @@ pub(crate) enum Value<'a> {
     Ratio(f64),
     Text(&'a str),
 }
+
+#[cfg(feature = "cli")]
+impl std::hash::Hash for Value<'_> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Count(count) => (0, count).hash(state),
+            Self::Time(time) => (1, time).hash(state),
+            Self::Ratio(ratio) => (2, ratio.to_bits()).hash(state),
+            Self::Text(text) => (3, text).hash(state),
+        }
+    }
+}

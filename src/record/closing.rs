@@ -148,12 +148,19 @@ impl Recorder {
             fields.warn("stage_id", "none", "a stage without a usable id has a row without one");
         }
         if closed.is_shared {
-            let mut units = fields.outputs.as_mut().and_then(|outputs| outputs.units.take());
+            let mut progress = fields.progress.take();
+            let (mut units, mut cached, mut reasoning) = (None, None, None);
+            if let Some(progress) = &mut progress {
+                units = progress.outputs.units.take();
+                cached = progress.num_tokens_cached.take();
+                reasoning = progress.num_tokens_reasoning.take();
+            }
+            fields.progress = progress;
             let tokens = [
                 ("num_tokens_in", &mut numbers.num_tokens_in),
                 ("num_tokens_out", &mut numbers.num_tokens_out),
-                ("num_tokens_cached", &mut numbers.num_tokens_cached),
-                ("num_tokens_reasoning", &mut numbers.num_tokens_reasoning),
+                ("num_tokens_cached", &mut cached),
+                ("num_tokens_reasoning", &mut reasoning),
                 ("output", &mut units),
             ];
             for (field, count) in tokens {
@@ -174,7 +181,8 @@ impl Recorder {
             };
             request.add(|rows| rows.add_stage(closed, &numbers, is_part))
         };
-        for (place, request_id) in Self::add_to_owners(&mut closed, ownership, add) {
+        let Some(late) = Self::add_to_owners(&mut closed, ownership, add) else { return };
+        for (place, request_id) in late {
             closed.place = place;
             let is_part = self.is_part(outer, &numbers, |outer| {
                 request_id.is_none() || self.shared.requests.owns_detached(outer, request_id.as_deref())
@@ -201,32 +209,33 @@ impl Recorder {
         let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
             request.add(|rows| rows.add_transfer(closed, &numbers, sent_at))
         };
-        for (_, request_id) in Self::add_to_owners(&mut closed, ownership, add) {
+        let Some(late) = Self::add_to_owners(&mut closed, ownership, add) else { return };
+        for (_, request_id) in late {
             self.detached(id).transfer(&mut closed, &numbers, sent_at, request_id);
         }
     }
 
     /// Adds a closed span to each of its requests. Returns the detached rows that are left, each with its
     /// place in the batch and its id: one for each request that has closed already, or one if there is no
-    /// request.
+    /// request. `None` if nothing is left.
     fn add_to_owners(
         closed: &mut Closed<'_>,
         ownership: &Ownership,
         add: impl Fn(&mut Closed<'_>, &Arc<Request>) -> Result<(), Arc<str>>,
-    ) -> Vec<(u64, Option<Arc<str>>)> {
+    ) -> Option<Vec<(u64, Option<Arc<str>>)>> {
         match &*ownership.owners {
-            [] => vec![(0, closed.fields.request_id.clone())],
+            [] => Some(vec![(0, closed.fields.request_id.clone())]),
             [one] => match add(closed, one) {
-                Ok(()) => Vec::new(),
-                Err(id) if ownership.is_batch => vec![(0, Some(id))],
-                Err(id) => vec![(0, closed.fields.request_id.clone().or(Some(id)))],
+                Ok(()) => None,
+                Err(id) if ownership.is_batch => Some(vec![(0, Some(id))]),
+                Err(id) => Some(vec![(0, closed.fields.request_id.clone().or(Some(id)))]),
             },
             many => {
                 let add = |(place, request)| {
                     closed.place = place;
                     add(closed, request).err().map(|id| (place, Some(id)))
                 };
-                (0..).zip(many).filter_map(add).collect()
+                Some((0..).zip(many).filter_map(add).collect())
             }
         }
     }
@@ -236,11 +245,12 @@ impl Recorder {
     }
 
     /// A span's times and fields, now that it closes.
+    #[inline(always)]
     fn closed<'a>(&self, span: &'a mut OpenSpan) -> Closed<'a> {
         let created = span.created;
         let state = span.state();
         let mut measured = state.timing.close(created, || self.now());
-        if let Some(moment) = state.fields.scheduled {
+        if let Some(moment) = state.fields.progress.as_ref().and_then(|progress| progress.scheduled) {
             measured = measured.scheduled_at(moment, || self.now());
         }
         Closed {
@@ -254,13 +264,14 @@ impl Recorder {
     }
 
     /// Whether a span of the same stage, around this one, brings the times: one that `has_them`.
+    #[inline(always)]
     fn is_part(
         &self,
         outer: Option<&Id>,
         numbers: &StageNumbers,
         has_them: impl Fn(&OpenSpan) -> bool,
     ) -> bool {
-        self.around(outer, numbers).any(|outer| has_them(&outer))
+        outer.is_some() && self.around(outer, numbers).any(|outer| has_them(&outer))
     }
 
     fn owners_around(&self, outer: Option<&Id>, numbers: &StageNumbers) -> Vec<Ownership> {

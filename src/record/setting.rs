@@ -24,7 +24,17 @@ impl SpanFields {
             Meaning::Count(place) => self.set_read(place, recorded.number(FieldValue::to_count), &recorded),
             Meaning::Time(place) => self.set_read(place, recorded.number(FieldValue::to_nanos), &recorded),
             Meaning::FirstOutput => self.first_output = self.first_output.or(Some(now)),
-            Meaning::Scheduled => self.scheduled = self.scheduled.or(Some(now)),
+            Meaning::Scheduled => {
+                self.progress.get_or_insert_default().scheduled.get_or_insert(now);
+            }
+            Meaning::CachedTokens => match recorded.number(FieldValue::to_count) {
+                Ok(count) => self.progress.get_or_insert_default().num_tokens_cached = Some(count),
+                Err(why) => self.warn_of_unusable(&recorded, why),
+            },
+            Meaning::ReasoningTokens => match recorded.number(FieldValue::to_count) {
+                Ok(count) => self.progress.get_or_insert_default().num_tokens_reasoning = Some(count),
+                Err(why) => self.warn_of_unusable(&recorded, why),
+            },
             Meaning::Output => match recorded.number(units) {
                 Ok(units) => self.add_output(now, units),
                 Err(why) => self.warn_of_unusable(&recorded, why),

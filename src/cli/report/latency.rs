@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{count, shown};
+use super::{
+    column::Column,
+    figures::{count, shown},
+};
 use crate::{
     Millis, RequestLine,
     cli::{
@@ -43,16 +46,6 @@ pub(super) struct Chart {
     last: String,
 }
 
-#[derive(Serialize)]
-pub(super) struct Column {
-    pub(super) name: String,
-    pub(super) value: String,
-    /// Percent of the highest one.
-    pub(super) height: f64,
-    /// What lies in here, such as the median.
-    pub(super) mark: String,
-}
-
 /// Where the time of some requests goes.
 #[derive(Serialize)]
 pub(super) struct Bar {
@@ -79,7 +72,7 @@ impl Latencies {
         other.0.iter().for_each(|(bin, times)| self.0.entry(*bin).or_default().merge(times));
     }
 
-    /// The distribution, in columns of equally many bins: each is as much longer than the one before.
+    /// The distribution, in columns of equally many bins: each is longer than the one before by one factor.
     pub(super) fn chart(&self, marks: &[(&'static str, Millis)]) -> Option<Chart> {
         let (first, last) = (*self.0.first_key_value()?.0, *self.0.last_key_value()?.0);
         let width = (last - first + 1).div_ceil(COLUMNS);
@@ -135,7 +128,7 @@ impl Latencies {
     }
 }
 
-/// The sum of so many buckets as hold the wanted number of requests.
+/// The sum of the first buckets that together have at least the wanted number of requests.
 fn sum<'a>(buckets: impl Iterator<Item = &'a Times>, wanted: u64) -> Times {
     let mut sum = Times::default();
     for times in buckets {
@@ -168,7 +161,7 @@ fn colour(part: &str) -> String {
     }
 }
 
-/// So many requests, for people.
+/// A number of requests, with the noun.
 fn requests(counted: u64) -> String {
     match counted {
         0 | 1 => amount(counted, "request", "requests"),

@@ -10,21 +10,22 @@ use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
 use serde::Serialize;
 
 use super::{
-    Failure, Files, Result,
     amount::amount,
+    failure::{Failure, Result},
+    files::Files,
     input::Inputs,
     parts::Share,
-    summary::{Counted, Summary},
+    summary::{NamedCount, Summary},
 };
-use crate::{
-    Line, Millis, OverallSummary, Percentiles,
-    write::text::{grouped, printable},
-};
+use crate::{Line, Millis, OverallSummary, Percentiles, write::text::printable};
 
+mod column;
+mod figures;
 mod latency;
 mod sample;
 mod throughput;
 
+use figures::{count, decimal, shown};
 use latency::Latencies;
 use sample::Sample;
 use throughput::Throughput;
@@ -44,19 +45,19 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         return Err(Failure::Io(format!("the page is not for a terminal; {instead}")));
     }
     let mut inputs = Inputs::new(&args.files.files);
-    let run = inputs.fold(Run::new, Run::add, Run::merge)?;
-    let page = run.into_page(&inputs)?;
+    let page = inputs.fold(ReportPage::new, ReportPage::add, ReportPage::merge)?;
+    let html = page.into_html(&inputs)?;
     inputs.warn_of_doubles();
     match &args.output {
-        None => out.write_all(page.as_bytes())?,
-        Some(path) => std::fs::write(path, page)
+        None => out.write_all(html.as_bytes())?,
+        Some(path) => std::fs::write(path, html)
             .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?,
     }
     Ok(inputs.exit_code(0))
 }
 
-/// What the page shows: its size does not depend on how many lines there are.
-struct Run {
+/// The content of the page. Its size does not depend on how many lines there are.
+struct ReportPage {
     summary: Summary,
     latencies: Latencies,
     throughput: Throughput,
@@ -70,7 +71,7 @@ struct Tile {
     value: String,
 }
 
-impl Run {
+impl ReportPage {
     fn new() -> Self {
         Self {
             summary: Summary::new(0),
@@ -96,21 +97,22 @@ impl Run {
         self.sample.merge(&mut other.sample);
     }
 
-    fn into_page(self, inputs: &Inputs) -> Result<String> {
-        let report = self.summary.into_report(inputs.read);
-        let Percentiles { e2e_total_ms, .. } = &report.line.percentiles;
+    fn into_html(self, inputs: &Inputs) -> Result<String> {
+        let summary = self.summary.into_log_summary(inputs.read);
+        let Percentiles { e2e_total_ms, .. } = &summary.line.percentiles;
         let marks: Vec<_> = e2e_total_ms
             .iter()
             .flat_map(|times| [("p50", times.p50), ("p90", times.p90), ("p99", times.p99)])
             .collect();
-        let requests = report.line.overall_summary.e2e_requests;
+        let totals = &summary.line.overall_summary;
+        let requests = totals.e2e_requests;
         let sample = self.sample.into_json();
-        let besides = report.besides();
+        let besides = summary.besides();
         let page = context! {
             files => inputs.names(),
             arguments => inputs.arguments(),
-            ended => report.line.timestamp.to_string(),
-            tiles => Value::from(Serde(&tiles(&report.line.overall_summary, &marks, &report.shares_of_e2e))),
+            ended => summary.line.timestamp.to_string(),
+            tiles => Value::from(Serde(&tiles(totals, &marks, &summary.shares_of_e2e))),
             latency => Value::from(Serde(&self.latencies.chart(&marks))),
             bars => Value::from(Serde(&self.latencies.bars())),
             throughput => Value::from(Serde(&self.throughput.chart())),
@@ -119,8 +121,8 @@ impl Run {
             is_sampled => (sample.shown as u64) < requests,
             slowest => sample.slowest,
             data => Value::from_safe_string(sample.json),
-            reasons => Value::from(Serde(&shown_texts(report.finish_reasons))),
-            warnings => Value::from(Serde(&shown_texts(report.warnings))),
+            reasons => Value::from(Serde(&shown_texts(summary.finish_reasons))),
+            warnings => Value::from(Serde(&shown_texts(summary.warnings))),
             besides => besides,
             style => Value::from_safe_string(include_str!("style.css").to_owned()),
             script => Value::from_safe_string(include_str!("script.js").to_owned()),
@@ -134,7 +136,7 @@ impl Run {
 }
 
 /// Names without control characters, such as those that reorder a text.
-fn shown_texts(mut counts: Vec<Counted>) -> Vec<Counted> {
+fn shown_texts(mut counts: Vec<NamedCount>) -> Vec<NamedCount> {
     counts.iter_mut().for_each(|row| row.name = printable(&row.name).into_owned());
     counts
 }
@@ -155,30 +157,4 @@ fn tiles(totals: &OverallSummary, marks: &[(&'static str, Millis)], shares: &[Sh
         tile("unattributed", format!("{:.1} %", unattributed.map_or(0.0, |share| share.share * 100.0))),
     ]);
     tiles
-}
-
-/// A count for people.
-fn count(number: u64) -> String {
-    grouped(&number.to_string())
-}
-
-/// A number for people, with three digits or more.
-fn decimal(number: f64) -> String {
-    match number {
-        number if number >= 1000.0 => count(number.round() as u64),
-        number if number >= 100.0 => format!("{number:.0}"),
-        number if number >= 10.0 => format!("{number:.1}"),
-        number => format!("{number:.2}"),
-    }
-}
-
-/// A time for people, in the unit that suits it.
-fn shown(time: Millis) -> String {
-    let millis = time.as_f64();
-    match millis {
-        millis if millis >= 60_000.0 => format!("{} min", decimal(millis / 60_000.0)),
-        millis if millis >= 1_000.0 => format!("{} s", decimal(millis / 1_000.0)),
-        millis if millis >= 1.0 || millis == 0.0 => format!("{} ms", decimal(millis)),
-        millis => format!("{} µs", decimal(millis * 1e3)),
-    }
 }

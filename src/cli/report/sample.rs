@@ -1,4 +1,4 @@
-//! The requests whose waterfalls the page has: the slowest, and some by chance.
+//! The requests whose waterfalls the page shows: the slowest, and a random sample.
 
 use std::{
     cmp::Reverse,
@@ -10,17 +10,17 @@ use serde::Serialize;
 
 use crate::{Millis, RequestLine, StageRow, TransferRow, cli::json::escaped};
 
-/// How many of the slowest there are, and how many by chance.
+/// How many of the slowest requests are shown, and how many random ones.
 const SLOWEST: usize = 400;
 const RANDOM: usize = 600;
-/// What all of them may take, in bytes, and one of them.
+/// How many bytes of JSON all of them may have, and one of them.
 const ROOM: usize = 3_500_000;
 const ROOM_OF_ONE: usize = 20_000;
 /// How many rows of a table are shown, and how long a text is.
 const ROWS: usize = 64;
 const TEXT: usize = 200;
 
-/// The requests kept so far. Chance is a hash of the request, so that the same log gives the same page.
+/// The requests kept so far. The random ones are chosen by a hash, so that the same log gives the same page.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
     slowest: BinaryHeap<Reverse<(Millis, u64, String)>>,
@@ -123,7 +123,7 @@ impl Sample {
 
     /// A list, slowest first.
     pub(super) fn into_json(self) -> Sampled {
-        // Only now, since most requests that are kept are not kept to the end.
+        // Escaped only here, since most of the requests that are added are dropped later.
         let slowest = self.slowest.into_sorted_vec().into_iter();
         let slowest = slowest.map(|Reverse((e2e, chance, json))| (e2e, chance, escaped(json)));
         let random = self.random.into_sorted_vec().into_iter();

@@ -4,22 +4,25 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{decimal, latency::Column, shown};
+use super::{
+    column::Column,
+    figures::{decimal, shown},
+};
 use crate::{Millis, RequestLine, Timestamp};
 
 /// How many columns there are at most.
 const COLUMNS: u64 = 96;
 
-/// Counts by stretches of time, which double in length when there get too many.
+/// Counts by stretches of time, which double in length when there are too many of them.
 #[derive(Debug)]
 pub(super) struct Throughput {
     /// The length of a stretch, in microseconds.
     length: u64,
-    stretches: BTreeMap<u64, Counted>,
+    stretches: BTreeMap<u64, RequestsAndTokens>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Counted {
+struct RequestsAndTokens {
     requests: u64,
     tokens: u64,
 }
@@ -45,7 +48,7 @@ impl Default for Throughput {
 impl Throughput {
     pub(super) fn add(&mut self, line: &RequestLine) {
         let tokens = line.e2e_table.e2e_total_tokens;
-        self.add_at(line.timestamp.unix_micros() / self.length, Counted { requests: 1, tokens });
+        self.add_at(line.timestamp.unix_micros() / self.length, RequestsAndTokens { requests: 1, tokens });
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
@@ -53,12 +56,12 @@ impl Throughput {
             self.double();
         }
         for (at, counted) in &other.stretches {
-            // This one's may have doubled meanwhile.
+            // The stretches of this sum may have doubled in length meanwhile.
             self.add_at(at * other.length / self.length, *counted);
         }
     }
 
-    fn add_at(&mut self, at: u64, counted: Counted) {
+    fn add_at(&mut self, at: u64, counted: RequestsAndTokens) {
         let sum = self.stretches.entry(at).or_default();
         sum.requests += counted.requests;
         sum.tokens = sum.tokens.saturating_add(counted.tokens);
@@ -80,11 +83,11 @@ impl Throughput {
         }
     }
 
-    fn most(&self, number: fn(Counted) -> u64) -> u64 {
+    fn most(&self, number: fn(RequestsAndTokens) -> u64) -> u64 {
         self.stretches.values().map(|counted| number(*counted)).max().unwrap_or(0)
     }
 
-    /// What a count of a stretch is in a second.
+    /// The count of a stretch, as a rate per second.
     fn rate(&self, counted: u64) -> String {
         decimal(counted as f64 / (self.length as f64 / 1e6))
     }
@@ -92,7 +95,7 @@ impl Throughput {
     pub(super) fn chart(&self) -> Option<Chart> {
         let (first, last) = self.span()?;
         let start = |at: u64| Timestamp::from_unix_micros(at * self.length).to_string();
-        let columns = |number: fn(Counted) -> u64, unit: &str| {
+        let columns = |number: fn(RequestsAndTokens) -> u64, unit: &str| {
             let most = self.most(number).max(1);
             let column = |at| {
                 let counted = number(self.stretches.get(&at).copied().unwrap_or_default());

@@ -8,11 +8,14 @@ use std::{
     thread,
 };
 
-use super::TICK;
+use super::clock::TICK;
 use crate::{
     Line,
-    cli::input::{LINE_LIMIT, Parsed, parse},
+    cli::parsed::{LINE_LIMIT, Parsed, parse},
 };
+
+/// How many lines the view is behind before the reader waits.
+pub(super) const AHEAD: usize = 10_000;
 
 /// Opens a log that can be followed.
 pub(super) fn open(path: &Path) -> io::Result<File> {
@@ -32,10 +35,10 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Where the lines go, and what has become of the log.
+/// The channel for the lines of a log, or for the error that ends it.
 pub(super) type Lines = mpsc::SyncSender<io::Result<Parsed<Line>>>;
 
-/// Hands over what a pipe has until it ends.
+/// Sends the lines of a pipe until it ends.
 pub(super) fn read_all(pipe: impl Read, send: &Lines) -> io::Result<()> {
     let mut last = Vec::new();
     if read(&mut BufReader::new(pipe), &mut last, send)? && !last.is_empty() {
@@ -44,7 +47,7 @@ pub(super) fn read_all(pipe: impl Read, send: &Lines) -> io::Result<()> {
     Ok(())
 }
 
-/// Hands over what the file has and will have, and what a new file of its name has after it.
+/// Sends the lines of a file as it grows, and then those of a new file of the same name.
 pub(super) fn follow(path: &Path, file: File, send: &Lines) -> io::Result<()> {
     let (mut reader, mut pending) = (BufReader::new(file), Vec::new());
     loop {
@@ -53,7 +56,7 @@ pub(super) fn follow(path: &Path, file: File, send: &Lines) -> io::Result<()> {
         }
         thread::sleep(TICK);
         let position = reader.stream_position()?;
-        // Between two names a rotated log has none.
+        // While a log is rotated, there may be no file of its name.
         let Ok(current) = File::open(path) else { continue };
         let is_another = !is_same(&current, reader.get_ref())?;
         if is_another || current.metadata()?.len() < position {
@@ -76,7 +79,7 @@ fn is_same(one: &File, other: &File) -> io::Result<bool> {
     Ok(one.metadata()?.created()? == other.metadata()?.created()?)
 }
 
-/// Hands over whole lines up to the end of what there is. `false` if nobody takes them any more.
+/// Sends the whole lines written so far. `false` if nobody receives them any more.
 fn read(reader: &mut impl BufRead, pending: &mut Vec<u8>, send: &Lines) -> io::Result<bool> {
     loop {
         let available = reader.fill_buf()?;

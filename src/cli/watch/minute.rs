@@ -9,7 +9,7 @@ use std::{
 use crate::{
     Distribution, Millis, Percentiles, RequestLine,
     cli::parts::dominating,
-    fold::histograms::{least, place},
+    fold::buckets::{least, place},
 };
 
 /// How many seconds there are, the one that has just begun among them.
@@ -33,7 +33,7 @@ struct Second {
     requests: u64,
     tokens: u64,
     /// In the order of [`Percentiles::TIMES`].
-    times: [Times; Percentiles::TIMES.len()],
+    times: [TimeBuckets; Percentiles::TIMES.len()],
     slowest: BinaryHeap<Reverse<Slow>>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Slow {
     pub(super) part_time: Millis,
 }
 
-/// How many requests and tokens there were in how many seconds.
+/// The numbers of requests and tokens in a number of seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Rates {
     requests: u64,
@@ -64,7 +64,7 @@ impl Rates {
 }
 
 impl Minute {
-    /// A service whose clock is ahead ends its requests now.
+    /// Adds a request. If the clock of its service is ahead, it counts as ended now.
     pub(super) fn add(&mut self, line: &RequestLine, now: u64) {
         let e2e = &line.e2e_table;
         let ended = line.timestamp.unix_micros().min(now);
@@ -95,7 +95,7 @@ impl Minute {
         }
     }
 
-    /// Drops what is older.
+    /// Drops the seconds before the last minute.
     pub(super) fn advance(&mut self, now: u64) {
         self.seconds = self.seconds.split_off(&first_second(now));
     }
@@ -114,9 +114,9 @@ impl Minute {
         seconds.map(|second| self.seconds.get(&second).map_or(0, |second| second.requests)).collect()
     }
 
-    /// The distributions that there is something of.
+    /// The distributions of the times that any request of the last minute has.
     pub(super) fn distributions(&self) -> Vec<(&'static str, Distribution<Millis>)> {
-        let mut sums = <[Times; Percentiles::TIMES.len()]>::default();
+        let mut sums = <[TimeBuckets; Percentiles::TIMES.len()]>::default();
         for second in self.seconds.values() {
             sums.iter_mut().zip(&second.times).for_each(|(sum, times)| sum.merge(times));
         }
@@ -133,20 +133,20 @@ impl Minute {
     }
 }
 
-/// The first of the seconds that count, since the Unix epoch.
+/// The first second of the last minute, since the Unix epoch.
 fn first_second(now: u64) -> u64 {
     (now / MICROS + 1).saturating_sub(SECONDS)
 }
 
 /// Times, counted in buckets of a hundredth.
 #[derive(Debug, Default)]
-struct Times {
+struct TimeBuckets {
     counts: BTreeMap<usize, u64>,
     sum: u128,
     range: Option<(Millis, Millis)>,
 }
 
-impl Times {
+impl TimeBuckets {
     fn add(&mut self, time: Millis) {
         *self.counts.entry(place(time.as_nanos())).or_default() += 1;
         self.sum += u128::from(time.as_nanos());

@@ -7,25 +7,21 @@ use std::{
     process::ExitCode,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::{Failure, Result};
+use super::failure::{Failure, Result};
 use crate::write::text::printable;
 
+mod clock;
 mod ending;
 mod follow;
 mod minute;
 mod view;
 
+use clock::{TICK, now};
 use ending::{End, listen};
-use follow::{follow, open, read_all};
+use follow::{AHEAD, follow, open, read_all};
 use view::View;
-
-/// How often the view is drawn, and a file is looked at for more.
-const TICK: Duration = Duration::from_millis(200);
-/// How many lines the view is behind before the reader waits.
-const AHEAD: usize = 10_000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -91,10 +87,4 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         // What is left in the buffer of a terminal that has hung up goes nowhere.
         end => Err(Failure::Hangup(end.exit_code())),
     }
-}
-
-/// Microseconds since the Unix epoch.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_micros().try_into().unwrap_or(u64::MAX)
 }

@@ -14,23 +14,19 @@ use ratatui::{
 };
 
 use super::{
-    AHEAD,
+    clock::now,
+    follow::AHEAD,
     minute::{Minute, SECONDS, SLOWEST},
-    now,
 };
 use crate::{
     Distribution, Line, Millis, Percentiles,
-    cli::{
-        amount::amount,
-        input::{Counts, Parsed},
-        summary::Summary,
-    },
+    cli::{amount::amount, line_counts::LineCounts, parsed::Parsed, summary::Summary},
     write::text::printable,
 };
 
 pub(super) struct View {
     source: String,
-    read: Counts,
+    read: LineCounts,
     requests: u64,
     has_ended: bool,
     run: Summary,
@@ -41,7 +37,7 @@ impl View {
     pub(super) fn new(source: String) -> Self {
         Self {
             source,
-            read: Counts::default(),
+            read: LineCounts::default(),
             requests: 0,
             has_ended: false,
             run: Summary::new(0),
@@ -50,7 +46,7 @@ impl View {
     }
 
     pub(super) fn take(&mut self, lines: &mpsc::Receiver<io::Result<Parsed<Line>>>) -> io::Result<()> {
-        // Not all of an old log at once, so that the view stays alive meanwhile.
+        // Not all of an old log at once, so that the view is drawn in between.
         for _ in 0..AHEAD {
             match lines.try_recv() {
                 Ok(Ok(Parsed::Line(line))) => self.add(&line, now()),
@@ -115,7 +111,7 @@ impl View {
             seconds => amount(seconds, "second", "seconds"),
         };
         let (requests, tokens) = (rates.requests(), rates.tokens());
-        let Counts { foreign, broken, unknown, .. } = self.read;
+        let LineCounts { foreign, broken, unknown, .. } = self.read;
         let mut counts = amount(self.requests, "request", "requests");
         for (count, one, many) in [
             (broken, "broken line", "broken lines"),
@@ -151,7 +147,7 @@ impl View {
     }
 }
 
-/// What a number is called where there is little room.
+/// The name of a number without its unit, since there is little room.
 fn label(name: &str) -> &str {
     ["_total_ms", "_time_ms", "_ms"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name)
 }
@@ -162,7 +158,7 @@ fn distribution(name: String, times: &Distribution<Millis>) -> Row<'static> {
     Row::new([Cell::from(name), count].into_iter().chain([p50, p90, p99, max].map(|time| number(*time))))
 }
 
-/// A time, with its decimals below those of the others.
+/// A time with three decimals, so that the decimal points of a column stand below each other.
 fn number(time: Millis) -> Cell<'static> {
     Cell::from(Text::from(format!("{:.3}", time.as_f64())).right_aligned())
 }

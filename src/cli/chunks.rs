@@ -1,0 +1,119 @@
+//! Whole lines of files, compressed or not, in chunks.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, IsTerminal, Read},
+    mem,
+    path::{Path, PathBuf},
+};
+
+use flate2::bufread::MultiGzDecoder;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{files::shown, parsed::LINE_LIMIT};
+
+/// How many bytes are kept of a line that is longer than [`LINE_LIMIT`].
+const LONG_LINE_SHOWN: usize = 64;
+/// How much is read at a time, in bytes.
+const CHUNK: usize = 1 << 18;
+/// From this size in bytes on, the input gets a progress bar.
+const LONG: u64 = 32 << 20;
+
+/// A message of the reader to a parser.
+pub(super) enum Chunk {
+    /// Another file begins.
+    File(String),
+    /// Whole lines.
+    Lines(Vec<u8>),
+    /// The rest of the file can't be decompressed.
+    Cut(String),
+    /// The file can't be read.
+    Failed(String),
+    /// All files have been read. If a channel closes before this, a thread has panicked.
+    End,
+}
+
+/// Sends the lines of a file. `false` if nobody receives them any more, or the file can't be read.
+pub(super) fn read(path: &Path, progress: &ProgressBar, send: &mut impl FnMut(Chunk) -> bool) -> bool {
+    send(Chunk::File(shown(path)))
+        && open(path, progress)
+            .and_then(|(reader, is_gzip)| read_lines(reader, is_gzip, send))
+            .unwrap_or_else(|error| {
+                send(Chunk::Failed(error.to_string()));
+                false
+            })
+}
+
+/// Sends whole lines as soon as they are read. `false` if nobody receives them any more.
+fn read_lines(
+    mut reader: impl Read,
+    is_gzip: bool,
+    send: &mut impl FnMut(Chunk) -> bool,
+) -> io::Result<bool> {
+    let (mut lines, mut has_begun, mut is_too_long) = (Vec::new(), false, false);
+    loop {
+        let mut kept = lines.len();
+        // Read into the buffer that is sent, without a copy in between.
+        lines.resize(kept + CHUNK, 0);
+        let length = match reader.read(lines.get_mut(kept..).unwrap_or_default()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Ok(0) => {
+                lines.truncate(kept);
+                return Ok(lines.is_empty() || send(Chunk::Lines(lines)));
+            }
+            // The compressed log of a service that was killed has no end.
+            Err(error) if is_gzip && has_begun => {
+                lines.truncate(kept);
+                return Ok(
+                    (lines.is_empty() || send(Chunk::Lines(lines))) && send(Chunk::Cut(error.to_string()))
+                );
+            }
+            length => length?,
+        };
+        has_begun |= length > 0;
+        lines.truncate(kept + length);
+        if is_too_long {
+            let rest = lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |at| at + 1);
+            is_too_long = rest == lines.len() && lines.last() != Some(&b'\n');
+            lines.drain(..rest);
+            kept = 0;
+        }
+        let fresh = lines.get(kept..).unwrap_or_default();
+        let end = fresh.iter().rposition(|byte| *byte == b'\n').map(|at| kept + at + 1);
+        if let Some(end) = end {
+            let rest = lines.split_off(end);
+            if !send(Chunk::Lines(mem::replace(&mut lines, rest))) {
+                return Ok(false);
+            }
+        } else if lines.len() > LINE_LIMIT {
+            // Its beginning tells whether it is a line of the layer.
+            lines.truncate(LONG_LINE_SHOWN);
+            if !send(Chunk::Lines(mem::take(&mut lines))) {
+                return Ok(false);
+            }
+            is_too_long = true;
+        }
+    }
+}
+
+fn open(path: &Path, progress: &ProgressBar) -> io::Result<(Box<dyn Read>, bool)> {
+    let raw: Box<dyn Read> =
+        if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
+    // A read that is larger than its buffer bypasses the buffer.
+    let mut reader = BufReader::new(progress.wrap_read(raw));
+    let is_gzip = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+    let reader: Box<dyn Read> =
+        if is_gzip { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
+    Ok((reader, is_gzip))
+}
+
+/// The progress bar, which is hidden unless the input is long and stderr is a terminal.
+pub(super) fn progress_bar(paths: &[PathBuf]) -> ProgressBar {
+    let sizes = paths.iter().map(|path| path.metadata().map_or(0, |metadata| metadata.len()));
+    let total = sizes.sum();
+    if total < LONG || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} to go");
+    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

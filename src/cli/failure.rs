@@ -1,0 +1,34 @@
+//! Why a command ends early, and what it says on stderr.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use super::paint;
+use crate::write::text::printable;
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Input that can't be read, or output that can't be written.
+    Io(String),
+    /// The reader of the output has closed it. The exit code is of what the command has found until then.
+    Hangup(ExitCode),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Hangup(ExitCode::SUCCESS),
+            _ => Self::Io(error.to_string()),
+        }
+    }
+}
+
+pub(super) type Result<T> = std::result::Result<T, Failure>;
+
+/// Writes a message to stderr. If stderr is closed, the message is lost, but the exit code is the same.
+pub(super) fn complain(message: &str) {
+    let _ = writeln!(anstream::stderr(), "{}: {}", paint::bad("omni-metrics"), printable(message));
+}

@@ -1,0 +1,23 @@
+//! The files that a command reads, and their names as the reader prints them.
+
+use std::path::{Path, PathBuf};
+
+use crate::write::text::printable;
+
+/// Where to read from.
+#[derive(Debug, clap::Args)]
+pub(super) struct Files {
+    /// Logs, in the order in which they were written; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// A path as it may be printed.
+pub(super) fn shown(path: &Path) -> String {
+    printable(&path.display().to_string()).into_owned()
+}
+
+/// A file as a sentence names it.
+pub(super) fn called(name: &str) -> &str {
+    if name == "-" { "standard input" } else { name }
+}

@@ -1,0 +1,18 @@
+//! How many lines of each kind a log has.
+
+/// How many lines of each kind were read.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct LineCounts {
+    /// Lines of the layer.
+    pub(super) lines: u64,
+    /// Lines of other programs.
+    pub(super) foreign: u64,
+    /// Lines of the layer that are cut or garbled.
+    pub(super) broken: u64,
+    /// Lines of the layer with a schema that this reader does not know.
+    pub(super) unknown: u64,
+    /// Lines that occurred before.
+    pub(super) doubles: u64,
+    /// Detached rows that came after the line of their request, in the same file.
+    pub(super) late: u64,
+}

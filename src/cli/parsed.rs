@@ -1,0 +1,66 @@
+//! A line as it is read: one of the layer's, one of another program, or a broken one.
+
+use serde::Deserialize;
+
+use super::verbatim;
+use crate::{Line, SCHEMA};
+
+/// The longest line that is read, in bytes. The layer's lines are far shorter.
+pub(super) const LINE_LIMIT: usize = 16 << 20;
+
+/// A line that has been read.
+pub(super) enum Parsed<T> {
+    /// A line of the layer.
+    Line(T),
+    /// A line of another program.
+    Foreign,
+    /// A line of the layer that is cut or garbled, and how.
+    Broken(String),
+    /// A line of the layer with a schema that this reader does not know.
+    Unknown(u32),
+}
+
+/// Reads a line, and maps it if it is the layer's.
+pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<T> {
+    const OURS: [&[u8]; 4] =
+        [br#"{"type":"request""#, br#"{"type":"stage""#, br#"{"type":"transfer""#, br#"{"type":"summary""#];
+    // An editor may have put a byte order mark in front.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
+    let is_ours = OURS.iter().any(|opening| bytes.starts_with(opening));
+    if !is_ours && bytes.first() != Some(&b'{') {
+        return Parsed::Foreign;
+    }
+    // The whole line is checked at once, which is cheaper than a check of each key.
+    let Ok(text) = str::from_utf8(bytes) else {
+        return if is_ours { Parsed::Broken("it is not UTF-8".to_owned()) } else { Parsed::Foreign };
+    };
+    let line = verbatim::request(text).map(Line::Request).map_or_else(|| serde_json::from_str(text), Ok);
+    match line {
+        Ok(line) => match schema(&line) {
+            SCHEMA => Parsed::Line(map(line)),
+            schema => Parsed::Unknown(schema),
+        },
+        // Other programs log JSON too.
+        Err(_) if !is_ours => Parsed::Foreign,
+        // Another schema may have other keys.
+        Err(error) => match serde_json::from_str(text) {
+            Ok(Schema { schema }) if schema != SCHEMA => Parsed::Unknown(schema),
+            _ => Parsed::Broken(error.to_string()),
+        },
+    }
+}
+
+/// The schema of a line of any type.
+#[derive(Deserialize)]
+struct Schema {
+    schema: u32,
+}
+
+fn schema(line: &Line) -> u32 {
+    match line {
+        Line::Request(line) => line.schema,
+        Line::Stage(line) => line.schema,
+        Line::Transfer(line) => line.schema,
+        Line::Summary(line) => line.schema,
+    }
+}

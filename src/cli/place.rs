@@ -1,0 +1,33 @@
+//! Where a line stands in the files of a command.
+
+use std::fmt;
+
+/// Where a line stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) file: &'a str,
+    pub(super) number: u64,
+    /// Which of the files it is: the same one may be given twice.
+    pub(super) index: usize,
+    /// Where the same line occurred before, if it did.
+    pub(super) twin: Option<Twin<'a>>,
+}
+
+/// Where the same line occurred before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Twin<'a> {
+    pub(super) file: &'a str,
+    pub(super) number: u64,
+}
+
+impl fmt::Display for Twin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.number)
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.number)
+    }
+}

@@ -1,0 +1,153 @@
+//! The text of a line, read from its beginning: keys, texts, numbers and lists as the layer writes them. Each
+//! method takes what it reads off the text, and returns `None` if something else stands there.
+
+use crate::{Fields, Millis};
+
+/// How many digits a number has at most.
+const DIGITS: usize = 15;
+/// Below this many nanoseconds, which is 26 days, `serde_json` reads milliseconds to the exact nanosecond.
+/// Longer times are left to it.
+const EXACT_NANOS: u64 = 1 << 51;
+
+/// The rest of a line, which has not been read yet.
+pub(crate) struct Text<'a>(&'a [u8]);
+
+impl<'a> Text<'a> {
+    pub(super) fn of(line: &'a str) -> Self {
+        Self(line.as_bytes())
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Text<'_> {
+    // Inlined, so that a key is compared as the words it consists of.
+    #[inline(always)]
+    pub(super) fn literal(&mut self, literal: &str) -> Option<()> {
+        self.0 = self.0.strip_prefix(literal.as_bytes())?;
+        Some(())
+    }
+
+    #[inline(always)]
+    pub(super) fn after<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        self.literal(key)?;
+        read(self)
+    }
+
+    /// The value of a key that may be absent; the outer `None` says that it can't be read.
+    #[inline(always)]
+    pub(super) fn if_there<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match self.literal(key) {
+            Some(()) => read(self).map(Some),
+            None => Some(None),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn or_null<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+        match self.literal("null") {
+            Some(()) => Some(None),
+            None => read(self).map(Some),
+        }
+    }
+
+    pub(super) fn list<T>(&mut self, read: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        self.literal("[")?;
+        let mut list = Vec::new();
+        if self.literal("]").is_some() {
+            return Some(list);
+        }
+        loop {
+            list.push(read(self)?);
+            if self.literal(",").is_none() {
+                self.literal("]")?;
+                return Some(list);
+            }
+        }
+    }
+
+    pub(super) fn text(&mut self) -> Option<&str> {
+        let inside = self.0.strip_prefix(b"\"")?;
+        let end = inside.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;
+        let (text, rest) = inside.split_at(end);
+        self.0 = rest.strip_prefix(b"\"")?;
+        str::from_utf8(text).ok()
+    }
+
+    pub(crate) fn owned(&mut self) -> Option<String> {
+        self.text().map(str::to_owned)
+    }
+
+    /// The number that the next digits are, and how many digits there are.
+    #[inline]
+    fn digits(&mut self) -> Option<(u64, usize)> {
+        let mut number = 0;
+        let mut length = 0;
+        for byte in self.0 {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 || length > DIGITS {
+                break;
+            }
+            number = number * 10 + u64::from(digit);
+            length += 1;
+        }
+        self.0 = self.0.get(length..)?;
+        (1..=DIGITS).contains(&length).then_some((number, length))
+    }
+
+    pub(crate) fn number(&mut self) -> Option<u64> {
+        let begins_with_zero = self.0.first() == Some(&b'0');
+        let (number, length) = self.digits()?;
+        (length == 1 || !begins_with_zero).then_some(number)
+    }
+
+    /// Milliseconds with one to six decimals, as whole nanoseconds.
+    pub(crate) fn time(&mut self) -> Option<Millis> {
+        const SCALE: [u64; 7] = [1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
+        let millis = self.number()?;
+        self.literal(".")?;
+        let (decimals, length) = self.digits()?;
+        let nanos = millis.checked_mul(1_000_000)?.checked_add(decimals * SCALE.get(length)?)?;
+        (nanos < EXACT_NANOS).then_some(Millis::from_nanos(nanos))
+    }
+
+    /// The `fields` of a row, which `serde_json` reads.
+    pub(crate) fn fields(&mut self) -> Option<Fields> {
+        let fields = self.if_there(r#","fields":"#, |text| {
+            let mut values = serde_json::Deserializer::from_slice(text.0).into_iter();
+            let fields = values.next()?.ok()?;
+            text.0 = text.0.get(values.byte_offset()..)?;
+            Some(fields)
+        });
+        fields.map(Option::unwrap_or_default)
+    }
+
+    pub(crate) fn decimal(&mut self) -> Option<f64> {
+        let end = self.0.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'.'))?;
+        let (number, rest) = self.0.split_at(end);
+        self.0 = rest;
+        serde_json::from_slice(number).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_time_up_to_the_limit_reads_the_same() {
+        let steps = (0..200_000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 13);
+        for nanos in steps.chain((1..51).flat_map(|power| [(1 << power) - 1, 1 << power, (1 << power) + 1])) {
+            let nanos = Millis::from_nanos(nanos % EXACT_NANOS);
+            let text = nanos.to_string();
+            assert_eq!(Text::of(&text).time(), Some(nanos));
+            assert_eq!(serde_json::from_str::<Millis>(&text).unwrap(), nanos);
+        }
+    }
+}
