@@ -249,6 +249,48 @@ where
         self
     }
 
+    /// Makes fields of `request` spans labels of the exported metrics, by default none. Needs the feature
+    /// `metrics`.
+    ///
+    /// The labels are on the metrics of closed requests and of their stages and transfers. Their values are
+    /// those that the request's line has under `fields`; the label of an absent or empty one is `none`. Detached
+    /// rows have no request in this process, so all their labels are `none`. The gauge of open requests and the
+    /// counters of lost lines and of warnings have no labels.
+    ///
+    /// Each label has at most 64 values, the first that come; all others are `other`. At most 256 combinations of
+    /// values have series of their own; further ones share series of which every label is `other`. Each
+    /// combination has its own series of every stage and edge, several hundred with buckets, so choose fields
+    /// with few values: `model` or `tenant`, not the user. Where clients choose the value, let the service record
+    /// the ones that it knows.
+    ///
+    /// A label that the families have anyway (`finish_reason`, `stage`, `from_stage`, `to_stage`), or that
+    /// Prometheus adds (`le`, `quantile`), is passed over. A second call replaces the labels of the first.
+    ///
+    /// ```
+    /// use metrics_util::debugging::DebuggingRecorder;
+    /// use omni_metrics::OmniMetricsLayer;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let recorder = DebuggingRecorder::new(); // or an exporter's
+    /// let snapshotter = recorder.snapshotter();
+    /// recorder.install()?;
+    ///
+    /// let layer = OmniMetricsLayer::new().with_writer(std::io::sink).with_labels(["model"]);
+    /// tracing_subscriber::registry().with(layer).init();
+    /// drop(tracing::info_span!("request", model = "small"));
+    ///
+    /// let metrics = snapshotter.snapshot().into_vec();
+    /// let latency = metrics.iter().find(|(key, ..)| key.key().name() == "omni_e2e_seconds").unwrap();
+    /// let label = latency.0.key().labels().next().unwrap();
+    /// assert_eq!((label.key(), label.value()), ("model", "small"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn with_labels(self, fields: impl IntoIterator<Item = &'static str>) -> Self {
+        self.shared.counters.facade.set_labels(fields);
+        self
+    }
+
     /// Reads the time from `clock`, by default [`Clock::system`]. For tests: [`Clock::mock`] has an example.
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.filtered.inner_mut().set_writing(|writing| writing.clock = clock);

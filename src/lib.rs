@@ -153,6 +153,7 @@ pub use handle::{OmniMetricsHandle, Snapshot, SummaryGuard};
 pub use hold::clock::{Clock, MockClock};
 pub use layer::OmniMetricsLayer;
 pub use model::{
+    buckets,
     line::{
         Detached, DetachedStage, DetachedTransfer, Line, OverallSummary, ReadError, RequestLine, SCHEMA,
         SummaryLine,

@@ -1,5 +1,6 @@
 //! What users get: lines, rows, percentiles, and each number of them defined once.
 
+pub mod buckets;
 pub(crate) mod digits;
 pub(crate) mod id;
 pub(crate) mod json;

@@ -34,7 +34,12 @@ impl Shared {
         let Folded { end, e2e, mut warnings } = rows.fold(&mut closed);
         self.near_misses.take_waiting(&mut warnings);
         let trace = trace(&e2e, &rows, &mut warnings);
-        self.counters.facade.add(&e2e, rows.stages_with_gaps(), rows.transfer_table());
+        self.counters.facade.add(
+            &closed.fields.further,
+            &e2e,
+            rows.stages_with_gaps(),
+            rows.transfer_table(),
+        );
         let mut summary = mem::take(&mut rows.summary);
         self.count_request(request.created, end, &e2e, &rows, &mut summary);
         rows.summary = summary;
