@@ -144,8 +144,9 @@ impl Thinker {
         match next.filter(|token| *token != self.end) {
             Some(token) => {
                 sequence.tokens.push(token);
-                if sequence.generated().len() == 1 {
-                    // The moment is what counts, so it is recorded at once; the value is not read.
+                if sequence.pieces.is_none() && sequence.generated().len() == 1 {
+                    // The text goes as a whole, so nothing leaves yet. But the moment of the first token
+                    // is worth knowing, so it is recorded at once; the value is not read.
                     Span::current().record("first_output", true);
                 }
                 if sequence.generated().len() >= sequence.max_tokens {
