@@ -79,8 +79,8 @@ pub(crate) async fn generate(State(service): State<Arc<Service>>, request: Reque
     match service.begin(&id, request).await {
         Ok(response) => response,
         Err((status, what)) => {
-            // A mistake of the client is no `ERROR` event in the log of the service. So the span says what the
-            // outcome was, and the line has the reason under `fields`.
+            // A mistake of the client is no `ERROR` event in the log of the service. So the span says what
+            // the outcome was, and the line has the text under `fields`.
             let error = format!("{status}: {what}");
             let span = Span::current();
             span.record("finish_reason", "error").record("error", error).record("x_request_id", id);
@@ -140,7 +140,8 @@ impl Service {
         Sse::new(ReceiverStream::new(chunks).map(Chunk::into_event)).into_response()
     }
 
-    /// Text and sound in one piece, with the timings as a header. If the client leaves, this future is dropped.
+    /// Text and sound in one piece, with the timings as a header. If the client leaves, this future is
+    /// dropped.
     async fn whole(&self, id: &str, prompt: Prompt, streams: Streams) -> Response {
         let (sender, mut chunks) = mpsc::channel(UNREAD);
         let generating = async move { self.generate(prompt, streams, &sender).await };
@@ -189,9 +190,9 @@ impl Service {
         .await;
     }
 
-    /// Has the stages generate within the deadline, and hands on what they make. `None` if nobody takes it any
-    /// more. An error becomes an `ERROR` event: the line counts it, has its text as `error`, and `error` as
-    /// the reason, since no other one is recorded.
+    /// Has the stages generate within the deadline, and hands on what they make. `None` if nobody takes it
+    /// any more. An error becomes an `ERROR` event: the line counts it in `errors` and has its text in
+    /// `error`. No reason is recorded then, so that `finish_reason` is `error` as well.
     #[instrument(skip_all, err)]
     async fn generate(
         &self,

@@ -64,8 +64,8 @@ impl Answers {
             return None;
         }
         let id = Arc::new(Id { id: request_id.to_owned(), taken: Arc::clone(&self.taken) });
-        // Not bounded, since a client that reads slowly must not hold up the batch that its request is in. How
-        // much there can be is bounded by the tokens that were asked for.
+        // Not bounded, since a client that reads slowly must not hold up the batch that its request is in.
+        // How much there can be is bounded by the tokens that were asked for.
         let ((to_pieces, pieces), (to_sound, sound)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let (to_spoken, spoken) = oneshot::channel();
         let (_request, _id) = (Span::current(), Arc::clone(&id));

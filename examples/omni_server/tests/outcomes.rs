@@ -2,9 +2,9 @@
 
 #[path = "../panics.rs"]
 mod panics;
+#[allow(dead_code, reason = "the test has its own handlers")]
 #[path = "../request.rs"]
 mod request;
-#[allow(dead_code, reason = "the other test measures")]
 #[path = "../../../tests/support/mod.rs"]
 mod support;
 
