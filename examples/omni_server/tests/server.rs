@@ -412,7 +412,10 @@ fn an_answer_in_one_piece_that_takes_too_long_is_one_line_and_tells_its_client()
         answer.extend(byte);
     }
     assert!(answer.starts_with(b"HTTP/1.1 503 "), "{answer:?}");
-    let [line] = &server.lines(1)[..] else { panic!() };
+    drop(stream);
+    let (requests, _) = server.stop();
+    // The failure that `TraceLayer` logs is inside of its own span.
+    let [line] = &requests[..] else { panic!("{requests:?}") };
     let e2e = &line.e2e_table;
     assert_eq!(e2e.finish_reason.as_deref(), Some("error"));
     assert_eq!((e2e.errors, e2e.error.as_deref()), (Some(1), Some("timed out after 1ms")));
