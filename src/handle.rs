@@ -130,8 +130,9 @@ impl OmniMetricsHandle {
     ///
     /// `request_id` must have been recorded on the `request` span; of several open requests with this id, the
     /// newest one is meant. Returns `None` if no such request is open. The request ends now in this line, and
-    /// the rows have the stages and transfers that have closed so far. `overall_summary` is the run without this
-    /// request, `trace_id` and `span_id` are absent, and `finish_reason` is absent unless it was recorded.
+    /// the rows have the stages and transfers that have closed so far. `overall_summary` is the run without
+    /// this request, `trace_id` and `span_id` are absent, and `finish_reason` is absent unless it was
+    /// recorded.
     ///
     /// Costs a copy of the request's rows, during which a span of this request that closes has to wait.
     ///

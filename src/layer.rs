@@ -253,15 +253,15 @@ where
     /// `metrics`.
     ///
     /// The labels are on the metrics of closed requests and of their stages and transfers. Their values are
-    /// those that the request's line has under `fields`; the label of an absent or empty one is `none`. Detached
-    /// rows have no request in this process, so all their labels are `none`. The gauge of open requests and the
-    /// counters of lost lines and of warnings have no labels.
+    /// those that the request's line has under `fields`; the label of an absent or empty one is `none`.
+    /// Detached rows have no request in this process, so all their labels are `none`. The gauge of open
+    /// requests and the counters of lost lines and of warnings have no labels.
     ///
-    /// Each label has at most 64 values, the first that come; all others are `other`. At most 256 combinations of
-    /// values have series of their own; further ones share series of which every label is `other`. Each
-    /// combination has its own series of every stage and edge, several hundred with buckets, so choose fields
-    /// with few values: `model` or `tenant`, not the user. Where clients choose the value, let the service record
-    /// the ones that it knows.
+    /// Each label has at most 64 values, the first that come; all others are `other`. At most 256
+    /// combinations of values have series of their own; further ones share series of which every label is
+    /// `other`. A combination has hundreds of series for each stage, so choose fields with few values, as
+    /// `model` or `tenant`, not the user. If clients choose the value, record only the values that the
+    /// service knows: otherwise one client's inventions take the places of the others.
     ///
     /// A label that the families have anyway (`finish_reason`, `stage`, `from_stage`, `to_stage`), or that
     /// Prometheus adds (`le`, `quantile`), is passed over. A second call replaces the labels of the first.

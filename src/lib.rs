@@ -109,10 +109,11 @@
 //! * `cli`: the reader, `omni-metrics`, with `tables`.
 //! * `metrics`: the numbers of every closed request and detached row also go through the
 //!   [`metrics`](https://docs.rs/metrics) facade, to the recorder that is installed when the first request is
-//!   created. `docs/exporters.md` lists the families.
+//!   created. `OmniMetricsLayer::with_labels` makes fields of requests labels, [`buckets`] has recommended
+//!   buckets, and `docs/exporters.md` lists the families.
 //! * `opentelemetry`: beside the layer of `tracing-opentelemetry`, which must be added after this one, lines
 //!   have the ids of their OpenTelemetry spans, and the OpenTelemetry span of a request has its numbers as
-//!   attributes.
+//!   attributes, also under the names (`gen_ai.*`) that other inference servers use.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // A panic in a callback is a panic in the host.

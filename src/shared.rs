@@ -32,7 +32,7 @@ pub(crate) struct Writing {
 /// The state that the layer and its handles share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// A copy of the layer's own, for calls through a handle.
+    /// A copy of the layer's clock and output, for calls through a handle.
     writing: Mutex<Arc<Writing>>,
     pub(crate) open: OpenSpans,
     pub(crate) requests: OpenRequests,
@@ -80,7 +80,7 @@ impl Shared {
         rows: &Rows,
         summary: &mut OverallSummary,
     ) {
-        // Both while the histograms are locked, so that `take` sees the request in both or in neither.
+        // The histograms are locked for both, so that `take` finds the request in both or in neither.
         self.counters.stripes.stripe().histograms(|histograms| {
             self.run.add(created, end, e2e.e2e_total_tokens, rows.stage_walls(), summary);
             histograms.add(e2e, rows.stages_with_gaps(), rows.transfer_table());
@@ -101,7 +101,7 @@ impl Shared {
                     is_its.then(|| span.lock().fields.copy_for_line())
                 });
                 let mut fields = fields.flatten()?;
-                // It may still get a reason.
+                // An open request may still record a reason.
                 fields.declares_reason = false;
                 (Measured { created, end: now, activity: Some((created, now)), busy: 0 }, fields)
             }

@@ -51,7 +51,8 @@ pub(crate) struct Progress {
     pub(crate) outputs: Outputs,
 }
 
-/// The numeric fields of a span, at the indexes that the layout of their callsite gives. Times are in nanoseconds.
+/// The numeric fields of a span, at the indexes that the layout of their callsite gives. Times are in
+/// nanoseconds.
 type Numbers = [Option<u64>; 7];
 
 /// The numbers of a `stage` span.

@@ -1,4 +1,7 @@
 //! Histograms of the requests' numbers, in constant memory.
+//!
+//! Adding a value to `hdrhistogram` took 2.5 times as long, to a DDSketch 10 times. A request adds thirty
+//! values.
 
 use std::mem;
 
@@ -13,8 +16,7 @@ use crate::{
     model::id::{OrderedId, unordered},
 };
 
-/// A histogram of whole numbers, with their sum and maximum; adding a value is three stores. A request adds
-/// thirty values, and existing histogram crates cost 2.5 to 10 times as much for each.
+/// A histogram of whole numbers, with their sum and maximum; adding a value is three stores.
 #[derive(Debug, Clone, Copy)]
 struct Histogram<'a> {
     counts: &'a [u64],

@@ -1,4 +1,5 @@
-//! From closed spans to rows, from rows to a request, from requests to the run. Plain Rust, without `tracing`.
+//! From closed spans to rows, from rows to a request, from requests to the run. Plain Rust, without
+//! `tracing`.
 
 pub(crate) mod buckets;
 pub(crate) mod closed;

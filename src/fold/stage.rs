@@ -27,8 +27,8 @@ pub(crate) struct Stage {
     /// The part of the stage's time that belongs to other requests of its batches, in nanoseconds.
     time_of_others: u64,
     outputs: Option<Box<Outputs>>,
-    /// Whether `preprocess_time_ms` or `stage_gen_time_ms` was recorded on any span. If not, the first is a part
-    /// of the second.
+    /// Whether `preprocess_time_ms` or `stage_gen_time_ms` was recorded on any span. If not, the first is a
+    /// part of the second.
     is_recorded: bool,
 }
 

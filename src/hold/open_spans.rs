@@ -1,4 +1,8 @@
 //! The open spans of one layer, by id.
+//!
+//! The registry's extensions would be the usual place. An enter and exit took 60 ns more than with a no-op
+//! layer when the times were kept there, and 13 ns more with these slots: extensions are behind a lock that
+//! all layers share, found by the type of their value, and looked up through the filter.
 
 use std::{
     cell::RefCell,

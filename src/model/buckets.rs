@@ -16,10 +16,10 @@
 //! assert_eq!(e2e, Some(("omni_e2e_seconds", buckets::LATENCY_SECONDS)));
 //! ```
 //!
-//! The bounds are those that vLLM gives its own histograms (`vllm/v1/metrics/loggers.py`), and below them those
-//! of OpenTelemetry's conventions for generative AI (`gen_ai.server.*`, in `gen-ai-metrics.md`). So a query
-//! that names a bound of vLLM's works with these histograms too. What is finer, or has no counterpart there, is
-//! this crate's own, as each constant says.
+//! The bounds are those that vLLM gives its own histograms (`vllm/v1/metrics/loggers.py`), and below them
+//! those of OpenTelemetry's conventions for generative AI (`gen_ai.server.*`, in `gen-ai-metrics.md`). So a
+//! query that names a bound of vLLM's works with these histograms too. What is finer, or has no counterpart
+//! there, is this crate's own, as each constant says.
 
 use crate::{
     E2eTable, StageRow, TransferRow,
@@ -58,9 +58,9 @@ pub const FIRST_OUTPUT_SECONDS: &[f64] = &[
 
 /// Gaps between outputs, and the time per output token, from 1 ms to 80 s.
 ///
-/// From 10 ms on they are vLLM's bounds for `vllm:inter_token_latency_seconds`, of which those up to 2.5 s are
-/// also OpenTelemetry's for `gen_ai.server.time_per_output_token`. Below that, where small models and codecs
-/// are, they are this crate's own.
+/// From 10 ms on they are vLLM's bounds for `vllm:inter_token_latency_seconds`, of which those up to 2.5 s
+/// are also OpenTelemetry's for `gen_ai.server.time_per_output_token`. Below that, where small models and
+/// codecs are, they are this crate's own.
 ///
 /// ```
 /// use omni_metrics::buckets::INTER_OUTPUT_SECONDS;
@@ -110,8 +110,8 @@ pub const BYTES: &[f64] = &[
     4_294_967_296.0,
 ];
 
-/// Real-time factors, finer around 1, above which a listener has to wait. Neither vLLM nor OpenTelemetry has a
-/// counterpart.
+/// Real-time factors, finer around 1, above which a listener has to wait. Neither vLLM nor OpenTelemetry has
+/// a counterpart.
 ///
 /// ```
 /// use omni_metrics::buckets::REAL_TIME_FACTOR;

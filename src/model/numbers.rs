@@ -185,8 +185,8 @@ pub(crate) trait Table: Default + 'static {
     /// stay at the largest value, with a warning.
     fn merge(&mut self, other: Self, warnings: &mut Warnings);
 
-    /// Empties the row in place, which costs less than to drop it: an empty map has nothing to drop, but a drop
-    /// of it looks for that.
+    /// Empties the row in place, which costs less than to drop it: an empty map has nothing to drop, but a
+    /// drop of it looks for that.
     fn reset(&mut self);
 
     /// Reads what [`write`](Self::write) has written; `None` for anything else.

@@ -28,7 +28,8 @@ pub struct E2eTable {
     /// The part of `e2e_total_ms` that no stage, transfer or flight covers. If there are more than 64
     /// separate intervals of activity, it is a lower bound.
     pub unattributed_time_ms: Millis,
-    /// `e2e_total_ms` / the largest [`StageRow::media_ms`] of the request, to six decimals; absent without media.
+    /// `e2e_total_ms` / the largest [`StageRow::media_ms`] of the request, to six decimals; absent without
+    /// media.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub real_time_factor: Option<f64>,
     /// Sum of [`StageRow::waiting_time_ms`]; absent if no stage waited.
@@ -40,9 +41,9 @@ pub struct E2eTable {
     /// The first error's `message`, or else its `error` field, of at most 1 KiB; absent without a text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// As recorded on the `request` span. If the span declares the field and closes without a value: `error` if
-    /// there was an `ERROR` event inside the request or its thread was unwinding, otherwise `abort`, since the
-    /// request was dropped. Absent if the span does not declare the field.
+    /// As recorded on the `request` span. If the span declares the field and closes without a value: `error`
+    /// if there was an `ERROR` event inside the request or its thread was unwinding, otherwise `abort`, since
+    /// the request was dropped. Absent if the span does not declare the field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<String>,
 }
@@ -89,12 +90,12 @@ pub struct StageRow {
     /// Of a detached row: from the span's first enter to the last recording of `output`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_output_after_ms: Option<Millis>,
-    /// From the request's creation to the first recording of `first_output` or `output`; absent if neither was
-    /// recorded, and on detached rows.
+    /// From the request's creation to the first recording of `first_output` or `output`; absent if neither
+    /// was recorded, and on detached rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_output_ms: Option<Millis>,
-    /// (last output − first output) / (`num_tokens_out` − 1), with the last exit in place of the last output if
-    /// `output` was not recorded; absent without a first output, and below two tokens.
+    /// (last output − first output) / (`num_tokens_out` − 1), with the last exit in place of the last output
+    /// if `output` was not recorded; absent without a first output, and below two tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_per_output_token_ms: Option<Millis>,
     /// Input tokens that came from a cache, as recorded; a part of `num_tokens_in`.
@@ -106,7 +107,8 @@ pub struct StageRow {
     /// How many times `output` was recorded; absent if never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<u64>,
-    /// From the request's creation to the last recording of `output`; absent without one, and on detached rows.
+    /// From the request's creation to the last recording of `output`; absent without one, and on detached
+    /// rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_output_ms: Option<Millis>,
     /// The mean gap between one output and the next: (last output − first output) / (`outputs` − 1); absent
@@ -116,11 +118,12 @@ pub struct StageRow {
     /// The longest gap between one output and the next; absent below two outputs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inter_output_max_ms: Option<Millis>,
-    /// How long the media of the outputs plays: the sum of `output_media_ms`; absent if it was never recorded.
+    /// How long the media of the outputs plays: the sum of `output_media_ms`; absent if it was never
+    /// recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_ms: Option<Millis>,
-    /// `stage_gen_time_ms / media_ms`, to six decimals: below 1, the stage makes its media faster than it plays.
-    /// Absent without media.
+    /// `stage_gen_time_ms / media_ms`, to six decimals: below 1, the stage makes its media faster than it
+    /// plays. Absent without media.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub real_time_factor: Option<f64>,
     /// How many times a player had nothing to play before the last chunk of media. The player starts with the
@@ -130,13 +133,14 @@ pub struct StageRow {
     /// How long that player had nothing to play, in total; absent with `underruns`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underrun_total_ms: Option<Millis>,
-    /// The stage time, with that of a span that serves several requests divided by their number. The shares of
-    /// all requests add up to the time for which the stage was busy. Absent if it equals `stage_gen_time_ms`.
+    /// The stage time, with that of a span that serves several requests divided by their number. The shares
+    /// of all requests add up to the time for which the stage was busy. Absent if it equals
+    /// `stage_gen_time_ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share_time_ms: Option<Millis>,
     /// The part of the stage's queue time during which the request did nothing: no stage, transfer or flight.
-    /// Of several stages that wait at once, the one that starts first has it. Absent if no span waited, and on
-    /// detached rows.
+    /// Of several stages that wait at once, the one that starts first has it. Absent if no span waited, and
+    /// on detached rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_time_ms: Option<Millis>,
     /// The number of spans that were merged into this row.

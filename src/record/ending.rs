@@ -62,7 +62,7 @@ impl Shared {
         Request::keep(request, rows);
     }
 
-    /// Writes the lines of answered requests that nothing holds any more.
+    /// Writes the lines of answered requests whose last hold was dropped.
     #[inline(always)]
     pub(crate) fn write_due(self: &Arc<Self>, writing: &Writing) {
         if self.answered.has_due() {

@@ -1,5 +1,5 @@
-//! The per-layer filter: documented spans at any level, foreign spans up to the lineage level, and of events
-//! those at `ERROR`.
+//! The per-layer filter: documented spans at any level, foreign spans up to the lineage level, and events at
+//! `ERROR` only.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The attributes of a request that other inference servers send too: those of OpenTelemetry's conventions for
-//! generative AI, and the latencies that vLLM and SGLang add to them, in seconds.
+//! The attributes of a request that other inference servers send too: those of OpenTelemetry's conventions
+//! for generative AI, and the latencies that vLLM and SGLang add to them, in seconds.
 
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 

@@ -122,3 +122,35 @@ impl Values {
         Label::new(self.name, known.get(at).map_or(String::new(), |value| value.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, thread};
+
+    use super::*;
+
+    fn fields(value: u64) -> Fields {
+        Fields::from([(Cow::Borrowed("model"), FieldValue::Unsigned(value))])
+    }
+
+    #[test]
+    fn a_label_has_64_values_however_many_threads_bring_them() {
+        let named = Named::default();
+        named.set(["model"]);
+        let labels = named.labels();
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let labels = &labels;
+                scope
+                    .spawn(move || (0..100).for_each(|value| drop(labels.of(&fields(value * (thread + 1))))));
+            }
+        });
+        let places: HashSet<_> = (0..400).map(|value| labels.of(&fields(value))).collect();
+        assert_eq!(places.len(), VALUES + 1);
+        for value in 0..400 {
+            let combination = labels.of(&fields(value));
+            let shown = if *combination == [Place::Other] { "other".to_owned() } else { value.to_string() };
+            assert_eq!(labels.named(Some(&combination)), [Label::new("model", shown)]);
+        }
+    }
+}
