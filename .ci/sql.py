@@ -24,17 +24,24 @@ QUERIES = ["percentiles", "slowest", "parts"]
 KINDS = ["request", "stage", "transfer"]
 
 # The reader counts whole nanoseconds; SQL rounds sums of floats to them, and so may be off by one. Averages are
-# cut to whole nanoseconds by the reader, and rates to thousandths.
+# cut to whole nanoseconds by the reader, and rates to thousandths. A mean gap between outputs is computed from
+# other means. Ratios have six decimals.
 NANO = 1.5e-6
+MEAN = 2.5e-6
+MILLIONTH = 1.5e-6
 THOUSANDTH = 1.5e-3
 # The documented error of the reader's percentiles.
 PERCENTILE = 0.01
 
 E2E = ["e2e_total_ms", "e2e_total_tokens", "transfers_total_time_ms", "transfers_total_bytes", "queue_time_ms",
-       "unattributed_time_ms", "finish_reason"]
+       "unattributed_time_ms", "real_time_factor", "errors", "error", "finish_reason"]
 STAGE = ["batch_id", "batch_size", "num_tokens_in", "num_tokens_out", "preprocess_time_ms", "stage_gen_time_ms",
          "stage_name", "busy_time_ms", "queue_time_ms", "start_ms", "first_output_ms", "time_per_output_token_ms",
-         "events"]
+         "num_tokens_cached", "num_tokens_reasoning", "outputs", "last_output_ms", "inter_output_mean_ms",
+         "inter_output_max_ms", "media_ms", "real_time_factor", "share_time_ms", "events"]
+# What the reader alone knows of a request with rows of workers: when each of them waited and played.
+OWN_E2E = ["waiting_time_ms"]
+OWN_STAGE = ["waiting_time_ms", "underruns", "underrun_total_ms"]
 EDGE = ["size_bytes", "tx_time_ms", "rx_decode_time_ms", "in_flight_time_ms", "total_time_ms", "start_ms", "events"]
 
 passed = 0
@@ -145,6 +152,10 @@ def micros(timestamp):
 def compare_columns(what, columns, expected, found):
     for column in columns:
         within = NANO if column.endswith("_ms") else 0
+        if column in ["inter_output_mean_ms", "time_per_output_token_ms"]:
+            within = MEAN
+        if column == "real_time_factor":
+            within = MILLIONTH + 1e-6 * (expected.get(column) or 0)
         same(f"{what}: {column}", expected.get(column), found[column], within)
 
 
@@ -176,6 +187,8 @@ def compare_requests(joined, keys, database):
         what = f"{database.name}, request {key}"
         row = found[key]
         compare_columns(what, E2E, line["e2e_table"], row)
+        if not row["worker_rows"]:
+            compare_columns(what, OWN_E2E, line["e2e_table"], row)
         same(f"{what}: timestamp", micros(line["timestamp"]), micros(row["timestamp"]))
         same(f"{what}: warnings", sorted(line.get("warnings", [])), sorted(row["warnings"] or []))
         same(f"{what}: trace_id", line.get("trace_id"), row["trace_id"])
@@ -187,14 +200,16 @@ def compare_requests(joined, keys, database):
             same(f"{what}: {table}", set(expected), set(rows))
             for ids, row in expected.items():
                 compare_columns(f"{what}: {table} {ids}", columns, row, rows[ids])
+                if view == "stage_row" and not found[key]["worker_rows"]:
+                    compare_columns(f"{what}: {table} {ids}", OWN_STAGE, row, rows[ids])
                 same(f"{what}: {table} {ids}: fields", row.get("fields", {}), fields(rows[ids]["fields"]))
 
 
 def distributions(percentiles):
     """The reader's, by the key of a row of percentiles.sql."""
     found = {}
-    for number in ["e2e_total_ms", "queue_time_ms", "unattributed_time_ms", "tokens_per_s"]:
-        found["request", None, None, None, number] = percentiles[number]
+    for number in ["e2e_total_ms", "queue_time_ms", "unattributed_time_ms", "real_time_factor", "tokens_per_s"]:
+        found["request", None, None, None, number] = percentiles.get(number)
     for stage in percentiles["stages"]:
         stage_id = stage.pop("stage_id")
         found |= {("stage", stage_id, None, None, number): values for number, values in stage.items()}
@@ -229,6 +244,10 @@ def compare_percentiles(joined, summary, database):
     for key, reader in expected.items():
         what, row, values = f"{database.name}, {key}", found[key], sorted(values_of(joined, key))
         within = THOUSANDTH if key[-1] == "tokens_per_s" else NANO
+        if key[-1] == "time_per_output_token_ms":
+            within = MEAN
+        if key[-1] == "real_time_factor":
+            within = MILLIONTH + 1e-6 * reader["max"]
         same(f"{what}: count", reader["count"], row["count"])
         same(f"{what}: mean", reader["mean"], row["mean"], within)
         same(f"{what}: max", reader["max"], row["max"], within)
@@ -240,17 +259,36 @@ def compare_percentiles(joined, summary, database):
 
 def compare_slowest(summary, database):
     found = database.file("slowest")
+    completed = {(row["request_id"], row["attempt"]) for row in database.rows("SELECT * FROM request WHERE worker_rows > 0")}
     same("slowest", [row["request_id"] for row in summary["slowest"]], [row["request_id"] for row in found])
     for reader, row in zip(summary["slowest"], found, strict=True):
         what = f"{database.name}, slowest, {row['request_id']}"
         same(f"{what}: ended", micros(reader["timestamp"]), micros(row["timestamp"]))
-        compare_columns(what, ["e2e_total_ms", "dominating_part", "dominating_time_ms"], reader, row)
+        compare_columns(what, ["e2e_total_ms"], reader, row)
+        # How much of the time is waiting, the reader alone knows of a request with rows of workers.
+        parts = {reader["dominating_part"], row["dominating_part"]}
+        if (row["request_id"], row["attempt"]) not in completed or not parts & {"waiting", "unattributed"}:
+            compare_columns(what, ["dominating_part", "dominating_time_ms"], reader, row)
+
+
+def without_waiting(parts):
+    """The parts, with what was waited for among the unattributed time."""
+    waiting = [part for part in parts if part["part"] == "waiting"]
+    rest = [dict(part) for part in parts if part["part"] != "waiting"]
+    for part in rest:
+        if part["part"] == "unattributed":
+            for wait in waiting:
+                part["time_ms"] += wait["time_ms"]
+                part["share"] = (part["share"] or 0) + (wait["share"] or 0)
+    return rest
 
 
 def compare_parts(summary, database):
-    found = database.file("parts")
-    same("parts", [row["part"] for row in summary["shares_of_e2e"]], [row["part"] for row in found])
-    for reader, row in zip(summary["shares_of_e2e"], found, strict=True):
+    expected, found = summary["shares_of_e2e"], database.file("parts")
+    if any(row["worker_rows"] for row in database.rows("SELECT worker_rows FROM request")):
+        expected, found = without_waiting(expected), without_waiting(found)
+    same("parts", [row["part"] for row in expected], [row["part"] for row in found])
+    for reader, row in zip(expected, found, strict=True):
         what = f"{database.name}, {row['part']}"
         same(f"{what}: time_ms", reader["time_ms"], row["time_ms"], NANO)
         same(f"{what}: share", reader["share"], row["share"], 1e-9)
@@ -297,18 +335,25 @@ OVERALL = {"e2e_requests": 1, "e2e_wall_time_ms": 1.0, "e2e_total_tokens": 0, "e
            "e2e_avg_tokens_per_s": 0.0, "stage_wall_time_ms": []}
 
 
-def request(request_id, end_us, e2e_ms, stages=(), transfers=(), unattributed_ms=None, queue_ms=None, **keys):
+def request(request_id, end_us, e2e_ms, stages=(), transfers=(), unattributed_ms=None, queue_ms=None, waiting_ms=None,
+            errors=None, error=None, **keys):
     stages = sorted(stages, key=lambda row: (row["stage_id"] is None, row["stage_id"]))
     e2e = {"e2e_total_ms": e2e_ms, "queue_time_ms": queue_ms, "e2e_total_tokens": sum(
                (row["num_tokens_out"] or 0) + (row["num_tokens_in"] or 0) * (row["stage_id"] == 0) for row in stages),
            "transfers_total_time_ms": round(sum(row["total_time_ms"] for row in transfers), 6),
            "transfers_total_bytes": sum(row["size_bytes"] or 0 for row in transfers),
            "unattributed_time_ms": e2e_ms if unattributed_ms is None else unattributed_ms}
+    media = max((row.get("media_ms") or 0 for row in stages), default=0)
+    more = {"real_time_factor": round(e2e_ms / media, 6) if media else None, "waiting_time_ms": waiting_ms,
+            "errors": errors, "error": error}
+    e2e |= {key: value for key, value in more.items() if value is not None}
     return line("request", request_id, end_us, overall_summary=OVERALL, e2e_table=e2e, stage_table=stages,
                 transfer_table=list(transfers), **keys)
 
 
 def stage_keys(stage_id, gen_ms, **keys):
+    if keys.get("media_ms"):
+        keys["real_time_factor"] = round(gen_ms / keys["media_ms"], 6)
     return {"stage_id": stage_id, "batch_id": None, "batch_size": None, "num_tokens_in": None,
             "num_tokens_out": None, "preprocess_time_ms": None, "stage_gen_time_ms": gen_ms, "busy_time_ms": gen_ms,
             "queue_time_ms": None, "start_ms": None, "events": 1, **keys}
@@ -352,6 +397,25 @@ def edges():
             stage_keys(None, 2.0, start_ms=20.0)],
             [transfer_keys(0, 1, 1.0, None, None, start_ms=11.0, size_bytes=100)],
             unattributed_ms=37.0, queue_ms=1.0, fields={"user": "x"}, warnings=["own"]),
+        # Outputs in a row of its own and in two of workers, with pauses between them; media, and a share.
+        request("streamed", 600_000, 50.0, [
+            stage_keys(0, 10.0, start_ms=1.0, num_tokens_out=6, first_output_ms=4.0, outputs=3, last_output_ms=9.0,
+                       inter_output_mean_ms=2.0, inter_output_max_ms=2.5, time_per_output_token_ms=1.0, media_ms=20.0,
+                       num_tokens_cached=2, underruns=0, underrun_total_ms=0.0, waiting_time_ms=0.5, queue_time_ms=0.75),
+            stage_keys(1, 4.0, start_ms=1.0, share_time_ms=1.0)],
+            unattributed_ms=38.0, queue_ms=1.0, waiting_ms=0.5, errors=2, error="no"),
+        line("stage", "streamed", 580_000, **stage_keys(0, 3.0, wall_time_ms=3.0, num_tokens_out=4, outputs=2,
+             first_output_after_ms=0.5, last_output_after_ms=2.75, inter_output_mean_ms=2.25, inter_output_max_ms=2.25,
+             media_ms=7.0, share_time_ms=1.5, num_tokens_reasoning=1, queue_time_ms=0.5)),
+        line("stage", "streamed", 590_000, **stage_keys(0, 3.0, wall_time_ms=3.0, outputs=1, num_tokens_out=1,
+             first_output_after_ms=0.5, last_output_after_ms=0.5)),
+        line("stage", "streamed", 590_000, **stage_keys(1, 5.0, wall_time_ms=5.0)),
+        # All of it in the request's own line, and none of it beside a worker's.
+        request("told", 700_000, 50.0, [
+            stage_keys(0, 10.0, start_ms=1.0, num_tokens_out=6, first_output_ms=4.0, outputs=3, last_output_ms=9.0,
+                       inter_output_mean_ms=2.0, inter_output_max_ms=2.5, time_per_output_token_ms=1.0, media_ms=20.0,
+                       underruns=1, underrun_total_ms=0.125, waiting_time_ms=30.5, queue_time_ms=30.75)],
+            unattributed_ms=40.0, queue_ms=1.0, waiting_ms=30.5, errors=1),
         line("stage", "mixed", 60_000, **stage_keys(0, 3.0, wall_time_ms=3.0, num_tokens_out=7, batch_id=2,
              batch_size=3, stage_name="b", first_output_after_ms=0.125, fields={"b": 2.5, "c": True}, queue_time_ms=0.5,
              preprocess_time_ms=0.75, time_per_output_token_ms=0.5), warnings=["of a worker"]),
@@ -399,6 +463,13 @@ def by_chance(seed):
         return transfer_keys(0, chance.randrange(1, 3), maybe(time(2)), maybe(time(2)), maybe(time(4)),
                              size_bytes=maybe(chance.randrange(9_999)))
 
+    def outputs(first):
+        count, mean = chance.randrange(1, 50), time(3)
+        last = round(first + mean * (count - 1), 6)
+        more = {"outputs": count, "last_output_after_ms": last, "media_ms": time(50)}
+        gaps = {"inter_output_mean_ms": mean, "inter_output_max_ms": round(mean + time(1), 6)}
+        return more | (gaps if count > 1 else {})
+
     lines = []
     for n in range(200):
         e2e, end = time(100), 1_000_000 + chance.randrange(10_000_000)
@@ -413,6 +484,8 @@ def by_chance(seed):
             wall = keys["stage_gen_time_ms"] if kind == "stage" else time(3)
             row_end = end - int(chance.uniform(-10_000, e2e * 1_000 + 10_000))
             more = {"first_output_after_ms": time(1)} if kind == "stage" and chance.random() < 0.5 else {}
+            if more and chance.random() < 0.5:
+                more |= outputs(more["first_output_after_ms"])
             lines.append(line(kind, f"r{n}", row_end, **keys, wall_time_ms=wall, **more))
     chance.shuffle(lines)
     # The reader takes the last value that it reads, SQL the last by time: nothing here depends on it.

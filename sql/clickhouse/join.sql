@@ -4,6 +4,7 @@
 -- A request is known by (request_id, attempt): an id may come back, and its attempts are counted by time. All
 -- times are milliseconds, points in time since the request was created; sums are rounded to the nanosecond.
 -- What is not summed is of the last row by time, where the reader takes the last that it read.
+-- `waiting_time_ms` is as the request's own line has it; `omni-metrics join` adds the waits of workers' rows.
 
 -- The lines that the views are of. For a large table, narrow it to a period, as in
 -- AND timestamp > now() - INTERVAL 1 DAY. A request whose rows lie beyond the edge of it lacks them.
@@ -53,14 +54,28 @@ WITH parts AS (
         row.batch_size AS size, row.num_tokens_in AS tokens_in, row.num_tokens_out AS tokens_out,
         row.preprocess_time_ms AS preprocess, row.stage_gen_time_ms AS gen, row.stage_name AS name,
         row.busy_time_ms AS busy, row.queue_time_ms AS queue, row.start_ms AS start,
-        row.first_output_ms AS first_output, row.time_per_output_token_ms AS per_token, row.events AS spans,
-        row.fields AS further
+        row.first_output_ms AS first_output, row.time_per_output_token_ms AS per_token,
+        row.num_tokens_cached AS cached, row.num_tokens_reasoning AS reasoning, row.outputs AS chunks,
+        row.last_output_ms AS last_output, row.inter_output_mean_ms AS mean_gap,
+        row.inter_output_max_ms AS max_gap, row.media_ms AS media, row.underruns AS silences,
+        row.underrun_total_ms AS silence, row.share_time_ms AS share, row.waiting_time_ms AS waiting,
+        row.events AS spans, row.fields AS further
     FROM request_line ARRAY JOIN stage_table AS row
     UNION ALL
     SELECT request_id, attempt, end_ms, true, stage_id, batch_id, batch_size, num_tokens_in, num_tokens_out,
         preprocess_time_ms, stage_gen_time_ms, stage_name, busy_time_ms, queue_time_ms, start_ms,
-        round(greatest(begin_ms, 0) + first_output_after_ms, 6), time_per_output_token_ms, events, fields
-    FROM worker_row WHERE type = 'stage')
+        round(greatest(begin_ms, 0) + first_output_after_ms, 6), time_per_output_token_ms, num_tokens_cached,
+        num_tokens_reasoning, outputs, round(greatest(begin_ms, 0) + last_output_after_ms, 6),
+        inter_output_mean_ms, inter_output_max_ms, media_ms, underruns, underrun_total_ms, share_time_ms,
+        NULL, events, fields
+    FROM worker_row WHERE type = 'stage'),
+-- The first of a row's outputs, which may come after its `first_output_ms`, and the pause between the outputs
+-- of the rows before and it.
+paused AS (
+    SELECT *, last_output - ifNull(mean_gap, 0) * (chunks - 1) AS chunk,
+        chunk - max(last_output) OVER (PARTITION BY request_id, attempt, stage ORDER BY chunk
+            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS pause
+    FROM parts)
 SELECT request_id, attempt, stage AS stage_id,
     argMax(batch, at) AS batch_id, argMax(size, at) AS batch_size,
     sum(tokens_in) AS num_tokens_in, sum(tokens_out) AS num_tokens_out,
@@ -68,11 +83,25 @@ SELECT request_id, attempt, stage AS stage_id,
     argMax(name, at) AS stage_name,
     round(sum(busy), 6) AS busy_time_ms, round(sum(queue), 6) AS queue_time_ms,
     min(start) AS start_ms, min(first_output) AS first_output_ms,
-    argMin(per_token, at) AS time_per_output_token_ms, sum(spans) AS events,
+    if(max(detached) AND ifNull(sum(chunks), 0) > 0,
+        if(ifNull(sum(tokens_out), 0) > 1,
+            round((max(last_output) - min(first_output)) / (sum(tokens_out) - 1), 6), NULL),
+        argMin(per_token, at)) AS time_per_output_token_ms,
+    sum(cached) AS num_tokens_cached, sum(reasoning) AS num_tokens_reasoning, sum(chunks) AS outputs,
+    max(last_output) AS last_output_ms,
+    if(ifNull(sum(chunks), 0) > 1, round((max(last_output) - min(chunk)) / (sum(chunks) - 1), 6), NULL)
+        AS inter_output_mean_ms,
+    round(arrayMax(arrayFilter(gap -> gap IS NOT NULL, [max(max_gap), max(pause)])), 6)
+        AS inter_output_max_ms,
+    round(sum(media), 6) AS media_ms, round(sum(gen) / nullIf(sum(media), 0), 6) AS real_time_factor,
+    sum(silences) AS underruns, round(sum(silence), 6) AS underrun_total_ms,
+    -- A row without it has the whole of its time for itself.
+    if(count(share) > 0, round(sum(ifNull(share, gen)), 6), NULL) AS share_time_ms,
+    sum(waiting) AS waiting_time_ms, sum(spans) AS events,
     arrayFold((known, added) -> JSONMergePatch(known, added.2),
         arraySort(groupArrayIf((at, further), further <> '')), '{}') AS fields,
     max(detached) AS has_detached
-FROM parts GROUP BY request_id, attempt, stage;
+FROM paused GROUP BY request_id, attempt, stage;
 
 -- One row a request and edge. `total_time_ms` is the three parts together.
 CREATE OR REPLACE VIEW transfer_row AS
@@ -132,7 +161,7 @@ WITH workers AS (
     FROM worker_row GROUP BY request_id, attempt),
 stages AS (
     SELECT request_id, attempt, sumIf(num_tokens_in, stage_id = 0) AS tokens_in,
-        sum(num_tokens_out) AS tokens_out
+        sum(num_tokens_out) AS tokens_out, max(media_ms) AS media
     FROM stage_row GROUP BY request_id, attempt),
 transfers AS (
     SELECT request_id, attempt, sum(size_bytes) AS bytes, sum(total_time_ms) AS time_ms
@@ -150,6 +179,9 @@ SELECT line.request_id AS request_id, line.attempt AS attempt,
     if(worker_rows > 0, round(greatest(e2e_table.unattributed_time_ms
         + greatest(last_end_ms - e2e_table.e2e_total_ms, 0) - covered_ms, 0), 6),
         e2e_table.unattributed_time_ms) AS unattributed_time_ms,
+    if(worker_rows > 0, round(greatest(e2e_table.e2e_total_ms, last_end_ms) / nullIf(media, 0), 6),
+        e2e_table.real_time_factor) AS real_time_factor,
+    e2e_table.waiting_time_ms AS waiting_time_ms, e2e_table.errors AS errors, e2e_table.error AS error,
     e2e_table.finish_reason AS finish_reason, worker_rows, line.trace_id AS trace_id, line.span_id AS span_id,
     line.fields AS fields, arraySlice(arrayConcat(line.warnings, added_warnings), 1, 16) AS warnings
 FROM request_line AS line

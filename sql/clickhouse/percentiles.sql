@@ -9,13 +9,14 @@ WITH numbers AS (
         CAST(NULL, 'Nullable(UInt64)') AS from_stage, CAST(NULL, 'Nullable(UInt64)') AS to_stage,
         pair.1 AS number, pair.2 AS value
     FROM request ARRAY JOIN [('e2e_total_ms', toNullable(e2e_total_ms)), ('queue_time_ms', queue_time_ms),
-        ('unattributed_time_ms', unattributed_time_ms),
+        ('unattributed_time_ms', unattributed_time_ms), ('real_time_factor', real_time_factor),
         ('tokens_per_s', if(e2e_total_ms > 0, e2e_total_tokens * 1e3 / e2e_total_ms, NULL))] AS pair
     UNION ALL
     SELECT 'stage', stage_id, NULL, NULL, pair.1, pair.2
     FROM stage_row ARRAY JOIN [('stage_gen_time_ms', stage_gen_time_ms), ('busy_time_ms', busy_time_ms),
         ('queue_time_ms', queue_time_ms), ('first_output_ms', first_output_ms),
-        ('time_per_output_token_ms', time_per_output_token_ms)] AS pair
+        ('time_per_output_token_ms', time_per_output_token_ms),
+        ('real_time_factor', real_time_factor)] AS pair
     UNION ALL
     SELECT 'transfer', NULL, from_stage, to_stage, pair.1, pair.2
     FROM transfer_row ARRAY JOIN [('tx_time_ms', tx_time_ms), ('in_flight_time_ms', in_flight_time_ms),

@@ -15,7 +15,10 @@ SELECT request_id, attempt, e2e_total_ms, dominating.4 AS dominating_part, domin
 FROM (
     -- A request without stages finds the part of place 0, which lasts as long as none.
     SELECT slowest.*, arrayReverseSort([stages.longest, (ifNull(queue_time_ms, 0), 3, 0, 'queue'),
-        (transfers_total_time_ms, 4, 0, 'transfers'), (unattributed_time_ms, 5, 0, 'unattributed')])[1]
+        (transfers_total_time_ms, 4, 0, 'transfers'),
+        if(waiting_time_ms IS NULL, (0, 0, 0, ''),
+            (least(ifNull(waiting_time_ms, 0), unattributed_time_ms), 5, 0, 'waiting')),
+        (round(greatest(unattributed_time_ms - ifNull(waiting_time_ms, 0), 0), 6), 6, 0, 'unattributed')])[1]
         AS dominating
     FROM slowest LEFT JOIN stages USING (request_id, attempt)
     SETTINGS join_use_nulls = 0)

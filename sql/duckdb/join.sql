@@ -4,6 +4,7 @@
 -- A request is known by (request_id, attempt): an id may come back, and its attempts are counted by time. All
 -- times are milliseconds, points in time since the request was created; sums are rounded to the nanosecond.
 -- What is not summed is of the last row by time, where the reader takes the last that it read.
+-- `waiting_time_ms` is as the request's own line has it; `omni-metrics join` adds the waits of workers' rows.
 
 -- Requests as their own lines tell them.
 CREATE OR REPLACE VIEW request_line AS
@@ -13,8 +14,8 @@ SELECT request_id, timestamp,
 FROM lines WHERE type = 'request';
 
 -- Rows of workers, each with the one request that it is in, or nearest to; of several, the one that it
--- overlaps most; of those, the one whose ends are nearest. A stage that was never entered has not started. A table, since all that
--- follows reads it.
+-- overlaps most; of those, the one whose ends are nearest. A stage that was never entered has not started. A
+-- table, since all that follows reads it.
 CREATE OR REPLACE TABLE worker_row AS
 WITH placed AS (
     SELECT row.*, request.attempt, request.e2e_total_ms,
@@ -47,8 +48,23 @@ WITH parts AS (
         preprocess_time_ms: preprocess_time_ms, stage_gen_time_ms: stage_gen_time_ms, stage_name: stage_name,
         busy_time_ms: busy_time_ms, queue_time_ms: queue_time_ms, start_ms: start_ms,
         first_output_ms: round(greatest(begin_ms, 0) + first_output_after_ms, 6),
-        time_per_output_token_ms: time_per_output_token_ms, events: events, fields: fields} AS row
-    FROM worker_row WHERE type = 'stage')
+        time_per_output_token_ms: time_per_output_token_ms, num_tokens_cached: num_tokens_cached,
+        num_tokens_reasoning: num_tokens_reasoning, outputs: outputs,
+        last_output_ms: round(greatest(begin_ms, 0) + last_output_after_ms, 6),
+        inter_output_mean_ms: inter_output_mean_ms, inter_output_max_ms: inter_output_max_ms,
+        media_ms: media_ms, real_time_factor: NULL::DOUBLE, underruns: underruns,
+        underrun_total_ms: underrun_total_ms, share_time_ms: share_time_ms, waiting_time_ms: NULL::DOUBLE,
+        events: events, fields: fields} AS row
+    FROM worker_row WHERE type = 'stage'),
+-- The first of a row's outputs, which may come after its `first_output_ms`.
+chunks AS (
+    SELECT *, row.last_output_ms - coalesce(row.inter_output_mean_ms, 0) * (row.outputs - 1) AS chunk_ms
+    FROM parts),
+-- The pause between the outputs of the rows before and those of this one.
+paused AS (
+    SELECT *, chunk_ms - max(row.last_output_ms) OVER (PARTITION BY request_id, attempt, row.stage_id
+        ORDER BY chunk_ms NULLS LAST ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS pause_ms
+    FROM chunks)
 SELECT request_id, attempt, row.stage_id AS stage_id,
     -- The request's own row comes first.
     last(row.batch_id ORDER BY end_ms NULLS FIRST) FILTER (row.batch_id IS NOT NULL) AS batch_id,
@@ -59,13 +75,29 @@ SELECT request_id, attempt, row.stage_id AS stage_id,
     last(row.stage_name ORDER BY end_ms NULLS FIRST) FILTER (row.stage_name IS NOT NULL) AS stage_name,
     round(sum(row.busy_time_ms), 6) AS busy_time_ms, round(sum(row.queue_time_ms), 6) AS queue_time_ms,
     min(row.start_ms) AS start_ms, min(row.first_output_ms) AS first_output_ms,
-    first(row.time_per_output_token_ms ORDER BY end_ms NULLS FIRST)
-        FILTER (row.time_per_output_token_ms IS NOT NULL) AS time_per_output_token_ms,
+    if(bool_or(is_detached) AND sum(row.outputs) > 0,
+        if(sum(row.num_tokens_out) > 1, round((max(row.last_output_ms) - min(row.first_output_ms))
+            / (sum(row.num_tokens_out) - 1), 6), NULL),
+        first(row.time_per_output_token_ms ORDER BY end_ms NULLS FIRST)
+            FILTER (row.time_per_output_token_ms IS NOT NULL)) AS time_per_output_token_ms,
+    sum(row.num_tokens_cached)::UBIGINT AS num_tokens_cached,
+    sum(row.num_tokens_reasoning)::UBIGINT AS num_tokens_reasoning,
+    sum(row.outputs)::UBIGINT AS outputs, max(row.last_output_ms) AS last_output_ms,
+    if(sum(row.outputs) > 1, round((max(row.last_output_ms) - min(chunk_ms)) / (sum(row.outputs) - 1), 6),
+        NULL) AS inter_output_mean_ms,
+    round(greatest(max(row.inter_output_max_ms), max(pause_ms)), 6) AS inter_output_max_ms,
+    round(sum(row.media_ms), 6) AS media_ms,
+    round(sum(row.stage_gen_time_ms) / nullif(sum(row.media_ms), 0), 6) AS real_time_factor,
+    sum(row.underruns)::UBIGINT AS underruns, round(sum(row.underrun_total_ms), 6) AS underrun_total_ms,
+    -- A row without it has the whole of its time for itself.
+    if(count(row.share_time_ms) > 0, round(sum(coalesce(row.share_time_ms, row.stage_gen_time_ms)), 6), NULL)
+        AS share_time_ms,
+    sum(row.waiting_time_ms) AS waiting_time_ms,
     sum(row.events)::UBIGINT AS events,
     list_reduce(list(row.fields ORDER BY end_ms NULLS FIRST) FILTER (row.fields IS NOT NULL),
         lambda known, added: json_merge_patch(known, added)) AS fields,
     bool_or(is_detached) AS has_detached
-FROM parts GROUP BY ALL;
+FROM paused GROUP BY ALL;
 
 -- One row a request and edge. `total_time_ms` is the three parts together.
 CREATE OR REPLACE VIEW transfer_row AS
@@ -124,7 +156,7 @@ WITH workers AS (
     FROM worker_row GROUP BY ALL),
 tokens AS (
     SELECT request_id, attempt, coalesce(sum(num_tokens_in) FILTER (stage_id = 0), 0)
-        + coalesce(sum(num_tokens_out), 0) AS tokens
+        + coalesce(sum(num_tokens_out), 0) AS tokens, max(media_ms) AS media_ms
     FROM stage_row GROUP BY ALL),
 transfers AS (
     SELECT request_id, attempt, coalesce(sum(size_bytes), 0) AS bytes, round(sum(total_time_ms), 6) AS time_ms
@@ -138,7 +170,10 @@ SELECT request_id, attempt, greatest(line.timestamp, workers.last) AS timestamp,
     -- What the end has moved by is nobody's either, but for what the rows cover.
     if(worker_rows > 0, round(greatest(unattributed_time_ms + greatest(end_ms - e2e_total_ms, 0)
         - coalesce(covered_ms, 0), 0), 6), unattributed_time_ms) AS unattributed_time_ms,
-    finish_reason, coalesce(worker_rows, 0) AS worker_rows, trace_id, span_id, fields,
+    if(worker_rows > 0, round(greatest(e2e_total_ms, end_ms) / nullif(media_ms, 0), 6),
+        real_time_factor) AS real_time_factor,
+    waiting_time_ms, errors, error, finish_reason, coalesce(worker_rows, 0) AS worker_rows, trace_id, span_id,
+    fields,
     list_concat(line.warnings, workers.warnings)[:16] AS warnings
 FROM request_line AS line
     LEFT JOIN workers USING (request_id, attempt) LEFT JOIN tokens USING (request_id, attempt)

@@ -6,13 +6,14 @@
 -- `approx_quantile` is cheaper.
 WITH numbers AS (
     UNPIVOT (SELECT 'request' AS of, NULL::UBIGINT AS stage_id, NULL::UBIGINT AS from_stage,
-            NULL::UBIGINT AS to_stage, e2e_total_ms, queue_time_ms, unattributed_time_ms,
+            NULL::UBIGINT AS to_stage, e2e_total_ms, queue_time_ms, unattributed_time_ms, real_time_factor,
             if(e2e_total_ms > 0, e2e_total_tokens * 1e3 / e2e_total_ms, NULL) AS tokens_per_s
         FROM request)
     ON COLUMNS(* EXCLUDE (of, stage_id, from_stage, to_stage)) INTO NAME number VALUE value
     UNION ALL
     UNPIVOT (SELECT 'stage' AS of, stage_id, NULL::UBIGINT AS from_stage, NULL::UBIGINT AS to_stage,
-            stage_gen_time_ms, busy_time_ms, queue_time_ms, first_output_ms, time_per_output_token_ms
+            stage_gen_time_ms, busy_time_ms, queue_time_ms, first_output_ms, time_per_output_token_ms,
+            real_time_factor
         FROM stage_row)
     ON COLUMNS(* EXCLUDE (of, stage_id, from_stage, to_stage)) INTO NAME number VALUE value
     UNION ALL

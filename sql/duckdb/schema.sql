@@ -13,11 +13,15 @@ FROM read_json(getvariable('logs'), format = 'newline_delimited', ignore_errors 
     e2e_table: 'STRUCT(
         e2e_total_ms DOUBLE, e2e_total_tokens UBIGINT, transfers_total_time_ms DOUBLE,
         transfers_total_bytes UBIGINT, queue_time_ms DOUBLE, unattributed_time_ms DOUBLE,
+        real_time_factor DOUBLE, waiting_time_ms DOUBLE, errors UBIGINT, error VARCHAR,
         finish_reason VARCHAR)',
     stage_table: 'STRUCT(
         stage_id UBIGINT, batch_id UBIGINT, batch_size UBIGINT, num_tokens_in UBIGINT, num_tokens_out UBIGINT,
         preprocess_time_ms DOUBLE, stage_gen_time_ms DOUBLE, stage_name VARCHAR, busy_time_ms DOUBLE,
         queue_time_ms DOUBLE, start_ms DOUBLE, first_output_ms DOUBLE, time_per_output_token_ms DOUBLE,
+        num_tokens_cached UBIGINT, num_tokens_reasoning UBIGINT, outputs UBIGINT, last_output_ms DOUBLE,
+        inter_output_mean_ms DOUBLE, inter_output_max_ms DOUBLE, media_ms DOUBLE, real_time_factor DOUBLE,
+        underruns UBIGINT, underrun_total_ms DOUBLE, share_time_ms DOUBLE, waiting_time_ms DOUBLE,
         events UBIGINT, fields JSON)[]',
     transfer_table: 'STRUCT(
         from_stage UBIGINT, to_stage UBIGINT, size_bytes UBIGINT, tx_time_ms DOUBLE, rx_decode_time_ms DOUBLE,
@@ -27,7 +31,10 @@ FROM read_json(getvariable('logs'), format = 'newline_delimited', ignore_errors 
     stage_id: 'UBIGINT', batch_id: 'UBIGINT', batch_size: 'UBIGINT', num_tokens_in: 'UBIGINT',
     num_tokens_out: 'UBIGINT', preprocess_time_ms: 'DOUBLE', stage_gen_time_ms: 'DOUBLE',
     stage_name: 'VARCHAR', busy_time_ms: 'DOUBLE', queue_time_ms: 'DOUBLE',
-    first_output_after_ms: 'DOUBLE', time_per_output_token_ms: 'DOUBLE',
+    first_output_after_ms: 'DOUBLE', last_output_after_ms: 'DOUBLE', time_per_output_token_ms: 'DOUBLE',
+    num_tokens_cached: 'UBIGINT', num_tokens_reasoning: 'UBIGINT', outputs: 'UBIGINT',
+    inter_output_mean_ms: 'DOUBLE', inter_output_max_ms: 'DOUBLE', media_ms: 'DOUBLE',
+    underruns: 'UBIGINT', underrun_total_ms: 'DOUBLE', share_time_ms: 'DOUBLE',
     from_stage: 'UBIGINT', to_stage: 'UBIGINT', size_bytes: 'UBIGINT', tx_time_ms: 'DOUBLE',
     rx_decode_time_ms: 'DOUBLE', in_flight_time_ms: 'DOUBLE'})
 WHERE type IN ('request', 'stage', 'transfer') AND schema IS NOT NULL AND timestamp IS NOT NULL

@@ -13,7 +13,10 @@ parts AS (
     SELECT slowest.*, list_max(list_filter([longest,
         {time_ms: coalesce(queue_time_ms, 0), place: 3, stage: 0, part: 'queue'},
         {time_ms: transfers_total_time_ms, place: 4, stage: 0, part: 'transfers'},
-        {time_ms: unattributed_time_ms, place: 5, stage: 0, part: 'unattributed'}],
+        if(waiting_time_ms IS NULL, NULL,
+            {time_ms: least(waiting_time_ms, unattributed_time_ms), place: 5, stage: 0, part: 'waiting'}),
+        {time_ms: round(greatest(unattributed_time_ms - coalesce(waiting_time_ms, 0), 0), 6), place: 6,
+            stage: 0, part: 'unattributed'}],
         lambda part: part IS NOT NULL)) AS dominating
     FROM slowest LEFT JOIN stages USING (request_id, attempt))
 SELECT request_id, attempt, e2e_total_ms, dominating.part AS dominating_part,

@@ -1,9 +1,11 @@
 //! Adds the rows of workers to their request.
 
+use super::{joined_outputs::JoinedOutputs, joined_waits::JoinedWaits};
 use crate::{
     Line, Millis, RequestLine, StageRow, Timestamp, TransferRow,
+    fold::intervals::Intervals,
     model::{
-        numbers::{Table, total_tokens, total_transfers},
+        numbers::{Table, factor_of_request, total_tokens, total_transfers},
         warnings::Warnings,
     },
 };
@@ -40,6 +42,9 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
     let mut known = Stretches::of(request);
     let before = known.length();
     let old_e2e = request.e2e_table.e2e_total_ms;
+    let mut waits = JoinedWaits::of(request);
+    let mut outputs = JoinedOutputs::default();
+    request.stage_table.iter().for_each(|row| outputs.add_own(row));
     for row in rows {
         let Some((start, ended)) = extent(row) else { continue };
         end = end.max(ended);
@@ -49,9 +54,12 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
         let start = Millis::from_nanos(start.saturating_sub(created));
         match row {
             Line::Stage(line) => {
-                add_stage(&mut request.stage_table, &line.row, start);
+                let added = placed(&line.row, start);
+                outputs.add(&added);
+                add_stage(&mut request.stage_table, added);
                 // A span that was never entered has not waited for that, and has not started.
                 if line.row.was_entered() {
+                    waits.add(&line.row, start);
                     let queue = &mut request.e2e_table.queue_time_ms;
                     *queue = Some(queue.map_or(start, |queue| queue.min(start)));
                 }
@@ -65,6 +73,7 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
         }
     }
     request.warnings.truncate(16);
+    request.stage_table.iter_mut().for_each(|row| outputs.complete(row));
     let e2e_total = Millis::from_nanos(end.saturating_sub(created)).max(old_e2e);
     let grown = e2e_total.saturating_sub(old_e2e);
     let unread = &mut Warnings::default();
@@ -84,6 +93,8 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
     let unattributed =
         Millis::from_nanos(e2e.unattributed_time_ms.as_nanos().saturating_add(grown.as_nanos()));
     e2e.unattributed_time_ms = unattributed.saturating_sub(covered);
+    e2e.real_time_factor = factor_of_request(e2e_total, request.stage_table.iter());
+    waits.divide(request, known.intervals());
 }
 
 /// Stretches of a request's time, in nanoseconds since its creation, that rows account for.
@@ -92,11 +103,12 @@ struct Stretches(Vec<(u64, u64)>);
 impl Stretches {
     fn of(request: &RequestLine) -> Self {
         let mut stretches = Self(Vec::new());
-        let stages = request.stage_table.iter().map(|row| (row.start_ms, row.stage_gen_time_ms));
-        let transfers = request.transfer_table.iter().map(|row| (row.start_ms, Some(row.total_time_ms)));
-        for (start, time) in stages.chain(transfers) {
-            if let (Some(start), Some(time)) = (start, time) {
-                stretches.add(start.as_nanos(), start.as_nanos().saturating_add(time.as_nanos()));
+        for (start, end) in request.stage_table.iter().filter_map(StageRow::extent) {
+            stretches.add(start, end);
+        }
+        for row in &request.transfer_table {
+            if let Some(start) = row.start_ms.map(Millis::as_nanos) {
+                stretches.add(start, start.saturating_add(row.total_time_ms.as_nanos()));
             }
         }
         stretches
@@ -104,6 +116,12 @@ impl Stretches {
 
     fn add(&mut self, start: u64, end: u64) {
         self.0.push((start, end));
+    }
+
+    fn intervals(&self) -> Intervals {
+        let mut intervals = Intervals::default();
+        self.0.iter().for_each(|(start, end)| intervals.add(*start, *end));
+        intervals
     }
 
     /// The length of their union.
@@ -119,19 +137,32 @@ impl Stretches {
     }
 }
 
-fn add_stage(rows: &mut Vec<StageRow>, added: &StageRow, start: Millis) {
+/// A detached row that begins at `start`, with moments that count from the request's creation.
+fn placed(row: &StageRow, start: Millis) -> StageRow {
+    let moment = |after: Option<Millis>| {
+        after.map(|after| Millis::from_nanos(start.as_nanos().saturating_add(after.as_nanos())))
+    };
+    StageRow {
+        start_ms: row.was_entered().then_some(start),
+        first_output_ms: moment(row.first_output_after_ms),
+        last_output_ms: moment(row.last_output_after_ms),
+        ..row.clone()
+    }
+}
+
+fn add_stage(rows: &mut Vec<StageRow>, mut added: StageRow) {
     let at = rows.binary_search_by_key(&added.order(), StageRow::order).unwrap_or_else(|at| {
         rows.insert(at, StageRow { stage_id: added.stage_id, ..StageRow::default() });
         at
     });
     let Some(row) = rows.get_mut(at) else { return };
-    let first_output = added
-        .first_output_after_ms
-        .map(|after| Millis::from_nanos(start.as_nanos().saturating_add(after.as_nanos())));
-    let start_ms = added.was_entered().then_some(start);
-    // A detached row has no moments, such as `start_ms`: they count from the request's creation.
-    let added = StageRow { start_ms, first_output_ms: first_output, ..added.clone() };
-    row.fields.extend(added.fields.clone());
+    // A row without a share has the whole of its time for itself.
+    if row.share_time_ms.is_some() || added.share_time_ms.is_some() {
+        row.share_time_ms = row.share();
+        added.share_time_ms = added.share();
+    }
+    // The last value of a field stands. Whether it was a `sum.NAME` can't be seen, since it stands under NAME.
+    row.fields.append(&mut added.fields);
     row.merge(added, &mut Warnings::default());
 }
 

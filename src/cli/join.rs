@@ -231,6 +231,7 @@ fn merge(mut parts: Vec<Records>, out: &mut impl Write) -> Result<()> {
         if let Some(Line::Request(mut request)) = lines.next() {
             let (tokens, (_, end)) = (request.e2e_table.e2e_total_tokens, times(&request));
             let rows: Vec<_> = lines.collect();
+            correction.add_own(&request);
             if !rows.is_empty() {
                 complete(&mut request, &rows);
             }
@@ -262,26 +263,44 @@ struct RunCorrection {
     /// The latest end without the rows, and with them.
     end: u64,
     late_end: u64,
-    /// First start and last end of the workers' rows of each stage.
+    /// First start and last end of the workers' rows of each stage, and of the requests' own rows.
     walls: BTreeMap<usize, (u64, u64)>,
+    own_walls: BTreeMap<usize, (u64, u64)>,
+}
+
+/// Extends the wall of a stage, if there is room for its id.
+fn extend(walls: &mut BTreeMap<usize, (u64, u64)>, stage_id: Option<u64>, (start, end): (u64, u64)) {
+    if let Some(id) = stage_id.filter(|id| *id < WALL_LIMIT) {
+        let wall = walls.entry(id as usize).or_insert((start, end));
+        *wall = (wall.0.min(start), wall.1.max(end));
+    }
 }
 
 impl RunCorrection {
+    /// Takes the rows of a request into account to which none of a worker has been added yet.
+    fn add_own(&mut self, request: &RequestLine) {
+        let number = request.overall_summary.e2e_requests;
+        if number < self.last && number == 1 {
+            *self = Self::default();
+        }
+        self.last = number;
+        let (created, _) = times(request);
+        for row in &request.stage_table {
+            if let Some((start, end)) = row.extent() {
+                let extent = (created.saturating_add(start), created.saturating_add(end));
+                extend(&mut self.own_walls, row.stage_id, extent);
+            }
+        }
+    }
+
     /// Corrects the totals in a request's line. `tokens` and `end` are the request's without the rows.
     fn apply(&mut self, request: &mut RequestLine, tokens: u64, end: u64, rows: &[Line]) {
         let (_, late_end) = times(request);
         let summary = &mut request.overall_summary;
-        if summary.e2e_requests < self.last && summary.e2e_requests == 1 {
-            *self = Self::default();
-        }
-        self.last = summary.e2e_requests;
         self.tokens = self.tokens.saturating_add(request.e2e_table.e2e_total_tokens.saturating_sub(tokens));
         for row in rows {
-            if let (Line::Stage(line), Some((start, end))) = (row, extent(row))
-                && let Some(id) = line.row.stage_id.filter(|id| *id < WALL_LIMIT)
-            {
-                let wall = self.walls.entry(id as usize).or_insert((start, end));
-                *wall = (wall.0.min(start), wall.1.max(end));
+            if let (Line::Stage(line), Some(extent)) = (row, extent(row)) {
+                extend(&mut self.walls, line.row.stage_id, extent);
             }
         }
         (self.end, self.late_end) = (self.end.max(end), self.late_end.max(late_end));
@@ -295,6 +314,8 @@ impl RunCorrection {
             summary.e2e_avg_tokens_per_s = tokens_per_s(summary.e2e_total_tokens, wall);
         }
         for (id, (start, end)) in &self.walls {
+            let (own_start, own_end) = self.own_walls.get(id).copied().unwrap_or((*start, *end));
+            let (start, end) = (own_start.min(*start), own_end.max(*end));
             if summary.stage_wall_time_ms.len() <= *id {
                 summary.stage_wall_time_ms.resize(id + 1, Millis::ZERO);
             }

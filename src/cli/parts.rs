@@ -16,6 +16,9 @@ use crate::{
 pub(super) enum Part {
     Queue,
     Transfers,
+    /// For a stage, while nothing of the request ran.
+    Waiting,
+    /// Without the waiting.
     Unattributed,
     Stage(OrderedId),
 }
@@ -26,6 +29,7 @@ impl fmt::Display for Part {
             Self::Queue => f.write_str("queue"),
             Self::Stage(stage_id) => write!(f, "stage {}", id(unordered(*stage_id))),
             Self::Transfers => f.write_str("transfers"),
+            Self::Waiting => f.write_str("waiting"),
             Self::Unattributed => f.write_str("unattributed"),
         }
     }
@@ -38,11 +42,14 @@ fn parts(line: &RequestLine) -> impl Iterator<Item = (Part, Millis)> {
         .iter()
         .map(|row| (Part::Stage(row.order()), row.stage_gen_time_ms.unwrap_or_default()));
     let e2e = &line.e2e_table;
-    stages.chain([
+    let waiting = e2e.waiting_time_ms.map(|waiting| waiting.min(e2e.unattributed_time_ms));
+    let unattributed = e2e.unattributed_time_ms.saturating_sub(waiting.unwrap_or_default());
+    let others = [
         (Part::Queue, e2e.queue_time_ms.unwrap_or_default()),
         (Part::Transfers, e2e.transfers_total_time_ms),
-        (Part::Unattributed, e2e.unattributed_time_ms),
-    ])
+    ];
+    let rest = (Part::Unattributed, unattributed);
+    stages.chain(others).chain(waiting.map(|waiting| (Part::Waiting, waiting))).chain([rest])
 }
 
 /// The part that most of a request's time goes into.
@@ -83,9 +90,9 @@ impl Times {
 
     pub(super) fn shares(&self) -> impl Iterator<Item = Share> {
         let rest = (self.parts.rest > 0).then(|| ("other stages".to_owned(), self.parts.rest));
-        let in_order =
-            self.parts.iter().filter(|(part, _)| !matches!(part, Part::Transfers | Part::Unattributed));
-        let last = self.parts.iter().filter(|(part, _)| matches!(part, Part::Transfers | Part::Unattributed));
+        let is_last = |part: &Part| matches!(part, Part::Transfers | Part::Waiting | Part::Unattributed);
+        let in_order = self.parts.iter().filter(move |(part, _)| !is_last(part));
+        let last = self.parts.iter().filter(move |(part, _)| is_last(part));
         let named = |(part, time): (&Part, u128)| (part.to_string(), time);
         in_order.map(named).chain(rest).chain(last.map(named)).map(|(part, time)| Share {
             part,
@@ -98,7 +105,7 @@ impl Times {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::StageRow;
+    use crate::{E2eTable, StageRow};
 
     #[test]
     fn parts_are_bounded_and_lose_no_time() {
@@ -116,5 +123,21 @@ mod tests {
         let names: Vec<_> = times.shares().map(|share| share.part).collect();
         assert_eq!((&*names[0], &*names[1], names.len()), ("queue", "stage 0", 257));
         assert_eq!(names[254..], ["other stages", "transfers", "unattributed"]);
+    }
+
+    #[test]
+    fn what_a_request_waited_for_is_not_unattributed() {
+        let e2e_table = E2eTable {
+            waiting_time_ms: Some(Millis::from_nanos(7)),
+            unattributed_time_ms: Millis::from_nanos(9),
+            ..E2eTable::default()
+        };
+        let line = RequestLine { e2e_table, ..RequestLine::default() };
+        assert_eq!(dominating(&line), (Part::Waiting, Millis::from_nanos(7)));
+        let mut times = Times::default();
+        times.add(&line);
+        let shares: Vec<_> = times.shares().map(|share| (share.part, share.time_ms.as_nanos())).collect();
+        let expected = [("queue", 0), ("transfers", 0), ("waiting", 7), ("unattributed", 2)];
+        assert_eq!(shares, expected.map(|(part, nanos)| (part.to_owned(), nanos)));
     }
 }

@@ -14,13 +14,17 @@ use super::{
     line_counts::LineCounts,
     paint,
     parts::{Share, Times, dominating},
+    stage_outputs::{OutputsOfStage, StageOutputs},
 };
 use crate::{
     Line, Millis, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine, Timestamp,
     fold::{histograms::Histograms, totals::Totals, walls::StageWall},
-    write::text::{Cell, Columns, printable},
+    model::value::prefix,
+    write::text::{Cell, Columns, id, printable},
 };
 
+/// How many bytes of an error's text are kept.
+const ERROR_TEXT: usize = 200;
 /// How wide the bar of 100 % is.
 const BAR: f64 = 40.0;
 
@@ -61,6 +65,11 @@ pub(super) struct Summary {
     /// By `finish_reason`, absent ones first.
     reasons: Kinds<Option<String>>,
     warnings: Kinds<String>,
+    outputs: StageOutputs,
+    /// Requests with errors, by the text of their first one.
+    failed: Kinds<String>,
+    /// All errors of all requests.
+    errors: u64,
     detached: u64,
     slowest: BinaryHeap<Reverse<Slow>>,
     limit: usize,
@@ -85,6 +94,9 @@ impl Summary {
             times: Times::default(),
             reasons: Kinds::default(),
             warnings: Kinds::default(),
+            outputs: StageOutputs::default(),
+            failed: Kinds::default(),
+            errors: 0,
             detached: 0,
             slowest: BinaryHeap::new(),
             limit,
@@ -118,6 +130,9 @@ impl Summary {
         self.detached += other.detached;
         self.reasons.merge(&other.reasons);
         self.warnings.merge(&other.warnings);
+        self.outputs.merge(&other.outputs);
+        self.failed.merge(&other.failed);
+        self.errors = self.errors.saturating_add(other.errors);
         self.slowest.append(&mut other.slowest);
         while self.slowest.len() > self.limit {
             self.slowest.pop();
@@ -129,8 +144,8 @@ impl Summary {
         let end = line.timestamp.unix_micros().saturating_mul(1_000);
         let created = end.saturating_sub(e2e.e2e_total_ms.as_nanos());
         let walls = line.stage_table.iter().filter_map(|row| {
-            let start = created.saturating_add(row.start_ms?.as_nanos());
-            let end = start.saturating_add(row.stage_gen_time_ms?.as_nanos());
+            let (start, end) = row.extent()?;
+            let (start, end) = (created.saturating_add(start), created.saturating_add(end));
             Some(StageWall { stage_id: row.stage_id?, start, end })
         });
         self.totals.add(created, end, e2e.e2e_total_tokens, walls);
@@ -139,6 +154,12 @@ impl Summary {
         self.last = self.last.max(line.timestamp);
         self.times.add(line);
         self.reasons.add(e2e.finish_reason.clone(), 1);
+        self.outputs.add(line);
+        if let Some(errors) = e2e.errors {
+            self.errors = self.errors.saturating_add(errors);
+            let text = e2e.error.as_deref().unwrap_or("an error without a text");
+            self.failed.add(prefix(text, ERROR_TEXT).to_owned(), 1);
+        }
         // Of equally slow requests, the ids decide which are kept, so that the order of lines does not.
         let is_slow = self.slowest.len() < self.limit
             || self.slowest.peek().is_some_and(|Reverse(fastest)| e2e.e2e_total_ms >= fastest.e2e_total_ms);
@@ -171,7 +192,10 @@ impl Summary {
                 percentiles: self.histograms.percentiles(),
             },
             shares_of_e2e: self.times.shares().collect(),
+            outputs: self.outputs.figures(),
             finish_reasons: counted(&self.reasons, reason),
+            failed: counted(&self.failed, String::clone),
+            errors: self.errors,
             slowest: self.slowest.into_sorted_vec().into_iter().map(|Reverse(slow)| slow).collect(),
             warnings: counted(&self.warnings, String::clone),
             detached: self.detached,
@@ -211,7 +235,16 @@ pub(super) struct LogSummary {
     #[serde(flatten)]
     pub(super) line: SummaryLine,
     pub(super) shares_of_e2e: Vec<Share>,
+    /// How the stages delivered their outputs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) outputs: Vec<OutputsOfStage>,
     pub(super) finish_reasons: Vec<NamedCount>,
+    /// Requests with errors, by the text of their first one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) failed: Vec<NamedCount>,
+    /// All errors of all requests.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) errors: u64,
     slowest: Vec<Slow>,
     pub(super) warnings: Vec<NamedCount>,
     /// Rows that are lines of their own.
@@ -231,10 +264,11 @@ pub(super) struct NamedCount {
 }
 
 impl LogSummary {
-    /// How many lines the figures leave out, and how many they count twice.
+    /// How many errors there were, how many lines the figures leave out, and how many they count twice.
     pub(super) fn besides(&self) -> Vec<String> {
         let workers = self.detached.saturating_sub(self.late_rows);
         let counts = [
+            (self.errors, "error in a request", "errors in requests"),
             (self.late_rows, LATE_ROW, LATE_ROWS),
             (
                 workers,
@@ -282,7 +316,15 @@ impl LogSummary {
             }
             writeln!(out, "{table}\n")?;
         }
-        for (title, counts) in [("Finish reasons", &self.finish_reasons), ("Warnings", &self.warnings)] {
+        if !self.outputs.is_empty() {
+            writeln!(out, "{}\n", outputs(&self.outputs))?;
+        }
+        let counts = [
+            ("Finish reasons", &self.finish_reasons),
+            ("Requests by their first error", &self.failed),
+            ("Warnings", &self.warnings),
+        ];
+        for (title, counts) in counts {
             if !counts.is_empty() {
                 let mut table = Columns::named(title, ["count"]);
                 for NamedCount { name, count } in counts {
@@ -297,6 +339,32 @@ impl LogSummary {
         }
         Ok(())
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// A column for each number, and a row for each stage.
+fn outputs(stages: &[OutputsOfStage]) -> Columns {
+    let heads =
+        ["outputs", "mean gap ms", "longest ms", "media_ms", "real_time_factor", "underruns", "underrun ms"];
+    let mut table = Columns::named("Outputs", heads);
+    let time = |time: Option<Millis>| time.map_or(Cell::Absent, Cell::Time);
+    let is_media = |stage: &OutputsOfStage| stage.media_ms > Millis::ZERO;
+    for stage in stages {
+        let cells = [
+            Cell::Count(stage.outputs),
+            time(stage.inter_output_mean_ms),
+            time(stage.inter_output_max_ms),
+            time(is_media(stage).then_some(stage.media_ms)),
+            stage.real_time_factor.map_or(Cell::Absent, Cell::Decimal),
+            stage.underruns.map_or(Cell::Absent, Cell::Count),
+            time(stage.underruns.and(Some(stage.underrun_total_ms))),
+        ];
+        table.row(&format!("stage {}", id(stage.stage_id)), cells.into_iter());
+    }
+    table
 }
 
 fn bar(share: f64) -> String {

@@ -93,6 +93,7 @@ mod tests {
     use std::{
         io,
         sync::{Arc, Mutex},
+        time::Duration,
     };
 
     use proptest::prelude::*;
@@ -101,8 +102,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        Line, OmniMetricsLayer, SCHEMA, model::numbers::tests::full, write::lines::RequestParts,
-        write::lines::write_request,
+        Clock, E2eTable, Line, OmniMetricsLayer, SCHEMA, StageRow, TransferRow,
+        model::numbers::tests::full,
+        write::lines::{RequestParts, write_request},
     };
 
     const LOG: &str = include_str!("../../tests/data/pipeline.jsonl");
@@ -118,9 +120,12 @@ mod tests {
     fn written_by_the_layer() -> String {
         let log = Arc::new(Mutex::new(Vec::new()));
         let writer = Arc::clone(&log);
-        let layer = OmniMetricsLayer::new().with_writer(move || Log(Arc::clone(&writer)));
+        let (clock, time) = Clock::mock();
+        let layer = OmniMetricsLayer::new().with_clock(clock).with_writer(move || Log(Arc::clone(&writer)));
+        let pause = || time.advance(Duration::from_micros(1_250));
         tracing::subscriber::with_default(registry().with(layer), || {
             info_span!("request").in_scope(|| ());
+            let other = info_span!("request", request_id = "r0", finish_reason = Empty);
             info_span!("request", request_id = "r1", finish_reason = "stop", model = "m", odd = -1).in_scope(
                 || {
                     let stage = info_span!(
@@ -136,6 +141,27 @@ mod tests {
                         further = true,
                     );
                     stage.in_scope(|| stage.record("first_output", true));
+                    let streaming = info_span!(
+                        "stage",
+                        stage_id = 2,
+                        num_tokens_cached = 5,
+                        num_tokens_reasoning = 6,
+                        scheduled = Empty,
+                        output = Empty,
+                        output_media_ms = Empty,
+                    );
+                    pause();
+                    streaming.record("scheduled", true);
+                    for _ in 0..3 {
+                        pause();
+                        streaming.record("output", 2);
+                        streaming.record("output_media_ms", 0.75);
+                    }
+                    tracing::error!("a failure");
+                    let batch = info_span!(parent: None, "stage", stage_id = 3);
+                    batch.follows_from(tracing::Span::current());
+                    batch.follows_from(&other);
+                    batch.in_scope(pause);
                     info_span!("stage").in_scope(|| ());
                     info_span!("stage", stage_id = 1);
                     info_span!("transfer", from_stage = 0, to_stage = 1, size_bytes = 9, phase = "rx")
@@ -178,10 +204,20 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    /// The numbers of requests that are in no line of the log.
+    fn not_in<Row: Table>(log: &str) -> Vec<&'static str> {
+        let of_requests = Row::NUMBERS.iter().filter(|number| number.merge != "detached");
+        let is_in = |name: &str| log.contains(&format!("\"{name}\":"));
+        of_requests.map(|number| number.name).filter(|name| !is_in(name)).collect()
+    }
+
     #[test]
     fn what_the_layer_writes_is_read_and_reads_the_same() {
         let (by_layer, of_rows) = (written_by_the_layer(), written_of_rows());
-        assert_eq!((by_layer.lines().count(), of_rows.lines().count()), (2, 2));
+        assert_eq!((by_layer.lines().count(), of_rows.lines().count()), (3, 2));
+        let missing =
+            [not_in::<E2eTable>(&by_layer), not_in::<StageRow>(&by_layer), not_in::<TransferRow>(&by_layer)];
+        assert!(missing.concat().is_empty(), "{missing:?}");
         let log = LOG.lines().filter(|line| line.starts_with(r#"{"type":"request""#));
         for line in log.chain(by_layer.lines()).chain(of_rows.lines()) {
             assert!(request(line).is_some(), "{line}");

@@ -13,6 +13,14 @@ pub(crate) struct Player {
 }
 
 impl Player {
+    /// A player that began at `start`, has played `media` nanoseconds, and had nothing to play in between for
+    /// `underrun_total` nanoseconds.
+    #[cfg(feature = "cli")]
+    pub(crate) fn of(start: u64, media: u64, underruns: u64, underrun_total: u64) -> Self {
+        let until = start.saturating_add(media).saturating_add(underrun_total);
+        Self { start: Some(start), until, underruns, underrun_total }
+    }
+
     pub(crate) fn has_played(&self) -> bool {
         self.start.is_some()
     }

@@ -21,7 +21,7 @@ use crate::{
         id::{Shown, ordered},
         kind::Kind,
         moment::earliest,
-        numbers::{total_tokens, total_transfers},
+        numbers::{factor_of_request, total_tokens, total_transfers},
         warnings::Warnings,
     },
 };
@@ -230,7 +230,6 @@ impl Rows {
         let tokens = total_tokens(self.stage_table(), &mut warnings);
         let (bytes, transfer_time) = total_transfers(self.transfer_table(), &mut warnings);
         let since_created = |moment: u64| Millis::from_nanos(moment.saturating_sub(created));
-        let media = self.stage_table().filter_map(|row| row.media_ms).max();
         let e2e = E2eTable {
             e2e_total_ms: since_created(end),
             e2e_total_tokens: tokens,
@@ -238,7 +237,7 @@ impl Rows {
             transfers_total_bytes: bytes,
             queue_time_ms: self.first_stage_enter.map(since_created),
             unattributed_time_ms: since_created(end).saturating_sub(Millis::from_nanos(covered)),
-            real_time_factor: media.and_then(|media| since_created(end).ratio(media)),
+            real_time_factor: factor_of_request(since_created(end), self.stage_table()),
             waiting_time_ms: waiting.map(Millis::from_nanos),
             errors: (self.errors > 0).then_some(self.errors),
             error: self.error.take(),

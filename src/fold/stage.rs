@@ -175,8 +175,7 @@ impl Stage {
         outputs.finish();
         if let Some(media) = outputs.media {
             self.row.media_ms = Some(Millis::from_nanos(media));
-            self.row.real_time_factor =
-                self.row.stage_gen_time_ms.and_then(|time| time.ratio(Millis::from_nanos(media)));
+            self.row.real_time_factor = self.row.factor();
         }
         if let Some(player) = outputs.player() {
             self.row.underruns = Some(player.underruns);

@@ -361,7 +361,7 @@ table! {
         .attribute()
         .family("omni_stage_share_seconds", "A stage's time in a request, divided among the requests of a batch.")
         .rare();
-    waiting_time_ms: if_some sum = ms("The part of the queue time during which the request did nothing.")
+    waiting_time_ms: if_some derived = ms("The part of the queue time during which the request did nothing.")
         .attribute()
         .family("omni_stage_waiting_seconds", "The time during which a request only waited for a stage.");
     events: always total = count("How many spans went into the row.");
@@ -402,6 +402,25 @@ impl StageRow {
     pub(crate) fn was_entered(&self) -> bool {
         self.queue_time_ms.is_some()
     }
+
+    /// When the row began and ended, in nanoseconds since the request's creation, if its spans followed each
+    /// other without a pause.
+    #[cfg(feature = "cli")]
+    pub(crate) fn extent(&self) -> Option<(u64, u64)> {
+        let start = self.start_ms?.as_nanos();
+        Some((start, start.saturating_add(self.stage_gen_time_ms?.as_nanos())))
+    }
+
+    /// `share_time_ms`, also where it is left out since it equals `stage_gen_time_ms`.
+    #[cfg(feature = "cli")]
+    pub(crate) fn share(&self) -> Option<Millis> {
+        self.share_time_ms.or(self.stage_gen_time_ms)
+    }
+
+    /// `real_time_factor`, from its parts.
+    pub(crate) fn factor(&self) -> Option<f64> {
+        self.media_ms.and_then(|media| self.stage_gen_time_ms?.ratio(media))
+    }
 }
 
 impl TransferRow {
@@ -429,6 +448,14 @@ pub(crate) fn total_tokens<'a>(rows: impl Iterator<Item = &'a StageRow>, warning
         sums::add(&mut total, row.num_tokens_out, Kind::Stage, "num_tokens_out", warnings);
     }
     total
+}
+
+/// `real_time_factor` of a request, from its rows.
+pub(crate) fn factor_of_request<'a>(
+    e2e_total: Millis,
+    rows: impl Iterator<Item = &'a StageRow>,
+) -> Option<f64> {
+    e2e_total.ratio(rows.filter_map(|row| row.media_ms).max()?)
 }
 
 /// `transfers_total_bytes` and `transfers_total_time_ms`, from the rows.

@@ -15,9 +15,13 @@ use super::{
     files::Files,
     input::Inputs,
     parts::Share,
-    summary::{NamedCount, Summary},
+    stage_outputs::OutputsOfStage,
+    summary::{LogSummary, NamedCount, Summary},
 };
-use crate::{Line, Millis, OverallSummary, Percentiles, write::text::printable};
+use crate::{
+    Line, Millis, OverallSummary, Percentiles,
+    write::text::{id, printable},
+};
 
 mod column;
 mod figures;
@@ -112,8 +116,9 @@ impl ReportPage {
             files => inputs.names(),
             arguments => inputs.arguments(),
             ended => summary.line.timestamp.to_string(),
-            tiles => Value::from(Serde(&tiles(totals, &marks, &summary.shares_of_e2e))),
+            tiles => Value::from(Serde(&tiles(totals, &marks, &summary))),
             latency => Value::from(Serde(&self.latencies.chart(&marks))),
+            has_waiting => summary.shares_of_e2e.iter().any(|share| share.part == "waiting"),
             bars => Value::from(Serde(&self.latencies.bars())),
             throughput => Value::from(Serde(&self.throughput.chart())),
             requests => count(requests),
@@ -121,6 +126,9 @@ impl ReportPage {
             is_sampled => (sample.shown as u64) < requests,
             slowest => sample.slowest,
             data => Value::from_safe_string(sample.json),
+            column_names => Value::from_safe_string(serde_json::to_string(&sample::columns()).unwrap_or_default()),
+            outputs => Value::from(Serde(&outputs(&summary.outputs))),
+            failed => Value::from(Serde(&shown_texts(summary.failed))),
             reasons => Value::from(Serde(&shown_texts(summary.finish_reasons))),
             warnings => Value::from(Serde(&shown_texts(summary.warnings))),
             besides => besides,
@@ -135,18 +143,54 @@ impl ReportPage {
     }
 }
 
+/// The table of outputs, if there are any.
+#[derive(Serialize)]
+struct OutputTable {
+    heads: [&'static str; 8],
+    rows: Vec<[String; 8]>,
+}
+
+fn outputs(stages: &[OutputsOfStage]) -> Option<OutputTable> {
+    let time = |time: Option<Millis>| time.map_or("–".to_owned(), shown);
+    let row = |stage: &OutputsOfStage| {
+        let has_media = stage.media_ms > Millis::ZERO;
+        [
+            id(stage.stage_id),
+            count(stage.outputs),
+            time(stage.inter_output_mean_ms),
+            time(stage.inter_output_max_ms),
+            time(has_media.then_some(stage.media_ms)),
+            stage.real_time_factor.map_or("–".to_owned(), decimal),
+            stage.underruns.map_or("–".to_owned(), count),
+            time(stage.underruns.and(Some(stage.underrun_total_ms))),
+        ]
+    };
+    let heads = [
+        "stage",
+        "outputs",
+        "mean gap",
+        "longest gap",
+        "media",
+        "real-time factor",
+        "underruns",
+        "time of underruns",
+    ];
+    (!stages.is_empty()).then(|| OutputTable { heads, rows: stages.iter().map(row).collect() })
+}
+
 /// Names without control characters, such as those that reorder a text.
 fn shown_texts(mut counts: Vec<NamedCount>) -> Vec<NamedCount> {
     counts.iter_mut().for_each(|row| row.name = printable(&row.name).into_owned());
     counts
 }
 
-fn tiles(totals: &OverallSummary, marks: &[(&'static str, Millis)], shares: &[Share]) -> Vec<Tile> {
+fn tiles(totals: &OverallSummary, marks: &[(&'static str, Millis)], summary: &LogSummary) -> Vec<Tile> {
     let OverallSummary { e2e_requests, e2e_wall_time_ms, e2e_total_tokens, e2e_avg_tokens_per_s, .. } =
         totals;
     let seconds = e2e_wall_time_ms.as_f64() / 1e3;
     let rate = if seconds > 0.0 { *e2e_requests as f64 / seconds } else { 0.0 };
-    let unattributed = shares.iter().find(|share| share.part == "unattributed");
+    let share = |name: &str| summary.shares_of_e2e.iter().find(|share| share.part == name);
+    let percent = |share: Option<&Share>| format!("{:.1} %", share.map_or(0.0, |share| share.share * 100.0));
     let tile = |name: &str, value| Tile { name: name.to_owned(), value };
     let mut tiles = vec![tile("requests", count(*e2e_requests)), tile("requests a second", decimal(rate))];
     tiles.extend(marks.iter().map(|(mark, time)| tile(&format!("e2e, {mark}"), shown(*time))));
@@ -154,7 +198,10 @@ fn tiles(totals: &OverallSummary, marks: &[(&'static str, Millis)], shares: &[Sh
         tile("tokens", count(*e2e_total_tokens)),
         tile("tokens a second", decimal(*e2e_avg_tokens_per_s)),
         tile("wall time", shown(*e2e_wall_time_ms)),
-        tile("unattributed", format!("{:.1} %", unattributed.map_or(0.0, |share| share.share * 100.0))),
+        tile("unattributed", percent(share("unattributed"))),
     ]);
+    tiles.extend(share("waiting").map(|waiting| tile("waiting", percent(Some(waiting)))));
+    let failed = summary.failed.iter().fold(0, |sum: u64, error| sum.saturating_add(error.count));
+    tiles.extend((failed > 0).then(|| tile("with errors", count(failed))));
     tiles
 }

@@ -8,7 +8,14 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Millis, RequestLine, StageRow, TransferRow, cli::json::escaped};
+use crate::{
+    E2eTable, Millis, RequestLine, StageRow, TransferRow,
+    cli::json::escaped,
+    model::{
+        numbers::{Number, Table, Unit},
+        rows::Value,
+    },
+};
 
 /// How many of the slowest requests are shown, and how many random ones.
 const SLOWEST: usize = 400;
@@ -40,48 +47,73 @@ struct Shown<'a> {
     id: &'a str,
     ended: String,
     e2e: Millis,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    queue: Option<Millis>,
-    unattributed: Millis,
-    tokens: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    stages: Vec<Stage<'a>>,
-    transfers: Vec<Transfer>,
+    /// The numbers of `e2e_table`, in the order of [`columns`], as those of the rows are.
+    numbers: Vec<Option<Figure<'a>>>,
+    stages: Vec<Vec<Option<Figure<'a>>>>,
+    transfers: Vec<Vec<Option<Figure<'a>>>>,
     /// Rows that are left out.
     more: usize,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<&'a str>,
 }
 
-/// A row of the stage table, in the order of `Stage` in `script.js`.
+/// A value as the page has it.
 #[derive(Serialize)]
-struct Stage<'a>(
-    Option<u64>,
-    Option<&'a str>,
-    Option<Millis>,
-    Option<Millis>,
-    Option<Millis>,
-    Option<Millis>,
-    Option<Millis>,
-    Option<u64>,
-    Option<u64>,
-    Option<Millis>,
-    u64,
-);
+#[serde(untagged)]
+enum Figure<'a> {
+    Count(u64),
+    Time(Millis),
+    Ratio(f64),
+    Text(&'a str),
+}
 
-/// A row of the transfer table, in the order of `Transfer` in `script.js`.
+/// The numbers of a table: those that every row has come first, so that the others, which most rows lack, can
+/// be left out at the end.
+fn numbers<Row: Table>() -> impl Iterator<Item = &'static Number<Row>> {
+    let is_in_every_row = |number: &&Number<Row>| number.presence == "always";
+    let always = Row::NUMBERS.iter().filter(is_in_every_row);
+    always.chain(Row::NUMBERS.iter().filter(move |number| !is_in_every_row(number)))
+}
+
+/// The values of a row, as many as are needed.
+fn figures<Row: Table>(row: &Row) -> Vec<Option<Figure<'_>>> {
+    let figure = |number: &Number<Row>| match (number.get)(row)? {
+        Value::Count(count) => Some(Figure::Count(count)),
+        Value::Time(time) => Some(Figure::Time(time)),
+        Value::Ratio(ratio) => Some(Figure::Ratio(ratio)),
+        Value::Text(text) => Some(Figure::Text(cut(text))),
+    };
+    let mut figures: Vec<_> = numbers::<Row>().map(figure).collect();
+    let length = figures.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+    figures.truncate(length);
+    figures
+}
+
+/// The name and the unit of each number, in the order of the values, for the script of the page.
 #[derive(Serialize)]
-struct Transfer(
-    Option<u64>,
-    Option<u64>,
-    Option<Millis>,
-    Option<Millis>,
-    Option<Millis>,
-    Option<Millis>,
-    Option<u64>,
-    u64,
-);
+pub(super) struct Columns {
+    e2e: Vec<(&'static str, &'static str)>,
+    stages: Vec<(&'static str, &'static str)>,
+    transfers: Vec<(&'static str, &'static str)>,
+}
+
+pub(super) fn columns() -> Columns {
+    fn of<Row: Table>() -> Vec<(&'static str, &'static str)> {
+        numbers::<Row>().map(|number| (number.name, unit(number.about.unit))).collect()
+    }
+    Columns { e2e: of::<E2eTable>(), stages: of::<StageRow>(), transfers: of::<TransferRow>() }
+}
+
+fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Key => "key",
+        Unit::Id | Unit::Count => "count",
+        Unit::Bytes => "bytes",
+        Unit::Milliseconds => "ms",
+        Unit::Ratio => "ratio",
+        Unit::Text => "text",
+    }
+}
 
 impl Sample {
     pub(super) fn add(&mut self, line: &RequestLine) {
@@ -159,12 +191,9 @@ fn json(line: &RequestLine, rows: usize) -> String {
         id: cut(&line.request_id),
         ended: line.timestamp.to_string(),
         e2e: line.e2e_table.e2e_total_ms,
-        queue: line.e2e_table.queue_time_ms,
-        unattributed: line.e2e_table.unattributed_time_ms,
-        tokens: line.e2e_table.e2e_total_tokens,
-        reason: line.e2e_table.finish_reason.as_deref().map(cut),
-        stages: stages.iter().take(rows).map(Stage::of).collect(),
-        transfers: transfers.iter().take(rows).map(Transfer::of).collect(),
+        numbers: figures(&line.e2e_table),
+        stages: stages.iter().take(rows).map(figures).collect(),
+        transfers: transfers.iter().take(rows).map(figures).collect(),
         more: stages.len().saturating_sub(rows) + transfers.len().saturating_sub(rows),
         warnings: line.warnings.iter().take(16).map(|warning| cut(warning)).collect(),
     };
@@ -174,39 +203,6 @@ fn json(line: &RequestLine, rows: usize) -> String {
 
 fn cut(text: &str) -> &str {
     crate::model::value::prefix(text, TEXT)
-}
-
-impl<'a> Stage<'a> {
-    fn of(row: &'a StageRow) -> Self {
-        Self(
-            row.stage_id,
-            row.stage_name.as_deref().map(cut),
-            row.start_ms,
-            row.stage_gen_time_ms,
-            row.busy_time_ms,
-            row.queue_time_ms,
-            row.first_output_ms,
-            row.num_tokens_in,
-            row.num_tokens_out,
-            row.preprocess_time_ms,
-            row.events,
-        )
-    }
-}
-
-impl Transfer {
-    fn of(row: &TransferRow) -> Self {
-        Self(
-            row.from_stage,
-            row.to_stage,
-            row.start_ms,
-            row.tx_time_ms,
-            row.in_flight_time_ms,
-            row.rx_decode_time_ms,
-            row.size_bytes,
-            row.events,
-        )
-    }
 }
 
 #[cfg(test)]
@@ -240,6 +236,40 @@ mod tests {
         let requests: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
         assert_eq!((requests.len(), &requests[0]["id"]), (shown, &"r19999".into()));
         assert_eq!(requests[99]["id"], "r19900");
+    }
+
+    /// The names that the script takes from a row.
+    fn drawn(table: &str) -> Vec<&'static str> {
+        let script = include_str!("script.js");
+        let names = script.match_indices(table).filter_map(|(at, _)| {
+            let name = &script[at + table.len()..];
+            name.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next()
+        });
+        names.collect()
+    }
+
+    #[test]
+    fn the_script_draws_only_numbers_that_there_are() {
+        let columns = columns();
+        for (table, known) in
+            [("e2e.", columns.e2e), ("stage.", columns.stages), ("transfer.", columns.transfers)]
+        {
+            let drawn = drawn(table);
+            assert!(!drawn.is_empty(), "{table} {drawn:?}");
+            for name in drawn {
+                assert!(known.iter().any(|(number, _)| *number == name), "{table}{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_has_all_its_values_and_no_more() {
+        let columns = columns().stages.len();
+        let row: StageRow = crate::model::numbers::tests::full();
+        let full = figures(&row);
+        assert!(full.len() == columns && full.iter().all(Option::is_some));
+        let always = StageRow::NUMBERS.iter().filter(|number| number.presence == "always").count();
+        assert_eq!(figures(&StageRow::default()).len(), always);
     }
 
     #[test]

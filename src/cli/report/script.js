@@ -67,21 +67,39 @@
   const quoted = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
   const id = (number) => (number === null ? "none" : String(number));
 
-  const Stage = ([stage, name, start, gen, busy, queue, first, tokensIn, tokensOut, preprocess, events]) => ({
-    name: name ? `${id(stage)} ${name}` : `stage ${id(stage)}`,
-    start,
-    parts: [[gen, `stage-${stage === null ? 7 : stage % 7}`]],
-    wait: queue, busy, first,
-    text: `stage ${id(stage)}${name ? " " + name : ""}: start ${time(start)}, generation ${time(gen)}, busy ${time(busy)}, ` +
-      `queue ${time(queue)}, first output ${time(first)}, preprocess ${time(preprocess)}, ` +
-      `tokens in ${count(tokensIn)}, tokens out ${count(tokensOut)}, ${amount(events, "span", "spans")}`,
+  // Rows come as lists of values; `columns` has the name and the unit of each. Any number that a row has is told;
+  // only what is drawn has its name here.
+  const columns = JSON.parse(element("columns").textContent);
+  const named = (table, values) =>
+    Object.fromEntries(columns[table].map(([name], at) => [name, values[at] ?? null]));
+  const label = (name) => name.replace(/(_time)?_ms$|_bytes$/, "").replaceAll("_", " ");
+  const figure = (unit, value) =>
+    unit === "ms" ? time(value)
+      : unit === "bytes" ? amount(value, "byte", "bytes")
+      : unit === "ratio" ? value.toFixed(3)
+      : unit === "text" ? value : count(value);
+  const tell = (table, row) => columns[table]
+    .filter(([name, unit]) => unit !== "key" && row[name] !== null)
+    .map(([name, unit]) => `${label(name)} ${figure(unit, row[name])}`)
+    .join(", ");
+
+  const Stage = (stage) => ({
+    name: stage.stage_name ? `${id(stage.stage_id)} ${stage.stage_name}` : `stage ${id(stage.stage_id)}`,
+    start: stage.start_ms,
+    parts: [[stage.stage_gen_time_ms, `stage-${stage.stage_id === null ? 7 : stage.stage_id % 7}`]],
+    wait: stage.queue_time_ms,
+    ticks: [stage.first_output_ms, stage.last_output_ms],
+    text: `stage ${id(stage.stage_id)}: ${tell("stages", stage)}`,
   });
-  const Transfer = ([from, to, start, tx, flight, rx, bytes, events]) => ({
-    name: `${id(from)} → ${id(to)}`,
-    start,
-    parts: [[tx, "transfers"], [flight, "transfers faint"], [rx, "transfers"]],
-    text: `transfer ${id(from)} to ${id(to)}: start ${time(start)}, tx ${time(tx)}, in flight ${time(flight)}, ` +
-      `rx decode ${time(rx)}, ${count(bytes)} bytes, ${amount(events, "span", "spans")}`,
+  const Transfer = (transfer) => ({
+    name: `${id(transfer.from_stage)} → ${id(transfer.to_stage)}`,
+    start: transfer.start_ms,
+    parts: [
+      [transfer.tx_time_ms, "transfers"],
+      [transfer.in_flight_time_ms, "transfers faint"],
+      [transfer.rx_decode_time_ms, "transfers"],
+    ],
+    text: `transfer ${id(transfer.from_stage)} to ${id(transfer.to_stage)}: ${tell("transfers", transfer)}`,
   });
 
   const lane = (row, scale) => {
@@ -109,9 +127,10 @@
         track.append(bar);
         from += length;
       }
-      if (row.first !== null && row.first !== undefined) {
+      for (const moment of row.ticks ?? []) {
+        if (moment === null) continue;
         const tick = make("div", "tick");
-        tick.style.left = row.first * scale + "%";
+        tick.style.left = Math.min(moment * scale, 100) + "%";
         track.append(tick);
       }
     }
@@ -121,20 +140,25 @@
 
   const draw = (request) => {
     const scale = 100 / (request.e2e || 1);
-    const rows = [...request.stages.map(Stage), ...request.transfers.map(Transfer)];
+    const e2e = named("e2e", request.numbers);
+    const stages = request.stages.map((values) => named("stages", values));
+    const transfers = request.transfers.map((values) => named("transfers", values));
+    const rows = [...stages.map(Stage), ...transfers.map(Transfer)];
     rows.sort((a, b) => (a.start ?? Infinity) - (b.start ?? Infinity));
     const head = make("h3", "", request.id);
-    const facts = make("p", "",
-      `e2e ${time(request.e2e)}, queue ${time(request.queue)}, unattributed ${time(request.unattributed)}, ` +
-      `${amount(request.tokens, "token", "tokens")}, finish_reason ${request.reason ?? "none"}, ended ${request.ended}`);
+    const facts = make("p", "", `${tell("e2e", e2e)}, ended ${request.ended}`);
     waterfall.replaceChildren(head, facts);
-    if (request.queue) rows.unshift({ name: "queue", start: 0, parts: [[request.queue, "queue"]], text: `queue: ${time(request.queue)}` });
+    const queue = e2e.queue_time_ms;
+    if (queue) rows.unshift({ name: "queue", start: 0, parts: [[queue, "queue"]], text: `queue: ${time(queue)}` });
     waterfall.append(...rows.map((row) => lane(row, scale)));
     const axis = make("p", "axis");
     axis.append(make("span", "", "0"), make("span", "", time(request.e2e)));
     waterfall.append(axis, make("p", "",
       "A bar begins where the row does; a row of several spans is drawn in one piece. " +
-      "What is hatched before it is a stage's own queue; a line across it is the first output."));
+      "What is hatched before it is a stage's own queue; " +
+      (stages.some((stage) => stage.last_output_ms !== null)
+        ? "lines across it are the first and the last output."
+        : "a line across it is the first output.")));
     if (request.more) waterfall.append(make("p", "", `${amount(request.more, "more row is", "more rows are")} left out.`));
     for (const warning of request.warnings ?? []) waterfall.append(make("p", "", "Warning: " + warning));
   };

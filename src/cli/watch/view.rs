@@ -97,7 +97,8 @@ impl View {
         frame.render_widget(self.slowest(), slowest);
         let all = run.named_times().map(|(name, times)| (label(name).to_owned(), times));
         let of_stages = run.stages.iter().map(|stage| {
-            (format!("stage {}", crate::write::text::id(stage.stage_id)), stage.stage_gen_time_ms)
+            let times = stage.named_times().next().and_then(|(_, times)| times);
+            (format!("stage {}", crate::write::text::id(stage.stage_id)), times)
         });
         let rows = all.chain(of_stages).filter_map(|(name, times)| Some(distribution(name, &times?)));
         frame

@@ -1,0 +1,272 @@
+//! What holds for every line.
+//!
+//! A line that breaks an invariant of the layer is a violation. Values that the program has recorded, and that
+//! contradict each other, are a note.
+
+use std::fmt::{self, Display};
+
+use crate::{
+    E2eTable, Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow,
+    model::{
+        id::Shown,
+        numbers::{factor_of_request, total_tokens, total_transfers},
+        warnings::Warnings,
+    },
+};
+
+/// What there is to say of a line, a sentence each.
+#[derive(Debug, Default)]
+pub(super) struct Remarks {
+    pub(super) violations: Vec<String>,
+    pub(super) notes: Vec<String>,
+}
+
+pub(super) fn check_line(line: &Line) -> Remarks {
+    let mut remarks = Remarks::default();
+    match line {
+        Line::Request(line) => check_request(line, &mut remarks),
+        Line::Stage(line) => check_stage(&line.row, &mut remarks),
+        Line::Transfer(line) => check_transfer(&line.row, &mut remarks),
+        Line::Summary(line) => check_summary(&line.overall_summary, &mut remarks),
+    }
+    remarks
+}
+
+/// A sentence about a stage, which becomes text only where it is said.
+struct OfStage(Option<u64>, &'static str);
+
+impl fmt::Display for OfStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stage {}: {}", Shown(self.0), self.1)
+    }
+}
+
+impl Remarks {
+    fn add(&mut self, violation: String) {
+        self.violations.push(violation);
+    }
+
+    fn unless(&mut self, is_sound: bool, violation: impl FnOnce() -> String) {
+        if !is_sound {
+            self.add(violation());
+        }
+    }
+
+    fn same<T: PartialEq + Display>(&mut self, what: &str, expected: T, found: T) {
+        self.unless(expected == found, || format!("{what}: expected {expected}, found {found}"));
+    }
+
+    /// Accepts a difference of one nanosecond.
+    fn same_time(&mut self, what: impl Display, expected: Millis, found: Millis) {
+        let difference = expected.as_nanos().abs_diff(found.as_nanos());
+        self.unless(difference <= 1, || format!("{what}: expected {expected}, found {found}"));
+    }
+
+    /// Ratios have six decimals.
+    fn same_ratio(&mut self, what: impl Display, expected: Option<f64>, found: Option<f64>) {
+        let is_sound = match (expected, found) {
+            (Some(expected), Some(found)) => (expected - found).abs() <= 1e-6 + expected * 1e-12,
+            (None, None) => true,
+            _ => false,
+        };
+        let shown = |ratio: Option<f64>| ratio.map_or("none".to_owned(), |ratio| ratio.to_string());
+        self.unless(is_sound, || format!("{what}: expected {}, found {}", shown(expected), shown(found)));
+    }
+
+    fn at_most<T: PartialOrd + Display>(&mut self, what: impl Display, most: Option<T>, found: Option<T>) {
+        if let (Some(most), Some(found)) = (most, found) {
+            self.unless(found <= most, || format!("{what}: expected at most {most}, found {found}"));
+        }
+    }
+
+    /// What a part is, beside the whole.
+    fn note_part(&mut self, what: impl Display, whole: Option<u64>, part: Option<u64>) {
+        if let (Some(whole), Some(part)) = (whole, part)
+            && part > whole
+        {
+            self.notes.push(format!("{what}: expected at most {whole}, found {part}"));
+        }
+    }
+}
+
+fn check_request(line: &RequestLine, remarks: &mut Remarks) {
+    let e2e = &line.e2e_table;
+    check_summary(&line.overall_summary, remarks);
+    remarks.unless(line.overall_summary.e2e_requests > 0, || {
+        "e2e_requests: expected at least 1 in a request, found 0".to_owned()
+    });
+    let unread = &mut Warnings::default();
+    let tokens = total_tokens(line.stage_table.iter(), unread);
+    let (bytes, time) = total_transfers(line.transfer_table.iter(), unread);
+    remarks.same("e2e_total_tokens is not the sum of the rows", tokens, e2e.e2e_total_tokens);
+    remarks.same("transfers_total_bytes is not the sum of the rows", bytes, e2e.transfers_total_bytes);
+    let what = "transfers_total_time_ms is not the sum of the rows";
+    remarks.same_time(what, time, e2e.transfers_total_time_ms);
+    let what = "unattributed_time_ms is more than e2e_total_ms";
+    remarks.at_most(what, Some(e2e.e2e_total_ms), Some(e2e.unattributed_time_ms));
+    remarks.unless(line.stage_table.is_sorted_by(|row, next| row.order() < next.order()), || {
+        "stage_table: expected in the order of stage_id, one row each, found another".to_owned()
+    });
+    remarks.unless(line.transfer_table.is_sorted_by(|row, next| row.order() < next.order()), || {
+        "transfer_table: expected in the order of from_stage and to_stage, one row each, found another"
+            .to_owned()
+    });
+    check_e2e(e2e, &line.stage_table, remarks);
+    for row in &line.stage_table {
+        check_stage(row, remarks);
+        check_waiting(row, remarks);
+        note_late_output(row, e2e, remarks);
+    }
+    line.transfer_table.iter().for_each(|row| check_transfer(row, remarks));
+}
+
+/// What follows from the rows but for the totals, and errors.
+fn check_e2e(e2e: &E2eTable, rows: &[StageRow], remarks: &mut Remarks) {
+    let factor = factor_of_request(e2e.e2e_total_ms, rows.iter());
+    let what = "real_time_factor is not e2e_total_ms / the largest media_ms";
+    remarks.same_ratio(what, factor, e2e.real_time_factor);
+    let waits: Vec<_> = rows.iter().filter_map(|row| row.waiting_time_ms).collect();
+    let sum = waits.iter().fold(0_u64, |sum, wait| sum.saturating_add(wait.as_nanos()));
+    let sum = (!waits.is_empty()).then_some(Millis::from_nanos(sum));
+    let shown = |wait: Option<Millis>| wait.map_or("none".to_owned(), |wait| wait.to_string());
+    remarks.unless(sum == e2e.waiting_time_ms, || {
+        let (sum, found) = (shown(sum), shown(e2e.waiting_time_ms));
+        format!("waiting_time_ms is not the sum of the rows: expected {sum}, found {found}")
+    });
+    let what = "waiting_time_ms is more than unattributed_time_ms";
+    remarks.at_most(what, Some(e2e.unattributed_time_ms), e2e.waiting_time_ms);
+    remarks.unless(e2e.errors != Some(0), || "errors: expected at least 1 or nothing, found 0".to_owned());
+    remarks.unless(e2e.error.is_none() || e2e.errors.is_some(), || {
+        "error: expected only with errors, found without".to_owned()
+    });
+}
+
+fn check_stage(row: &StageRow, remarks: &mut Remarks) {
+    let (stage, gen_time) = (Shown(row.stage_id), row.stage_gen_time_ms);
+    let of = |sentence| OfStage(row.stage_id, sentence);
+    let what = of("preprocess_time_ms is more than stage_gen_time_ms");
+    remarks.at_most(what, gen_time, row.preprocess_time_ms);
+    let (span_time, busy) = match row.wall_time_ms {
+        Some(wall) => (Some(wall), "busy_time_ms is more than wall_time_ms"),
+        None => (gen_time, "busy_time_ms is more than stage_gen_time_ms"),
+    };
+    remarks.at_most(of(busy), span_time, row.busy_time_ms);
+    if let Some(share) = row.share_time_ms {
+        remarks.unless(gen_time.is_some_and(|gen_time| share < gen_time), || {
+            let gen_time = gen_time.map_or("one".to_owned(), |gen_time| gen_time.to_string());
+            format!(
+                "stage {stage}: share_time_ms is not less than stage_gen_time_ms: {gen_time}, found {share}"
+            )
+        });
+    }
+    let what = of("num_tokens_cached is more than num_tokens_in");
+    remarks.note_part(what, row.num_tokens_in, row.num_tokens_cached);
+    let what = of("num_tokens_reasoning is more than num_tokens_out");
+    remarks.note_part(what, row.num_tokens_out, row.num_tokens_reasoning);
+    check_media(row, remarks);
+    check_outputs(row, remarks);
+}
+
+fn check_media(row: &StageRow, remarks: &mut Remarks) {
+    let stage = Shown(row.stage_id);
+    let of = |sentence| OfStage(row.stage_id, sentence);
+    let what = of("real_time_factor is not stage_gen_time_ms / media_ms");
+    remarks.same_ratio(what, row.factor(), row.real_time_factor);
+    let is_sound = match (row.underruns, row.underrun_total_ms) {
+        (Some(count), Some(total)) => (count == 0) == (total == Millis::ZERO),
+        (count, total) => count.is_none() && total.is_none(),
+    };
+    remarks.unless(is_sound, || {
+        format!("stage {stage}: underruns and underrun_total_ms: expected both, and both zero or neither")
+    });
+}
+
+fn check_outputs(row: &StageRow, remarks: &mut Remarks) {
+    let stage = Shown(row.stage_id);
+    let of = |sentence| OfStage(row.stage_id, sentence);
+    // A detached row counts from its first enter, all others from the creation of the request.
+    let (first, last) = match row.wall_time_ms {
+        Some(_) => (row.first_output_after_ms, row.last_output_after_ms),
+        None => (row.first_output_ms, row.last_output_ms),
+    };
+    let outputs = row.outputs.unwrap_or(0);
+    remarks.unless(row.outputs != Some(0), || {
+        format!("stage {stage}: outputs: expected at least 1 or nothing, found 0")
+    });
+    remarks.unless(last.is_some() == row.outputs.is_some() && (first.is_some() || last.is_none()), || {
+        format!("stage {stage}: outputs: expected the first and the last output where there are any, and only there")
+    });
+    let has_gaps = outputs > 1;
+    let gaps = [("mean", row.inter_output_mean_ms), ("max", row.inter_output_max_ms)];
+    for (name, _) in gaps.iter().filter(|(_, gap)| gap.is_some() != has_gaps) {
+        let expected = if has_gaps { "one of" } else { "none of" };
+        remarks.add(format!("stage {stage}: inter_output_{name}_ms: expected {expected} {outputs} outputs"));
+    }
+    let what = of("inter_output_mean_ms is more than inter_output_max_ms");
+    remarks.at_most(what, row.inter_output_max_ms, row.inter_output_mean_ms);
+    let (Some(first), Some(last)) = (first, last) else { return };
+    let what = of("the first output is after the last");
+    remarks.at_most(what, Some(last), Some(first));
+    // What came before the request or the span counts as its beginning, so that the times between are not
+    // known.
+    if first == Millis::ZERO {
+        return;
+    }
+    let extent = last.saturating_sub(first);
+    let among = |steps: u64| extent.as_nanos().checked_div(steps).map(Millis::from_nanos);
+    // `first_output` may have been recorded before the first `output`; then both are less.
+    let what = of("inter_output_max_ms is longer than all outputs took");
+    remarks.at_most(what, after(extent), row.inter_output_max_ms);
+    let what = of("inter_output_mean_ms is more than (last - first output) / (outputs - 1)");
+    let mean = among(outputs.saturating_sub(1)).and_then(after);
+    remarks.at_most(what, mean, row.inter_output_mean_ms);
+    let steps = row.num_tokens_out.unwrap_or(0).saturating_sub(1);
+    if let (Some(expected), Some(found)) = (among(steps), row.time_per_output_token_ms) {
+        let what = format!(
+            "stage {stage}: time_per_output_token_ms is not (last - first output) / (num_tokens_out - 1)"
+        );
+        remarks.same_time(what, expected, found);
+    }
+}
+
+/// A nanosecond later, which rounding may add.
+fn after(time: Millis) -> Option<Millis> {
+    time.checked_add(Millis::from_nanos(1))
+}
+
+fn check_waiting(row: &StageRow, remarks: &mut Remarks) {
+    let what = OfStage(row.stage_id, "waiting_time_ms is more than queue_time_ms");
+    remarks.at_most(what, Some(row.queue_time_ms.unwrap_or_default()), row.waiting_time_ms);
+}
+
+/// An output that was recorded while its span was not entered may come after the end of the request. Of a
+/// batch, which may go on after the request, that is no wonder.
+fn note_late_output(row: &StageRow, e2e: &E2eTable, remarks: &mut Remarks) {
+    let is_shared = row.share_time_ms.is_some() || row.batch_size.is_some_and(|size| size > 1);
+    if let Some(last) = row.last_output_ms.filter(|last| !is_shared && *last > e2e.e2e_total_ms) {
+        let (stage, end) = (Shown(row.stage_id), e2e.e2e_total_ms);
+        let what = "last_output_ms is more than e2e_total_ms";
+        remarks.notes.push(format!("stage {stage}: {what}: expected at most {end}, found {last}"));
+    }
+}
+
+fn check_transfer(row: &TransferRow, remarks: &mut Remarks) {
+    let (from, to) = (Shown(row.from_stage), Shown(row.to_stage));
+    let what = format!("edge {from}->{to}: total_time_ms is not the sum of its parts");
+    remarks.same_time(what, row.total(&mut Warnings::default()), row.total_time_ms);
+}
+
+fn check_summary(summary: &OverallSummary, remarks: &mut Remarks) {
+    let OverallSummary { e2e_requests, e2e_wall_time_ms, e2e_total_tokens, .. } = summary;
+    let wall = e2e_wall_time_ms.as_nanos();
+    let average = wall.saturating_add(e2e_requests / 2).checked_div(*e2e_requests).unwrap_or(0);
+    let what = "e2e_avg_time_per_request_ms is not e2e_wall_time_ms / e2e_requests";
+    remarks.same_time(what, Millis::from_nanos(average), summary.e2e_avg_time_per_request_ms);
+    let rate = if wall == 0 { 0.0 } else { *e2e_total_tokens as f64 / (wall as f64 / 1e9) };
+    let found = summary.e2e_avg_tokens_per_s;
+    // Written with six decimals.
+    remarks.unless((rate - found).abs() <= 1e-6 + rate * 1e-12, || {
+        let what = "e2e_avg_tokens_per_s is not e2e_total_tokens * 1000 / e2e_wall_time_ms";
+        format!("{what}: expected {rate:.6}, found {found}")
+    });
+}
