@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::fold::intervals::Intervals;
+use crate::{fold::intervals::Intervals, model::id::ordered};
 
 /// How many waits of a request are kept. Past that, the shortest is left out.
 const LIMIT: usize = 64;
@@ -41,7 +41,8 @@ impl Waits {
     }
 
     /// Hands each wait to `waited`, with the part of it, in nanoseconds, during which the request did nothing.
-    /// A moment at which several stages wait counts for the one that starts first. `active` is the activity of
+    /// A moment at which several stages wait counts for the one that starts first; of those that start at once,
+    /// for the one that was created first, and then for the one with the smaller id. `active` is the activity of
     /// the request between `created` and `end`; the waits are added to it.
     pub(crate) fn divide(
         &mut self,
@@ -51,7 +52,7 @@ impl Waits {
         mut waited: impl FnMut(Option<u64>, u64),
     ) {
         if self.0.len() > 1 {
-            self.0.sort_unstable_by_key(|wait| (wait.start, wait.created));
+            self.0.sort_unstable_by_key(|wait| (wait.start, wait.created, ordered(wait.stage_id)));
         }
         for wait in &self.0 {
             let (from, to) = (wait.created.max(created), wait.start.min(end));
