@@ -622,6 +622,22 @@ fn the_percentiles_have_every_gap_of_a_stage_and_the_real_time_factors() {
     assert_eq!((factors.count, factors.max, factors.mean), (2, 90.0, 45.5));
 }
 
+#[test]
+fn the_largest_real_time_factor_of_the_run_is_exact() {
+    for media in 1..200 {
+        let rig = Rig::new();
+        let lines = rig.run(|rig| {
+            let _request = info_span!("request", request_id = "r").entered();
+            info_span!("stage", stage_id = 0, output = 1, output_media_ms = media)
+                .in_scope(|| rig.wait_ms(29));
+        });
+        let percentiles = rig.handle.snapshot().percentiles;
+        let (e2e, row) = (&lines[0]["e2e_table"], &lines[0]["stage_table"][0]);
+        assert_eq!(json!(percentiles.real_time_factor.unwrap().max), e2e["real_time_factor"]);
+        assert_eq!(json!(percentiles.stages[0].real_time_factor.unwrap().max), row["real_time_factor"]);
+    }
+}
+
 /// The row of the request, without what differs between one span and many: their times and their number.
 fn row_of_outputs(line: &Value) -> Value {
     let mut row = line["stage_table"][0].clone();
