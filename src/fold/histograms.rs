@@ -122,7 +122,7 @@ impl Histograms {
         self.make_room();
         Percentiles::times(e2e, |at, time| self.count(at, time.as_nanos()));
         Percentiles::ratios(e2e, |at, ratio| {
-            self.count(Percentiles::TIMES.len() + at, (ratio * MILLION) as u64);
+            self.count(Percentiles::TIMES.len() + at, (ratio * MILLION).round() as u64);
         });
         let nanos = e2e.e2e_total_ms.as_nanos();
         if nanos > 0 {
@@ -154,7 +154,7 @@ impl Histograms {
         let Some(first) = self.first_of_stage(row.order()) else { return };
         StagePercentiles::times(row, |at, time| self.count(first + at, time.as_nanos()));
         StagePercentiles::ratios(row, |at, ratio| {
-            self.count(first + StagePercentiles::TIMES.len() + at, (ratio * MILLION) as u64);
+            self.count(first + StagePercentiles::TIMES.len() + at, (ratio * MILLION).round() as u64);
         });
         if let Some(gaps) = gaps {
             self.count_gaps(first + GAPS, gaps);
@@ -166,7 +166,7 @@ impl Histograms {
         let Some(first) = self.first_of_edge(row.order()) else { return };
         TransferPercentiles::times(row, |at, time| self.count(first + at, time.as_nanos()));
         TransferPercentiles::ratios(row, |at, ratio| {
-            self.count(first + TransferPercentiles::TIMES.len() + at, (ratio * MILLION) as u64);
+            self.count(first + TransferPercentiles::TIMES.len() + at, (ratio * MILLION).round() as u64);
         });
     }
 

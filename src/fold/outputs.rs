@@ -106,10 +106,11 @@ impl Outputs {
         Some(&self.player).filter(|player| player.has_played())
     }
 
-    /// Gives media that was recorded after that of the last chunk to this chunk.
+    /// Gives media that was recorded after that of the last chunk to this chunk. Without a chunk in the same
+    /// span, nothing is played.
     fn settle_media(&mut self) {
-        if let Some(chunk) = self.recent.last_mut()
-            && let Some(media) = self.early_media.take()
+        if let Some(media) = self.early_media.take()
+            && let Some(chunk) = self.recent.last_mut()
         {
             chunk.media = Some(chunk.media.unwrap_or(0).saturating_add(media));
         }
@@ -142,9 +143,18 @@ impl Outputs {
         }
     }
 
-    /// Folds the first chunks.
+    /// Folds the first chunks. Those of a span that closes late may have come before all that are folded.
     fn fold(&mut self, chunks: usize) {
-        for Chunk { moment, media } in self.recent.drain(..chunks) {
+        let first = self.first.unwrap_or(0);
+        let early = self.recent.partition_point(|chunk| chunk.moment < first).min(chunks);
+        for Chunk { moment, media } in self.recent.drain(..early).rev() {
+            let next = self.first.replace(moment);
+            next.into_iter().for_each(|next| self.gaps.add(next - moment));
+            if let Some(media) = media {
+                self.player.play_before(moment, media);
+            }
+        }
+        for Chunk { moment, media } in self.recent.drain(..chunks - early) {
             if let Some(last) = self.last {
                 self.gaps.add(moment.saturating_sub(last));
             }

@@ -32,6 +32,14 @@ impl Player {
         self.until = self.until.saturating_add(media);
     }
 
+    /// A chunk comes that plays for `media` nanoseconds, before all others so far.
+    pub(crate) fn play_before(&mut self, moment: u64, media: u64) {
+        let mut first = Self::default();
+        first.play(moment, media);
+        first.append(self);
+        *self = first;
+    }
+
     /// Continues with the chunks that another player has got, which came after those of this one.
     ///
     /// Media that is left when they begin to come covers the other player's first underruns. How many of them

@@ -2,7 +2,10 @@
 
 use smallvec::SmallVec;
 
-use crate::fold::intervals::Intervals;
+use crate::{
+    fold::intervals::Intervals,
+    model::id::{OrderedId, ordered},
+};
 
 /// How many waits of a request are kept. Past that, the shortest is left out.
 const LIMIT: usize = 64;
@@ -20,8 +23,8 @@ impl Wait {
         self.start.saturating_sub(self.created)
     }
 
-    fn key(&self) -> (u64, u64) {
-        (self.start, self.created)
+    fn key(&self) -> (u64, u64, OrderedId) {
+        (self.start, self.created, ordered(self.stage_id))
     }
 }
 
@@ -58,7 +61,8 @@ impl Waits {
     }
 
     /// Hands each wait to `waited`, with the part of it, in nanoseconds, during which the request did
-    /// nothing. A moment at which several stages wait counts for the one that starts first. `active` is the
+    /// nothing. A moment at which several stages wait counts for the one that starts first; of those that start
+    /// at once, for the one that was created first, and then for the one with the smaller id. `active` is the
     /// activity of the request between `created` and `end`; waits may be added to it.
     pub(crate) fn divide(
         &self,
