@@ -189,8 +189,8 @@ async fn serve(args: &Args, exporter: prometheus::Exporter, metrics: OmniMetrics
 
 fn routes(service: Arc<Service>, exporter: prometheus::Exporter) -> Router {
     // A request meets these from the last to the first. The span of `TraceLayer` is called `request` too;
-    // ours is inside of it, and so the layer takes that one for a wrapper. Where none of ours would be inside,
-    // on `/metrics` or for another method, it would count as a request.
+    // ours is inside of it, and so the layer takes that one for a wrapper. Where none of ours would be
+    // inside, on `/metrics` or for another method, it would count as a request.
     let generate = post(answer::generate)
         .route_layer(from_fn(request::in_span))
         .route_layer(TraceLayer::new_for_http())
