@@ -8,8 +8,8 @@
 //! ```
 //!
 //! In reading order: the layers are set up in [`main`], the `request` span is made in `request.rs`, and goes
-//! with the body of the answer to its last byte; `answer.rs` is what happens in between. `timings.rs` tells the
-//! client of it.
+//! with the body of the answer to its last byte; `answer.rs` is what happens in between. `timings.rs` is what
+//! the client is told of it.
 
 mod answer;
 mod chunk;
@@ -188,9 +188,9 @@ async fn serve(args: &Args, exporter: prometheus::Exporter, metrics: OmniMetrics
 }
 
 fn routes(service: Arc<Service>, exporter: prometheus::Exporter) -> Router {
-    // A request meets these from the last to the first. The span of `TraceLayer` is called `request` too; ours
-    // is inside of it, and so the layer takes that one for a wrapper. Where none of ours would be inside, on
-    // `/metrics` or for another method, it would count as a request.
+    // A request meets these from the last to the first. The span of `TraceLayer` is called `request` too;
+    // ours is inside of it, and so the layer takes that one for a wrapper. Where none of ours would be
+    // inside, on `/metrics` or for another method, it would count as a request.
     let generate = post(answer::generate)
         .route_layer(from_fn(request::in_span))
         .route_layer(TraceLayer::new_for_http())

@@ -60,3 +60,21 @@ pub(crate) fn header(line: &RequestLine) -> Option<HeaderValue> {
 fn is_plain(c: char) -> bool {
     matches!(c, ' '..='~') && !matches!(c, '"' | '\\')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_a_header_cannot_have_is_left_out() {
+        let mut line = RequestLine::default();
+        for (stage_id, name) in [(Some(0), "\"a\"\r\nb"), (None, "é")] {
+            let mut row = StageRow::default();
+            (row.stage_id, row.stage_name) = (stage_id, Some(name.to_owned()));
+            row.stage_gen_time_ms = Some(Millis::ZERO);
+            line.stage_table.push(row);
+        }
+        let text = r#"stage0;dur=0.000;desc="ab", stage;dur=0.000, transfers;dur=0.000, total;dur=0.000"#;
+        assert_eq!(header(&line).unwrap(), text);
+    }
+}
