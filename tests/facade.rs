@@ -265,12 +265,21 @@ fn detached_rows_count_in_the_stage_and_transfer_families_of_their_process() {
         stage.in_scope(|| clock.advance(Duration::from_millis(2)));
         drop(stage);
         drop(info_span!("transfer", from_stage = 0, to_stage = 1, size_bytes = 7, tx_time_ms = 4));
+        let sound = info_span!("stage", stage_id = 2, request_id = "far", output = Empty);
+        sound.in_scope(|| {
+            sound.record("output", 2);
+            clock.advance(Duration::from_millis(10));
+            sound.record("output", 3);
+        });
+        drop(sound);
         let exported = look();
+        assert_eq!(exported.histogram("omni_stage_inter_output_seconds{stage=2}"), [0.010_027_007]);
+        assert_eq!(exported.counter("omni_stage_generation_tokens_total{stage=2}"), 5);
         assert_eq!(exported.histogram("omni_stage_gen_seconds{stage=0}"), [0.002]);
         assert_eq!(exported.histogram("omni_transfer_tx_seconds{from_stage=0,to_stage=1}"), [0.004]);
         assert_eq!(exported.histogram("omni_transfer_size_bytes{from_stage=0,to_stage=1}"), [7.0]);
         assert_eq!(exported.counter("omni_prompt_tokens_total{}"), 3);
-        assert_eq!(exported.counter("omni_generation_tokens_total{}"), 5);
+        assert_eq!(exported.counter("omni_generation_tokens_total{}"), 5 + 5);
     });
 }
 
