@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tracing_core::callsite::rebuild_interest_cache;
 
 use crate::{
-    Format, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine,
+    Format, OpenRequest, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine,
     fold::histograms::Histograms,
     shared::{Shared, Writing},
     write::lines,
@@ -52,7 +52,10 @@ pub struct Snapshot {
     /// Lines that were lost: the writer failed or panicked, the queue was full or had ended, or the line was
     /// made by the writer itself while it wrote another line.
     pub lines_lost: u64,
-    /// Warnings in all lines, lost ones included.
+    /// Requests and detached rows without a line, since [`Keep`](crate::Keep) did not choose them.
+    #[serde(default)]
+    pub lines_left_out: u64,
+    /// Warnings in all lines, lost ones and those left out included.
     pub warnings: u64,
     /// Whether new spans are recorded.
     pub log_stats: bool,
@@ -120,6 +123,7 @@ impl OmniMetricsHandle {
             open_requests: stripes.sum(|stripe| &stripe.open_requests).cast_signed().max(0).cast_unsigned(),
             lines_written: stripes.sum(|stripe| &stripe.lines_written),
             lines_lost: stripes.sum(|stripe| &stripe.lines_lost),
+            lines_left_out: stripes.sum(|stripe| &stripe.lines_left_out),
             warnings: stripes.sum(|stripe| &stripe.warnings),
             log_stats: self.shared.log_stats(),
         }
@@ -156,6 +160,40 @@ impl OmniMetricsHandle {
         self.shared.line_so_far(request_id)
     }
 
+    /// Returns the open requests as they stand, the oldest first and at most `limit`: for a page that shows which
+    /// request hangs, and in which stage. A request is open until its line is written; one that encloses another
+    /// request and has no rows is left out.
+    ///
+    /// Costs about 10 µs, and a copy of the rows of each request that is returned. No lock is held for longer
+    /// than one such copy.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use omni_metrics::{Clock, OmniMetricsLayer};
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let (clock, time) = Clock::mock();
+    /// let layer = OmniMetricsLayer::new().with_writer(std::io::sink).with_clock(clock);
+    /// let handle = layer.handle();
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || {
+    ///     let _request = tracing::info_span!("request", request_id = "r1", model = "m").entered();
+    ///     drop(tracing::info_span!("stage", stage_id = 0, num_tokens_out = 7));
+    ///     let _stage = tracing::info_span!("stage", stage_id = 1).entered();
+    ///     time.advance(Duration::from_secs(30));
+    ///
+    ///     let open = &handle.open_requests(10)[0];
+    ///     assert_eq!((open.request_id.as_deref(), open.age_ms.as_f64()), (Some("r1"), 30_000.0));
+    ///     assert_eq!(open.stages[0].num_tokens_out, Some(7));
+    ///     assert_eq!(open.in_stages, [1]);
+    /// });
+    /// assert!(handle.open_requests(10).is_empty());
+    /// ```
+    pub fn open_requests(&self, limit: usize) -> Vec<OpenRequest> {
+        self.shared.open_requests(limit)
+    }
+
     /// Writes a line with the totals and [`Percentiles`] of the run so far, to the layer's writer and in its
     /// format. [`summary_guard`](Self::summary_guard) writes it at the end of a scope, also when the scope is
     /// left by `?` or by a panic.
@@ -178,7 +216,7 @@ impl OmniMetricsHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn write_summary(&self) {
-        let Writing { clock, output } = &*self.shared.writing();
+        let Writing { clock, output, keep: _ } = &*self.shared.writing();
         let line = SummaryLine {
             schema: SCHEMA,
             timestamp: clock.timestamp(clock.now()),

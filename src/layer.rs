@@ -16,7 +16,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    Clock, Format, OmniMetricsHandle, QueueGuard,
+    Clock, Format, Keep, OmniMetricsHandle, QueueGuard,
     record::{filter::SpanFilter, recorder::Recorder},
     shared::{Shared, Writing},
     write::{otel::Otel, output::Output},
@@ -26,8 +26,8 @@ use crate::{
 /// the request is complete.
 ///
 /// See the [crate documentation](crate) for the spans and fields that it reads. It has a per-layer filter of
-/// its own: of other code, it enables only spans up to the [lineage level](Self::with_lineage_level), and no
-/// event.
+/// its own: of other code, it enables only spans up to the [lineage level](Self::with_lineage_level), and
+/// events at `ERROR`.
 ///
 /// With the feature `opentelemetry`, add the layer of `tracing-opentelemetry` after this one. A layer that
 /// was added earlier is told first that a span closes, and an OpenTelemetry span that has ended takes no
@@ -52,7 +52,8 @@ where
     /// Creates a layer that is on, writes JSON lines to stderr, and keeps foreign spans up to `INFO`, through
     /// which a stage finds its request.
     pub fn new() -> Self {
-        let writing = Writing { clock: Clock::system(), output: Output::stderr(Format::default()) };
+        let writing =
+            Writing { keep: Keep::all(), clock: Clock::system(), output: Output::stderr(Format::default()) };
         let shared = Arc::new(Shared::new(writing.clone()));
         let recorder = Recorder::new(writing, Arc::clone(&shared));
         let filter = SpanFilter::new(Arc::clone(&shared));
@@ -246,6 +247,14 @@ where
     /// ```
     pub fn with_max_level(mut self, level: LevelFilter) -> Self {
         self.filtered.filter_mut().max_level = level;
+        self
+    }
+
+    /// Writes the lines of the requests that `keep` chooses, by default of [all](Keep::all). The other requests
+    /// are [counted](crate::Snapshot::lines_left_out), also in totals, percentiles and exported metrics, but
+    /// their lines are not formatted. [`Keep`] has an example.
+    pub fn with_keep(mut self, keep: Keep) -> Self {
+        self.filtered.inner_mut().set_writing(|writing| writing.keep = keep);
         self
     }
 

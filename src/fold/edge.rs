@@ -108,7 +108,8 @@ impl Edge {
             if nanos < 0 {
                 let (from, to) = (Shown(self.row.from_stage), Shown(self.row.to_stage));
                 let what = format!(
-                    "received before it was sent on edge {from} -> {to}: clock skew, or spans that overlap; counted as 0"
+                    "received before it was sent on edge {from} -> {to}: clock skew, or spans that overlap; \
+                     counted as 0"
                 );
                 let value = format_args!("-{}", Millis::from_nanos(nanos.unsigned_abs())).to_string();
                 warnings.add(Kind::Transfer, "in_flight_time_ms", value, what);
@@ -130,7 +131,8 @@ impl Edge {
         if unknown > 0 {
             let (from, to) = (Shown(self.row.from_stage), Shown(self.row.to_stage));
             let what = format!(
-                "too many hops of edge {from} -> {to} were under way at once to tell this many apart; left out"
+                "too many hops of edge {from} -> {to} were under way at once to tell this many apart; \
+                 left out"
             );
             warnings.add(Kind::Transfer, "in_flight_time_ms", unknown, what);
         }

@@ -120,6 +120,7 @@ impl SpanFields {
     /// A copy of the fields of a `request` span that its line shows.
     pub(crate) fn copy_for_line(&self) -> Self {
         Self {
+            request_id: self.request_id.clone(),
             label: self.label.clone(),
             declares_reason: self.declares_reason,
             is_unwinding: self.is_unwinding,

@@ -140,7 +140,10 @@ impl OpenRequests {
 
     /// Whether the span belongs to the request.
     pub(crate) fn owns(&self, span: &OpenSpan, request: &Arc<Request>) -> bool {
-        let is_followed = |followed: &Followed| matches!(followed, Followed::Request(hold) if Arc::ptr_eq(hold.request(), request));
+        let is_followed = |followed: &Followed| match followed {
+            Followed::Request(hold) => Arc::ptr_eq(hold.request(), request),
+            Followed::Span(..) => false,
+        };
         // A batch mostly follows its requests directly. Then no traversal is needed for each of its parts.
         let is_direct = {
             let state = span.lock();

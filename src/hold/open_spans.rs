@@ -177,6 +177,12 @@ impl OpenSpans {
         Some(span)
     }
 
+    /// The open spans at one moment, or nearly: each slot is locked for itself.
+    pub(crate) fn all(&self) -> Vec<Arc<OpenSpan>> {
+        let in_slots = self.slots.iter().filter_map(|slot| Some(Arc::clone(&slot.lock().as_ref()?.1)));
+        in_slots.chain(self.overflow.iter().map(|span| Arc::clone(&span))).collect()
+    }
+
     /// Removes all spans, and clears what they follow. Otherwise a ring of spans would never be freed, and a
     /// long chain would be dropped recursively, with one stack frame for each span.
     pub(crate) fn clear(&self) {

@@ -149,7 +149,9 @@ impl Request {
     /// The times and fields of the `request` span of an answered request.
     pub(crate) fn answer_so_far(&self) -> Option<(Measured, SpanFields)> {
         let State::Open(Open { answered: Some(answered), .. }) = &*self.lock() else { return None };
-        Some((answered.measured, answered.fields.copy_for_line()))
+        let mut fields = answered.fields.copy_for_line();
+        fields.request_id = Some(Arc::clone(&answered.request_id));
+        Some((answered.measured, fields))
     }
 
     /// Stores the data of the closed `request` span until the line is written. Returns whether the last hold

@@ -91,6 +91,9 @@ pub struct RequestLine {
     pub timestamp: Timestamp,
     /// As recorded, or generated: `req-`, a random number of the process, and a count.
     pub request_id: String,
+    /// How many requests the line stands for; absent if it stands for itself. See [`Keep`](crate::Keep).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_rate: Option<u32>,
     /// The run up to and including this request.
     pub overall_summary: OverallSummary,
     /// The request as a whole.
@@ -160,6 +163,9 @@ pub struct Detached<Row> {
     pub timestamp: Timestamp,
     /// The `request_id` of the row; absent if the span named none.
     pub request_id: Option<String>,
+    /// How many detached rows the line stands for; absent if it stands for itself. See [`Keep`](crate::Keep).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_rate: Option<u32>,
     /// The row of one span.
     #[serde(flatten)]
     pub row: Row,
