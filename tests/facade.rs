@@ -11,7 +11,7 @@ use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use omni_metrics::{Clock, MockClock, OmniMetricsLayer};
+use omni_metrics::{Clock, Keep, MockClock, OmniMetricsLayer};
 use tracing::{Span, error, field::Empty, info_span};
 use tracing_subscriber::{Registry, layer::SubscriberExt, registry};
 
@@ -533,4 +533,22 @@ fn a_label_is_named_once_and_not_as_another_of_the_families() {
             assert_eq!(look().histogram("omni_e2e_seconds{}").len(), 1);
         },
     );
+}
+
+#[test]
+fn a_request_whose_line_is_left_out_is_exported_all_the_same() {
+    let keep =
+        |layer: OmniMetricsLayer<Registry>| layer.with_keep(Keep::one_in(u32::MAX)).with_labels(["model"]);
+    export_with(keep, |look, _| {
+        for number in 0..100 {
+            info_span!("request", request_id = number, model = "small", finish_reason = "stop").in_scope(
+                || {
+                    info_span!("stage", stage_id = 0, num_tokens_out = 2).in_scope(|| ());
+                },
+            );
+        }
+        let seen = look();
+        assert_eq!(seen.counter("omni_requests_total{model=small,finish_reason=stop}"), 100);
+        assert_eq!(seen.counter("omni_stage_generation_tokens_total{model=small,stage=0}"), 200);
+    });
 }
