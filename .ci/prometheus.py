@@ -450,12 +450,11 @@ def check_rules(prometheus, moment):
 
     rules = poll("rules are evaluated", rules)
     same("rules", len(re.findall(r"- (?:record|alert):", (ASSETS / "rules.yml").read_text())), len(rules))
-    lacking = set()
+    lacking = {rule["name"] for rule in rules if lacks_rare(prometheus, rule["query"], moment)}
     for rule in rules:
         same(f"health of {rule['name']}", "ok", rule["health"])
         values = [value for _, value in prometheus.query(rule["query"], time=moment)]
-        if lacks_rare(prometheus, rule["query"], moment):
-            lacking.add(rule["name"])
+        if rule["name"] in lacking:
             print(f"    {rule['name']}: nothing was recorded for it")
             continue
         if rule["name"] in MAY_BE_EMPTY:

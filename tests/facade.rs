@@ -11,7 +11,7 @@ use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use omni_metrics::{Clock, MockClock, OmniMetricsLayer};
+use omni_metrics::{Clock, Keep, MockClock, OmniMetricsLayer};
 use tracing::{Span, error, field::Empty, info_span};
 use tracing_subscriber::{Registry, layer::SubscriberExt, registry};
 
@@ -265,12 +265,21 @@ fn detached_rows_count_in_the_stage_and_transfer_families_of_their_process() {
         stage.in_scope(|| clock.advance(Duration::from_millis(2)));
         drop(stage);
         drop(info_span!("transfer", from_stage = 0, to_stage = 1, size_bytes = 7, tx_time_ms = 4));
+        let sound = info_span!("stage", stage_id = 2, request_id = "far", output = Empty);
+        sound.in_scope(|| {
+            sound.record("output", 2);
+            clock.advance(Duration::from_millis(10));
+            sound.record("output", 3);
+        });
+        drop(sound);
         let exported = look();
+        assert_eq!(exported.histogram("omni_stage_inter_output_seconds{stage=2}"), [0.010_027_007]);
+        assert_eq!(exported.counter("omni_stage_generation_tokens_total{stage=2}"), 5);
         assert_eq!(exported.histogram("omni_stage_gen_seconds{stage=0}"), [0.002]);
         assert_eq!(exported.histogram("omni_transfer_tx_seconds{from_stage=0,to_stage=1}"), [0.004]);
         assert_eq!(exported.histogram("omni_transfer_size_bytes{from_stage=0,to_stage=1}"), [7.0]);
         assert_eq!(exported.counter("omni_prompt_tokens_total{}"), 3);
-        assert_eq!(exported.counter("omni_generation_tokens_total{}"), 5);
+        assert_eq!(exported.counter("omni_generation_tokens_total{}"), 5 + 5);
     });
 }
 
@@ -524,4 +533,22 @@ fn a_label_is_named_once_and_not_as_another_of_the_families() {
             assert_eq!(look().histogram("omni_e2e_seconds{}").len(), 1);
         },
     );
+}
+
+#[test]
+fn a_request_whose_line_is_left_out_is_exported_all_the_same() {
+    let keep =
+        |layer: OmniMetricsLayer<Registry>| layer.with_keep(Keep::one_in(u32::MAX)).with_labels(["model"]);
+    export_with(keep, |look, _| {
+        for number in 0..100 {
+            info_span!("request", request_id = number, model = "small", finish_reason = "stop").in_scope(
+                || {
+                    info_span!("stage", stage_id = 0, num_tokens_out = 2).in_scope(|| ());
+                },
+            );
+        }
+        let seen = look();
+        assert_eq!(seen.counter("omni_requests_total{model=small,finish_reason=stop}"), 100);
+        assert_eq!(seen.counter("omni_stage_generation_tokens_total{model=small,stage=0}"), 200);
+    });
 }
