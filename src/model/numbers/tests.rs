@@ -119,7 +119,7 @@ fn the_reference_lists_every_number() {
         + &reference::<E2eTable>("`e2e_table`")
         + &reference::<StageRow>("`stage_table`")
         + &format!(
-            "\nEvery gap between two outputs of a row also goes to `{}`. `inter_output_ms` is its percentiles.\n",
+            "\nEvery gap between two outputs of a row also goes to `{}`.\n`inter_output_ms` is its percentiles.\n",
             INTER_OUTPUT.name
         )
         + &reference::<TransferRow>("`transfer_table`");
