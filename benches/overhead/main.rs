@@ -184,7 +184,12 @@ fn measure(figures: &mut Figures) {
 
     let _request = info_span!("request", request_id = "open").entered();
     let stage = info_span!("stage", stage_id = 0, output = Empty);
-    add("output", time(20_000, || drop(stage.record("output", 1_u64))));
+    add(
+        "output",
+        time(20_000, || {
+            stage.record("output", 1_u64);
+        }),
+    );
     add("enter and exit", time(20_000, || drop(stage.enter())));
     add("new and close", time(10_000, || drop(info_span!("stage", stage_id = 0))));
     add("foreign span", time(20_000, || drop(info_span!("foreign").entered())));
