@@ -160,9 +160,9 @@ impl OmniMetricsHandle {
         self.shared.line_so_far(request_id)
     }
 
-    /// Returns the open requests as they stand, the oldest first and at most `limit`: for a page that shows which
-    /// request hangs, and in which stage. A request is open until its line is written; one that encloses another
-    /// request and has no rows is left out.
+    /// Returns the open requests as they stand, the oldest first and at most `limit`: for a page that shows
+    /// which request hangs, and in which stage. A request is open until its line is written; one that
+    /// encloses another request and has no rows is left out.
     ///
     /// Costs about 10 µs, and a copy of the rows of each request that is returned. No lock is held for longer
     /// than one such copy.

@@ -79,8 +79,8 @@ impl Shared {
         })
     }
 
-    /// The times and fields of the `request` span of an open request. A span that is still open is timed until
-    /// now.
+    /// The times and fields of the `request` span of an open request. A span that is still open is timed
+    /// until now.
     fn span_of(&self, request: &Request, now: u64) -> Option<(Measured, SpanFields)> {
         if let Some(answer) = request.answer_so_far() {
             return Some(answer);

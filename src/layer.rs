@@ -250,9 +250,9 @@ where
         self
     }
 
-    /// Writes the lines of the requests that `keep` chooses, by default of [all](Keep::all). The other requests
-    /// are [counted](crate::Snapshot::lines_left_out), also in totals, percentiles and exported metrics, but
-    /// their lines are not formatted. [`Keep`] has an example.
+    /// Writes the lines of the requests that `keep` chooses, by default of [all](Keep::all). The other
+    /// requests are [counted](crate::Snapshot::lines_left_out), also in totals, percentiles and exported
+    /// metrics, but their lines are not formatted. [`Keep`] has an example.
     pub fn with_keep(mut self, keep: Keep) -> Self {
         self.filtered.inner_mut().set_writing(|writing| writing.keep = keep);
         self

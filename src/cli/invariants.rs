@@ -1,7 +1,7 @@
 //! What holds for every line.
 //!
-//! A line that breaks an invariant of the layer is a violation. Values that the program has recorded, and that
-//! contradict each other, are a note.
+//! A line that breaks an invariant of the layer is a violation. Values that the program has recorded, and
+//! that contradict each other, are a note.
 
 use std::fmt::{self, Display};
 

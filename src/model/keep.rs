@@ -12,8 +12,8 @@ use crate::E2eTable;
 /// # Hash
 ///
 /// One in *n* requests is chosen by a hash of the `request_id`, so that all processes and versions choose the
-/// same requests: the id is kept if `hash % n == 0`. The hash is the 64-bit FNV-1a of the id's bytes, followed by
-/// the finalizer of SplitMix64, all in wrapping arithmetic:
+/// same requests: the id is kept if `hash % n == 0`. The hash is the 64-bit FNV-1a of the id's bytes,
+/// followed by the finalizer of SplitMix64, all in wrapping arithmetic:
 ///
 /// ```
 /// fn hash(id: &str) -> u64 {
@@ -73,8 +73,8 @@ impl Keep {
     /// Keeps one in `n` requests, and those that the other methods choose. With 0, it keeps only the latter.
     ///
     /// If `n` is larger than 1, the line of a request that was chosen by its hash has `"sample_rate":n`: it
-    /// stands for `n` requests. Detached rows are chosen by the hash of their `request_id` alone; one without an
-    /// id is kept.
+    /// stands for `n` requests. Detached rows are chosen by the hash of their `request_id` alone; one without
+    /// an id is kept.
     #[must_use]
     pub fn one_in(n: u32) -> Self {
         Self { one_in: n, slower_than: None, failed: false, with_warnings: false }
@@ -86,8 +86,9 @@ impl Keep {
         Self { slower_than: Some(duration), ..self }
     }
 
-    /// Also keeps every request that failed: its `finish_reason` is neither `stop` nor `length`, or there was an
-    /// `ERROR` event inside it. A request without a `finish_reason` and without such an event has not failed.
+    /// Also keeps every request that failed: its `finish_reason` is neither `stop` nor `length`, or there was
+    /// an `ERROR` event inside it. A request without a `finish_reason` and without such an event has not
+    /// failed.
     #[must_use]
     pub fn failed(self) -> Self {
         Self { failed: true, ..self }

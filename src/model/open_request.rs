@@ -20,8 +20,8 @@ pub struct OpenRequest {
     /// The rows so far: of the stage spans that have closed.
     #[serde(default)]
     pub stages: Vec<StageRow>,
-    /// The stages in which it is or for which it waits: the ids of its open stage spans, ordered, each once. A
-    /// span without an id is left out.
+    /// The stages in which it is or for which it waits: the ids of its open stage spans, ordered, each once.
+    /// A span without an id is left out.
     #[serde(default)]
     pub in_stages: Vec<u64>,
 }
