@@ -494,6 +494,35 @@ fn chunks_of_a_span_that_closes_long_after_later_ones_are_in_their_place() {
 }
 
 #[test]
+fn many_chunks_of_a_span_that_closes_after_many_later_ones_are_in_their_place() {
+    let run = |is_one: bool| {
+        inside(|rig| {
+            let early = stage();
+            for at in 0..400_u64 {
+                rig.time.advance(Duration::from_micros(100 + at % 7));
+                let chunk = if is_one || at < 100 { early.clone() } else { stage() };
+                record_all!(chunk, output = 1, output_media_ms = 0.1);
+            }
+        })
+    };
+    assert_eq!(row_of_outputs(&run(true)), row_of_outputs(&run(false)));
+}
+
+#[test]
+fn two_spans_whose_many_chunks_alternate_equal_one_long_span() {
+    let run = |spans: usize| {
+        inside(|rig| {
+            let stages: Vec<_> = (0..spans).map(|_| stage()).collect();
+            for at in 0..200 {
+                rig.time.advance(Duration::from_micros(100 + at as u64 % 7));
+                record_all!(stages[at % spans], output = 1, output_media_ms = 0.1);
+            }
+        })
+    };
+    assert_eq!(row_of_outputs(&run(1)), row_of_outputs(&run(2)));
+}
+
+#[test]
 fn units_on_a_span_of_several_requests_go_to_none_of_them_and_warn() {
     let lines = lines(|rig| {
         let requests = ["a", "b", "c"].map(|id| info_span!("request", request_id = id));
