@@ -494,6 +494,35 @@ fn chunks_of_a_span_that_closes_long_after_later_ones_are_in_their_place() {
 }
 
 #[test]
+fn many_chunks_of_a_span_that_closes_after_many_later_ones_are_in_their_place() {
+    let run = |is_one: bool| {
+        inside(|rig| {
+            let early = stage();
+            for at in 0..400_u64 {
+                rig.time.advance(Duration::from_micros(100 + at % 7));
+                let chunk = if is_one || at < 100 { early.clone() } else { stage() };
+                record_all!(chunk, output = 1, output_media_ms = 0.1);
+            }
+        })
+    };
+    assert_eq!(row_of_outputs(&run(true)), row_of_outputs(&run(false)));
+}
+
+#[test]
+fn two_spans_whose_many_chunks_alternate_equal_one_long_span() {
+    let run = |spans: usize| {
+        inside(|rig| {
+            let stages: Vec<_> = (0..spans).map(|_| stage()).collect();
+            for at in 0..200 {
+                rig.time.advance(Duration::from_micros(100 + at as u64 % 7));
+                record_all!(stages[at % spans], output = 1, output_media_ms = 0.1);
+            }
+        })
+    };
+    assert_eq!(row_of_outputs(&run(1)), row_of_outputs(&run(2)));
+}
+
+#[test]
 fn units_on_a_span_of_several_requests_go_to_none_of_them_and_warn() {
     let lines = lines(|rig| {
         let requests = ["a", "b", "c"].map(|id| info_span!("request", request_id = id));
@@ -624,12 +653,13 @@ fn the_percentiles_have_every_gap_of_a_stage_and_the_real_time_factors() {
 
 #[test]
 fn the_largest_real_time_factor_of_the_run_is_exact() {
-    for media in 1..200 {
+    // Binary fractions a little below these millionths.
+    for micros in [249, 511, 983, 250_001, 250_049, 1_000_021] {
         let rig = Rig::new();
         let lines = rig.run(|rig| {
             let _request = info_span!("request", request_id = "r").entered();
-            info_span!("stage", stage_id = 0, output = 1, output_media_ms = media)
-                .in_scope(|| rig.wait_ms(29));
+            let stage = info_span!("stage", stage_id = 0, output = 1, output_media_ms = 1_000);
+            stage.in_scope(|| rig.time.advance(Duration::from_micros(micros)));
         });
         let percentiles = rig.handle.snapshot().percentiles;
         let (e2e, row) = (&lines[0]["e2e_table"], &lines[0]["stage_table"][0]);

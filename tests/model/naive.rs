@@ -673,7 +673,7 @@ impl Model {
             e2e["finish_reason"] = json!(reason);
         }
         let of_stages: Vec<Vec<Gift>> =
-            stages.values().map(|gifts| gifts.iter().map(|gift| Gift::clone(gift)).collect()).collect();
+            stages.values().map(|gifts| gifts.iter().copied().cloned().collect()).collect();
         self.counted.push(id);
         for gifts in of_stages {
             self.count_gaps(&gifts.iter().collect::<Vec<_>>());
