@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use serde::{Deserialize, Serialize};
 use tracing_core::callsite::rebuild_interest_cache;
 
 use crate::{
     Format, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine,
     fold::histograms::Histograms,
+    model::record::{object, record},
     shared::{Shared, Writing},
     write::lines,
 };
@@ -36,7 +36,7 @@ pub struct OmniMetricsHandle {
 }
 
 /// The state of a layer at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The run so far.
@@ -57,6 +57,19 @@ pub struct Snapshot {
     /// Whether new spans are recorded.
     pub log_stats: bool,
 }
+
+record! {
+    Snapshot:
+    overall_summary: always,
+    percentiles: always,
+    open_requests: always,
+    lines_written: always,
+    lines_lost: always,
+    warnings: always,
+    log_stats: always,
+}
+
+object!(Snapshot);
 
 impl OmniMetricsHandle {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {

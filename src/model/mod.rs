@@ -1,5 +1,6 @@
 //! What users get: lines, rows, percentiles, and each number of them defined once.
 
+pub(crate) mod buffered;
 pub(crate) mod digits;
 pub(crate) mod id;
 pub(crate) mod json;
@@ -9,6 +10,7 @@ pub(crate) mod millis;
 pub(crate) mod moment;
 pub(crate) mod numbers;
 pub(crate) mod percentiles;
+pub(crate) mod record;
 pub(crate) mod rows;
 pub(crate) mod sums;
 pub(crate) mod timestamp;
