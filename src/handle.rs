@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use serde::{Deserialize, Serialize};
 use tracing_core::callsite::rebuild_interest_cache;
 
 use crate::{
     Format, OpenRequest, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine,
     fold::histograms::Histograms,
+    model::record::{object, record},
     shared::{Shared, Writing},
     write::lines,
 };
@@ -36,7 +36,7 @@ pub struct OmniMetricsHandle {
 }
 
 /// The state of a layer at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The run so far.
@@ -53,13 +53,26 @@ pub struct Snapshot {
     /// made by the writer itself while it wrote another line.
     pub lines_lost: u64,
     /// Requests and detached rows without a line, since [`Keep`](crate::Keep) did not choose them.
-    #[serde(default)]
     pub lines_left_out: u64,
     /// Warnings in all lines, lost ones and those left out included.
     pub warnings: u64,
     /// Whether new spans are recorded.
     pub log_stats: bool,
 }
+
+record! {
+    Snapshot:
+    overall_summary: always,
+    percentiles: always,
+    open_requests: always,
+    lines_written: always,
+    lines_lost: always,
+    lines_left_out: always or 0,
+    warnings: always,
+    log_stats: always,
+}
+
+object!(Snapshot);
 
 impl OmniMetricsHandle {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {

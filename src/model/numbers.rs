@@ -17,6 +17,7 @@ use crate::{
         id::{OrderedId, ordered},
         json::Json,
         kind::Kind,
+        record::{object, record},
         rows::Value,
         sums,
         warnings::Warnings,
@@ -194,15 +195,25 @@ pub(crate) trait Table: Default + 'static {
     fn read(text: &mut Text<'_>, first: &'static str) -> Option<Self>;
 }
 
-/// Implements [`Table`] for a row. A line of the list is: the field, whether the line always has it, how it
-/// merges, and what is said of it. The first is the row's first key. A field of the row that is neither
-/// listed nor named after `besides` does not compile.
+/// Implements [`Table`] for a row, and serde's traits. A line of the list is: the field, whether the line
+/// always has it, how it merges, its value if a line that is read lacks it, and what is said of it. The first
+/// is the row's first key. A field of the row that is neither listed nor named after `besides` does not
+/// compile.
 macro_rules! table {
     (
         $Row:ident of $kind:ident besides ($($besides:ident),*)
         $first:ident = $first_about:expr;
-        $($name:ident: $presence:ident $merge:ident = $about:expr;)*
+        $($name:ident: $presence:ident $merge:ident $(or $default:literal)? = $about:expr;)*
     ) => {
+        record! {
+            $Row:
+            $first: always,
+            $($name: $presence $(or $default)?,)*
+            $($besides: unless_empty or Default::default(),)*
+        }
+
+        object!($Row);
+
         impl Table for $Row {
             const KIND: Kind = Kind::$kind;
             const NUMBERS: &'static [Number<Self>] = &[
@@ -364,7 +375,7 @@ table! {
     waiting_time_ms: if_some derived = ms("The part of the queue time during which the request did nothing.")
         .attribute()
         .family("omni_stage_waiting_seconds", "The time during which a request only waited for a stage.");
-    events: always total = count("How many spans went into the row.");
+    events: always total or 0 = count("How many spans went into the row.");
 }
 
 table! {
@@ -388,7 +399,7 @@ table! {
     total_time_ms: always derived = ms("`tx_time_ms` + `rx_decode_time_ms` + `in_flight_time_ms`.").percentiles();
     start_ms: always earliest = ms("First enter of the first span − the request's creation.");
     wall_time_ms: if_some detached = ms("Span time of a detached row.");
-    events: always total = count("How many spans went into the row.");
+    events: always total or 0 = count("How many spans went into the row.");
 }
 
 impl StageRow {
