@@ -7,7 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// How deeply formatting may be nested before a value is refused.
+/// The depth of nested formatting from which on a value is refused.
 const DEPTH_LIMIT: u32 = 4;
 
 thread_local! {

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use serde::{Deserialize, Serialize};
 use tracing_core::callsite::rebuild_interest_cache;
 
 use crate::{
-    Format, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine,
+    Format, OpenRequest, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine,
     fold::histograms::Histograms,
+    model::record::{object, record},
     shared::{Shared, Writing},
     write::lines,
 };
@@ -36,7 +36,7 @@ pub struct OmniMetricsHandle {
 }
 
 /// The state of a layer at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The run so far.
@@ -52,11 +52,27 @@ pub struct Snapshot {
     /// Lines that were lost: the writer failed or panicked, the queue was full or had ended, or the line was
     /// made by the writer itself while it wrote another line.
     pub lines_lost: u64,
-    /// Warnings in all lines, lost ones included.
+    /// Requests and detached rows without a line, since [`Keep`](crate::Keep) did not choose them.
+    pub lines_left_out: u64,
+    /// Warnings in all lines, lost ones and those left out included.
     pub warnings: u64,
     /// Whether new spans are recorded.
     pub log_stats: bool,
 }
+
+record! {
+    Snapshot:
+    overall_summary: always,
+    percentiles: always,
+    open_requests: always,
+    lines_written: always,
+    lines_lost: always,
+    lines_left_out: always or 0,
+    warnings: always,
+    log_stats: always,
+}
+
+object!(Snapshot);
 
 impl OmniMetricsHandle {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
@@ -120,6 +136,7 @@ impl OmniMetricsHandle {
             open_requests: stripes.sum(|stripe| &stripe.open_requests).cast_signed().max(0).cast_unsigned(),
             lines_written: stripes.sum(|stripe| &stripe.lines_written),
             lines_lost: stripes.sum(|stripe| &stripe.lines_lost),
+            lines_left_out: stripes.sum(|stripe| &stripe.lines_left_out),
             warnings: stripes.sum(|stripe| &stripe.warnings),
             log_stats: self.shared.log_stats(),
         }
@@ -130,8 +147,9 @@ impl OmniMetricsHandle {
     ///
     /// `request_id` must have been recorded on the `request` span; of several open requests with this id, the
     /// newest one is meant. Returns `None` if no such request is open. The request ends now in this line, and
-    /// the rows have the stages and transfers that have closed so far. `overall_summary` is the run without this
-    /// request, `trace_id` and `span_id` are absent, and `finish_reason` is absent unless it was recorded.
+    /// the rows have the stages and transfers that have closed so far. `overall_summary` is the run without
+    /// this request, `trace_id` and `span_id` are absent, and `finish_reason` is absent unless it was
+    /// recorded.
     ///
     /// Costs a copy of the request's rows, during which a span of this request that closes has to wait.
     ///
@@ -153,6 +171,40 @@ impl OmniMetricsHandle {
     /// ```
     pub fn request(&self, request_id: &str) -> Option<RequestLine> {
         self.shared.line_so_far(request_id)
+    }
+
+    /// Returns the open requests as they stand, the oldest first and at most `limit`: for a page that shows
+    /// which request hangs, and in which stage. A request is open until its line is written; one that
+    /// encloses another request and has no rows is left out.
+    ///
+    /// Costs about 10 µs, and a copy of the rows of each request that is returned. No lock is held for longer
+    /// than one such copy.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use omni_metrics::{Clock, OmniMetricsLayer};
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let (clock, time) = Clock::mock();
+    /// let layer = OmniMetricsLayer::new().with_writer(std::io::sink).with_clock(clock);
+    /// let handle = layer.handle();
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || {
+    ///     let _request = tracing::info_span!("request", request_id = "r1", model = "m").entered();
+    ///     drop(tracing::info_span!("stage", stage_id = 0, num_tokens_out = 7));
+    ///     let _stage = tracing::info_span!("stage", stage_id = 1).entered();
+    ///     time.advance(Duration::from_secs(30));
+    ///
+    ///     let open = &handle.open_requests(10)[0];
+    ///     assert_eq!((open.request_id.as_deref(), open.age_ms.as_f64()), (Some("r1"), 30_000.0));
+    ///     assert_eq!(open.stages[0].num_tokens_out, Some(7));
+    ///     assert_eq!(open.in_stages, [1]);
+    /// });
+    /// assert!(handle.open_requests(10).is_empty());
+    /// ```
+    pub fn open_requests(&self, limit: usize) -> Vec<OpenRequest> {
+        self.shared.open_requests(limit)
     }
 
     /// Writes a line with the totals and [`Percentiles`] of the run so far, to the layer's writer and in its
@@ -177,7 +229,7 @@ impl OmniMetricsHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn write_summary(&self) {
-        let Writing { clock, output } = &*self.shared.writing();
+        let Writing { clock, output, keep: _ } = &*self.shared.writing();
         let line = SummaryLine {
             schema: SCHEMA,
             timestamp: clock.timestamp(clock.now()),

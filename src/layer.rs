@@ -16,7 +16,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    Clock, Format, OmniMetricsHandle, QueueGuard,
+    Clock, Format, Keep, OmniMetricsHandle, QueueGuard,
     record::{filter::SpanFilter, recorder::Recorder},
     shared::{Shared, Writing},
     write::{otel::Otel, output::Output},
@@ -26,8 +26,8 @@ use crate::{
 /// the request is complete.
 ///
 /// See the [crate documentation](crate) for the spans and fields that it reads. It has a per-layer filter of
-/// its own: of other code, it enables only spans up to the [lineage level](Self::with_lineage_level), and no
-/// event.
+/// its own: of other code, it enables only spans up to the [lineage level](Self::with_lineage_level), and
+/// events at `ERROR`.
 ///
 /// With the feature `opentelemetry`, add the layer of `tracing-opentelemetry` after this one. A layer that
 /// was added earlier is told first that a span closes, and an OpenTelemetry span that has ended takes no
@@ -52,7 +52,8 @@ where
     /// Creates a layer that is on, writes JSON lines to stderr, and keeps foreign spans up to `INFO`, through
     /// which a stage finds its request.
     pub fn new() -> Self {
-        let writing = Writing { clock: Clock::system(), output: Output::stderr(Format::default()) };
+        let writing =
+            Writing { keep: Keep::all(), clock: Clock::system(), output: Output::stderr(Format::default()) };
         let shared = Arc::new(Shared::new(writing.clone()));
         let recorder = Recorder::new(writing, Arc::clone(&shared));
         let filter = SpanFilter::new(Arc::clone(&shared));
@@ -246,6 +247,56 @@ where
     /// ```
     pub fn with_max_level(mut self, level: LevelFilter) -> Self {
         self.filtered.filter_mut().max_level = level;
+        self
+    }
+
+    /// Writes the lines of the requests that `keep` chooses, by default of [all](Keep::all). The other
+    /// requests are [counted](crate::Snapshot::lines_left_out), also in totals, percentiles and exported
+    /// metrics, but their lines are not formatted. [`Keep`] has an example.
+    pub fn with_keep(mut self, keep: Keep) -> Self {
+        self.filtered.inner_mut().set_writing(|writing| writing.keep = keep);
+        self
+    }
+
+    /// Makes fields of `request` spans labels of the exported metrics, by default none. Needs the feature
+    /// `metrics`.
+    ///
+    /// The labels are on the metrics of closed requests and of their stages and transfers. Their values are
+    /// those that the request's line has under `fields`; the label of an absent or empty one is `none`.
+    /// Detached rows have no request in this process, so all their labels are `none`. The gauge of open
+    /// requests and the counters of lost lines and of warnings have no labels.
+    ///
+    /// Each label has at most 64 values, the first that come; all others are `other`. At most 256
+    /// combinations of values have series of their own; further ones share series of which every label is
+    /// `other`. A combination has hundreds of series for each stage, so choose fields with few values, as
+    /// `model` or `tenant`, not the user. If clients choose the value, record only the values that the
+    /// service knows: otherwise one client's inventions take the places of the others.
+    ///
+    /// A label that the families have anyway (`finish_reason`, `stage`, `from_stage`, `to_stage`), or that
+    /// Prometheus adds (`le`, `quantile`), is passed over. A second call replaces the labels of the first.
+    ///
+    /// ```
+    /// use metrics_util::debugging::DebuggingRecorder;
+    /// use omni_metrics::OmniMetricsLayer;
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let recorder = DebuggingRecorder::new(); // or an exporter's
+    /// let snapshotter = recorder.snapshotter();
+    /// recorder.install()?;
+    ///
+    /// let layer = OmniMetricsLayer::new().with_writer(std::io::sink).with_labels(["model"]);
+    /// tracing_subscriber::registry().with(layer).init();
+    /// drop(tracing::info_span!("request", model = "small"));
+    ///
+    /// let metrics = snapshotter.snapshot().into_vec();
+    /// let latency = metrics.iter().find(|(key, ..)| key.key().name() == "omni_e2e_seconds").unwrap();
+    /// let label = latency.0.key().labels().next().unwrap();
+    /// assert_eq!((label.key(), label.value()), ("model", "small"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn with_labels(self, fields: impl IntoIterator<Item = &'static str>) -> Self {
+        self.shared.counters.facade.set_labels(fields);
         self
     }
 

@@ -60,6 +60,10 @@
 //! * A **stage** is a step of the pipeline with a number, `stage_id`. The stage spans of a request with
 //!   the same number merge into one [`StageRow`]. The time of a span runs from its first enter to its last
 //!   exit, so it includes the time that an async stage waits; [`StageRow::busy_time_ms`] does not.
+//! * An **output** is a chunk that leaves a stage that streams. Each recording of the stage's field `output`
+//!   is one, at its moment; its value is the number of tokens or frames in it. From them come the first
+//!   output, the gaps between outputs, and, with `output_media_ms`, the [real-time
+//!   factor](StageRow::real_time_factor) and [underruns](StageRow::underruns).
 //! * A **transfer** moves data along an edge between two stages. The transfer spans of a request with the
 //!   same edge merge into one [`TransferRow`]. A sending span has `phase = "tx"` or no phase, a receiving
 //!   span `phase = "rx"`; the data is in flight between the two.
@@ -80,6 +84,11 @@
 //! * Any other field is kept under `fields` of its row. If several spans of the row have it, the last value
 //!   stands. A number in a field named `sum.NAME` is added up over the spans of the row and appears under
 //!   `NAME`; a plain `NAME` on a later span of the row replaces the sum so far.
+//! * If a stage records `scheduled`, it begins at that moment and not at its first enter: before that it was
+//!   in the queue.
+//! * If a `request` span declares `finish_reason` and closes without one, the reason is `error` if there was
+//!   an `ERROR` event inside it (as `#[instrument(err)]` makes one) or its thread was unwinding, else
+//!   `abort`.
 //! * A value that can't be used counts as not recorded, and adds a sentence to the line's `warnings`.
 //! * A field or span whose name is one edit away from a documented name (`num_token_out`, `stages`) adds a
 //!   warning, once for each callsite: to the request that encloses it, otherwise to the next line.
@@ -90,14 +99,16 @@
 //!
 //! # Cost and limits
 //!
-//! The layer has a per-layer filter of its own: events, and foreign spans above the lineage level, stay
-//! disabled if they were. State is freed when its span closes, except what each thread keeps for reuse: 16
-//! span and 16 request objects, a 64 KiB buffer, and the last eight spans that it has seen.
+//! The layer has a per-layer filter of its own: events, except those at `ERROR`, and foreign spans above the
+//! lineage level stay disabled if they were. State is freed when its span closes, except what each thread
+//! keeps for reuse: 16 span and 16 request objects, a 64 KiB buffer, and the last eight spans that it has
+//! seen.
 //!
-//! A request keeps at most 1,024 stage rows and 1,024 transfer rows; further ids share the row without an
-//! id. A row keeps 32 further fields of 1 KiB each, a `request_id` 256 bytes, a line 16 warnings. A request
-//! keeps 64 separate intervals of activity, and 64 hops under way on one edge; more hops are measured as a
-//! sum. At most 64 callsites are warned of for their names. The 16 smallest stage ids and pairs of ids have
+//! A request keeps at most 1,024 stage rows and 1,024 transfer rows; further ids share the row without an id.
+//! A row keeps 32 further fields of 1 KiB each, a `request_id` 256 bytes, a line 16 warnings. A request keeps
+//! 64 separate intervals of activity, 64 waits of its stages, and 64 hops under way on one edge; more hops
+//! are measured as a sum. A row keeps the last 64 to 128 outputs, in order, and a histogram of all gaps. At
+//! most 64 callsites are warned of for their names. The 16 smallest stage ids and pairs of ids have
 //! percentiles. Lines that stderr does not take at once wait, up to 1 MiB for all layers of the process.
 //!
 //! With `panic = "abort"`, a panic in a user's `Debug` code or writer ends the process: the layer catches
@@ -109,10 +120,11 @@
 //! * `cli`: the reader, `omni-metrics`, with `tables`.
 //! * `metrics`: the numbers of every closed request and detached row also go through the
 //!   [`metrics`](https://docs.rs/metrics) facade, to the recorder that is installed when the first request is
-//!   created. `docs/exporters.md` lists the families.
+//!   created. `OmniMetricsLayer::with_labels` makes fields of requests labels, [`buckets`] has recommended
+//!   buckets, and `docs/exporters.md` lists the families.
 //! * `opentelemetry`: beside the layer of `tracing-opentelemetry`, which must be added after this one, lines
 //!   have the ids of their OpenTelemetry spans, and the OpenTelemetry span of a request has its numbers as
-//!   attributes.
+//!   attributes, also under the names (`gen_ai.*`) that other inference servers use.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // A panic in a callback is a panic in the host.
@@ -139,6 +151,7 @@ mod fold;
 mod write;
 
 mod handle;
+mod inspection;
 mod shared;
 
 mod contain;
@@ -153,11 +166,14 @@ pub use handle::{OmniMetricsHandle, Snapshot, SummaryGuard};
 pub use hold::clock::{Clock, MockClock};
 pub use layer::OmniMetricsLayer;
 pub use model::{
+    buckets,
+    keep::Keep,
     line::{
         Detached, DetachedStage, DetachedTransfer, Line, OverallSummary, ReadError, RequestLine, SCHEMA,
         SummaryLine,
     },
     millis::Millis,
+    open_request::OpenRequest,
     percentiles::{Distribution, Percentiles, StagePercentiles, TransferPercentiles},
     rows::{E2eTable, Fields, StageRow, TransferRow},
     timestamp::Timestamp,

@@ -55,11 +55,32 @@ fn with_log_stats_it_prints_a_whole_line_for_each_request_and_the_summary() {
         let [thinker, talker, code2wav] = &request.stage_table[..] else { panic!() };
         assert_eq!(thinker.num_tokens_out, talker.num_tokens_in);
         assert_eq!(talker.num_tokens_out, code2wav.num_tokens_in);
+        assert_eq!(code2wav.outputs, Some(code2wav.num_tokens_in.unwrap().div_ceil(10)), "frames in a chunk");
+        // 16 samples a millisecond.
+        let media = code2wav.media_ms.unwrap().as_f64();
+        assert_eq!(code2wav.fields["samples"].to_string(), (media * 16.0).to_string());
         assert!(request.e2e_table.finish_reason.is_some());
     }
     for (_, file) in requests.iter().zip(fs::read_dir(out).unwrap()) {
         let sound = hound::WavReader::open(file.unwrap().path()).unwrap();
         assert!(sound.into_samples::<i16>().any(|sample| sample.unwrap().abs() > 1_000), "it can be heard");
+    }
+}
+
+#[test]
+fn slow_sound_underruns_and_the_line_says_how_often_and_for_how_long() {
+    // A chunk plays for 100 ms, and the next one takes 120 ms.
+    let arguments = ["--log-stats", "--requests", "2", "--max-tokens", "3", "--slow-sound", "1.2"];
+    let (_, stderr, _) = run("slow", &arguments);
+    for line in stderr.lines().map(request) {
+        let code2wav = &line.stage_table[2];
+        let chunks = code2wav.outputs.unwrap();
+        // The last chunk may be short, and come in time.
+        let late = chunks - 2;
+        assert!(chunks > 2 && code2wav.underruns >= Some(late), "{code2wav:?}");
+        assert!(code2wav.underrun_total_ms.unwrap().as_f64() >= 20.0 * late as f64, "{code2wav:?}");
+        assert!(code2wav.inter_output_max_ms.unwrap().as_f64() >= 120.0, "{code2wav:?}");
+        assert!(code2wav.real_time_factor >= Some(1.2), "{code2wav:?}");
     }
 }
 

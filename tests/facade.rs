@@ -11,9 +11,9 @@ use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use omni_metrics::{Clock, OmniMetricsLayer};
-use tracing::{field::Empty, info_span};
-use tracing_subscriber::{layer::SubscriberExt, registry};
+use omni_metrics::{Clock, Keep, MockClock, OmniMetricsLayer};
+use tracing::{Span, error, field::Empty, info_span};
+use tracing_subscriber::{Registry, layer::SubscriberExt, registry};
 
 /// What was recorded, by name and labels.
 #[derive(Debug)]
@@ -40,10 +40,31 @@ impl Exported {
             other => panic!("{name}: {other:?} in {:?}", self.0.keys()),
         }
     }
+
+    /// The names, with labels, of a family's series.
+    fn of<'a>(&'a self, family: &'a str) -> impl Iterator<Item = &'a str> {
+        let is_its = move |name: &&str| name.split_once('{').is_some_and(|(name, _)| name == family);
+        self.0.keys().map(String::as_str).filter(is_its)
+    }
 }
 
 /// Runs `run` under a layer with a recorder, and hands it a way to see what was exported since the last look.
-fn export(run: impl FnOnce(&dyn Fn() -> Exported, &omni_metrics::MockClock)) {
+fn export(run: impl FnOnce(&dyn Fn() -> Exported, &MockClock)) {
+    export_with(|layer| layer, run);
+}
+
+/// [`export`], of a layer with these labels.
+fn export_labelled<const N: usize>(
+    labels: [&'static str; N],
+    run: impl FnOnce(&dyn Fn() -> Exported, &MockClock),
+) {
+    export_with(|layer| layer.with_labels(labels), run);
+}
+
+fn export_with(
+    set: impl FnOnce(OmniMetricsLayer<Registry>) -> OmniMetricsLayer<Registry>,
+    run: impl FnOnce(&dyn Fn() -> Exported, &MockClock),
+) {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let look = || {
@@ -55,7 +76,7 @@ fn export(run: impl FnOnce(&dyn Fn() -> Exported, &omni_metrics::MockClock)) {
         Exported(metrics.collect())
     };
     let (clock, mock) = Clock::mock();
-    let layer = OmniMetricsLayer::new().with_writer(io::sink).with_clock(clock);
+    let layer = set(OmniMetricsLayer::new().with_writer(io::sink).with_clock(clock));
     with_local_recorder(&recorder, || {
         tracing::subscriber::with_default(registry().with(layer), || run(&look, &mock));
     });
@@ -244,11 +265,290 @@ fn detached_rows_count_in_the_stage_and_transfer_families_of_their_process() {
         stage.in_scope(|| clock.advance(Duration::from_millis(2)));
         drop(stage);
         drop(info_span!("transfer", from_stage = 0, to_stage = 1, size_bytes = 7, tx_time_ms = 4));
+        let sound = info_span!("stage", stage_id = 2, request_id = "far", output = Empty);
+        sound.in_scope(|| {
+            sound.record("output", 2);
+            clock.advance(Duration::from_millis(10));
+            sound.record("output", 3);
+        });
+        drop(sound);
         let exported = look();
+        assert_eq!(exported.histogram("omni_stage_inter_output_seconds{stage=2}"), [0.010_027_007]);
+        assert_eq!(exported.counter("omni_stage_generation_tokens_total{stage=2}"), 5);
         assert_eq!(exported.histogram("omni_stage_gen_seconds{stage=0}"), [0.002]);
         assert_eq!(exported.histogram("omni_transfer_tx_seconds{from_stage=0,to_stage=1}"), [0.004]);
         assert_eq!(exported.histogram("omni_transfer_size_bytes{from_stage=0,to_stage=1}"), [7.0]);
         assert_eq!(exported.counter("omni_prompt_tokens_total{}"), 3);
-        assert_eq!(exported.counter("omni_generation_tokens_total{}"), 5);
+        assert_eq!(exported.counter("omni_generation_tokens_total{}"), 5 + 5);
+    });
+}
+
+#[test]
+fn outputs_media_waits_and_errors_are_exported() {
+    export(|look, clock| {
+        let wait_ms = |millis| clock.advance(Duration::from_millis(millis));
+        info_span!("request", request_id = "r1").in_scope(|| {
+            let text = info_span!(
+                "stage",
+                stage_id = 0,
+                num_tokens_in = 7,
+                num_tokens_cached = 4,
+                num_tokens_reasoning = 2,
+                output = Empty
+            );
+            wait_ms(1);
+            text.in_scope(|| {
+                for gap in [2, 10, 10, 30] {
+                    wait_ms(gap);
+                    text.record("output", true);
+                }
+            });
+            drop(text);
+            let sound = info_span!("stage", stage_id = 1, output = Empty, output_media_ms = Empty);
+            sound.in_scope(|| {
+                sound.record("output", 0).record("output_media_ms", 20);
+                // It has played for 20 ms, and has nothing to play for 5.
+                wait_ms(25);
+                sound.record("output", 0).record("output_media_ms", 20);
+                wait_ms(35);
+            });
+            error!("it broke");
+            error!("it broke again");
+        });
+        let seen = look();
+        // The middles of the buckets, 64 of which make an octave of nanoseconds.
+        let gaps = [0.010_027_007, 0.010_027_007, 0.030_015_487];
+        assert_eq!(seen.histogram("omni_stage_inter_output_seconds{stage=0}"), gaps);
+        assert_eq!(seen.histogram("omni_stage_inter_output_seconds{stage=1}"), [0.025_034_751]);
+        for (name, expected) in [
+            ("omni_e2e_seconds{}", 0.113),
+            ("omni_real_time_factor{}", 113.0 / 40.0),
+            ("omni_waiting_seconds{}", 0.001),
+            ("omni_stage_waiting_seconds{stage=0}", 0.001),
+            ("omni_stage_gen_seconds{stage=0}", 0.052),
+            ("omni_stage_first_output_seconds{stage=0}", 0.003),
+            ("omni_stage_time_per_output_token_seconds{stage=0}", 0.016_666_666),
+            ("omni_stage_gen_seconds{stage=1}", 0.06),
+            ("omni_stage_media_seconds{stage=1}", 0.04),
+            ("omni_stage_real_time_factor{stage=1}", 1.5),
+            ("omni_stage_underrun_seconds{stage=1}", 0.005),
+        ] {
+            assert_eq!(seen.histogram(name), [expected], "{name}");
+        }
+        for (name, expected) in [
+            ("omni_errors_total{}", 2),
+            ("omni_stage_prompt_tokens_total{stage=0}", 7),
+            ("omni_stage_generation_tokens_total{stage=0}", 4),
+            ("omni_stage_cached_tokens_total{stage=0}", 4),
+            ("omni_stage_reasoning_tokens_total{stage=0}", 2),
+            ("omni_stage_underruns_total{stage=0}", 0),
+            ("omni_stage_prompt_tokens_total{stage=1}", 0),
+            ("omni_stage_underruns_total{stage=1}", 1),
+            ("omni_prompt_tokens_total{}", 7),
+            ("omni_generation_tokens_total{}", 4),
+        ] {
+            assert_eq!(seen.counter(name), expected, "{name}");
+        }
+    });
+}
+
+#[test]
+fn histograms_that_most_stages_never_need_appear_with_their_first_value() {
+    export(|look, _| {
+        info_span!("request").in_scope(|| info_span!("stage", stage_id = 0).in_scope(|| ()));
+        let seen = look();
+        for family in [
+            "omni_real_time_factor",
+            "omni_stage_inter_output_seconds",
+            "omni_stage_media_seconds",
+            "omni_stage_real_time_factor",
+            "omni_stage_underrun_seconds",
+            "omni_stage_share_seconds",
+        ] {
+            assert_eq!(seen.of(family).count(), 0, "{family}");
+        }
+        assert_eq!(seen.of("omni_stage_waiting_seconds").count(), 1);
+    });
+}
+
+#[test]
+fn each_request_of_a_batch_has_its_share_of_the_stage() {
+    export(|look, clock| {
+        let requests = [info_span!("request", request_id = "r1"), info_span!("request", request_id = "r2")];
+        let batch = info_span!(parent: None, "stage", stage_id = 0);
+        requests.iter().for_each(|request| {
+            batch.follows_from(request);
+        });
+        batch.in_scope(|| clock.advance(Duration::from_millis(10)));
+        drop(batch);
+        drop(requests);
+        let seen = look();
+        assert_eq!(seen.histogram("omni_stage_gen_seconds{stage=0}"), [0.01, 0.01]);
+        assert_eq!(seen.histogram("omni_stage_share_seconds{stage=0}"), [0.005, 0.005]);
+    });
+}
+
+#[test]
+fn every_histogram_that_is_exported_has_recommended_buckets() {
+    export(|look, clock| {
+        let wait = || clock.advance(Duration::from_millis(1));
+        info_span!("request").in_scope(|| {
+            let stage = info_span!("stage", stage_id = 0, output = Empty, output_media_ms = Empty);
+            stage.in_scope(|| {
+                for _ in 0..2 {
+                    wait();
+                    stage.record("output", 1).record("output_media_ms", 1);
+                }
+            });
+            info_span!("transfer", from_stage = 0, to_stage = 1, size_bytes = 1).in_scope(wait);
+        });
+        let exported = look();
+        let families: Vec<_> = omni_metrics::buckets::families().map(|(family, _)| family).collect();
+        let is_histogram = |value: &DebugValue| matches!(value, DebugValue::Histogram(_));
+        for (name, _) in exported.0.iter().filter(|(_, value)| is_histogram(value)) {
+            let (family, _) = name.split_once('{').unwrap();
+            assert!(families.contains(&family), "{family}");
+        }
+        // Nothing was batched.
+        let absent = families.iter().filter(|family| exported.of(family).count() == 0);
+        assert!(absent.eq(["omni_stage_share_seconds"].iter()), "{:?}", exported.0.keys());
+    });
+}
+
+#[test]
+fn fields_of_a_request_are_labels_of_its_metrics_and_of_those_of_its_rows() {
+    export_labelled(["model", "tenant"], |look, clock| {
+        let request = info_span!("request", model = "small", tenant = Empty, finish_reason = "stop");
+        request.in_scope(|| {
+            // Recorded late, and as a number.
+            Span::current().record("tenant", 7);
+            info_span!("stage", stage_id = 0, num_tokens_in = 3, num_tokens_out = 2)
+                .in_scope(|| clock.advance(Duration::from_millis(2)));
+            info_span!("transfer", from_stage = 0, to_stage = 1, size_bytes = 9).in_scope(|| ());
+            error!("it broke");
+        });
+        drop(request);
+        let seen = look();
+        let its = "model=small,tenant=7";
+        for (name, expected) in [
+            (format!("omni_requests_total{{{its},finish_reason=stop}}"), 1),
+            (format!("omni_requests_total{{{its},finish_reason=abort}}"), 0),
+            (format!("omni_prompt_tokens_total{{{its}}}"), 3),
+            (format!("omni_generation_tokens_total{{{its}}}"), 2),
+            (format!("omni_errors_total{{{its}}}"), 1),
+            (format!("omni_stage_prompt_tokens_total{{{its},stage=0}}"), 3),
+            ("omni_lines_lost_total{}".to_owned(), 0),
+        ] {
+            assert_eq!(seen.counter(&name), expected, "{name}");
+        }
+        for (name, expected) in [
+            (format!("omni_e2e_seconds{{{its}}}"), 0.002),
+            (format!("omni_stage_gen_seconds{{{its},stage=0}}"), 0.002),
+            (format!("omni_transfer_size_bytes{{{its},from_stage=0,to_stage=1}}"), 9.0),
+        ] {
+            assert_eq!(seen.histogram(&name), [expected], "{name}");
+        }
+        assert_eq!(seen.gauge("omni_requests_in_flight{}"), 0.0);
+        assert_eq!(seen.of("omni_e2e_seconds").count(), 1, "only with labels");
+    });
+}
+
+#[test]
+fn a_label_without_a_value_is_none() {
+    export_labelled(["model"], |look, _| {
+        drop(info_span!("request"));
+        drop(info_span!("request", model = Empty));
+        drop(info_span!("request", model = ""));
+        // A worker does not know the request.
+        drop(info_span!("stage", stage_id = 0, request_id = "far", model = "small", num_tokens_out = 5));
+        let seen = look();
+        assert_eq!(seen.counter("omni_requests_total{model=none,finish_reason=none}"), 3);
+        assert_eq!(seen.counter("omni_stage_generation_tokens_total{model=none,stage=0}"), 5);
+        assert_eq!(seen.histogram("omni_e2e_seconds{model=none}").len(), 3);
+    });
+}
+
+#[test]
+fn a_request_that_open_spans_hold_keeps_its_labels() {
+    export_labelled(["model"], |look, _| {
+        let request = info_span!("request", request_id = "r1", model = "small");
+        let stage = info_span!(parent: None, "stage", stage_id = 0, request_id = "r1");
+        drop(request);
+        drop(stage);
+        let seen = look();
+        assert_eq!(seen.counter("omni_requests_total{model=small,finish_reason=none}"), 1);
+        assert_eq!(
+            seen.of("omni_stage_gen_seconds").collect::<Vec<_>>(),
+            ["omni_stage_gen_seconds{model=small,stage=0}"]
+        );
+    });
+}
+
+#[test]
+fn a_label_has_64_values_and_further_ones_are_other() {
+    export_labelled(["model"], |look, _| {
+        for model in 0..70 {
+            drop(info_span!("request", model));
+        }
+        drop(info_span!("request", model = 3));
+        drop(info_span!("request"));
+        let seen = look();
+        assert_eq!(seen.of("omni_e2e_seconds").count(), 64 + 2, "and `other`, and `none`");
+        assert_eq!(seen.histogram("omni_e2e_seconds{model=63}").len(), 1);
+        assert_eq!(seen.histogram("omni_e2e_seconds{model=3}").len(), 2);
+        assert_eq!(seen.histogram("omni_e2e_seconds{model=other}").len(), 6);
+        assert_eq!(seen.histogram("omni_e2e_seconds{model=none}").len(), 1);
+    });
+}
+
+#[test]
+fn past_256_combinations_every_label_is_other() {
+    export_labelled(["model", "tenant"], |look, _| {
+        for model in 0..20 {
+            for tenant in 0..20 {
+                drop(info_span!("request", model, tenant));
+            }
+        }
+        let seen = look();
+        assert_eq!(seen.of("omni_e2e_seconds").count(), 256 + 1);
+        assert_eq!(seen.histogram("omni_e2e_seconds{model=12,tenant=15}").len(), 1);
+        assert_eq!(seen.histogram("omni_e2e_seconds{model=other,tenant=other}").len(), 400 - 256);
+    });
+}
+
+#[test]
+fn a_label_is_named_once_and_not_as_another_of_the_families() {
+    let names = ["stage", "model", "finish_reason", "model", "le", "quantile", "from_stage", "to_stage"];
+    export_labelled(names, |look, _| {
+        info_span!("request", model = "small", stage = "text", finish_reason = "stop")
+            .in_scope(|| info_span!("stage", stage_id = 0).in_scope(|| ()));
+        let seen = look();
+        assert_eq!(seen.counter("omni_requests_total{model=small,finish_reason=stop}"), 1);
+        assert_eq!(seen.histogram("omni_stage_gen_seconds{model=small,stage=0}"), [0.0]);
+    });
+    export_with(
+        |layer| layer.with_labels(["model"]).with_labels([]),
+        |look, _| {
+            drop(info_span!("request", model = "small"));
+            assert_eq!(look().histogram("omni_e2e_seconds{}").len(), 1);
+        },
+    );
+}
+
+#[test]
+fn a_request_whose_line_is_left_out_is_exported_all_the_same() {
+    let keep =
+        |layer: OmniMetricsLayer<Registry>| layer.with_keep(Keep::one_in(u32::MAX)).with_labels(["model"]);
+    export_with(keep, |look, _| {
+        for number in 0..100 {
+            info_span!("request", request_id = number, model = "small", finish_reason = "stop").in_scope(
+                || {
+                    info_span!("stage", stage_id = 0, num_tokens_out = 2).in_scope(|| ());
+                },
+            );
+        }
+        let seen = look();
+        assert_eq!(seen.counter("omni_requests_total{model=small,finish_reason=stop}"), 100);
+        assert_eq!(seen.counter("omni_stage_generation_tokens_total{model=small,stage=0}"), 200);
     });
 }

@@ -441,7 +441,7 @@ fn a_field_that_is_one_slip_away_from_one_of_the_contract_warns_once_a_callsite_
     };
     assert_eq!(
         of("`num_tokens_out`"),
-        ["span `stage`, field `num_token_out`, value `67`: not a field of the contract; did you mean \
+        ["span `stage`, field `num_token_out`, value `67`: not a documented field; did you mean \
           `num_tokens_out`? It is kept under `fields`"]
     );
     for (field, meant) in [
@@ -499,9 +499,9 @@ fn a_foreign_span_that_is_one_slip_away_from_one_of_the_contract_warns_its_reque
     assert_eq!(
         found,
         [
-            "span `preproces`: not a span of the contract; did you mean `preprocess`? It is in no table",
-            "span `stages`: not a span of the contract; did you mean `stage`? It is in no table",
-            "span `transfre`: not a span of the contract; did you mean `transfer`? It is in no table",
+            "span `preproces`: not a documented span; did you mean `preprocess`? It is in no table",
+            "span `stages`: not a documented span; did you mean `stage`? It is in no table",
+            "span `transfre`: not a documented span; did you mean `transfer`? It is in no table",
         ]
     );
     assert_eq!(warnings(&lines[1]), <[&str; 0]>::default());

@@ -136,6 +136,72 @@ fn an_open_request_does_not_grow_with_its_spans() {
 }
 
 #[test]
+fn a_stage_does_not_grow_with_its_outputs() {
+    under_the_layer(|| {
+        let request = info_span!("request", request_id = "r").entered();
+        let stage = info_span!("stage", stage_id = 0, output = Empty, output_media_ms = Empty);
+        let chunk = |_| {
+            stage.record("output", 1);
+            stage.record("output_media_ms", 20.0);
+        };
+        (0..10_000).for_each(chunk);
+        let growth = growth(|| (0..990_000).for_each(chunk));
+        // Real gaps vary: 64 buckets an octave, of 8 bytes each, and twice the room.
+        assert!(growth < 20 * 64 * 16, "{growth} bytes");
+        drop((stage, request));
+    });
+}
+
+#[test]
+fn a_row_does_not_grow_with_the_spans_that_its_outputs_come_in() {
+    under_the_layer(|| {
+        let request = info_span!("request", request_id = "r").entered();
+        let chunk = |_| drop(info_span!("stage", stage_id = 0, output = 1, output_media_ms = 20.0));
+        (0..1_000).for_each(chunk);
+        let growth = growth(|| (0..10_000).for_each(chunk));
+        assert!(growth < 20 * 64 * 16, "{growth} bytes");
+        drop(request);
+    });
+}
+
+#[test]
+fn a_request_does_not_grow_with_its_waits_and_its_errors() {
+    under_the_layer(|| {
+        let request = info_span!("request", request_id = "r", finish_reason = Empty).entered();
+        let step = |_| {
+            let stage = info_span!("stage", stage_id = 0, scheduled = Empty);
+            tracing::error!("one of many");
+            stage.record("scheduled", true);
+            stage.in_scope(|| ());
+        };
+        (0..1_000).for_each(step);
+        let growth = growth(|| (0..50_000).for_each(step));
+        drop(request);
+        assert!(growth < ONCE, "{growth} bytes");
+    });
+}
+
+#[test]
+fn a_closed_request_with_outputs_and_errors_leaves_nothing() {
+    let request = |id: u64| {
+        let _request = info_span!("request", request_id = id, finish_reason = Empty).entered();
+        for stage_id in 0..2_u64 {
+            let stage = info_span!("stage", stage_id, output = Empty, output_media_ms = Empty);
+            for _ in 0..5 {
+                stage.record("output", 1);
+                stage.record("output_media_ms", 20.0);
+            }
+            tracing::error!("one of many");
+        }
+    };
+    under_the_layer(|| {
+        (0..2_000).for_each(request);
+        let leftover = growth(|| (2_000..22_000).for_each(request));
+        assert!(leftover < ONCE, "{leftover} bytes");
+    });
+}
+
+#[test]
 fn what_spans_follow_is_let_go_when_they_close() {
     under_the_layer(|| {
         let ring = |_| {

@@ -183,7 +183,7 @@ fn success_error_and_panic_give_one_line_each() {
 }
 
 #[test]
-fn a_cancelled_request_has_one_line_without_a_finish_reason() {
+fn a_cancelled_request_has_one_line_that_says_so() {
     let rig = Rig::new();
     let lines = rig.run(|_| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -197,7 +197,7 @@ fn a_cancelled_request_has_one_line_without_a_finish_reason() {
         });
     });
     assert_eq!(lines.len(), 1);
-    assert_eq!(lines[0]["e2e_table"].get("finish_reason"), None);
+    assert_eq!(lines[0]["e2e_table"]["finish_reason"], "abort");
     assert_eq!(lines[0]["stage_table"][0]["events"], 1);
     assert_eq!(rig.handle.snapshot().open_requests, 0);
 }

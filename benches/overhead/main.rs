@@ -25,7 +25,7 @@ use std::{
 use omni_metrics::OmniMetricsLayer;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
-use tracing::{Dispatch, Metadata, Subscriber, info_span, trace, trace_span};
+use tracing::{Dispatch, Metadata, Subscriber, field::Empty, info, info_span, trace, trace_span};
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, filter_fn},
@@ -102,8 +102,12 @@ fn main() {
 
 /// Runs requests and nothing else, for a count of instructions.
 fn run_requests(name: &str, count: u32) {
+    let (name, request): (_, fn(&str)) = match name {
+        "omni_outputs" => ("omni", workload::streams),
+        name => (name, workload::spans),
+    };
     let Some(dispatch) = set_up(name) else { return };
-    tracing::dispatcher::with_default(&dispatch, || (0..count).for_each(|_| workload::spans("r1")));
+    tracing::dispatcher::with_default(&dispatch, || (0..count).for_each(|_| request("r1")));
 }
 
 fn set_up(name: &str) -> Option<Dispatch> {
@@ -179,11 +183,18 @@ fn measure(figures: &mut Figures) {
     add("allocations", (ALLOCATIONS.get() - before) as f64);
 
     let _request = info_span!("request", request_id = "open").entered();
-    let stage = info_span!("stage", stage_id = 0);
+    let stage = info_span!("stage", stage_id = 0, output = Empty);
+    add(
+        "output",
+        time(20_000, || {
+            stage.record("output", 1_u64);
+        }),
+    );
     add("enter and exit", time(20_000, || drop(stage.enter())));
     add("new and close", time(10_000, || drop(info_span!("stage", stage_id = 0))));
     add("foreign span", time(20_000, || drop(info_span!("foreign").entered())));
     add("disabled event", time(20_000, || trace!("disabled")));
+    add("foreign event", time(20_000, || info!("foreign")));
     add("disabled span", time(20_000, || drop(trace_span!("disabled"))));
     add("suppressed log", time(20_000, || log::trace!("suppressed")));
 }
@@ -272,7 +283,7 @@ fn ratio(round: &BTreeMap<&str, Figures>, figure: &str, against: &str, other: &s
     Some(get(round, "omni", figure)? / get(round, against, other)?)
 }
 
-const TARGETS: [Target; 14] = [
+const TARGETS: [Target; 16] = [
     Target {
         what: "request with its line",
         against: "no-op layer + the line by hand",
@@ -324,6 +335,20 @@ const TARGETS: [Target; 14] = [
         at_most: 0.25,
         aim: 0.10,
         ratio: |round| ratio(round, "disabled event", "noop", "disabled event"),
+    },
+    Target {
+        what: "foreign info! event",
+        against: "no-op layer",
+        at_most: 0.25,
+        aim: 0.10,
+        ratio: |round| ratio(round, "foreign event", "noop", "foreign event"),
+    },
+    Target {
+        what: "recorded output, ns more than tracing's own record",
+        against: "no-op layer",
+        at_most: 60.0,
+        aim: 40.0,
+        ratio: |round| Some(get(round, "omni", "output")? - get(round, "noop", "output")?),
     },
     Target {
         what: "disabled foreign span",
@@ -422,7 +447,9 @@ fn compare() {
         "request",
         "enter and exit",
         "new and close",
+        "output",
         "foreign span",
+        "foreign event",
         "disabled event",
         "disabled span",
         "suppressed log",

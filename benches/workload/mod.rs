@@ -58,6 +58,26 @@ pub fn spans(id: &str) {
     request.record("finish_reason", "stop");
 }
 
+/// How many outputs a stage of [`streams`] has.
+const OUTPUTS: u64 = 64;
+
+/// A request whose stages stream their outputs.
+#[allow(dead_code, reason = "not every benchmark streams")]
+pub fn streams(id: &str) {
+    let request = info_span!("request", request_id = id, finish_reason = Empty);
+    request.in_scope(|| {
+        for (stage_id, stage_name) in (0_u64..).zip(STAGES) {
+            let stage = info_span!("stage", stage_id, stage_name, num_tokens_in = TOKENS_IN, output = Empty);
+            stage.in_scope(|| {
+                for _ in 0..OUTPUTS {
+                    stage.record("output", 1_u64);
+                }
+            });
+        }
+    });
+    request.record("finish_reason", "stop");
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     r#type: &'static str,

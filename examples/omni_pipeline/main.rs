@@ -61,12 +61,23 @@ struct Args {
     /// At most how many tokens to generate per request
     #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_tokens: u32,
+    /// Make sound so slowly that a chunk takes FACTOR times as long as it plays; above 1, a player underruns
+    #[arg(long, value_name = "FACTOR", value_parser = factor)]
+    slow_sound: Option<f64>,
     /// Text to learn from and to take prompts from [default: the README.md of this project]
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Directory for the sound files [default: omni_pipeline in the directory for temporary files]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+}
+
+/// A factor that a duration can be multiplied by.
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (0.0..=1000.0).contains(&factor) => Ok(factor),
+        _ => Err("a number from 0 to 1000 is needed".to_owned()),
+    }
 }
 
 #[tokio::main]
@@ -105,7 +116,7 @@ async fn serve(args: &Args) -> Result<()> {
     let (to_code2wav, speeches) = wire::connect(Edge::Stages(1, 2), capacity, &mut tasks).await?;
     tasks.spawn(thinker::run(Arc::new(thinker), queue, to_talker));
     tasks.spawn(talker::run(texts, to_code2wav));
-    tasks.spawn(code2wav::run(speeches, driver::files(answers.clone(), out.clone())));
+    tasks.spawn(code2wav::run(speeches, driver::files(answers.clone(), out.clone()), args.slow_sound));
 
     let driver = Driver {
         prompts: prompts.clone(),

@@ -8,16 +8,21 @@
 //! ```
 //!
 //! In reading order: the layers are set up in [`main`], the `request` span is made in `request.rs`, and goes
-//! with the body of the answer to its last byte; `answer.rs` is what happens in between.
+//! with the body of the answer to its last byte; `answer.rs` is what happens in between. `timings.rs` is what
+//! the client is told of it.
 
 mod answer;
+mod chunk;
+mod panics;
 #[path = "../stages/prometheus.rs"]
 mod prometheus;
 mod request;
 #[path = "../stages/mod.rs"]
 mod stages;
+mod timings;
 #[path = "../stages/traces.rs"]
 mod traces;
+mod waiting;
 
 use std::{
     io::{self, Write},
@@ -36,7 +41,7 @@ use axum::{
     serve::ListenerExt,
 };
 use clap::Parser;
-use omni_metrics::OmniMetricsLayer;
+use omni_metrics::{OmniMetricsHandle, OmniMetricsLayer};
 use opentelemetry::trace::TracerProvider;
 use tokio::{
     net::TcpListener,
@@ -52,7 +57,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use crate::{
-    answer::{Answers, Service},
+    answer::Service,
     stages::{
         Result, Tasks, code2wav, corpus, exit_code,
         format::FormatName,
@@ -60,6 +65,7 @@ use crate::{
         thinker::{self, Thinker},
         wire::{self, Edge},
     },
+    waiting::Answers,
 };
 
 /// How many messages each queue between stages holds.
@@ -102,7 +108,8 @@ fn run(args: &Args) -> Result<()> {
     let traces = traces::provider(args.otlp.as_deref())?;
 
     let omni = OmniMetricsLayer::new().with_format(args.format.into()).with_log_stats(args.log_stats);
-    let summary = args.log_stats.then(|| omni.handle().summary_guard());
+    let handle = omni.handle();
+    let summary = args.log_stats.then(|| handle.summary_guard());
     // OpenTelemetry after the metrics: of two layers, the first one hears first that a span closes, and the
     // numbers of a request have to be on its OpenTelemetry span before that ends.
     let otel = tracing_opentelemetry::layer().with_tracer(traces.tracer("omni_server"));
@@ -113,9 +120,10 @@ fn run(args: &Args) -> Result<()> {
         .with(omni)
         .with(otel.with_filter(LevelFilter::INFO))
         .init();
+    panics::log();
 
     let runtime = Runtime::new()?;
-    let served = runtime.block_on(serve(args, exporter));
+    let served = runtime.block_on(serve(args, exporter, handle));
     // What is still open closes with the runtime, and writes its line before the summary.
     drop(runtime);
     drop(summary);
@@ -129,7 +137,7 @@ fn log_filter() -> EnvFilter {
 }
 
 /// Starts the stages and the server; stops first this one, then those.
-async fn serve(args: &Args, exporter: prometheus::Exporter) -> Result<()> {
+async fn serve(args: &Args, exporter: prometheus::Exporter, metrics: OmniMetricsHandle) -> Result<()> {
     let input =
         args.input.clone().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md").into());
     let thinker = Thinker::train(&corpus::read(&input)?)
@@ -142,14 +150,14 @@ async fn serve(args: &Args, exporter: prometheus::Exporter) -> Result<()> {
     let (to_code2wav, speeches) = wire::connect(Edge::Stages(1, 2), CAPACITY, &mut tasks).await?;
     tasks.spawn(thinker::run(Arc::new(thinker), queue, to_talker));
     tasks.spawn(talker::run(texts, to_code2wav));
-    tasks.spawn(code2wav::run(speeches, answers.sinks()));
+    tasks.spawn(code2wav::run(speeches, answers.sinks(), None));
 
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     let signal = stop_signal()?;
     writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
-    let service = Arc::new(Service::new(prompts, answers, args.timeout));
+    let service = Arc::new(Service::new(prompts, answers, args.timeout, metrics));
     let (stop, stopped) = oneshot::channel::<()>();
     // An event goes when it is there, not when a packet is full or the client has acknowledged the last one.
     let listener = listener.tap_io(|stream| {
@@ -180,9 +188,9 @@ async fn serve(args: &Args, exporter: prometheus::Exporter) -> Result<()> {
 }
 
 fn routes(service: Arc<Service>, exporter: prometheus::Exporter) -> Router {
-    // A request meets these from the last to the first. The span of `TraceLayer` is called `request` too; ours
-    // is inside of it, and so the layer takes that one for a wrapper. Where none of ours would be inside, on
-    // `/metrics` or for another method, it would count as a request.
+    // A request meets these from the last to the first. The span of `TraceLayer` is called `request` too;
+    // ours is inside of it, and so the layer takes that one for a wrapper. Where none of ours would be
+    // inside, on `/metrics` or for another method, it would count as a request.
     let generate = post(answer::generate)
         .route_layer(from_fn(request::in_span))
         .route_layer(TraceLayer::new_for_http())

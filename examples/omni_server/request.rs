@@ -43,8 +43,8 @@ pub(crate) async fn in_span(mut request: Request, next: Next) -> Response {
         .get("x-request-id")
         .map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
         .unwrap_or_default();
-    // Not `request_id` yet: an id that the request is not let have may be that of another one, and stages that
-    // name it must not find this one.
+    // Not `request_id` yet: an id that the request is not let have may be that of another one, and stages
+    // that name it must not find this one.
     let span = info_span!(
         "request",
         request_id = field::Empty,
@@ -62,8 +62,8 @@ pub(crate) async fn in_span(mut request: Request, next: Next) -> Response {
     response.map(|body| Body::new(InSpan { body, span, _kept: kept }))
 }
 
-/// A body that is sent within a span. The span closes when the last byte has been handed to the connection, or
-/// when nobody takes the rest.
+/// A body that is sent within a span. The span closes when the last byte has been handed to the connection,
+/// or when nobody takes the rest.
 struct InSpan {
     body: Body,
     span: Span,

@@ -1,6 +1,10 @@
 //! Stage 2: codec frames to sound.
 
-use std::{sync::Arc, thread::available_parallelism, time::Duration};
+use std::{
+    sync::Arc,
+    thread::{self, available_parallelism},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -9,7 +13,14 @@ use tokio::{
 };
 use tracing::{Span, field, info_span};
 
-use super::{Result, codec::FRAME_MILLIS, synth::Synth, talker::Speech, text::Generation, ticket::Ticket};
+use super::{
+    Result,
+    codec::FRAME_MILLIS,
+    synth::{SAMPLE_RATE, Synth},
+    talker::Speech,
+    text::Generation,
+    ticket::Ticket,
+};
 
 /// How many frames make a chunk of sound, 100 ms.
 const CHUNK_FRAMES: usize = 10;
@@ -32,10 +43,12 @@ pub(crate) struct Spoken {
     pub(crate) generation: Generation,
 }
 
-/// The task of the stage: several sounds at once, as many as there are processors.
+/// The task of the stage: several sounds at once, as many as there are processors. With `slow_sound`, a chunk
+/// takes at least that many times as long to make as it plays.
 pub(crate) async fn run<S: Sink>(
     mut speeches: mpsc::Receiver<(Ticket, Speech)>,
     open: impl Fn(&Ticket) -> S,
+    slow_sound: Option<f64>,
 ) -> Result<()> {
     let slots = Arc::new(Semaphore::new(available_parallelism()?.get()));
     let mut sounds = JoinSet::<Result<()>>::new();
@@ -46,7 +59,7 @@ pub(crate) async fn run<S: Sink>(
                 let span = span(&ticket, &speech);
                 let (slots, mut sink) = (Arc::clone(&slots), open(&ticket));
                 sounds.spawn(async move {
-                    let work = move || (speak(speech, &mut sink), sink);
+                    let work = move || (speak(speech, &mut sink, slow_sound), sink);
                     let (spoken, sink) = in_slot(&slots, span, work).await?;
                     sink.finish(ticket, spoken).await
                 });
@@ -60,10 +73,9 @@ pub(crate) async fn run<S: Sink>(
     Ok(())
 }
 
-/// Created when the work arrives and entered when it starts: in between is what the row calls
+/// Created when the work arrives, `scheduled` when it has a slot: in between is what the row calls
 /// `queue_time_ms`. `#[instrument]` would create the span at the start, so this one is made by
-/// hand. The stage makes samples, not tokens, and has no `num_tokens_out`; a field of one's own,
-/// like `samples`, goes into the row as well.
+/// hand. A field of one's own, like `samples`, goes into the row as well.
 fn span(ticket: &Ticket, speech: &Speech) -> Span {
     let _trace = ticket.trace().attach();
     info_span!(
@@ -72,7 +84,9 @@ fn span(ticket: &Ticket, speech: &Speech) -> Span {
         stage_name = "code2wav",
         request_id = ticket.request_id,
         num_tokens_in = speech.frames.len(),
-        first_output = field::Empty,
+        scheduled = field::Empty,
+        output = field::Empty,
+        output_media_ms = field::Empty,
         samples = field::Empty,
     )
 }
@@ -84,6 +98,8 @@ async fn in_slot<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
     let slot = Arc::clone(slots).acquire_owned().await?;
+    // From here on the stage works on the request, also while a thread of the pool is being found.
+    span.record("scheduled", true);
     // A thread of the pool knows nothing of the spans of this task. Whoever wants them there
     // carries them there: the closure owns the span and enters it. So the span also closes over
     // there, before anyone hears of the result; a request that ended earlier would miss it.
@@ -94,20 +110,24 @@ async fn in_slot<T: Send + 'static>(
     Ok(spawn_blocking(work).await?)
 }
 
-fn speak(speech: Speech, sink: &mut impl Sink) -> Result<Spoken> {
+fn speak(speech: Speech, sink: &mut impl Sink, slow_sound: Option<f64>) -> Result<Spoken> {
     let mut synth = Synth::new();
     let mut chunk = Vec::new();
     let mut samples = 0;
-    for (number, frames) in speech.frames.chunks(CHUNK_FRAMES).enumerate() {
+    for frames in speech.frames.chunks(CHUNK_FRAMES) {
         chunk.clear();
         for frame in frames {
             synth.render(*frame, &mut chunk);
         }
+        let media = Duration::from_secs(chunk.len() as u64) / SAMPLE_RATE;
+        if let Some(factor) = slow_sound {
+            thread::sleep(media.mul_f64(factor));
+        }
         sink.write(&chunk)?;
         samples += chunk.len();
-        if number == 0 {
-            Span::current().record("first_output", true);
-        }
+        // The chunk has left, and the moment is what counts. There are no tokens in it: samples would add up
+        // to the `num_tokens_out` of the stage, and so to the tokens of the request.
+        Span::current().record("output", 0).record("output_media_ms", media.as_secs_f64() * 1e3);
     }
     Span::current().record("samples", samples);
     let codec_frames = speech.frames.len() as u64;

@@ -11,6 +11,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use omni_metrics::buckets;
 use tokio::{
     net::TcpListener,
     time::{MissedTickBehavior, interval},
@@ -18,26 +19,6 @@ use tokio::{
 
 use crate::stages::Result;
 
-/// 1, 2.5, 5 and so on, from ten microseconds, which a transfer may take, to a minute; finer from a tenth of
-/// a second to one, where people begin to wait.
-const SECONDS: [f64; 25] = [
-    1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.15, 0.2, 0.25,
-    0.35, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-];
-/// From 64 bytes to 64 MiB, four times as much each.
-const BYTES: [f64; 11] = [
-    64.0,
-    256.0,
-    1_024.0,
-    4_096.0,
-    16_384.0,
-    65_536.0,
-    262_144.0,
-    1_048_576.0,
-    4_194_304.0,
-    16_777_216.0,
-    67_108_864.0,
-];
 /// How often values are put into their buckets, scraped or not. They wait in memory until then.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -45,10 +26,11 @@ pub(crate) type Exporter = PrometheusHandle;
 
 /// Makes it the recorder of this process.
 pub(crate) fn install() -> Result<Exporter> {
-    Ok(PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
-        .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES)?
-        .install_recorder()?)
+    let mut builder = PrometheusBuilder::new();
+    for (family, buckets) in buckets::families() {
+        builder = builder.set_buckets_for_metric(Matcher::Full(family.to_owned()), buckets)?;
+    }
+    Ok(builder.install_recorder()?)
 }
 
 /// Answers who asks for `/metrics`, and puts values into their buckets from now on.

@@ -122,6 +122,7 @@ impl Thinker {
             num_tokens_in = field::Empty,
             num_tokens_out = field::Empty,
             first_output = field::Empty,
+            output = field::Empty,
         );
         let whole = if stage.is_none() { &part } else { stage };
         let tokens = whole.in_scope(|| self.tokenize(&prompt.text));
@@ -143,8 +144,9 @@ impl Thinker {
         match next.filter(|token| *token != self.end) {
             Some(token) => {
                 sequence.tokens.push(token);
-                if sequence.generated().len() == 1 {
-                    // The moment is what counts, so it is recorded at once; the value is not read.
+                if sequence.pieces.is_none() && sequence.generated().len() == 1 {
+                    // The text goes as a whole, so nothing leaves yet. But the moment of the first token
+                    // is worth knowing, so it is recorded at once; the value is not read.
                     Span::current().record("first_output", true);
                 }
                 if sequence.generated().len() >= sequence.max_tokens {
@@ -171,6 +173,9 @@ impl Thinker {
         let piece: Vec<_> = sequence.undecoded.drain(..whole).collect();
         if pieces.send(String::from_utf8_lossy(&piece).into_owned()).is_err() {
             sequence.finish_reason = Some(FinishReason::Abort);
+        } else {
+            // A token has left the stage, now.
+            Span::current().record("output", 1);
         }
     }
 

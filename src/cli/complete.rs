@@ -161,7 +161,8 @@ fn add_stage(rows: &mut Vec<StageRow>, mut added: StageRow) {
         row.share_time_ms = row.share();
         added.share_time_ms = added.share();
     }
-    // The last value of a field stands. A `sum.NAME` stands under NAME too, so that it can't be told apart.
+    // The last value of a field stands. Whether it was a `sum.NAME` can't be seen, since it stands under
+    // NAME.
     row.fields.append(&mut added.fields);
     row.merge(added, &mut Warnings::default());
 }

@@ -75,7 +75,8 @@ impl Stretch {
         let steps = row.outputs?.saturating_sub(1);
         let last = row.last_output_ms?.as_nanos();
         let mean = row.inter_output_mean_ms.unwrap_or_default().as_nanos();
-        // The mean is cut to whole nanoseconds. `first_output` may have come before the first output.
+        // The mean is cut to whole nanoseconds. `first_output` may have been recorded before the first
+        // output.
         let latest = last.saturating_sub(mean.saturating_mul(steps));
         let first = row.first_output_ms.map(Millis::as_nanos);
         let first = first.filter(|first| latest.abs_diff(*first) <= steps).unwrap_or(latest);

@@ -35,7 +35,7 @@ impl JoinedWaits {
     }
 
     /// Divides the time for which the request only waited among its stages, as the layer does.
-    pub(super) fn divide(mut self, request: &mut RequestLine, mut active: Intervals) {
+    pub(super) fn divide(self, request: &mut RequestLine, mut active: Intervals) {
         let rows = &mut request.stage_table;
         let end = request.e2e_table.e2e_total_ms.as_nanos();
         self.0.divide(&mut active, 0, end, |stage_id, idle| {

@@ -21,6 +21,7 @@ impl Text<'_> {
         let schema = self.number()?.try_into().ok()?;
         let timestamp = self.after(r#","timestamp":"#, |text| Timestamp::parse(text.text()?))?;
         let request_id = self.after(r#","request_id":"#, Self::owned)?;
+        let sample_rate = self.if_there(r#","sample_rate":"#, |text| text.number()?.try_into().ok())?;
         let overall_summary = self.after(r#","overall_summary":"#, Self::summary)?;
         let e2e_table = self.after(r#","e2e_table":"#, |text| text.row(r#"{"e2e_total_ms":"#))?;
         let stage_table =
@@ -36,6 +37,7 @@ impl Text<'_> {
             schema,
             timestamp,
             request_id,
+            sample_rate,
             overall_summary,
             e2e_table,
             stage_table,

@@ -5,25 +5,42 @@ use crate::{
     fold::{
         closed::Closed,
         fields::{Phase, TransferNumbers},
-        further::{self, merge_further},
+        further::merge_further,
         hops::{Flight, Flights, Half, Hops},
         intervals::Intervals,
+        row_list::Row,
     },
     model::{id::Shown, kind::Kind, moment::earliest, numbers::Table, sums::add_to, warnings::Warnings},
 };
 
 /// The row of one edge in one request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Edge {
     pub(crate) row: TransferRow,
     first_enter: Option<u64>,
     hops: Hops,
 }
 
+impl Row for Edge {
+    fn reset(&mut self) {
+        let Self { row, first_enter, hops } = self;
+        row.reset();
+        *first_enter = None;
+        *hops = Hops::default();
+    }
+}
+
 impl Edge {
-    pub(crate) fn new((from_stage, to_stage): (Option<u64>, Option<u64>)) -> Self {
-        let row = TransferRow { from_stage, to_stage, ..TransferRow::default() };
-        Self { row, first_enter: None, hops: Hops::default() }
+    /// A row of a request, or, detached, of one span.
+    pub(crate) fn new(ends: (Option<u64>, Option<u64>)) -> Self {
+        let mut edge = Self::default();
+        edge.begin(ends);
+        edge
+    }
+
+    pub(crate) fn begin(&mut self, (from_stage, to_stage): (Option<u64>, Option<u64>)) {
+        self.row.from_stage = from_stage;
+        self.row.to_stage = to_stage;
     }
 
     /// Adds one span. Completed flights are put into `flights`, for [`add_flights`](Self::add_flights).
@@ -91,7 +108,8 @@ impl Edge {
             if nanos < 0 {
                 let (from, to) = (Shown(self.row.from_stage), Shown(self.row.to_stage));
                 let what = format!(
-                    "received before it was sent on edge {from} -> {to}: clock skew, or spans that overlap; counted as 0"
+                    "received before it was sent on edge {from} -> {to}: clock skew, or spans that overlap; \
+                     counted as 0"
                 );
                 let value = format_args!("-{}", Millis::from_nanos(nanos.unsigned_abs())).to_string();
                 warnings.add(Kind::Transfer, "in_flight_time_ms", value, what);
@@ -113,7 +131,8 @@ impl Edge {
         if unknown > 0 {
             let (from, to) = (Shown(self.row.from_stage), Shown(self.row.to_stage));
             let what = format!(
-                "too many hops of edge {from} -> {to} were under way at once to tell this many apart; left out"
+                "too many hops of edge {from} -> {to} were under way at once to tell this many apart; \
+                 left out"
             );
             warnings.add(Kind::Transfer, "in_flight_time_ms", unknown, what);
         }
@@ -127,11 +146,5 @@ impl Edge {
             .zip(created)
             .map(|(first, created)| Millis::from_nanos(first.saturating_sub(created)));
         row.total_time_ms = row.total(warnings);
-    }
-
-    /// Drops the row.
-    #[inline]
-    pub(crate) fn discard(self) {
-        further::discard(self.row.fields);
     }
 }

@@ -51,7 +51,8 @@ pub(crate) struct Progress {
     pub(crate) outputs: Outputs,
 }
 
-/// The numeric fields of a span, at the indexes that the layout of their callsite gives. Times are in nanoseconds.
+/// The numeric fields of a span, at the indexes that the layout of their callsite gives. Times are in
+/// nanoseconds.
 type Numbers = [Option<u64>; 7];
 
 /// The numbers of a `stage` span.
@@ -119,6 +120,7 @@ impl SpanFields {
     /// A copy of the fields of a `request` span that its line shows.
     pub(crate) fn copy_for_line(&self) -> Self {
         Self {
+            request_id: self.request_id.clone(),
             label: self.label.clone(),
             declares_reason: self.declares_reason,
             is_unwinding: self.is_unwinding,

@@ -1,6 +1,6 @@
 //! The further fields of a row.
 
-use std::{borrow::Cow, mem};
+use std::borrow::Cow;
 
 use crate::{
     FieldValue, Fields,
@@ -55,13 +55,5 @@ pub(crate) fn keep_further(
             value,
             format_args!("a row keeps {FURTHER_LIMIT} further fields; dropped"),
         );
-    }
-}
-
-/// Drops further fields. The drop of an empty map costs more than a row's sums, and there is nothing to drop.
-#[inline]
-pub(crate) fn discard(fields: Fields) {
-    if fields.is_empty() {
-        mem::forget(fields);
     }
 }

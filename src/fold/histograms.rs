@@ -1,4 +1,7 @@
 //! Histograms of the requests' numbers, in constant memory.
+//!
+//! Adding a value to `hdrhistogram` took 2.5 times as long, to a DDSketch 10 times. A request adds thirty
+//! values.
 
 use std::mem;
 
@@ -13,8 +16,7 @@ use crate::{
     model::id::{OrderedId, unordered},
 };
 
-/// A histogram of whole numbers, with their sum and maximum; adding a value is three stores. A request adds
-/// thirty values, and existing histogram crates cost 2.5 to 10 times as much for each.
+/// A histogram of whole numbers, with their sum and maximum; adding a value is three stores.
 #[derive(Debug, Clone, Copy)]
 struct Histogram<'a> {
     counts: &'a [u64],
@@ -87,7 +89,7 @@ const MILLION: f64 = 1e6;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Histograms {
     /// All buckets, or none. They are allocated at once, so neither a new stage nor a value of a new size
-    /// allocates. Of the 4 MiB of virtual memory, only touched pages are resident.
+    /// allocates. Of the 5.5 MiB of virtual memory, only touched pages are resident.
     counts: Vec<u64>,
     exact: Vec<Exact>,
     stages: SmallestIds<OrderedId>,
@@ -120,7 +122,7 @@ impl Histograms {
         self.make_room();
         Percentiles::times(e2e, |at, time| self.count(at, time.as_nanos()));
         Percentiles::ratios(e2e, |at, ratio| {
-            self.count(Percentiles::TIMES.len() + at, (ratio * MILLION) as u64);
+            self.count(Percentiles::TIMES.len() + at, (ratio * MILLION).round() as u64);
         });
         let nanos = e2e.e2e_total_ms.as_nanos();
         if nanos > 0 {
@@ -152,7 +154,7 @@ impl Histograms {
         let Some(first) = self.first_of_stage(row.order()) else { return };
         StagePercentiles::times(row, |at, time| self.count(first + at, time.as_nanos()));
         StagePercentiles::ratios(row, |at, ratio| {
-            self.count(first + StagePercentiles::TIMES.len() + at, (ratio * MILLION) as u64);
+            self.count(first + StagePercentiles::TIMES.len() + at, (ratio * MILLION).round() as u64);
         });
         if let Some(gaps) = gaps {
             self.count_gaps(first + GAPS, gaps);
@@ -164,7 +166,7 @@ impl Histograms {
         let Some(first) = self.first_of_edge(row.order()) else { return };
         TransferPercentiles::times(row, |at, time| self.count(first + at, time.as_nanos()));
         TransferPercentiles::ratios(row, |at, ratio| {
-            self.count(first + TransferPercentiles::TIMES.len() + at, (ratio * MILLION) as u64);
+            self.count(first + TransferPercentiles::TIMES.len() + at, (ratio * MILLION).round() as u64);
         });
     }
 
@@ -334,14 +336,17 @@ mod tests {
         #[test]
         fn percentiles_are_within_one_in_a_hundred_of_the_exact_ones(
             values in prop::collection::vec(
-                prop_oneof![0_u64..100, 1_000_u64..1_000_000, 1_000_000_u64..100_000_000_000, any::<u64>()], 1..600
+                prop_oneof![0_u64..100, 1_000_u64..1_000_000, 1_000_000_u64..100_000_000_000, any::<u64>()],
+                1..600,
             )
         ) {
             let (mut whole, mut merged, mut other) =
                 (Histograms::default(), Histograms::default(), Histograms::default());
             for (at, value) in values.iter().enumerate() {
                 let e2e = E2eTable { e2e_total_ms: Millis::from_nanos(*value), ..E2eTable::default() };
-                let stage = StageRow { stage_id: Some(*value % 3), stage_gen_time_ms: Some(e2e.e2e_total_ms), ..StageRow::default() };
+                let stage_gen_time_ms = Some(e2e.e2e_total_ms);
+                let stage =
+                    StageRow { stage_id: Some(*value % 3), stage_gen_time_ms, ..StageRow::default() };
                 whole.add(&e2e, [(&stage, None)].into_iter(), [].into_iter());
                 let half = if at % 2 == 0 { &mut merged } else { &mut other };
                 half.add(&e2e, [(&stage, None)].into_iter(), [].into_iter());

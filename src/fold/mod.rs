@@ -1,4 +1,5 @@
-//! From closed spans to rows, from rows to a request, from requests to the run. Plain Rust, without `tracing`.
+//! From closed spans to rows, from rows to a request, from requests to the run. Plain Rust, without
+//! `tracing`.
 
 pub(crate) mod buckets;
 pub(crate) mod closed;
@@ -12,6 +13,7 @@ pub(crate) mod intervals;
 pub(crate) mod outputs;
 pub(crate) mod player;
 pub(crate) mod request;
+pub(crate) mod row_list;
 pub(crate) mod smallest_ids;
 pub(crate) mod stage;
 pub(crate) mod timing;

@@ -82,7 +82,14 @@ impl Outputs {
             self.first = earliest(self.first, other.first);
             self.last = self.last.max(other.last);
         }
-        other.recent.into_iter().for_each(|chunk| self.insert(chunk));
+        match *other.recent {
+            [chunk] => self.insert(chunk),
+            _ => {
+                self.recent.append(&mut other.recent);
+                self.recent.sort_by_key(|chunk| chunk.moment);
+                self.make_room();
+            }
+        }
     }
 
     /// Folds all chunks.
@@ -138,15 +145,20 @@ impl Outputs {
             _ => self.recent.len(),
         };
         self.recent.insert(at, chunk);
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
         if self.recent.len() >= 2 * WINDOW {
-            self.fold(WINDOW);
+            self.fold(self.recent.len() - WINDOW);
         }
     }
 
-    /// Folds the first chunks. Those of a span that closes late may have come before all that are folded.
+    /// Folds at least this many chunks, the first ones. Those of a span that closes late may have come before
+    /// all that are folded.
     fn fold(&mut self, chunks: usize) {
         let first = self.first.unwrap_or(0);
-        let early = self.recent.partition_point(|chunk| chunk.moment < first).min(chunks);
+        let early = self.recent.partition_point(|chunk| chunk.moment < first);
         for Chunk { moment, media } in self.recent.drain(..early).rev() {
             let next = self.first.replace(moment);
             next.into_iter().for_each(|next| self.gaps.add(next - moment));
@@ -154,7 +166,7 @@ impl Outputs {
                 self.player.play_before(moment, media);
             }
         }
-        for Chunk { moment, media } in self.recent.drain(..chunks - early) {
+        for Chunk { moment, media } in self.recent.drain(..chunks.saturating_sub(early)) {
             if let Some(last) = self.last {
                 self.gaps.add(moment.saturating_sub(last));
             }

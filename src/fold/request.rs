@@ -11,6 +11,7 @@ use crate::{
         gaps::Gaps,
         hops::Flights,
         intervals::Intervals,
+        row_list::RowList,
         stage::Stage,
         timing::Measured,
         waits::{Wait, Waits},
@@ -29,17 +30,17 @@ use crate::{
 /// the row without an id.
 pub(crate) const ROW_LIMIT: usize = 1024;
 
-/// For how many stage rows, and for how many transfer rows, a request that is used again has room.
-const ROWS_KEPT: usize = 16;
+/// For how many stages the summary of a request that is used again has room.
+const WALLS_KEPT: usize = 16;
 
 /// The rows of a request, and what its numbers need besides. Its size depends on the distinct
 /// stages and edges, not on how many spans went into them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     /// Sorted by stage id.
-    stages: Vec<Stage>,
+    stages: RowList<Stage>,
     /// Sorted by ends.
-    edges: Vec<Edge>,
+    edges: RowList<Edge>,
     activity: Intervals,
     first_stage_enter: Option<u64>,
     last_exit: Option<u64>,
@@ -56,7 +57,7 @@ pub(crate) struct Rows {
 
 impl Rows {
     pub(crate) fn is_empty(&self) -> bool {
-        self.stages.is_empty() && self.edges.is_empty()
+        self.stages.len() + self.edges.len() == 0
     }
 
     /// Leaves nothing but some room for the next request's rows.
@@ -74,12 +75,10 @@ impl Rows {
             warnings,
             summary,
         } = self;
-        stages.drain(..).for_each(Stage::discard);
-        stages.shrink_to(ROWS_KEPT);
-        edges.drain(..).for_each(Edge::discard);
-        edges.shrink_to(ROWS_KEPT);
+        stages.clear();
+        edges.clear();
         summary.stage_wall_time_ms.clear();
-        summary.stage_wall_time_ms.shrink_to(ROWS_KEPT);
+        summary.stage_wall_time_ms.shrink_to(WALLS_KEPT);
         *activity = Intervals::default();
         *first_stage_enter = None;
         *last_exit = None;
@@ -121,7 +120,7 @@ impl Rows {
             id = None;
         }
         let at = self.find_stage(id).unwrap_or_else(|at| {
-            self.stages.insert(at, Stage::new(id));
+            self.stages.insert(at, |stage| stage.begin(id));
             match id {
                 Some(id) if id >= WALL_LIMIT => warn_of_wall(&mut self.warnings, id),
                 _ => {}
@@ -152,7 +151,7 @@ impl Rows {
             ends = (None, None);
         }
         let at = self.find_edge(ends).unwrap_or_else(|at| {
-            self.edges.insert(at, Edge::new(ends));
+            self.edges.insert(at, |edge| edge.begin(ends));
             at
         });
         let mut flights = Flights::new();
@@ -190,11 +189,11 @@ impl Rows {
     }
 
     fn find_stage(&self, id: Option<u64>) -> Result<usize, usize> {
-        self.stages.binary_search_by_key(&ordered(id), |stage| stage.row.order())
+        self.stages.find(ordered(id), |stage| stage.row.order())
     }
 
     fn find_edge(&self, (from, to): (Option<u64>, Option<u64>)) -> Result<usize, usize> {
-        self.edges.binary_search_by_key(&(ordered(from), ordered(to)), |edge| edge.row.order())
+        self.edges.find((ordered(from), ordered(to)), |edge| edge.row.order())
     }
 
     /// The numbers of a request before the spans that belong to it have closed; `fields` are those of the
@@ -214,7 +213,7 @@ impl Rows {
         let Measured { created, end, activity, .. } = request.measured;
         let mut warnings = mem::take(&mut request.fields.warnings);
         let mut flights = Flights::new();
-        for edge in &mut self.edges {
+        for edge in self.edges.iter_mut() {
             edge.match_rest(&mut flights, &mut self.warnings);
             edge.add_flights(&flights, &mut self.activity, &mut self.warnings);
             flights.clear();
@@ -251,10 +250,14 @@ impl Rows {
     #[inline]
     fn divide_waits(&mut self, created: u64, end: u64) -> Option<u64> {
         let Self { waits, activity, stages, .. } = self;
-        let mut total = None;
+        let (mut total, mut next) = (None, 0);
         waits.divide(activity, created, end, |stage_id, idle| {
-            let at = stages.binary_search_by_key(&ordered(stage_id), |stage| stage.row.order());
-            if let Some(stage) = at.ok().and_then(|at| stages.get_mut(at)) {
+            // Most stages have one span, and start in the order of their ids.
+            let is_next = stages.get_mut(next).is_some_and(|stage| stage.row.stage_id == stage_id);
+            let found =
+                if is_next { Ok(next) } else { stages.find(ordered(stage_id), |stage| stage.row.order()) };
+            next += 1;
+            if let Some(stage) = found.ok().and_then(|at| stages.get_mut(at)) {
                 let waited = stage.row.waiting_time_ms.unwrap_or_default();
                 stage.row.waiting_time_ms = waited.checked_add(Millis::from_nanos(idle));
             }

@@ -5,9 +5,10 @@ use crate::{
     fold::{
         closed::Closed,
         fields::{Progress, StageNumbers},
-        further::{self, merge_further},
+        further::merge_further,
         gaps::Gaps,
         outputs::Outputs,
+        row_list::Row,
         timing::Measured,
         walls::StageWall,
     },
@@ -16,7 +17,7 @@ use crate::{
 
 /// The row of one stage in one request. Moments are kept as they are until the creation of the request, from
 /// which they count, is known.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Stage {
     pub(crate) row: StageRow,
     first_enter: Option<u64>,
@@ -26,23 +27,33 @@ pub(crate) struct Stage {
     /// The part of the stage's time that belongs to other requests of its batches, in nanoseconds.
     time_of_others: u64,
     outputs: Option<Box<Outputs>>,
-    /// Whether neither `preprocess_time_ms` nor `stage_gen_time_ms` was recorded on any span. Then the first
-    /// is a part of the second.
-    is_measured: bool,
+    /// Whether `preprocess_time_ms` or `stage_gen_time_ms` was recorded on any span. If not, the first is a
+    /// part of the second.
+    is_recorded: bool,
+}
+
+impl Row for Stage {
+    fn reset(&mut self) {
+        let Self { row, first_enter, last_exit, first_output, wall, time_of_others, outputs, is_recorded } =
+            self;
+        row.reset();
+        (*first_enter, *last_exit, *first_output, *wall) = (None, None, None, None);
+        *time_of_others = 0;
+        *outputs = None;
+        *is_recorded = false;
+    }
 }
 
 impl Stage {
+    /// A row of a request, or, detached, of one span.
     pub(crate) fn new(id: Option<u64>) -> Self {
-        Self {
-            row: StageRow { stage_id: id, ..StageRow::default() },
-            first_enter: None,
-            last_exit: None,
-            first_output: None,
-            wall: None,
-            time_of_others: 0,
-            outputs: None,
-            is_measured: true,
-        }
+        let mut stage = Self::default();
+        stage.begin(id);
+        stage
+    }
+
+    pub(crate) fn begin(&mut self, id: Option<u64>) {
+        self.row.stage_id = id;
     }
 
     /// Adds one span. For a part of an enclosing stage (`is_part`), its times are not added.
@@ -56,8 +67,7 @@ impl Stage {
         let measured = span.measured;
         let first_enter = measured.activity.map(|(first, _)| first);
         let preprocess_time = numbers.preprocess_time.or(span.preprocess);
-        self.is_measured &=
-            numbers.preprocess_time.is_none() && (is_part || numbers.stage_gen_time.is_none());
+        self.is_recorded |= numbers.preprocess_time.is_some() || !is_part && numbers.stage_gen_time.is_some();
         let gen_time = numbers.stage_gen_time.unwrap_or(measured.span_time());
         let queue_time = first_enter.map(|first| first.saturating_sub(measured.created));
         let whole = |nanos: Option<u64>| nanos.filter(|_| !is_part).map(Millis::from_nanos);
@@ -133,7 +143,7 @@ impl Stage {
     /// Completes the row. Its moments count from the creation of the request, if it has one.
     #[inline]
     pub(crate) fn finish(&mut self, created: Option<u64>, warnings: &mut Warnings) {
-        if self.is_measured
+        if !self.is_recorded
             && let Some(preprocess) = self.row.preprocess_time_ms
             && let Some(gen_time) = self.row.stage_gen_time_ms.filter(|gen_time| preprocess > *gen_time)
         {
@@ -188,12 +198,6 @@ impl Stage {
         let steps = self.row.num_tokens_out?.checked_sub(1).filter(|steps| *steps > 0)?;
         let output_time = last_output.or(self.last_exit)?.checked_sub(self.first_output?)?;
         Some(Millis::from_nanos(output_time / steps))
-    }
-
-    /// Drops the row.
-    #[inline]
-    pub(crate) fn discard(self) {
-        further::discard(self.row.fields);
     }
 
     /// The gaps between the outputs of a [finished](Self::finish) row.

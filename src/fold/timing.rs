@@ -33,6 +33,7 @@ impl Timing {
 
     /// The times of a closing span. A span that is still entered is exited at this moment. `now` is called
     /// only if it is needed.
+    #[inline(always)]
     pub(crate) fn close(&mut self, created: u64, now: impl Fn() -> u64) -> Measured {
         if self.depth > 0 {
             self.depth = 1;

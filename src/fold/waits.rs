@@ -2,7 +2,10 @@
 
 use smallvec::SmallVec;
 
-use crate::fold::intervals::Intervals;
+use crate::{
+    fold::intervals::Intervals,
+    model::id::{OrderedId, ordered},
+};
 
 /// How many waits of a request are kept. Past that, the shortest is left out.
 const LIMIT: usize = 64;
@@ -19,51 +22,66 @@ impl Wait {
     fn length(&self) -> u64 {
         self.start.saturating_sub(self.created)
     }
+
+    fn key(&self) -> (u64, u64, OrderedId) {
+        (self.start, self.created, ordered(self.stage_id))
+    }
 }
 
-/// The waits of a request.
+/// The waits of a request, ordered by their starts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Waits(SmallVec<[Wait; 4]>);
 
 impl Waits {
     #[inline]
     pub(crate) fn add(&mut self, wait: Wait) {
-        if wait.length() == 0 {
+        if wait.length() == 0 || self.0.len() >= LIMIT && !self.remove_shorter(&wait) {
             return;
         }
-        if self.0.len() < LIMIT {
-            self.0.push(wait);
-        } else if let Some(shortest) = self.0.iter_mut().min_by_key(|kept| kept.length())
-            && shortest.length() < wait.length()
-        {
-            *shortest = wait;
+        match self.0.last() {
+            Some(last) if wait.key() < last.key() => {
+                let at = self.0.partition_point(|earlier| earlier.key() <= wait.key());
+                self.0.insert(at, wait);
+            }
+            _ => self.0.push(wait),
         }
     }
 
-    /// Hands each wait to `waited`, with the part of it, in nanoseconds, during which the request did nothing.
-    /// A moment at which several stages wait counts for the one that starts first. `active` is the activity of
-    /// the request between `created` and `end`; the waits are added to it.
+    /// Removes the shortest wait, if it is shorter than this one.
+    #[cold]
+    fn remove_shorter(&mut self, wait: &Wait) -> bool {
+        let shortest = self.0.iter().enumerate().min_by_key(|(_, kept)| kept.length());
+        match shortest.map(|(at, kept)| (at, kept.length())) {
+            Some((at, length)) if length < wait.length() => {
+                self.0.remove(at);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Hands each wait to `waited`, with the part of it, in nanoseconds, during which the request did
+    /// nothing. A moment at which several stages wait counts for the one that starts first; of those that
+    /// start at once, for the one that was created first, and then for the one with the smaller id. `active`
+    /// is the activity of the request between `created` and `end`; waits may be added to it.
     pub(crate) fn divide(
-        &mut self,
+        &self,
         active: &mut Intervals,
         created: u64,
         end: u64,
         mut waited: impl FnMut(Option<u64>, u64),
     ) {
-        if self.0.len() > 1 {
-            self.0.sort_unstable_by_key(|wait| (wait.start, wait.created));
-        }
         // Waits before `added` are in `active`. They are added only where a later one overlaps them.
-        let (mut added, mut latest) = (0, 0);
+        let (mut added, mut latest, mut cursor) = (0, 0, 0);
         for (at, wait) in self.0.iter().enumerate() {
             let (from, to) = (wait.created.max(created), wait.start.min(end));
             if from < latest {
                 let earlier = self.0.get(added..at).unwrap_or_default();
                 earlier.iter().for_each(|wait| active.add(wait.created, wait.start));
-                added = at;
+                (added, cursor) = (at, 0);
             }
             latest = wait.start;
-            let idle = to.saturating_sub(from).saturating_sub(active.covered(from, to));
+            let idle = to.saturating_sub(from).saturating_sub(active.covered_from(&mut cursor, from, to));
             waited(wait.stage_id, idle);
         }
     }

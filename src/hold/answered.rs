@@ -58,6 +58,10 @@ impl<Request> AnsweredRequests<Request> {
         self.lock().held.first_key_value().map(|(_, request)| Arc::clone(request))
     }
 
+    pub(crate) fn all(&self) -> Vec<Arc<Request>> {
+        self.lock().held.values().cloned().collect()
+    }
+
     pub(crate) fn remove(&self, age: Age) {
         self.lock().held.remove(&age);
     }

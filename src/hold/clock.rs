@@ -18,10 +18,10 @@ use crate::{Timestamp, hold::tsc::Tsc};
 ///
 /// # Source of the system's clock
 ///
-/// On Linux on x86-64, if the kernel keeps time by the processor's time stamp counter, this clock reads it too,
-/// from about 10 ms after its origin. Once a second, while it is in use, it is corrected by [`Instant`]. The
-/// two differ by less than 10 µs, and by less than a ten-thousandth of a span's time. If the system's clock
-/// changes its rate by more than that, this clock follows within a second.
+/// On Linux on x86-64, if the kernel keeps time by the processor's time stamp counter, this clock reads it
+/// too, from about 10 ms after its origin. Once a second, while it is in use, it is corrected by [`Instant`].
+/// The two differ by less than 10 µs, and by less than a ten-thousandth of a span's time. If the system's
+/// clock changes its rate by more than that, this clock follows within a second.
 ///
 /// If the kernel switches to a slower time source, this clock switches to `Instant`: about 30 ms after the
 /// next correction was due, or at once if the clock was not read for two seconds. At that moment the time may

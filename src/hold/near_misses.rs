@@ -1,5 +1,5 @@
-//! Names that are one edit away from a documented name. Such a name is most likely a mistake. Without a
-//! warning, its values would be missing silently.
+//! The warnings for names that are one edit away from a documented name: they are most likely misspelt, and
+//! their values would be missing without a message.
 
 use std::{
     ptr,

@@ -140,8 +140,11 @@ impl OpenRequests {
 
     /// Whether the span belongs to the request.
     pub(crate) fn owns(&self, span: &OpenSpan, request: &Arc<Request>) -> bool {
-        let is_followed = |followed: &Followed| matches!(followed, Followed::Request(hold) if Arc::ptr_eq(hold.request(), request));
-        // Mostly a batch follows its requests directly; then the traversal for each of its parts is saved.
+        let is_followed = |followed: &Followed| match followed {
+            Followed::Request(hold) => Arc::ptr_eq(hold.request(), request),
+            Followed::Span(..) => false,
+        };
+        // A batch mostly follows its requests directly. Then no traversal is needed for each of its parts.
         let is_direct = {
             let state = span.lock();
             span.request.is_none()

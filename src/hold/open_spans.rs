@@ -1,4 +1,8 @@
 //! The open spans of one layer, by id.
+//!
+//! The registry's extensions would be the usual place. An enter and exit took 60 ns more than with a no-op
+//! layer when the times were kept there, and 13 ns more with these slots: extensions are behind a lock that
+//! all layers share, found by the type of their value, and looked up through the filter.
 
 use std::{
     cell::RefCell,
@@ -171,6 +175,12 @@ impl OpenSpans {
         span.mark_closed();
         self.forget(id);
         Some(span)
+    }
+
+    /// The open spans at one moment, or nearly: each slot is locked for itself.
+    pub(crate) fn all(&self) -> Vec<Arc<OpenSpan>> {
+        let in_slots = self.slots.iter().filter_map(|slot| Some(Arc::clone(&slot.lock().as_ref()?.1)));
+        in_slots.chain(self.overflow.iter().map(|span| Arc::clone(&span))).collect()
     }
 
     /// Removes all spans, and clears what they follow. Otherwise a ring of spans would never be freed, and a

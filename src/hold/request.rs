@@ -39,11 +39,11 @@ enum State {
     Closed(Arc<str>),
 }
 
-/// The rows and the answer are behind pointers, so that closing moves no more than that.
+/// The rows and the answer are behind pointers, so that closing the request moves only the pointers.
 #[derive(Debug, Default)]
 struct Open {
     rows: Box<Rows>,
-    /// How many [`Hold`]s there are.
+    /// The number of [`Hold`]s.
     holds: usize,
     answered: Option<Box<Answered>>,
 }
@@ -61,7 +61,7 @@ pub(crate) struct Answered {
     pub(crate) among: Arc<AnsweredRequests<Request>>,
 }
 
-/// Why a request does not close: open spans hold it.
+/// The error for a request that does not close, because open spans hold it.
 #[derive(Debug)]
 pub(crate) struct Held;
 
@@ -80,7 +80,7 @@ impl Request {
         (self.created, std::ptr::from_ref(self).addr())
     }
 
-    /// A new request: one that the thread has used before if there is one.
+    /// Begins a request, in an object that the thread kept for reuse if there is one.
     pub(crate) fn begin(created: u64, span: u64) -> Arc<Self> {
         let mut request = Spares::take(&SPARES).unwrap_or_default();
         if let Some(only) = Arc::get_mut(&mut request) {
@@ -94,8 +94,8 @@ impl Request {
         request
     }
 
-    /// Keeps a request that has closed, and its rows, wiped, for the next one, unless somebody still
-    /// refers to it.
+    /// Empties a closed request and its rows, and keeps the objects for the next request, unless another
+    /// reference to the request exists.
     pub(crate) fn keep(mut request: Arc<Self>, mut rows: Box<Rows>) {
         let Some(only) = Arc::get_mut(&mut request) else { return };
         rows.wipe();
@@ -105,7 +105,7 @@ impl Request {
         Spares::keep(&SPARES, request);
     }
 
-    /// Adds to the rows, or says which id the request had when it closed.
+    /// Runs `add` on the rows. If the request has closed, returns the id that it had then.
     pub(crate) fn add(&self, add: impl FnOnce(&mut Rows)) -> Result<(), Arc<str>> {
         match &mut *self.lock() {
             State::Open(open) => {
@@ -116,7 +116,7 @@ impl Request {
         }
     }
 
-    /// Keeps the request open until the hold is dropped. Of a closed request it holds nothing.
+    /// Keeps the request open until the hold is dropped. A hold on a closed request has no effect.
     pub(crate) fn hold(self: &Arc<Self>) -> Hold {
         if let State::Open(open) = &mut *self.lock() {
             open.holds += 1;
@@ -149,14 +149,17 @@ impl Request {
     /// The times and fields of the `request` span of an answered request.
     pub(crate) fn answer_so_far(&self) -> Option<(Measured, SpanFields)> {
         let State::Open(Open { answered: Some(answered), .. }) = &*self.lock() else { return None };
-        Some((answered.measured, answered.fields.copy_for_line()))
+        let mut fields = answered.fields.copy_for_line();
+        fields.request_id = Some(Arc::clone(&answered.request_id));
+        Some((answered.measured, fields))
     }
 
-    /// Takes what its closed span leaves, for as long as the request is held. Returns whether it is no more.
+    /// Stores the data of the closed `request` span until the line is written. Returns whether the last hold
+    /// was dropped meanwhile.
     pub(crate) fn answer(self: &Arc<Self>, answered: Answered) -> bool {
         match &mut *self.lock() {
             State::Open(open) => {
-                // Under the request's lock, so that whoever finds it there finds it answered.
+                // Inserted while the request is locked, so that a request in the list is always answered.
                 answered.among.insert(self.age(), self);
                 open.rows.answered = Some(answered.moment);
                 open.answered = Some(Box::new(answered));
@@ -166,7 +169,7 @@ impl Request {
         }
     }
 
-    /// Closes an answered request to further rows: one that nothing holds, or any.
+    /// Closes an answered request to further rows, if it is not held or if `even_if_held`.
     pub(crate) fn close_answered(&self, even_if_held: bool) -> Option<(Ended, Box<Answered>)> {
         let mut state = self.lock();
         let State::Open(open) = &mut *state else { return None };
@@ -195,7 +198,7 @@ impl Request {
         matches!(&*self.lock(), State::Open(open) if !(encloses && open.rows.is_empty()))
     }
 
-    /// Gives one hold back. Returns whether the line is due.
+    /// Removes one hold. Returns the list of answered requests if the line is due.
     fn let_go(&self) -> Option<Arc<AnsweredRequests<Self>>> {
         let mut state = self.lock();
         let State::Open(open) = &mut *state else { return None };
@@ -209,15 +212,16 @@ impl Request {
     }
 }
 
-/// What the close of a request comes to.
+/// The outcome of closing a request.
 #[derive(Debug)]
 pub(crate) enum Ended {
     Counted(Box<Rows>),
-    /// It has no rows, and another request inside; or it has closed before. With warnings for the next line.
+    /// It has no rows and encloses another request, or it has closed before. Has the warnings for the next
+    /// line.
     Wrapper(Warnings),
 }
 
-/// An open span's share in a request: the line is not written before it is dropped.
+/// An open span's hold on a request: the line is not written before the hold is dropped.
 #[derive(Debug)]
 pub(crate) struct Hold(Arc<Request>);
 

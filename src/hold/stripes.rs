@@ -26,6 +26,7 @@ pub(crate) struct Stripe {
     pub(crate) open_requests: AtomicU64,
     pub(crate) lines_written: AtomicU64,
     pub(crate) lines_lost: AtomicU64,
+    pub(crate) lines_left_out: AtomicU64,
     pub(crate) warnings: AtomicU64,
     /// Histograms of the requests that closed on threads of this stripe.
     histograms: Mutex<Histograms>,

@@ -1,10 +1,16 @@
 //! The lines of the log, as written and as read back.
 
-use std::{collections::BTreeMap, error, fmt, str::FromStr};
+use std::{error, fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde_core::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, MapAccess, Visitor},
+};
 
-use crate::{E2eTable, Fields, Millis, Percentiles, StageRow, Timestamp, TransferRow};
+use crate::{
+    E2eTable, Fields, Millis, Percentiles, StageRow, Timestamp, TransferRow,
+    model::record::{self, Record, Tagged, object, record},
+};
 
 /// The version of the format, in every line as `schema`.
 pub const SCHEMA: u32 = 1;
@@ -21,8 +27,7 @@ pub const SCHEMA: u32 = 1;
 /// assert_eq!(detached.row.stage_gen_time_ms.map(|time| time.as_f64()), Some(160.745));
 /// # Ok::<(), omni_metrics::ReadError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Line {
     /// A complete request, with all its tables.
@@ -56,6 +61,44 @@ impl Line {
     }
 }
 
+impl Serialize for Line {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Request(line) => record::serialize(Some("request"), line, serializer),
+            Self::Stage(line) => record::serialize(Some("stage"), line, serializer),
+            Self::Transfer(line) => record::serialize(Some("transfer"), line, serializer),
+            Self::Summary(line) => record::serialize(Some("summary"), line, serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AnyLine)
+    }
+}
+
+struct AnyLine;
+
+impl<'de> Visitor<'de> for AnyLine {
+    type Value = Line;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with a type")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Line, A::Error> {
+        let (tag, members) = Tagged::new(map)?;
+        match &*tag {
+            "request" => members.read().map(Line::Request),
+            "stage" => members.read().map(Line::Stage),
+            "transfer" => members.read().map(Line::Transfer),
+            "summary" => members.read().map(Line::Summary),
+            tag => Err(A::Error::unknown_variant(tag, &["request", "stage", "transfer", "summary"])),
+        }
+    }
+}
+
 impl FromStr for Line {
     type Err = ReadError;
 
@@ -82,7 +125,7 @@ impl error::Error for ReadError {
 }
 
 /// A complete request: `"type":"request"`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RequestLine {
     /// Version of the format, [`SCHEMA`].
@@ -91,6 +134,8 @@ pub struct RequestLine {
     pub timestamp: Timestamp,
     /// As recorded, or generated: `req-`, a random number of the process, and a count.
     pub request_id: String,
+    /// How many requests the line stands for; absent if it stands for itself. See [`Keep`](crate::Keep).
+    pub sample_rate: Option<u32>,
     /// The run up to and including this request.
     pub overall_summary: OverallSummary,
     /// The request as a whole.
@@ -101,21 +146,17 @@ pub struct RequestLine {
     pub transfer_table: Vec<TransferRow>,
     /// Trace of the request's OpenTelemetry span, 32 hexadecimal digits; absent without the feature
     /// `opentelemetry` or the layer of `tracing-opentelemetry`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
     /// The request's OpenTelemetry span, 16 hexadecimal digits; absent with `trace_id`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span_id: Option<String>,
     /// Further fields of the `request` span.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: Fields,
     /// Values that could not be used or measured: at most 16 sentences, each naming span, field and value.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
 /// The run so far: `"type":"summary"`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SummaryLine {
     /// Version of the format, [`SCHEMA`].
@@ -130,7 +171,7 @@ pub struct SummaryLine {
 
 /// The totals of a run: of all requests completed since the layer was made, or since the last
 /// [`reset`](crate::OmniMetricsHandle::reset) or [`take`](crate::OmniMetricsHandle::take).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct OverallSummary {
     /// Complete requests.
@@ -151,7 +192,7 @@ pub struct OverallSummary {
 }
 
 /// A row on a line of its own, because its request is not open in this process.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Detached<Row> {
     /// Version of the format, [`SCHEMA`].
@@ -160,20 +201,66 @@ pub struct Detached<Row> {
     pub timestamp: Timestamp,
     /// The `request_id` of the row; absent if the span named none.
     pub request_id: Option<String>,
+    /// How many detached rows the line stands for; absent if it stands for itself. See [`Keep`](crate::Keep).
+    pub sample_rate: Option<u32>,
     /// The row of one span.
-    #[serde(flatten)]
     pub row: Row,
     /// Trace of the span's OpenTelemetry span, 32 hexadecimal digits; absent without the feature
     /// `opentelemetry` or the layer of `tracing-opentelemetry`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
     /// The span's OpenTelemetry span, 16 hexadecimal digits; absent with `trace_id`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span_id: Option<String>,
     /// Values that could not be used or measured, one sentence each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
+
+record! {
+    RequestLine:
+    schema: always,
+    timestamp: always,
+    request_id: always,
+    sample_rate: if_some,
+    overall_summary: always,
+    e2e_table: always,
+    stage_table: always,
+    transfer_table: always,
+    trace_id: if_some,
+    span_id: if_some,
+    fields: unless_empty or Fields::new(),
+    warnings: unless_empty or Vec::new(),
+}
+
+record! {
+    SummaryLine:
+    schema: always,
+    timestamp: always,
+    overall_summary: always,
+    percentiles: always,
+}
+
+record! {
+    OverallSummary:
+    e2e_requests: always,
+    e2e_wall_time_ms: always,
+    e2e_total_tokens: always,
+    e2e_avg_time_per_request_ms: always,
+    e2e_avg_tokens_per_s: always,
+    stage_wall_time_ms: always,
+}
+
+record! {
+    Detached<Row: Record>:
+    schema: always,
+    timestamp: always,
+    request_id: always,
+    sample_rate: if_some,
+    ..row: Row,
+    trace_id: if_some,
+    span_id: if_some,
+    warnings: unless_empty or Vec::new(),
+}
+
+object!(RequestLine, SummaryLine, OverallSummary, DetachedStage, DetachedTransfer);
 
 /// The ids of a span's OpenTelemetry span, if there is one.
 #[derive(Debug, Clone, Default)]

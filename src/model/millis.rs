@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_core::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::model::digits::push_millionths;
 
@@ -81,6 +81,14 @@ impl Millis {
     }
 
     /// This time divided by another, to six decimals; `None` if the other is zero.
+    ///
+    /// ```
+    /// use omni_metrics::Millis;
+    ///
+    /// let (took, plays) = (Millis::from_nanos(100_000_000), Millis::from_nanos(400_000_000));
+    /// assert_eq!(took.ratio(plays), Some(0.25));
+    /// assert_eq!(took.ratio(Millis::ZERO), None);
+    /// ```
     pub fn ratio(self, other: Self) -> Option<f64> {
         (other.0 > 0).then(|| (self.0 as f64 / other.0 as f64 * 1e6).round() / 1e6)
     }

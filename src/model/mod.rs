@@ -1,14 +1,19 @@
 //! What users get: lines, rows, percentiles, and each number of them defined once.
 
+pub mod buckets;
+pub(crate) mod buffered;
 pub(crate) mod digits;
 pub(crate) mod id;
 pub(crate) mod json;
+pub(crate) mod keep;
 pub(crate) mod kind;
 pub(crate) mod line;
 pub(crate) mod millis;
 pub(crate) mod moment;
 pub(crate) mod numbers;
+pub(crate) mod open_request;
 pub(crate) mod percentiles;
+pub(crate) mod record;
 pub(crate) mod rows;
 pub(crate) mod sums;
 pub(crate) mod timestamp;

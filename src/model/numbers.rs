@@ -13,9 +13,11 @@ use crate::cli::Text;
 use crate::{
     E2eTable, Millis, StageRow, TransferRow,
     model::{
+        buckets,
         id::{OrderedId, ordered},
         json::Json,
         kind::Kind,
+        record::{object, record},
         rows::Value,
         sums,
         warnings::Warnings,
@@ -35,13 +37,32 @@ pub(crate) enum Unit {
     Text,
 }
 
-/// A family of the `metrics` facade: its name and its description.
+/// A family of the `metrics` facade.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "only exporters take it"))]
 pub(crate) struct Family {
     pub(crate) name: &'static str,
     pub(crate) description: &'static str,
+    pub(crate) measure: Measure,
 }
+
+/// How a family measures a number.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "only exporters take it"))]
+pub(crate) enum Measure {
+    /// The sum of the number over all rows.
+    Counter,
+    /// The distribution of the number over all rows, with the buckets that are recommended for it.
+    Histogram { buckets: &'static [f64], is_rare: bool },
+}
+
+/// Every gap between two outputs of a row, which itself has only their mean and the longest one.
+#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "only exporters take it"))]
+pub(crate) const INTER_OUTPUT: Family = Family {
+    name: "omni_stage_inter_output_seconds",
+    description: "Every gap between two outputs of a stage that follow each other.",
+    measure: Measure::Histogram { buckets: buckets::INTER_OUTPUT_SECONDS, is_rare: true },
+};
 
 /// What is said of a number.
 #[derive(Debug, Clone, Copy)]
@@ -70,8 +91,41 @@ impl About {
         Self { is_attribute: true, ..self }
     }
 
+    /// A histogram, with the buckets of its unit.
     const fn family(self, name: &'static str, description: &'static str) -> Self {
-        Self { family: Some(Family { name, description }), ..self }
+        let buckets = match self.unit {
+            Unit::Bytes => buckets::BYTES,
+            Unit::Ratio => buckets::REAL_TIME_FACTOR,
+            _ => buckets::LATENCY_SECONDS,
+        };
+        let measure = Measure::Histogram { buckets, is_rare: false };
+        Self { family: Some(Family { name, description, measure }), ..self }
+    }
+
+    const fn counter(self, name: &'static str, description: &'static str) -> Self {
+        Self { family: Some(Family { name, description, measure: Measure::Counter }), ..self }
+    }
+
+    /// Other buckets for its histogram.
+    const fn buckets(self, buckets: &'static [f64]) -> Self {
+        match self.family {
+            Some(Family { name, description, measure: Measure::Histogram { is_rare, .. } }) => {
+                let measure = Measure::Histogram { buckets, is_rare };
+                Self { family: Some(Family { name, description, measure }), ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// The series of its histogram appear with their first value, since most requests and stages have none.
+    const fn rare(self) -> Self {
+        match self.family {
+            Some(Family { name, description, measure: Measure::Histogram { buckets, .. } }) => {
+                let measure = Measure::Histogram { buckets, is_rare: true };
+                Self { family: Some(Family { name, description, measure }), ..self }
+            }
+            _ => self,
+        }
     }
 }
 
@@ -132,20 +186,34 @@ pub(crate) trait Table: Default + 'static {
     /// stay at the largest value, with a warning.
     fn merge(&mut self, other: Self, warnings: &mut Warnings);
 
+    /// Empties the row in place, which costs less than to drop it: an empty map has nothing to drop, but a
+    /// drop of it looks for that.
+    fn reset(&mut self);
+
     /// Reads what [`write`](Self::write) has written; `None` for anything else.
     #[cfg(feature = "cli")]
     fn read(text: &mut Text<'_>, first: &'static str) -> Option<Self>;
 }
 
-/// Implements [`Table`] for a row. A line of the list is: the field, whether the line always has it, how it
-/// merges, and what is said of it. The first is the row's first key. A field of the row that is neither
-/// listed nor named after `besides` does not compile.
+/// Implements [`Table`] for a row, and serde's traits. A line of the list is: the field, whether the line
+/// always has it, how it merges, its value if a line that is read lacks it, and what is said of it. The first
+/// is the row's first key. A field of the row that is neither listed nor named after `besides` does not
+/// compile.
 macro_rules! table {
     (
         $Row:ident of $kind:ident besides ($($besides:ident),*)
         $first:ident = $first_about:expr;
-        $($name:ident: $presence:ident $merge:ident = $about:expr;)*
+        $($name:ident: $presence:ident $merge:ident $(or $default:literal)? = $about:expr;)*
     ) => {
+        record! {
+            $Row:
+            $first: always,
+            $($name: $presence $(or $default)?,)*
+            $($besides: unless_empty or Default::default(),)*
+        }
+
+        object!($Row);
+
         impl Table for $Row {
             const KIND: Kind = Kind::$kind;
             const NUMBERS: &'static [Number<Self>] = &[
@@ -178,6 +246,16 @@ macro_rules! table {
                 let Self { $first: _, $($name,)* $($besides),* } = other;
                 $(merge::$merge(&mut self.$name, $name, Self::KIND, stringify!($name), warnings);)*
                 $(merge::$besides($besides);)*
+            }
+
+            #[inline(always)]
+            fn reset(&mut self) {
+                let Self { $first, $($name,)* $($besides),* } = self;
+                *$first = Default::default();
+                $(*$name = Default::default();)*
+                $(if !$besides.is_empty() {
+                    $besides.clear();
+                })*
             }
 
             #[cfg(feature = "cli")]
@@ -213,11 +291,14 @@ table! {
     real_time_factor: if_some derived = ratio("`e2e_total_ms` / the largest `media_ms` of the rows.")
         .percentiles()
         .attribute()
-        .family("omni_real_time_factor", "The time of a request, divided by that of its media.");
+        .family("omni_real_time_factor", "The time of a request, divided by that of its media.")
+        .rare();
     waiting_time_ms: if_some derived = ms("Sum of `waiting_time_ms` over the stages.")
         .attribute()
         .family("omni_waiting_seconds", "The time during which a request only waited for a stage.");
-    errors: if_some derived = count("`ERROR` events inside the request.").attribute();
+    errors: if_some derived = count("`ERROR` events inside the request.")
+        .attribute()
+        .counter("omni_errors_total", "`ERROR` events inside requests.");
     error: if_some derived = text("The first error's `message`, or else its `error` field.").attribute();
     finish_reason: if_some derived = text("As recorded on the `request` span, or `error` or `abort`.");
 }
@@ -227,8 +308,12 @@ table! {
     stage_id = key("As recorded; absent if no usable one was.");
     batch_id: always last = id("As recorded.");
     batch_size: always last = count("As recorded, or the number of requests that share the span.");
-    num_tokens_in: always sum = count("Input tokens, as recorded.").attribute();
-    num_tokens_out: always sum = count("Output tokens, as recorded.").attribute();
+    num_tokens_in: always sum = count("Input tokens, as recorded.")
+        .attribute()
+        .counter("omni_stage_prompt_tokens_total", "Input tokens of a stage.");
+    num_tokens_out: always sum = count("Output tokens, as recorded.")
+        .attribute()
+        .counter("omni_stage_generation_tokens_total", "Output tokens of a stage.");
     preprocess_time_ms: always sum = ms("Recorded, or the span time of the `preprocess` children.")
         .family("omni_stage_preprocess_seconds", "Preprocessing time of a stage in a request.");
     stage_gen_time_ms: always sum = ms("Recorded, or the span time: last exit − first enter.")
@@ -253,34 +338,44 @@ table! {
     first_output_ms: if_some earliest = ms("The first output − the request's creation.")
         .percentiles()
         .attribute()
-        .family("omni_stage_first_output_seconds", "From the creation of a request to a stage's first output.");
+        .family("omni_stage_first_output_seconds", "From the creation of a request to a stage's first output.")
+        .buckets(buckets::FIRST_OUTPUT_SECONDS);
     time_per_output_token_ms: if_some first = ms("(last output, or last exit − first output) / (`num_tokens_out` − 1).")
         .percentiles()
-        .family("omni_stage_time_per_output_token_seconds", "Time between a stage's output tokens.");
-    num_tokens_cached: if_some sum = count("Input tokens from a cache, as recorded.");
-    num_tokens_reasoning: if_some sum = count("Output tokens of a reasoning text, as recorded.");
+        .family("omni_stage_time_per_output_token_seconds", "Time between a stage's output tokens.")
+        .buckets(buckets::INTER_OUTPUT_SECONDS);
+    num_tokens_cached: if_some sum = count("Input tokens from a cache, as recorded.")
+        .counter("omni_stage_cached_tokens_total", "Input tokens of a stage that came from a cache.");
+    num_tokens_reasoning: if_some sum = count("Output tokens of a reasoning text, as recorded.")
+        .counter("omni_stage_reasoning_tokens_total", "Output tokens of a stage for a reasoning text.");
     outputs: if_some sum = count("How many times `output` was recorded.");
     last_output_ms: if_some latest = ms("The last output − the request's creation.");
     inter_output_mean_ms: if_some derived = ms("(last output − first output) / (`outputs` − 1).").attribute();
     inter_output_max_ms: if_some largest = ms("The longest gap between one output and the next.").attribute();
     media_ms: if_some sum = ms("Sum of `output_media_ms`.")
         .attribute()
-        .family("omni_stage_media_seconds", "How long the media of a stage in a request plays.");
+        .family("omni_stage_media_seconds", "How long the media of a stage in a request plays.")
+        .rare();
     real_time_factor: if_some derived = ratio("`stage_gen_time_ms` / `media_ms`.")
         .percentiles()
         .attribute()
-        .family("omni_stage_real_time_factor", "A stage's time in a request, divided by that of its media.");
-    underruns: if_some sum = count("How many times a player of the media had nothing to play.").attribute();
+        .family("omni_stage_real_time_factor", "A stage's time in a request, divided by that of its media.")
+        .rare();
+    underruns: if_some sum = count("How many times a player of the media had nothing to play.")
+        .attribute()
+        .counter("omni_stage_underruns_total", "How often a player of a stage's media had nothing to play.");
     underrun_total_ms: if_some sum = ms("How long a player of the media had nothing to play.")
         .attribute()
-        .family("omni_stage_underrun_seconds", "How long a player of a stage's media had nothing to play.");
+        .family("omni_stage_underrun_seconds", "How long a player of a stage's media had nothing to play.")
+        .rare();
     share_time_ms: if_some sum = ms("The stage time, divided among the requests of a batch.")
         .attribute()
-        .family("omni_stage_share_seconds", "A stage's time in a request, divided among the requests of a batch.");
+        .family("omni_stage_share_seconds", "A stage's time in a request, divided among the requests of a batch.")
+        .rare();
     waiting_time_ms: if_some derived = ms("The part of the queue time during which the request did nothing.")
         .attribute()
         .family("omni_stage_waiting_seconds", "The time during which a request only waited for a stage.");
-    events: always total = count("How many spans went into the row.");
+    events: always total or 0 = count("How many spans went into the row.");
 }
 
 table! {
@@ -291,17 +386,20 @@ table! {
         .family("omni_transfer_size_bytes", "Bytes of an edge in a request.");
     tx_time_ms: always sum = ms("Recorded, or the span time of spans with `phase = \"tx\"` or none.")
         .percentiles()
-        .family("omni_transfer_tx_seconds", "Sending time of an edge in a request.");
+        .family("omni_transfer_tx_seconds", "Sending time of an edge in a request.")
+        .buckets(buckets::TRANSFER_SECONDS);
     rx_decode_time_ms: always sum = ms("Recorded, or the span time of spans with `phase = \"rx\"`.")
         .percentiles()
-        .family("omni_transfer_rx_decode_seconds", "Receiving and decoding time of an edge in a request.");
+        .family("omni_transfer_rx_decode_seconds", "Receiving and decoding time of an edge in a request.")
+        .buckets(buckets::TRANSFER_SECONDS);
     in_flight_time_ms: always sum = ms("Recorded, or from the end of each sending to the start of its receiving.")
         .percentiles()
-        .family("omni_transfer_in_flight_seconds", "Time in flight of an edge in a request.");
+        .family("omni_transfer_in_flight_seconds", "Time in flight of an edge in a request.")
+        .buckets(buckets::TRANSFER_SECONDS);
     total_time_ms: always derived = ms("`tx_time_ms` + `rx_decode_time_ms` + `in_flight_time_ms`.").percentiles();
     start_ms: always earliest = ms("First enter of the first span − the request's creation.");
     wall_time_ms: if_some detached = ms("Span time of a detached row.");
-    events: always total = count("How many spans went into the row.");
+    events: always total or 0 = count("How many spans went into the row.");
 }
 
 impl StageRow {

@@ -1,8 +1,11 @@
 //! The distributions of a run's numbers.
 
-use serde::{Deserialize, Serialize};
+use serde_core::{Serialize, de::DeserializeOwned};
 
-use crate::{E2eTable, Millis, StageRow, TransferRow};
+use crate::{
+    E2eTable, Millis, StageRow, TransferRow,
+    model::record::{object, record},
+};
 
 /// How a number is distributed over the requests of a run, or over the rows of one stage or edge, detached
 /// ones included.
@@ -29,7 +32,7 @@ use crate::{E2eTable, Millis, StageRow, TransferRow};
 /// assert_eq!((latency.count, latency.mean.as_f64(), latency.max.as_f64()), (100, 50.5, 100.0));
 /// assert!((latency.p90.as_f64() - 90.0).abs() < 0.9);
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Distribution<T> {
     /// How many requests, or rows, have this number.
@@ -50,7 +53,7 @@ pub struct Distribution<T> {
 
 /// The distributions of a run, from [`Snapshot::percentiles`](crate::Snapshot::percentiles). One is absent if
 /// no request has the number.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Percentiles {
     /// Of [`E2eTable::e2e_total_ms`].
@@ -60,7 +63,6 @@ pub struct Percentiles {
     /// Of [`E2eTable::unattributed_time_ms`].
     pub unattributed_time_ms: Option<Distribution<Millis>>,
     /// Of [`E2eTable::real_time_factor`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub real_time_factor: Option<Distribution<f64>>,
     /// Of `e2e_total_tokens * 1000 / e2e_total_ms`.
     pub tokens_per_s: Option<Distribution<f64>>,
@@ -71,7 +73,7 @@ pub struct Percentiles {
 }
 
 /// The distributions of one stage: one value for each of its rows in a request, and for each detached span.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct StagePercentiles {
     /// As recorded.
@@ -87,15 +89,13 @@ pub struct StagePercentiles {
     /// Of [`StageRow::time_per_output_token_ms`].
     pub time_per_output_token_ms: Option<Distribution<Millis>>,
     /// Of all gaps between one output and the next, not of a mean for each request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inter_output_ms: Option<Distribution<Millis>>,
     /// Of [`StageRow::real_time_factor`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub real_time_factor: Option<Distribution<f64>>,
 }
 
 /// The distributions of one edge: one value for each of its rows in a request, and for each detached span.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct TransferPercentiles {
     /// As recorded.
@@ -111,6 +111,52 @@ pub struct TransferPercentiles {
     /// Of [`TransferRow::total_time_ms`].
     pub total_time_ms: Option<Distribution<Millis>>,
 }
+
+record! {
+    Distribution<T: Serialize + DeserializeOwned>:
+    count: always,
+    mean: always,
+    p50: always,
+    p90: always,
+    p99: always,
+    p999: always,
+    max: always,
+}
+
+record! {
+    Percentiles:
+    e2e_total_ms: always,
+    queue_time_ms: always,
+    unattributed_time_ms: always,
+    real_time_factor: if_some,
+    tokens_per_s: always,
+    stages: always,
+    transfers: always,
+}
+
+record! {
+    StagePercentiles:
+    stage_id: always,
+    stage_gen_time_ms: always,
+    busy_time_ms: always,
+    queue_time_ms: always,
+    first_output_ms: always,
+    time_per_output_token_ms: always,
+    inter_output_ms: if_some,
+    real_time_factor: if_some,
+}
+
+record! {
+    TransferPercentiles:
+    from_stage: always,
+    to_stage: always,
+    tx_time_ms: always,
+    in_flight_time_ms: always,
+    rx_decode_time_ms: always,
+    total_time_ms: always,
+}
+
+object!(Distribution<Millis>, Distribution<f64>, Percentiles, StagePercentiles, TransferPercentiles);
 
 /// Lists the numbers of a table that have percentiles, times and ratios, in the order of the fields. A field
 /// that is in no list, or the other way round, does not compile.

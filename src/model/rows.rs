@@ -2,15 +2,13 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use serde::{Deserialize, Serialize};
-
 use crate::{FieldValue, Millis};
 
 /// Further fields of a row or a request, by name.
 pub type Fields = BTreeMap<Cow<'static, str>, FieldValue>;
 
 /// The end-to-end numbers of one request.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct E2eTable {
     /// From the request's creation to its end: the latest last exit of the request, its stages
@@ -28,22 +26,18 @@ pub struct E2eTable {
     /// The part of `e2e_total_ms` that no stage, transfer or flight covers. If there are more than 64
     /// separate intervals of activity, it is a lower bound.
     pub unattributed_time_ms: Millis,
-    /// `e2e_total_ms` / the largest [`StageRow::media_ms`] of the request, to six decimals; absent without media.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `e2e_total_ms` / the largest [`StageRow::media_ms`] of the request, to six decimals; absent without
+    /// media.
     pub real_time_factor: Option<f64>,
     /// Sum of [`StageRow::waiting_time_ms`]; absent if no stage waited.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_time_ms: Option<Millis>,
     /// How many `ERROR` events happened inside the request; absent if none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<u64>,
     /// The first error's `message`, or else its `error` field, of at most 1 KiB; absent without a text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// As recorded on the `request` span. If the span declares the field and closes without a value: `error` if
-    /// there was an `ERROR` event inside the request or its thread was unwinding, otherwise `abort`, since the
-    /// request was dropped. Absent if the span does not declare the field.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// As recorded on the `request` span. If the span declares the field and closes without a value: `error`
+    /// if there was an `ERROR` event inside the request or its thread was unwinding, otherwise `abort`, since
+    /// the request was dropped. Absent if the span does not declare the field.
     pub finish_reason: Option<String>,
 }
 
@@ -52,7 +46,7 @@ pub struct E2eTable {
 /// Counts and times are sums over the spans, and absent if no span recorded or measured one. A `stage` span
 /// inside another one of the same stage and request adds its counts and its preprocessing, but not its other
 /// times.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct StageRow {
     /// As recorded; absent if no usable id was recorded.
@@ -71,7 +65,6 @@ pub struct StageRow {
     /// entered.
     pub stage_gen_time_ms: Option<Millis>,
     /// The last recorded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage_name: Option<String>,
     /// The time during which the span was entered at least once, on any thread.
     pub busy_time_ms: Option<Millis>,
@@ -81,76 +74,60 @@ pub struct StageRow {
     /// and on detached rows.
     pub start_ms: Option<Millis>,
     /// Of a detached row: the span time. The row began that long before the line's timestamp.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall_time_ms: Option<Millis>,
     /// Of a detached row: from the span's first enter to the first recording of `first_output` or `output`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_output_after_ms: Option<Millis>,
     /// Of a detached row: from the span's first enter to the last recording of `output`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_output_after_ms: Option<Millis>,
-    /// From the request's creation to the first recording of `first_output` or `output`; absent if neither was
-    /// recorded, and on detached rows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// From the request's creation to the first recording of `first_output` or `output`; absent if neither
+    /// was recorded, and on detached rows.
     pub first_output_ms: Option<Millis>,
-    /// (last output − first output) / (`num_tokens_out` − 1), with the last exit in place of the last output if
-    /// `output` was not recorded; absent without a first output, and below two tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// (last output − first output) / (`num_tokens_out` − 1), with the last exit in place of the last output
+    /// if `output` was not recorded; absent without a first output, and below two tokens.
     pub time_per_output_token_ms: Option<Millis>,
     /// Input tokens that came from a cache, as recorded; a part of `num_tokens_in`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_tokens_cached: Option<u64>,
     /// Output tokens of a reasoning text, as recorded; a part of `num_tokens_out`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_tokens_reasoning: Option<u64>,
     /// How many times `output` was recorded; absent if never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<u64>,
-    /// From the request's creation to the last recording of `output`; absent without one, and on detached rows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// From the request's creation to the last recording of `output`; absent without one, and on detached
+    /// rows.
     pub last_output_ms: Option<Millis>,
     /// The mean gap between one output and the next: (last output − first output) / (`outputs` − 1); absent
     /// below two outputs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inter_output_mean_ms: Option<Millis>,
     /// The longest gap between one output and the next; absent below two outputs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inter_output_max_ms: Option<Millis>,
-    /// How long the media of the outputs plays: the sum of `output_media_ms`; absent if it was never recorded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// How long the media of the outputs plays: the sum of `output_media_ms`; absent if it was never
+    /// recorded.
     pub media_ms: Option<Millis>,
-    /// `stage_gen_time_ms / media_ms`, to six decimals: below 1, the stage makes its media faster than it plays.
-    /// Absent without media.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// `stage_gen_time_ms / media_ms`, to six decimals: below 1, the stage makes its media faster than it
+    /// plays. Absent without media.
     pub real_time_factor: Option<f64>,
     /// How many times a player had nothing to play before the last chunk of media. The player starts with the
     /// first chunk, and plays each chunk when it has come. Absent without media in an output.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underruns: Option<u64>,
     /// How long that player had nothing to play, in total; absent with `underruns`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underrun_total_ms: Option<Millis>,
-    /// The stage time, with that of a span that serves several requests divided by their number. The shares of
-    /// all requests add up to the time for which the stage was busy. Absent if it equals `stage_gen_time_ms`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The stage time, with that of a span that serves several requests divided by their number. The shares
+    /// of all requests add up to the time for which the stage was busy. Absent if it equals
+    /// `stage_gen_time_ms`.
     pub share_time_ms: Option<Millis>,
     /// The part of the stage's queue time during which the request did nothing: no stage, transfer or flight.
-    /// Of several stages that wait at once, the one that starts first has it. Absent if no span waited, and on
-    /// detached rows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Of several stages that wait at once, the one that starts first has it. Absent if no span waited, and
+    /// on detached rows.
     pub waiting_time_ms: Option<Millis>,
     /// The number of spans that were merged into this row.
-    #[serde(default)]
     pub events: u64,
     /// Further fields of the spans: the last value of each name, or the sum for fields named `sum.NAME`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: Fields,
 }
 
 /// One edge between two stages of one request: all `transfer` spans with these ends.
 ///
 /// Bytes and times are sums over the spans, and absent if no span recorded or measured one.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct TransferRow {
     /// The sending stage, as recorded.
@@ -171,13 +148,10 @@ pub struct TransferRow {
     /// and on detached rows.
     pub start_ms: Option<Millis>,
     /// Of a detached row: the span time. The row began that long before the line's timestamp.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall_time_ms: Option<Millis>,
     /// The number of spans that were merged into this row.
-    #[serde(default)]
     pub events: u64,
     /// Further fields of the spans: the last value of each name, or the sum for fields named `sum.NAME`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: Fields,
 }
 

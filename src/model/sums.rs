@@ -30,15 +30,17 @@ impl Sum for Millis {
 }
 
 /// Adds a value, if there is one, with a warning where the sum does not fit.
+#[inline(always)]
 pub(crate) fn add<T: Sum>(sum: &mut T, value: Option<T>, kind: Kind, field: &str, warnings: &mut Warnings) {
     let Some(value) = value else { return };
-    *sum = sum.checked_add(value).unwrap_or_else(|| {
-        warnings.add(kind, field, value, format_args!("the sum does not fit; it stays at {}", T::MAX));
-        T::MAX
-    });
+    *sum = match sum.checked_add(value) {
+        Some(sum) => sum,
+        None => too_large(value, kind, field, warnings),
+    };
 }
 
 /// Adds a value, if there is one, to a sum that may be absent so far.
+#[inline(always)]
 pub(crate) fn add_to<T: Sum>(
     sum: &mut Option<T>,
     value: Option<T>,
@@ -46,7 +48,15 @@ pub(crate) fn add_to<T: Sum>(
     field: &str,
     warnings: &mut Warnings,
 ) {
-    if value.is_some() {
-        add(sum.get_or_insert_default(), value, kind, field, warnings);
+    match sum {
+        Some(sum) => add(sum, value, kind, field, warnings),
+        None => *sum = value,
     }
+}
+
+/// The largest sum, with a warning.
+#[cold]
+fn too_large<T: Sum>(value: T, kind: Kind, field: &str, warnings: &mut Warnings) -> T {
+    warnings.add(kind, field, value, format_args!("the sum does not fit; it stays at {}", T::MAX));
+    T::MAX
 }

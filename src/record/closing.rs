@@ -1,4 +1,4 @@
-//! From a span that closes to the rows, and from a request to its line.
+//! The close of a span: its times and fields go to the rows of its requests.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -31,16 +31,16 @@ use crate::{
     record::{detached::DetachedRows, recorder::Recorder},
 };
 
-/// How many enclosing stages are asked whether they are the same stage.
+/// At most this many enclosing stages are checked.
 const NESTING_LIMIT: usize = 64;
 
 impl Recorder {
-    /// Not inlined: a registry closes parents from within the close of a child, and this is a part of
-    /// the stack that each of them takes.
+    /// Not inlined: the registry closes a parent from within the close of its last child, so the stack frame
+    /// of this function is needed once for each ancestor.
     #[inline(never)]
     pub(crate) fn close(&self, id: &Id) {
         let Some(mut span) = self.shared.open.remove(id) else { return };
-        // It has left the map, so nobody comes to know it any more.
+        // The span is no longer in the map, so no other thread can get a new reference to it.
         if let Some(only) = Arc::get_mut(&mut span) {
             self.close_span(id, only, None);
             only.wipe();
@@ -90,7 +90,7 @@ impl Recorder {
         }
     }
 
-    /// Lets an answered request wait for the spans that hold it.
+    /// Keeps an answered request open for the spans that hold it.
     #[cold]
     fn answer_request(
         &self,
@@ -105,7 +105,7 @@ impl Recorder {
         let among = Arc::clone(&self.shared.answered);
         let mut answered =
             Answered { moment, measured, fields, request_id, trace: TraceIds::default(), among };
-        // Its OpenTelemetry span ends now, so that it gets the numbers as they stand.
+        // The OpenTelemetry span ends now, so it gets the numbers as they stand.
         if self.otel.is_connected() {
             let mut fields = answered.fields.copy_for_line();
             let (Folded { e2e, .. }, rows) = request.rows().as_they_stand(measured, &mut fields);
@@ -171,7 +171,7 @@ impl Recorder {
                 }
             }
         }
-        // For many owners, what the stages around own is found out once; for one, only as far as needed.
+        // With many owners, the owners of each enclosing stage are determined once, not once for each owner.
         let around = if closed.is_shared { self.owners_around(outer, &numbers) } else { Vec::new() };
         let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
             let is_part = if closed.is_shared {
@@ -244,7 +244,8 @@ impl Recorder {
         DetachedRows { id, recorder: self }
     }
 
-    /// A span's times and fields, now that it closes.
+    /// The times and fields of a closing span.
+    #[inline(always)]
     fn closed<'a>(&self, span: &'a mut OpenSpan) -> Closed<'a> {
         let created = span.created;
         let state = span.state();
@@ -262,21 +263,23 @@ impl Recorder {
         }
     }
 
-    /// Whether a span of the same stage, around this one, brings the times: one that `has_them`.
+    /// Whether this span is a part of an enclosing span of the same stage, for which `has_them` says that its
+    /// times count already.
+    #[inline(always)]
     fn is_part(
         &self,
         outer: Option<&Id>,
         numbers: &StageNumbers,
         has_them: impl Fn(&OpenSpan) -> bool,
     ) -> bool {
-        self.around(outer, numbers).any(|outer| has_them(&outer))
+        outer.is_some() && self.around(outer, numbers).any(|outer| has_them(&outer))
     }
 
     fn owners_around(&self, outer: Option<&Id>, numbers: &StageNumbers) -> Vec<Ownership> {
         self.around(outer, numbers).map(|outer| self.shared.requests.owners_of(&outer)).collect()
     }
 
-    /// The spans of the same stage around a span, from the nearest of all stages on.
+    /// The enclosing spans of the same stage, from the inside out. `outer` is the nearest enclosing stage.
     fn around(&self, outer: Option<&Id>, numbers: &StageNumbers) -> impl Iterator<Item = Arc<OpenSpan>> {
         let stage_id = numbers.stage_id;
         let first = outer.filter(|_| stage_id.is_some()).and_then(|id| self.shared.open.get(id));
@@ -288,7 +291,7 @@ impl Recorder {
     }
 }
 
-/// An id for a request that was given none, unique in the process and, as far as chance goes,
+/// An id for a request without one. It is unique in the process; a random number makes it very likely unique
 /// among processes.
 fn generated_id() -> Arc<str> {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("process"));

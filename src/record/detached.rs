@@ -15,7 +15,7 @@ use crate::{
         stage::Stage,
         walls::{WALL_LIMIT, warn_of_wall},
     },
-    model::{line::TraceIds, warnings::Warnings},
+    model::{keep::Kept, line::TraceIds, warnings::Warnings},
     record::recorder::Recorder,
     write::lines,
 };
@@ -46,7 +46,8 @@ impl DetachedRows<'_> {
         }
         stage.finish(None, &mut warnings);
         self.recorder.shared.count_stage(&stage);
-        let line = self.line(stage.detach(&closed.measured), closed, request_id, warnings);
+        let row = stage.detach(&closed.measured);
+        let Some(line) = self.line(row, closed, request_id, warnings) else { return };
         self.recorder.writing.output.emit(&self.recorder.shared.counters, &line.warnings, |out, format| {
             match format {
                 Format::Json => lines::write_stage(out, &line),
@@ -73,7 +74,7 @@ impl DetachedRows<'_> {
         self.recorder.shared.count_transfer(&edge.row);
         let mut row = edge.row;
         row.wall_time_ms = Some(Millis::from_nanos(closed.measured.span_time()));
-        let line = self.line(row, closed, request_id, warnings);
+        let Some(line) = self.line(row, closed, request_id, warnings) else { return };
         self.recorder.writing.output.emit(&self.recorder.shared.counters, &line.warnings, |out, format| {
             match format {
                 Format::Json => lines::write_transfer(out, &line),
@@ -83,23 +84,32 @@ impl DetachedRows<'_> {
         });
     }
 
+    /// The line, if it is kept.
     fn line<Row>(
         self,
         row: Row,
         closed: &Closed<'_>,
         request_id: Option<Arc<str>>,
         mut warnings: Warnings,
-    ) -> Detached<Row> {
+    ) -> Option<Detached<Row>> {
+        let sample_rate = match self.recorder.writing.keep.row(request_id.as_deref()) {
+            Kept::Line(sample_rate) => sample_rate,
+            Kept::LeftOut => {
+                self.recorder.shared.counters.count_left_out(warnings.as_slice().len());
+                return None;
+            }
+        };
         self.recorder.shared.near_misses.take_waiting(&mut warnings);
         let TraceIds { trace_id, span_id } = self.recorder.otel.ids(self.id);
-        Detached {
+        Some(Detached {
             schema: SCHEMA,
             timestamp: self.recorder.writing.clock.timestamp(closed.measured.end),
             request_id: request_id.as_deref().map(str::to_owned),
+            sample_rate,
             row,
             trace_id,
             span_id,
             warnings: warnings.into_vec(),
-        }
+        })
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         request::{Folded, Rows},
     },
     hold::request::{Answered, Ended, Request},
-    model::{line::TraceIds, warnings::Warnings},
+    model::{keep::Kept, line::TraceIds, warnings::Warnings},
     shared::{Shared, Writing},
     write::lines::{self, RequestParts},
 };
@@ -32,15 +32,28 @@ impl Shared {
             Ended::Wrapper(mut warnings) => return self.near_misses.wait_all(&mut warnings),
         };
         let Folded { end, e2e, mut warnings } = rows.fold(&mut closed);
-        self.near_misses.take_waiting(&mut warnings);
         let trace = trace(&e2e, &rows, &mut warnings);
-        self.counters.facade.add(&e2e, rows.stages_with_gaps(), rows.transfer_table());
+        self.counters.facade.add(
+            &closed.fields.further,
+            &e2e,
+            rows.stages_with_gaps(),
+            rows.transfer_table(),
+        );
         let mut summary = mem::take(&mut rows.summary);
         self.count_request(request.created, end, &e2e, &rows, &mut summary);
         rows.summary = summary;
+        let sample_rate = match writing.keep.request(request_id, &e2e, !warnings.as_slice().is_empty()) {
+            Kept::Line(sample_rate) => sample_rate,
+            Kept::LeftOut => {
+                self.counters.count_left_out(warnings.as_slice().len());
+                return Request::keep(request, rows);
+            }
+        };
+        self.near_misses.take_waiting(&mut warnings);
         let parts = RequestParts {
             timestamp: writing.clock.timestamp(end),
             request_id,
+            sample_rate,
             summary: &rows.summary,
             e2e: &e2e,
             trace_id: trace.trace_id.as_deref(),
@@ -57,7 +70,7 @@ impl Shared {
         Request::keep(request, rows);
     }
 
-    /// Writes the lines of answered requests that nothing holds any more.
+    /// Writes the lines of answered requests whose last hold was dropped.
     #[inline(always)]
     pub(crate) fn write_due(self: &Arc<Self>, writing: &Writing) {
         if self.answered.has_due() {

@@ -1,4 +1,4 @@
-//! `ERROR` events inside of requests, also those of foreign code.
+//! `ERROR` events inside a request, those of foreign code included.
 
 use std::{error::Error, fmt};
 

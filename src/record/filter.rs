@@ -1,5 +1,5 @@
-//! The per-layer filter: documented spans at any level, foreign spans up to the lineage level, and of events
-//! those at `ERROR`.
+//! The per-layer filter: documented spans at any level, foreign spans up to the lineage level, and events at
+//! `ERROR` only.
 
 use std::sync::Arc;
 
@@ -38,8 +38,9 @@ impl SpanFilter {
     }
 }
 
+/// Whether it is an `ERROR` event, or code that asks with `enabled!` whether it should make one.
 fn is_error(metadata: &Metadata<'_>) -> bool {
-    metadata.is_event() && *metadata.level() == Level::ERROR
+    !metadata.is_span() && *metadata.level() == Level::ERROR
 }
 
 impl<S> Filter<S> for SpanFilter {

@@ -6,9 +6,9 @@ use tracing::{Metadata, callsite::Identifier, field::Field};
 
 use crate::{fold::further::name_of_sum, model::kind::Kind, record::spelling::nearest};
 
-/// How many callsites the table holds. The layout of a callsite that finds no place is computed each time.
+/// The number of places of the table. The layout of a callsite without a place is computed for each span.
 const KNOWN: usize = 256;
-/// How many places of the table are tried for a callsite.
+/// The number of places that are tried for a callsite.
 const TRIES: usize = 4;
 
 /// The documented meaning of a field.
@@ -36,8 +36,8 @@ pub(crate) enum Meaning {
     Ignored,
 }
 
-/// The meanings of a callsite's fields, by the index of the field. To compare names instead took a third of
-/// the time that a value costs.
+/// The meanings of a callsite's fields, by the index of the field. Comparing the names for each value would
+/// add a half to the cost of a value.
 #[derive(Debug)]
 pub(crate) struct Layout {
     metadata: &'static Metadata<'static>,
@@ -105,7 +105,7 @@ impl Layout {
     }
 }
 
-/// A field that is documented for another span is no mistake: it is there on purpose.
+/// A field that is documented for another kind of span is not a near miss: it was declared on purpose.
 fn near_miss(kind: Kind, field: &'static str) -> Option<NearMiss> {
     let names = |kind| Meaning::fields(kind).iter().map(|(name, _)| *name);
     if Kind::ALL.into_iter().flat_map(names).any(|name| name == field) {

@@ -1,4 +1,4 @@
-//! From `tracing`'s callbacks to the open spans; what closes goes on in `closing.rs`.
+//! The callbacks of `tracing`, except the close of a span (`closing.rs`) and events (`errors.rs`).
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -42,7 +42,7 @@ impl Recorder {
         Self { writing, shared, otel: Otel::default() }
     }
 
-    /// Changes where it reads the time, or where its lines go.
+    /// Changes the clock or the output.
     pub(crate) fn set_writing(&mut self, change: impl FnOnce(&mut Writing)) {
         change(&mut self.writing);
         self.shared.set_writing(self.writing.clone());
@@ -76,8 +76,8 @@ impl Recorder {
         });
     }
 
-    /// Gives a request another id. Under the span's lock, so that two threads can't leave an id of
-    /// the past behind.
+    /// Changes the id of a request. The span is locked meanwhile, so that two threads cannot leave an
+    /// outdated id in the map.
     fn rename(&self, span: &OpenSpan, state: &mut SpanState, set: impl FnOnce(&mut SpanFields)) {
         let Some(request) = &span.request else { return };
         let requests = &self.shared.requests;
@@ -86,8 +86,8 @@ impl Recorder {
         requests.insert(state.fields.request_id.as_ref(), request);
     }
 
-    /// Finds the nearest span of ours around a new one: nearly always its parent, else further up.
-    // Called from two places, of which one is cold; a call costs a new span 30 instructions.
+    /// Finds the nearest documented span that encloses a new one. It is nearly always the parent.
+    // Inlined, because a call would cost each new span 30 instructions.
     #[inline(always)]
     fn enclosing<S>(&self, attributes: &Attributes<'_>, id: &Id, ctx: &Context<'_, S>) -> Enclosing
     where
@@ -101,8 +101,8 @@ impl Recorder {
         {
             return enclosing;
         }
-        // From the span itself: its parent may be one that the filter has declined, which a look-up
-        // would not give, while the way up passes over it.
+        // The scope begins at the span itself, since a look-up of a parent that the filter has declined finds
+        // nothing, whereas a scope skips it.
         let mut further = ctx.span(id).into_iter().flat_map(|span| span.scope().skip(1));
         let found = further.find_map(|span| {
             let id = span.id();
@@ -111,7 +111,7 @@ impl Recorder {
         found.unwrap_or_default()
     }
 
-    /// Warns of the fields that are mostly others of the contract, misspelt, at the first span of a callsite.
+    /// Warns of fields whose names are most likely misspelt, at the first span of a callsite.
     #[cold]
     #[inline(never)]
     fn warn_of_fields(&self, metadata: &'static Metadata<'static>, layout: &Layout, fields: &mut SpanFields) {
@@ -137,7 +137,7 @@ impl Recorder {
         }
         let name = metadata.name();
         let sentence =
-            format!("span `{name}`: not a span of the contract; did you mean `{meant}`? It is in no table");
+            format!("span `{name}`: not a documented span; did you mean `{meant}`? It is in no table");
         let request = self.enclosing(attributes, id, ctx).request;
         let mut sentence = Some(sentence);
         if let Some(request) = request {
@@ -179,7 +179,7 @@ impl Drop for Recorder {
     }
 }
 
-/// The values of a late record: each is taken under the span's lock, when no user's code runs.
+/// Takes the values of a late record. The span is locked for each value, while no user code runs.
 struct Late<'a> {
     recorder: &'a Recorder,
     span: &'a OpenSpan,
@@ -197,7 +197,7 @@ impl Late<'_> {
             }
         }
         drop(state);
-        // The span may have been the last to hold the request that it named before.
+        // This span may have dropped the last hold on the request that it named before.
         shared.write_due(writing);
     }
 }
@@ -228,7 +228,7 @@ impl Take for Late<'_> {
         if recorded.meaning == Meaning::RequestId {
             return self.set_request_id(|fields| fields.set(recorded, 0));
         }
-        // Only the moments of these fields count; a reading for each would be a tenth of the cost.
+        // The clock is read only for fields whose moment counts; a reading is a tenth of the cost of a value.
         let now = match recorded.meaning {
             Meaning::FirstOutput | Meaning::Scheduled | Meaning::Output => self.recorder.now(),
             _ => 0,
@@ -237,8 +237,8 @@ impl Take for Late<'_> {
     }
 }
 
-/// Only creation and events come through the filter, which has to see them; [`OmniMetricsLayer`] calls the
-/// methods above directly, and the map of open spans tells whether a span is one of ours.
+/// Only the creation of spans and events come through the filter, which must see them. [`OmniMetricsLayer`]
+/// calls the methods above directly, and the map of open spans shows whether a span is documented.
 ///
 /// [`OmniMetricsLayer`]: crate::OmniMetricsLayer
 impl<S> Layer<S> for Recorder
@@ -250,7 +250,7 @@ where
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
-        // Lineage lets foreign spans through the filter as well.
+        // Foreign spans up to the lineage level pass the filter too.
         let Some(kind) = kind_of(attributes.metadata()) else {
             if self.shared.near_misses.expects_any() {
                 self.warn_of_span(attributes, id, &ctx);
@@ -268,7 +268,7 @@ where
             request
         });
         let mut span = OpenSpans::blank();
-        // Nobody else knows the span yet, so the user's `Debug` code runs with nothing locked.
+        // No other thread has a reference to the span yet, so the user's `Debug` code runs with no lock held.
         let Some(only) = Arc::get_mut(&mut span) else { return };
         let metadata = attributes.metadata();
         let fields = only.begin(kind, Some(metadata), created, enclosing);

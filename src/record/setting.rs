@@ -116,7 +116,7 @@ impl SpanFields {
     /// Warns of a field whose name is most likely a misspelt documented name.
     pub(crate) fn warn_of_near_miss(&mut self, field: &str, meant: &str) {
         let value = self.further.get(field).map_or("none yet".into(), |value| value.to_string());
-        let what = format!("not a field of the contract; did you mean `{meant}`? It is kept under `fields`");
+        let what = format!("not a documented field; did you mean `{meant}`? It is kept under `fields`");
         self.warn(field, value, what);
     }
 }

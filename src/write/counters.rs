@@ -33,6 +33,12 @@ impl Counters {
         self.facade.line(is_written, 0);
     }
 
+    /// Counts a line that was not kept.
+    pub(crate) fn count_left_out(&self, warnings: usize) {
+        self.stripes.stripe().lines_left_out.fetch_add(1, Ordering::Relaxed);
+        self.count_warnings(warnings);
+    }
+
     /// Counts the warnings in a line.
     pub(crate) fn count_warnings(&self, warnings: usize) {
         if warnings > 0 {

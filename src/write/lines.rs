@@ -24,6 +24,7 @@ macro_rules! key {
 pub(crate) struct RequestParts<'a> {
     pub(crate) timestamp: Timestamp,
     pub(crate) request_id: &'a str,
+    pub(crate) sample_rate: Option<u32>,
     pub(crate) summary: &'a OverallSummary,
     pub(crate) e2e: &'a E2eTable,
     pub(crate) trace_id: Option<&'a str>,
@@ -39,6 +40,7 @@ impl<'a> RequestParts<'a> {
         Self {
             timestamp: line.timestamp,
             request_id: &line.request_id,
+            sample_rate: line.sample_rate,
             summary: &line.overall_summary,
             e2e: &line.e2e_table,
             trace_id: line.trace_id.as_deref(),
@@ -61,6 +63,7 @@ impl RequestParts<'_> {
             schema: SCHEMA,
             timestamp: self.timestamp,
             request_id: self.request_id.to_owned(),
+            sample_rate: self.sample_rate,
             overall_summary: self.summary.clone(),
             e2e_table: self.e2e.clone(),
             stage_table: stages.cloned().collect(),
@@ -85,6 +88,9 @@ pub(crate) fn write_request<'a>(
     json.number(key!("schema"), SCHEMA.into());
     json.timestamp(key!("timestamp"), request.timestamp);
     json.text(key!("request_id"), request.request_id);
+    if let Some(rate) = request.sample_rate {
+        json.number(key!("sample_rate"), rate.into());
+    }
     json.raw(key!("overall_summary"));
     summary(&mut json, request.summary);
     json.raw(key!("e2e_table"));
@@ -143,6 +149,9 @@ fn write_detached<Row>(
     match &line.request_id {
         Some(id) => json.text(key!("request_id"), id),
         None => json.raw(",\"request_id\":null"),
+    }
+    if let Some(rate) = line.sample_rate {
+        json.number(key!("sample_rate"), rate.into());
     }
     members(&mut json, &line.row);
     json.text_if_some(key!("trace_id"), line.trace_id.as_deref());

@@ -4,6 +4,10 @@ pub(crate) mod counters;
 #[cfg_attr(not(feature = "metrics"), path = "no_facade.rs")]
 pub(crate) mod facade;
 pub(crate) mod format;
+#[cfg(feature = "opentelemetry")]
+pub(crate) mod gen_ai;
+#[cfg(feature = "metrics")]
+pub(crate) mod labels;
 pub(crate) mod lines;
 #[cfg_attr(not(feature = "opentelemetry"), path = "no_otel.rs")]
 pub(crate) mod otel;

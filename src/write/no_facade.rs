@@ -1,6 +1,6 @@
 //! In place of `facade.rs` without the feature `metrics`: nothing, at no cost.
 
-use crate::{E2eTable, StageRow, TransferRow, fold::gaps::Gaps, hold::request::Request};
+use crate::{E2eTable, Fields, StageRow, TransferRow, fold::gaps::Gaps, hold::request::Request};
 
 #[derive(Debug, Default)]
 pub(crate) struct Facade {}
@@ -14,6 +14,7 @@ impl Facade {
 
     pub(crate) fn add<'a>(
         &self,
+        _: &Fields,
         _: &E2eTable,
         _: impl Iterator<Item = (&'a StageRow, Option<&'a Gaps>)>,
         _: impl Iterator<Item = &'a TransferRow>,

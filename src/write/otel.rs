@@ -21,6 +21,7 @@ use crate::{
     contain::contain,
     hold::{early_context::EarlyContext, open_spans::OpenSpans, span::OpenSpan},
     model::{kind::Kind, line::TraceIds, numbers::Table, rows::Value, warnings::Warnings},
+    write::gen_ai::{GenAi, integer},
 };
 
 /// How many stages, those with the smallest ids, become attributes. A span keeps 128 attributes by default.
@@ -123,14 +124,17 @@ fn ids(span: &SpanRef<'_>) -> TraceIds {
     TraceIds { trace_id: Some(context.trace_id().to_string()), span_id: Some(context.span_id().to_string()) }
 }
 
+/// The numbers of the request, then those of stages, in the order in which a span that is full keeps them.
 fn attributes<'a>(e2e: &E2eTable, stages: impl Iterator<Item = &'a StageRow>) -> Vec<KeyValue> {
-    let mut attributes: Vec<_> = attributes_of("omni.", e2e).collect();
-    for row in stages.take(STAGES) {
-        if let Some(id) = row.stage_id {
-            attributes.extend(attributes_of(&format!("omni.stage.{id}."), row));
+    let mut gen_ai = GenAi::default();
+    let mut of_stages = Vec::new();
+    for (number, row) in stages.enumerate() {
+        gen_ai.add(row);
+        if let Some(id) = row.stage_id.filter(|_| number < STAGES) {
+            of_stages.extend(attributes_of(&format!("omni.stage.{id}."), row));
         }
     }
-    attributes
+    attributes_of("omni.", e2e).chain(gen_ai.attributes(e2e)).chain(of_stages).collect()
 }
 
 /// An absent number has no attribute.
@@ -139,8 +143,8 @@ fn attributes_of<Row: Table>(prefix: &str, row: &Row) -> impl Iterator<Item = Ke
         let key = format!("{prefix}{}", number.name);
         Some(match (number.get)(row)? {
             Value::Time(time) => KeyValue::new(key, time.as_f64()),
-            // OpenTelemetry has no unsigned integers.
-            Value::Count(count) => KeyValue::new(key, i64::try_from(count).unwrap_or(i64::MAX)),
+            Value::Count(count) => KeyValue::new(key, integer(count)),
+            Value::Ratio(ratio) => KeyValue::new(key, ratio),
             Value::Text(text) => KeyValue::new(key, text.to_owned()),
         })
     })

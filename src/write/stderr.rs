@@ -253,11 +253,10 @@ impl Stream {
         let stderr = stderr();
         let metadata = stderr.metadata()?;
         let kind = metadata.file_type();
-        if kind.is_socket() {
-            return send(bytes);
-        }
         if !kind.is_fifo() && !kind.is_char_device() {
-            return (&*stderr).write(bytes);
+            // The host may have redirected a pipe, whose reader waits until every writer has closed it.
+            self.reopened = None;
+            return if kind.is_socket() { send(bytes) } else { (&*stderr).write(bytes) };
         }
         if let Some(mut file) = self.reopened(&metadata) {
             return file.write(bytes);

@@ -24,6 +24,13 @@ pub enum Val {
     Unusable,
 }
 
+/// A usable value of a stage's outputs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Output {
+    Units(u64),
+    Media(u64),
+}
+
 #[derive(Debug)]
 struct Span {
     kind: Kind,
@@ -34,6 +41,14 @@ struct Span {
     visits: Vec<(u64, bool)>,
     fields: BTreeMap<&'static str, Val>,
     first_output: Option<u64>,
+    scheduled: Option<u64>,
+    /// What was recorded as `output` and `output_media_ms`, each at its moment.
+    outputs: Vec<(u64, Output)>,
+    /// Of a request: whether its callsite declares `finish_reason`, and whether it closed in a panic.
+    declares_reason: bool,
+    is_unwinding: bool,
+    /// Of a request: the texts of its `ERROR` events.
+    errors: Vec<Option<&'static str>>,
     /// Fields with a value that could not be used.
     unusable: BTreeSet<&'static str>,
     warnings: u64,
@@ -48,13 +63,15 @@ struct Span {
 }
 
 /// What a closed span gave to a row of a request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Gift {
     request: SpanId,
     span: SpanId,
     is_part: bool,
     shared_by: usize,
     is_batch: bool,
+    /// Which of the requests of the batch has it.
+    place: u64,
     /// When the request had been answered, if it was before the span closed.
     answered: Option<u64>,
 }
@@ -76,6 +93,10 @@ pub struct Model {
     counted: Vec<SpanId>,
     /// Detached stages, for the walls.
     loose_stages: Vec<SpanId>,
+    /// Whether the thread that closes spans now is unwinding.
+    pub unwinding: bool,
+    /// The gaps between the outputs of each stage, in nanoseconds.
+    pub gaps: BTreeMap<Option<u64>, Vec<u64>>,
     /// How many requests were answered while open spans held their line.
     pub held: usize,
     pub lines: Vec<Value>,
@@ -93,8 +114,36 @@ fn sum(values: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     values.flatten().fold(None, |sum: Option<u64>, value| Some(sum.unwrap_or(0) + value))
 }
 
+/// To six decimals.
+fn ratio(time: u64, media: u64) -> Option<f64> {
+    (media > 0).then(|| (time as f64 / media as f64 * 1e6).round() / 1e6)
+}
+
+/// The parts of `created..end` that nothing covers, divided at these moments.
+fn idle(
+    created: u64,
+    end: u64,
+    intervals: &[(u64, u64)],
+    moments: &[u64],
+) -> impl Iterator<Item = (u64, u64)> {
+    let edges = intervals.iter().flat_map(|(start, end)| [*start, *end]).chain([created, end]);
+    let moments: BTreeSet<u64> = edges.chain(moments.iter().copied()).collect();
+    let moments: Vec<u64> = moments.into_iter().filter(|moment| (created..=end).contains(moment)).collect();
+    let is_covered = |from: u64, to: u64| intervals.iter().any(|(start, end)| *start <= from && to <= *end);
+    let pairs: Vec<_> = moments.windows(2).map(|pair| (pair[0], pair[1])).collect();
+    let idle: Vec<_> = pairs.into_iter().filter(|(from, to)| !is_covered(*from, *to)).collect();
+    idle.into_iter()
+}
+
 impl Model {
-    pub fn create(&mut self, kind: Kind, parent: Option<SpanId>, fields: &[(&'static str, Val)]) -> SpanId {
+    /// A new span. `declares_reason` is of requests.
+    pub fn create(
+        &mut self,
+        kind: Kind,
+        parent: Option<SpanId>,
+        fields: &[(&'static str, Val)],
+        declares_reason: bool,
+    ) -> SpanId {
         let id = self.spans.len();
         self.spans.push(Span {
             kind,
@@ -104,6 +153,11 @@ impl Model {
             visits: Vec::new(),
             fields: BTreeMap::new(),
             first_output: None,
+            scheduled: None,
+            outputs: Vec::new(),
+            declares_reason,
+            is_unwinding: false,
+            errors: Vec::new(),
             unusable: BTreeSet::new(),
             warnings: 0,
             follows: Vec::new(),
@@ -125,6 +179,14 @@ impl Model {
         for (name, value) in fields {
             if *name == "first_output" {
                 span.first_output = span.first_output.or(Some(now));
+            } else if *name == "scheduled" {
+                span.scheduled = span.scheduled.or(Some(now));
+            } else if *name == "finish_reason" && !span.declares_reason {
+                // The span does not have the field.
+            } else if let ("output", Val::Number(units)) = (*name, value) {
+                span.outputs.push((now, Output::Units(*units)));
+            } else if let ("output_media_ms", Val::Number(nanos)) = (*name, value) {
+                span.outputs.push((now, Output::Media(*nanos)));
             } else if *value == Val::Unusable {
                 span.warnings += 1;
                 span.unusable.insert(name);
@@ -140,6 +202,20 @@ impl Model {
         }
     }
 
+    /// An `ERROR` event inside a span.
+    pub fn error(&mut self, inside: Option<SpanId>, text: Option<&'static str>) {
+        let Some(inside) = inside else { return };
+        let mut around = std::iter::once(inside).chain(self.ancestors(inside));
+        let Some(known) = around.find(|id| self.spans[*id].kind != Kind::Foreign) else { return };
+        drop(around);
+        let owners = if self.spans[known].kind == Kind::Request { vec![known] } else { self.owners(known).0 };
+        for owner in owners {
+            if self.is_open(owner) {
+                self.spans[owner].errors.push(text);
+            }
+        }
+    }
+
     pub fn enter(&mut self, id: SpanId) {
         let now = self.now;
         self.spans[id].visits.push((now, true));
@@ -152,6 +228,10 @@ impl Model {
 
     pub fn follow(&mut self, id: SpanId, other: SpanId) {
         self.spans[id].follows.push(other);
+    }
+
+    pub fn is_open_by_id(&self, request_id: &str) -> bool {
+        self.open_request_with_id(request_id).is_some()
     }
 
     pub fn kind(&self, id: SpanId) -> Kind {
@@ -225,6 +305,15 @@ impl Model {
     // Section 3: the times of one span.
 
     fn activity(&self, id: SpanId) -> Option<(u64, u64)> {
+        let visited = self.visited(id);
+        // The scheduler's moment takes the place of the first enter.
+        let Some(scheduled) = self.spans[id].scheduled else { return visited };
+        let left = visited.map(|(_, last)| last).filter(|last| *last >= scheduled);
+        Some((scheduled, left.or(self.spans[id].closed)?))
+    }
+
+    /// First enter and last exit.
+    fn visited(&self, id: SpanId) -> Option<(u64, u64)> {
         let span = &self.spans[id];
         let first = span.visits.iter().find(|visit| visit.1)?.0;
         // A span that closes while it is entered is left then.
@@ -247,7 +336,7 @@ impl Model {
     }
 
     fn busy(&self, id: SpanId) -> u64 {
-        let Some((_, last)) = self.activity(id) else { return 0 };
+        let Some((_, last)) = self.visited(id) else { return 0 };
         let (mut depth, mut since, mut busy) = (0, 0, 0);
         for &(moment, is_enter) in &self.spans[id].visits {
             if is_enter && depth == 0 {
@@ -258,7 +347,39 @@ impl Model {
                 busy += moment - since;
             }
         }
-        if depth > 0 { busy + last - since } else { busy }
+        let busy = if depth > 0 { busy + last - since } else { busy };
+        busy.min(self.span_time(id))
+    }
+
+    /// The chunks that left a stage's span: when, and how long each plays. Media belongs to the output before it,
+    /// or, if that has some, to the next one, or, if there is none, to the last one.
+    fn chunks(&self, id: SpanId) -> Vec<(u64, Option<u64>)> {
+        let (mut chunks, mut early) = (Vec::<(u64, Option<u64>)>::new(), None);
+        for (moment, output) in &self.spans[id].outputs {
+            match (output, chunks.last_mut()) {
+                (Output::Units(_), _) => chunks.push((*moment, early.take())),
+                (Output::Media(nanos), Some((_, media @ None))) => *media = Some(*nanos),
+                (Output::Media(nanos), _) => early = Some(early.unwrap_or(0) + nanos),
+            }
+        }
+        if let (Some(early), Some((_, media))) = (early, chunks.last_mut()) {
+            *media = Some(media.unwrap_or(0) + early);
+        }
+        chunks
+    }
+
+    fn units(&self, id: SpanId) -> Option<u64> {
+        sum(self.spans[id].outputs.iter().map(|(_, output)| match output {
+            Output::Units(units) => Some(*units),
+            Output::Media(_) => None,
+        }))
+    }
+
+    fn media(&self, id: SpanId) -> Option<u64> {
+        sum(self.spans[id].outputs.iter().map(|(_, output)| match output {
+            Output::Media(nanos) => Some(*nanos),
+            Output::Units(_) => None,
+        }))
     }
 
     fn number(&self, id: SpanId, field: &str) -> Option<u64> {
@@ -362,6 +483,7 @@ impl Model {
 
     fn close(&mut self, id: SpanId) {
         self.spans[id].closed = Some(self.now);
+        self.spans[id].is_unwinding = self.unwinding;
         match self.spans[id].kind {
             Kind::Request if self.is_held(id) => self.held += 1,
             Kind::Request => self.end_request(id),
@@ -396,14 +518,14 @@ impl Model {
         };
         self.spans[id].warnings += u64::from(missing);
         if self.spans[id].kind == Kind::Stage && owners.len() > 1 {
-            let totals =
-                ["num_tokens_in", "num_tokens_out"].iter().filter(|field| self.number(id, field).is_some());
-            self.spans[id].warnings += totals.count() as u64;
+            let totals = ["num_tokens_in", "num_tokens_out", "num_tokens_cached", "num_tokens_reasoning"];
+            let totals = totals.iter().filter(|field| self.number(id, field).is_some()).count();
+            self.spans[id].warnings += totals as u64 + u64::from(self.units(id).is_some());
         }
         let outer = self.enclosing_same_stages(id);
         let own_id = self.text(id, "request_id");
         let mut loose = Vec::new();
-        for &request in &owners {
+        for (place, &request) in (0..).zip(&owners) {
             if self.is_open(request) {
                 let is_part = outer.iter().any(|outer| self.owners(*outer).0.contains(&request));
                 let answered = self.spans[request].closed;
@@ -413,17 +535,18 @@ impl Model {
                     is_part,
                     shared_by: owners.len(),
                     is_batch,
+                    place,
                     answered,
                 });
             } else {
                 let closed_id = self.text(request, "request_id").unwrap_or("generated");
-                loose.push(Some(if is_batch { closed_id } else { own_id.unwrap_or(closed_id) }));
+                loose.push((place, Some(if is_batch { closed_id } else { own_id.unwrap_or(closed_id) })));
             }
         }
         if owners.is_empty() {
-            loose.push(own_id);
+            loose.push((0, own_id));
         }
-        for request_id in loose {
+        for (place, request_id) in loose {
             let is_part = outer.iter().any(|outer| {
                 let (owners, _) = self.owners(*outer);
                 let is_its_own = owners.is_empty() && request_id == self.text(*outer, "request_id");
@@ -434,7 +557,7 @@ impl Model {
                 request_id.is_none() || is_its_own || is_of_closed
             });
             let shared_by = owners.len();
-            let gift = Gift { request: id, span: id, is_part, shared_by, is_batch, answered: None };
+            let gift = Gift { request: id, span: id, is_part, shared_by, is_batch, place, answered: None };
             self.emit_detached(id, &gift, request_id);
         }
     }
@@ -448,14 +571,22 @@ impl Model {
         line.insert("request_id".into(), json!(request_id));
         let (row, skews) = if is_stage {
             self.loose_stages.push(id);
+            self.count_gaps(&[gift]);
             self.stage_row(&[gift], None)
         } else {
             self.edge_row(&[gift], None)
         };
         line.extend(row.as_object().unwrap().clone());
         line.insert("wall_time_ms".into(), ms(self.span_time(id)));
-        if let Some(moment) = self.spans[id].first_output.filter(|_| is_stage) {
-            line.insert("first_output_after_ms".into(), ms(moment.saturating_sub(self.start(id))));
+        let chunks = self.chunks(id);
+        let first_chunk = chunks.first().map(|chunk| chunk.0);
+        let first = self.spans[id].first_output.into_iter().chain(first_chunk).min();
+        let moments =
+            [("first_output_after_ms", first), ("last_output_after_ms", chunks.last().map(|chunk| chunk.0))];
+        for (name, moment) in moments {
+            if let Some(moment) = moment.filter(|_| is_stage) {
+                line.insert(name.into(), ms(moment.saturating_sub(self.start(id))));
+            }
         }
         line.insert("warnings".into(), json!((self.spans[id].warnings + skews).min(16)));
         self.lines.push(Value::Object(line));
@@ -483,9 +614,13 @@ impl Model {
         }
         let mut warnings =
             self.spans[id].warnings + gifts.iter().map(|gift| self.spans[gift.span].warnings).sum::<u64>();
+        let waits = self.waits(created, end, &gifts, edges.values());
         let mut stage_table = Vec::new();
-        for gifts in stages.values() {
-            let (row, clipped) = self.stage_row(gifts, Some(created));
+        for ((_, stage_id), gifts) in &stages {
+            let (mut row, clipped) = self.stage_row(gifts, Some(created));
+            if let Some(waited) = waits.get(stage_id) {
+                row["waiting_time_ms"] = ms(*waited);
+            }
             stage_table.push(row);
             warnings += clipped;
         }
@@ -517,10 +652,32 @@ impl Model {
             "queue_time_ms": maybe_ms(first_enter.map(|first| first - created.min(first))),
             "unattributed_time_ms": ms(self.unattributed(created, end, &gifts, edges.values())),
         });
-        if let Some(reason) = self.text(id, "finish_reason") {
+        let media =
+            stages.values().filter_map(|gifts| sum(gifts.iter().map(|gift| self.media(gift.span)))).max();
+        if let Some(factor) = media.and_then(|media| ratio(end - created, media)) {
+            e2e["real_time_factor"] = json!(factor);
+        }
+        if let Some(waited) = sum(waits.values().map(|waited| Some(*waited))) {
+            e2e["waiting_time_ms"] = ms(waited);
+        }
+        let errors = &self.spans[id].errors;
+        if let Some(first) = errors.first() {
+            e2e["errors"] = json!(errors.len());
+            if let Some(text) = first {
+                e2e["error"] = json!(text);
+            }
+        }
+        let absent = if self.spans[id].is_unwinding || !errors.is_empty() { "error" } else { "abort" };
+        let absent = self.spans[id].declares_reason.then_some(absent);
+        if let Some(reason) = self.text(id, "finish_reason").or(absent) {
             e2e["finish_reason"] = json!(reason);
         }
+        let of_stages: Vec<Vec<Gift>> =
+            stages.values().map(|gifts| gifts.iter().copied().cloned().collect()).collect();
         self.counted.push(id);
+        for gifts in of_stages {
+            self.count_gaps(&gifts.iter().collect::<Vec<_>>());
+        }
         let summary = self.summary(tokens);
         self.lines.push(json!({
             "type": "request", "schema": 1, "end": end,
@@ -541,6 +698,75 @@ impl Model {
             .filter_map(|gift| Some(gift.counts_until(self.activity(gift.span)?.1)));
         let last = rows.chain(own).max();
         last.unwrap_or(self.spans[id].closed.unwrap()).max(self.spans[id].created)
+    }
+
+    /// The chunks of a row, in their order.
+    fn row_chunks(&self, gifts: &[&Gift]) -> Vec<(u64, Option<u64>)> {
+        let mut chunks: Vec<_> = gifts.iter().flat_map(|gift| self.chunks(gift.span)).collect();
+        chunks.sort_by_key(|chunk| chunk.0);
+        chunks
+    }
+
+    fn count_gaps(&mut self, gifts: &[&Gift]) {
+        let chunks = self.row_chunks(gifts);
+        let gaps = chunks.windows(2).map(|pair| pair[1].0 - pair[0].0);
+        self.gaps.entry(self.number(gifts[0].span, "stage_id")).or_default().extend(gaps);
+    }
+
+    /// What the outputs of a row come to. Its `num_tokens_out` is given.
+    fn add_outputs(
+        &self,
+        row: &mut Value,
+        gifts: &[&Gift],
+        created: Option<u64>,
+        generation: Option<u64>,
+        tokens: Option<u64>,
+    ) {
+        let chunks = self.row_chunks(gifts);
+        let since = |moment: u64| created.map(|created| moment.saturating_sub(created));
+        let all = || gifts.iter().map(|gift| gift.span);
+        let (first_chunk, last_chunk) =
+            (chunks.first().map(|chunk| chunk.0), chunks.last().map(|chunk| chunk.0));
+        let first_output = all().filter_map(|id| self.spans[id].first_output).chain(first_chunk).min();
+        if let Some(moment) = first_output.and_then(since) {
+            row["first_output_ms"] = ms(moment);
+        }
+        let last_exit = all().filter_map(|id| self.activity(id)).map(|activity| activity.1).max();
+        if let (Some(last), Some(first), Some(tokens @ 2..)) =
+            (last_chunk.or(last_exit), first_output, tokens)
+            && last >= first
+        {
+            row["time_per_output_token_ms"] = ms((last - first) / (tokens - 1));
+        }
+        if let (Some(first), Some(last)) = (first_chunk, last_chunk) {
+            row["outputs"] = json!(chunks.len());
+            if let Some(moment) = since(last) {
+                row["last_output_ms"] = ms(moment);
+            }
+            if let Some(longest) = chunks.windows(2).map(|pair| pair[1].0 - pair[0].0).max() {
+                row["inter_output_mean_ms"] = ms((last - first) / (chunks.len() as u64 - 1));
+                row["inter_output_max_ms"] = ms(longest);
+            }
+        }
+        if let Some(media) = sum(all().map(|id| self.media(id))) {
+            row["media_ms"] = ms(media);
+            if let Some(factor) = generation.and_then(|time| ratio(time, media)) {
+                row["real_time_factor"] = json!(factor);
+            }
+        }
+        let played: Vec<_> = chunks.iter().filter_map(|(moment, media)| Some((*moment, (*media)?))).collect();
+        if let Some((first, _)) = played.first() {
+            let (mut until, mut underruns, mut total) = (*first, 0, 0);
+            for (moment, media) in played {
+                if until < moment {
+                    underruns += 1;
+                    total += moment - until;
+                }
+                until = until.max(moment) + media;
+            }
+            row["underruns"] = json!(underruns);
+            row["underrun_total_ms"] = ms(total);
+        }
     }
 
     /// The row, and whether its preprocessing was longer than itself.
@@ -568,15 +794,16 @@ impl Model {
             preprocess = generation;
         }
         let first_enter = all.iter().filter_map(|id| self.activity(*id)).map(|activity| activity.0).min();
-        let last_exit = all.iter().filter_map(|id| self.activity(*id)).map(|activity| activity.1).max();
-        let first_output = all.iter().filter_map(|id| self.spans[*id].first_output).min();
+        let units =
+            sum(gifts.iter().map(|gift| if gift.shared_by > 1 { None } else { self.units(gift.span) }));
+        let tokens_out = tokens("num_tokens_out").or(units);
         let since = |moment: u64| created.map(|created| moment.saturating_sub(created));
         let mut row = json!({
             "stage_id": self.number(all[0], "stage_id"),
             "batch_id": last("batch_id"),
             "batch_size": batch_size,
             "num_tokens_in": tokens("num_tokens_in"),
-            "num_tokens_out": tokens("num_tokens_out"),
+            "num_tokens_out": tokens_out,
             "preprocess_time_ms": maybe_ms(preprocess),
             "stage_gen_time_ms": maybe_ms(generation),
             "busy_time_ms": maybe_ms(sum(timed.iter().map(|id| Some(self.busy(*id))))),
@@ -587,15 +814,24 @@ impl Model {
         if let Some(name) = all.iter().rev().find_map(|id| self.text(*id, "stage_name")) {
             row["stage_name"] = json!(name);
         }
-        if let Some(moment) = first_output.and_then(since) {
-            row["first_output_ms"] = ms(moment);
+        for field in ["num_tokens_cached", "num_tokens_reasoning"] {
+            if let Some(tokens) = tokens(field) {
+                row[field] = json!(tokens);
+            }
         }
-        if let (Some(last), Some(first), Some(tokens @ 2..)) =
-            (last_exit, first_output, tokens("num_tokens_out"))
-            && last >= first
+        let time = |id| self.number(id, "stage_gen_time_ms").unwrap_or(self.span_time(id));
+        let shares = gifts.iter().filter(|gift| !gift.is_part).map(|gift| {
+            let (time, requests) = (time(gift.span), gift.shared_by as u64);
+            // What does not divide goes to the first ones.
+            let is_divided = gift.is_batch && requests > 1;
+            Some(if is_divided { time / requests + u64::from(gift.place < time % requests) } else { time })
+        });
+        if let Some(share) = sum(shares)
+            && Some(share) != generation
         {
-            row["time_per_output_token_ms"] = ms((last - first) / (tokens - 1));
+            row["share_time_ms"] = ms(share);
         }
+        self.add_outputs(&mut row, gifts, created, generation, tokens_out);
         (row, u64::from(is_clipped))
     }
 
@@ -642,6 +878,20 @@ impl Model {
         (row, hops.iter().filter(|(from, to, _)| to < from).count() as u64)
     }
 
+    /// The stages, transfers and flights of a request.
+    fn intervals<'a>(
+        &self,
+        gifts: &[&Gift],
+        edges: impl Iterator<Item = &'a Vec<&'a Gift>>,
+    ) -> Vec<(u64, u64)> {
+        let mut intervals: Vec<_> = gifts
+            .iter()
+            .map(|gift| (self.start(gift.span), gift.counts_until(self.end(gift.span))))
+            .collect();
+        intervals.extend(edges.flat_map(|gifts| self.hops(gifts)).map(|(from, to, _)| (from, to)));
+        intervals
+    }
+
     /// Counts the time between any two moments of interest that nothing covers.
     fn unattributed<'a>(
         &self,
@@ -650,18 +900,34 @@ impl Model {
         gifts: &[&Gift],
         edges: impl Iterator<Item = &'a Vec<&'a Gift>>,
     ) -> u64 {
-        let mut intervals: Vec<_> = gifts
-            .iter()
-            .map(|gift| (self.start(gift.span), gift.counts_until(self.end(gift.span))))
-            .collect();
-        intervals.extend(edges.flat_map(|gifts| self.hops(gifts)).map(|(from, to, _)| (from, to)));
-        let mut moments: BTreeSet<u64> = intervals.iter().flat_map(|(start, end)| [*start, *end]).collect();
-        moments.extend([created, end]);
-        let moments: Vec<u64> =
-            moments.into_iter().filter(|moment| (created..=end).contains(moment)).collect();
-        let is_covered =
-            |from: u64, to: u64| intervals.iter().any(|(start, end)| *start <= from && to <= *end);
-        moments.windows(2).filter(|pair| !is_covered(pair[0], pair[1])).map(|pair| pair[1] - pair[0]).sum()
+        idle(created, end, &self.intervals(gifts, edges), &[]).map(|(from, to)| to - from).sum()
+    }
+
+    /// What each stage waited while nothing of the request ran.
+    fn waits<'a>(
+        &self,
+        created: u64,
+        end: u64,
+        gifts: &[&Gift],
+        edges: impl Iterator<Item = &'a Vec<&'a Gift>>,
+    ) -> BTreeMap<Option<u64>, u64> {
+        let mut waits = Vec::new();
+        for gift in gifts.iter().filter(|gift| self.spans[gift.span].kind == Kind::Stage && !gift.is_part) {
+            let (from, stage_id) = (self.spans[gift.span].created, self.number(gift.span, "stage_id"));
+            if let Some((start, _)) = self.activity(gift.span).filter(|(start, _)| *start > from) {
+                waits.push((start, from, stage_id));
+            }
+        }
+        waits.sort_by_key(|(start, from, stage_id)| (*start, *from, stage_id.is_none(), *stage_id));
+        let mut waited: BTreeMap<_, u64> = waits.iter().map(|(_, _, stage_id)| (*stage_id, 0)).collect();
+        let moments: Vec<u64> = waits.iter().flat_map(|(start, from, _)| [*start, *from]).collect();
+        for (from, to) in idle(created, end, &self.intervals(gifts, edges), &moments) {
+            let first = waits.iter().find(|(start, begin, _)| *begin <= from && to <= *start);
+            if let Some((_, _, stage_id)) = first {
+                *waited.get_mut(stage_id).unwrap() += to - from;
+            }
+        }
+        waited
     }
 
     /// A request that has closed and was no wrapper, or is open and does not look like one.

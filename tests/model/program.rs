@@ -80,7 +80,15 @@ type Fields = Vec<(&'static str, Val)>;
 fn random_fields(kind: Kind, random: &mut Random) -> Fields {
     let mut fields = Fields::new();
     let counts: &[&'static str] = match kind {
-        Kind::Stage => &["stage_id", "batch_id", "batch_size", "num_tokens_in", "num_tokens_out"],
+        Kind::Stage => &[
+            "stage_id",
+            "batch_id",
+            "batch_size",
+            "num_tokens_in",
+            "num_tokens_out",
+            "num_tokens_cached",
+            "num_tokens_reasoning",
+        ],
         Kind::Transfer => &["from_stage", "to_stage", "size_bytes"],
         _ => &[],
     };
@@ -112,6 +120,14 @@ fn random_fields(kind: Kind, random: &mut Random) -> Fields {
     {
         fields.push(("request_id", Val::Text(random.pick(&["a", "b", "c"]).unwrap())));
     }
+    if kind == Kind::Stage {
+        if random.one_in(4) {
+            fields.extend(random_output(random));
+        }
+        if random.one_in(5) {
+            fields.push(("scheduled", Val::Text("now")));
+        }
+    }
     match kind {
         Kind::Stage if random.one_in(4) => {
             fields.push(("stage_name", Val::Text(random.pick(&["thinker", "talker"]).unwrap())))
@@ -122,6 +138,22 @@ fn random_fields(kind: Kind, random: &mut Random) -> Fields {
         }
         Kind::Request if random.one_in(3) => fields.push(("finish_reason", Val::Text("stop"))),
         _ => {}
+    }
+    fields
+}
+
+/// Units, media, or both, in the order in which they are recorded.
+fn random_output(random: &mut Random) -> Fields {
+    let mut fields = Fields::new();
+    let what = random.below(4);
+    if what < 3 {
+        let units = if random.one_in(20) { Val::Unusable } else { Val::Number(random.below(5) as u64) };
+        fields.push(("output", units));
+    }
+    if what > 1 {
+        // As long as one and a half steps.
+        let media = Val::Number(random.below(3_000) as u64 * 1_000);
+        fields.push(("output_media_ms", if random.one_in(20) { Val::Unusable } else { media }));
     }
     fields
 }
@@ -165,9 +197,10 @@ macro_rules! any_span {
     };
 }
 
-fn make_span(kind: Kind, parent: Parent, values: &Values) -> Span {
+fn make_span(kind: Kind, parent: Parent, values: &Values, declares_reason: bool) -> Span {
     match kind {
-        Kind::Request => any_span!(parent, "request", values, [request_id, finish_reason]),
+        Kind::Request if declares_reason => any_span!(parent, "request", values, [request_id, finish_reason]),
+        Kind::Request => any_span!(parent, "request", values, [request_id]),
         Kind::Stage => any_span!(
             parent,
             "stage",
@@ -182,7 +215,12 @@ fn make_span(kind: Kind, parent: Parent, values: &Values) -> Span {
                 preprocess_time_ms,
                 stage_gen_time_ms,
                 stage_name,
-                first_output
+                first_output,
+                scheduled,
+                num_tokens_cached,
+                num_tokens_reasoning,
+                output,
+                output_media_ms
             ]
         ),
         Kind::Transfer => any_span!(
@@ -230,7 +268,11 @@ pub fn run(seed: u64, workers: &Workers) -> (Vec<Value>, Vec<Value>, usize) {
         run.step();
     }
     run.finish();
-    assert_eq!(run.rig.handle.snapshot().open_requests, 0, "seed {seed}");
+    run.look();
+    // Merging the distributions costs as much as the program.
+    if seed.is_multiple_of(8) {
+        run.compare_snapshot(seed);
+    }
     let expected = std::mem::take(&mut run.model.lines).into_iter().map(|mut line| {
         let members = line.as_object_mut().unwrap();
         let end = members.remove("end").unwrap().as_u64().unwrap();
@@ -277,7 +319,7 @@ impl Run<'_> {
         self.tick();
         let thread = self.random.below(2);
         let open = self.open_spans();
-        match self.random.below(20) {
+        match self.random.below(26) {
             0..=6 => self.create(thread),
             7..=9 => {
                 if let Some(at) = self.random.pick(&open) {
@@ -315,6 +357,10 @@ impl Run<'_> {
                 }
             }
             18 => self.panic(thread),
+            19..=21 => self.record_output(thread),
+            22 => self.error(thread),
+            23 => self.look(),
+            24 => self.batch(thread),
             _ => self.cancel(thread),
         }
     }
@@ -342,8 +388,28 @@ impl Run<'_> {
                 None => (Parent::Contextual, self.current(thread)),
             },
         };
-        let id = self.model.create(kind, parent_id, &fields);
-        let span = self.on(thread, move || make_span(kind, parent, &Values::of(&fields)));
+        let declares = !self.random.one_in(3);
+        let id = self.model.create(kind, parent_id, &fields, declares);
+        let span = self.on(thread, move || make_span(kind, parent, &Values::of(&fields), declares));
+        self.handles.push((id, span));
+    }
+
+    /// A stage that serves up to three of the open requests.
+    fn batch(&mut self, thread: usize) {
+        let is_request = |at: &usize| self.model.kind(self.handles[*at].0) == Kind::Request;
+        let requests: Vec<_> = (0..self.handles.len()).filter(is_request).collect();
+        if requests.is_empty() {
+            return;
+        }
+        let mut fields = random_fields(Kind::Stage, &mut self.random);
+        fields.retain(|(name, _)| *name != "request_id");
+        let id = self.model.create(Kind::Stage, None, &fields, false);
+        let span = self.on(thread, move || make_span(Kind::Stage, Parent::Root, &Values::of(&fields), false));
+        for _ in 0..3 {
+            let (request, followed) = self.handles[self.random.pick(&requests).unwrap()].clone();
+            self.model.follow(id, request);
+            span.follows_from(&followed);
+        }
         self.handles.push((id, span));
     }
 
@@ -383,6 +449,10 @@ impl Run<'_> {
         let (id, span) = self.handles[at].clone();
         let kind = self.model.kind(id);
         let fields = random_fields(kind, &mut self.random);
+        self.record_fields(thread, id, span, fields);
+    }
+
+    fn record_fields(&mut self, thread: usize, id: SpanId, span: Span, fields: Fields) {
         self.model.record(id, &fields);
         self.on(thread, move || {
             for (name, value) in &Values::of(&fields).0 {
@@ -391,32 +461,73 @@ impl Run<'_> {
         });
     }
 
+    /// A chunk leaves one of the open stages.
+    fn record_output(&mut self, thread: usize) {
+        let is_stage = |at: &usize| self.model.kind(self.handles[*at].0) == Kind::Stage;
+        let stages: Vec<_> = (0..self.handles.len()).filter(is_stage).collect();
+        let Some(at) = self.random.pick(&stages) else { return };
+        let (id, span) = self.handles[at].clone();
+        let fields = random_output(&mut self.random);
+        self.record_fields(thread, id, span, fields);
+    }
+
+    /// An `ERROR` event in the current span of the thread, or in any other one.
+    fn error(&mut self, thread: usize) {
+        let open = self.open_spans();
+        let parent = self.random.pick(&open).filter(|_| self.random.one_in(2));
+        let parent = parent.map(|at| self.handles[at].clone());
+        let inside = parent.as_ref().map(|(id, _)| *id).or_else(|| self.current(thread));
+        let (message, error) = (
+            self.random.pick(&[None, Some("message")]).unwrap(),
+            self.random.pick(&[None, Some("error")]).unwrap(),
+        );
+        self.model.error(inside, message.or(error));
+        self.on(thread, move || match parent {
+            Some((_, span)) => tracing::error!(parent: &span, message, error),
+            None => tracing::error!(message, error),
+        });
+    }
+
+    /// A look at a request changes nothing.
+    fn look(&self) {
+        for id in ["a", "b", "c", "d"] {
+            assert_eq!(self.rig.handle.request(id).is_some(), self.model.is_open_by_id(id));
+        }
+    }
+
     /// A handler that panics inside of a request and a stage of its own.
     fn panic(&mut self, thread: usize) {
         let parent = self.current(thread);
-        let request = self.model.create(Kind::Request, parent, &[]);
+        let declares = self.random.one_in(2);
+        let request = self.model.create(Kind::Request, parent, &[], declares);
         self.model.enter(request);
-        let stage = self.model.create(Kind::Stage, Some(request), &[("stage_id", Val::Number(1))]);
+        let stage = self.model.create(Kind::Stage, Some(request), &[("stage_id", Val::Number(1))], false);
         self.model.enter(stage);
-        self.on(thread, || {
+        self.on(thread, move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                let _request = info_span!("request", request_id = Empty).entered();
+                let _request = if declares {
+                    info_span!("request", request_id = Empty, finish_reason = Empty).entered()
+                } else {
+                    info_span!("request", request_id = Empty).entered()
+                };
                 let _stage = info_span!("stage", stage_id = 1).entered();
                 // Without the hook, which would print ten thousand panics.
                 std::panic::resume_unwind(Box::new("on purpose"));
             }));
             assert!(outcome.is_err());
         });
+        self.model.unwinding = true;
         self.model.exit(stage);
         self.model.release(stage);
         self.model.exit(request);
         self.model.release(request);
+        self.model.unwinding = false;
     }
 
     /// A stage that is polled once and then cancelled: `Instrumented` enters to drop the future.
     fn cancel(&mut self, thread: usize) {
         let parent = self.current(thread);
-        let stage = self.model.create(Kind::Stage, parent, &[("stage_id", Val::Number(2))]);
+        let stage = self.model.create(Kind::Stage, parent, &[("stage_id", Val::Number(2))], false);
         let mut future = Box::pin({
             let span = self.on(thread, || info_span!("stage", stage_id = 2));
             pending::<()>().instrument(span)
@@ -436,6 +547,32 @@ impl Run<'_> {
             self.tick();
         }
         self.model.release(stage);
+    }
+
+    /// The distribution of the gaps is over every gap of a stage, in requests and in detached rows.
+    fn compare_snapshot(&self, seed: u64) {
+        let snapshot = self.rig.handle.snapshot();
+        assert_eq!(snapshot.open_requests, 0, "seed {seed}");
+        let stages = snapshot.percentiles.stages;
+        let found: Vec<_> = stages
+            .iter()
+            .filter_map(|stage| {
+                let gaps = stage.inter_output_ms?;
+                Some((stage.stage_id, gaps.count, gaps.mean.as_nanos(), gaps.max.as_nanos()))
+            })
+            .collect();
+        let mut expected: Vec<_> = self
+            .model
+            .gaps
+            .iter()
+            .filter(|(_, gaps)| !gaps.is_empty())
+            .map(|(stage_id, gaps)| {
+                let count = gaps.len() as u64;
+                (*stage_id, count, gaps.iter().sum::<u64>() / count, *gaps.iter().max().unwrap())
+            })
+            .collect();
+        expected.sort_by_key(|(stage_id, ..)| (stage_id.is_none(), *stage_id));
+        assert_eq!(found, expected, "seed {seed}");
     }
 
     /// Leaves and drops everything, so that every span closes.
@@ -467,9 +604,12 @@ pub fn assert_invariants(seed: u64, lines: &[Value]) {
         let rate = if wall > 0.0 { tokens * 1_000.0 / wall } else { 0.0 };
         assert!((number(&summary["e2e_avg_tokens_per_s"]) - rate).abs() <= 1e-5, "seed {seed}: {line:#}");
         assert!(number(&e2e["unattributed_time_ms"]) <= number(&e2e["e2e_total_ms"]), "seed {seed}");
+        let waited = e2e.get("waiting_time_ms").map_or(0.0, number);
+        assert!(waited <= number(&e2e["unattributed_time_ms"]), "seed {seed}");
         for row in line["stage_table"].as_array().unwrap() {
             let (busy, time) = (row["busy_time_ms"].as_f64(), row["stage_gen_time_ms"].as_f64());
             assert!(busy.is_some() == time.is_some(), "seed {seed}");
+            assert_ne!(row.get("share_time_ms"), Some(&row["stage_gen_time_ms"]), "seed {seed}");
         }
     }
 }

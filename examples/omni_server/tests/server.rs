@@ -12,7 +12,7 @@ use std::{
     convert::Infallible,
     fs,
     io::{self, BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
@@ -26,7 +26,7 @@ use axum::{
     middleware::from_fn,
     routing::get,
 };
-use omni_metrics::{Line, RequestLine};
+use omni_metrics::{E2eTable, Line, Millis, RequestLine, StageRow, TransferRow};
 use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
 use support::Rig;
@@ -120,6 +120,7 @@ impl Drop for Server {
     }
 }
 
+/// The requests in a log, between lines of `fmt`.
 fn requests(log: &PathBuf) -> Vec<RequestLine> {
     let text = fs::read_to_string(log).unwrap();
     // The last line may be under way.
@@ -129,7 +130,7 @@ fn requests(log: &PathBuf) -> Vec<RequestLine> {
         Ok(Line::Summary(_)) => None,
         other => panic!("{line}: {other:?}"),
     };
-    whole.lines().filter_map(request).collect()
+    whole.lines().filter(|line| line.starts_with(r#"{"type":"#)).filter_map(request).collect()
 }
 
 /// The events of a stream, by name.
@@ -153,8 +154,8 @@ fn text_and_sound_are_streamed_and_the_line_says_what_was() {
     let kinds: Vec<_> = events.iter().map(|(name, _)| name.as_str()).collect();
     let first_sound = kinds.iter().position(|kind| *kind == "sound").unwrap();
     assert!(kinds[..first_sound].iter().all(|kind| *kind == "text") && first_sound > 0, "{kinds:?}");
-    let (last, done) = events.last().unwrap();
-    assert_eq!(last, "done");
+    let [.., (kind, done), (last, _)] = &events[..] else { panic!("{kinds:?}") };
+    assert_eq!((kind.as_str(), last.as_str()), ("done", "metrics"));
     let [line] = &server.lines(1)[..] else { panic!() };
     assert_eq!(line.request_id, "r1");
     assert_eq!(line.e2e_table.finish_reason.as_deref(), done["finish_reason"].as_str());
@@ -163,6 +164,69 @@ fn text_and_sound_are_streamed_and_the_line_says_what_was() {
     let stages: Vec<_> = line.stage_table.iter().map(|row| row.stage_id).collect();
     assert_eq!((stages, line.transfer_table.len()), (vec![Some(0), Some(1), Some(2)], 2));
     assert!(line.warnings.is_empty() && line.trace_id.is_some(), "{line:?}");
+    let outputs: Vec<_> = line.stage_table.iter().map(|row| row.outputs).collect();
+    let of = |kind| Some(kinds.iter().filter(|other| **other == kind).count() as u64);
+    assert_eq!(outputs, [of("text"), None, of("sound")]);
+    assert_eq!(line.stage_table[2].media_ms.map(Millis::as_f64), done["sound_ms"].as_f64());
+}
+
+#[test]
+fn the_last_event_of_a_stream_has_the_tables_of_its_line() {
+    let server = Server::start("metrics-event", &["--log-stats"]);
+    let events =
+        events(&server.post(Some("r1"), &json!({ "prompt": "p", "max_tokens": 12 })).text().unwrap());
+    let (last, tables) = events.last().unwrap();
+    assert_eq!(last, "metrics");
+    let [line] = &server.lines(1)[..] else { panic!() };
+    let told = |key: &str| serde_json::from_value::<Vec<StageRow>>(tables[key].clone());
+    assert_eq!(told("stage_table").unwrap(), line.stage_table);
+    let transfers: Vec<TransferRow> = serde_json::from_value(tables["transfer_table"].clone()).unwrap();
+    assert_eq!(transfers, line.transfer_table);
+    let e2e: E2eTable = serde_json::from_value(tables["e2e_table"].clone()).unwrap();
+    assert!(e2e.e2e_total_ms <= line.e2e_table.e2e_total_ms, "the request had not ended");
+    assert_eq!(e2e.finish_reason, line.e2e_table.finish_reason);
+    assert_eq!(tables["request_id"], "r1");
+}
+
+#[test]
+fn an_answer_in_one_piece_has_the_times_of_its_line_as_a_header() {
+    let server = Server::start("server-timing", &["--log-stats"]);
+    let ask = |stream| json!({ "prompt": "The layer writes", "max_tokens": 12, "seed": 3, "stream": stream });
+    let streamed = events(&server.post(None, &ask(true)).text().unwrap());
+    let whole = server.post(None, &ask(false));
+    let header = whole.headers()["server-timing"].to_str().unwrap().to_owned();
+    let whole: Value = whole.json().unwrap();
+    let texts: String = streamed.iter().filter_map(|(_, data)| data["text"].as_str()).collect();
+    assert_eq!(whole["text"], texts);
+    let [.., (_, done), _] = &streamed[..] else { panic!("{streamed:?}") };
+    for key in ["finish_reason", "prompt_tokens", "generated_tokens", "sound_ms"] {
+        assert_eq!(whole[key], done[key], "{key}");
+    }
+    let lines = server.lines(2);
+    let e2e = &lines[1].e2e_table;
+    assert_eq!(e2e.finish_reason.as_deref(), whole["finish_reason"].as_str());
+    let mut metrics: Vec<_> = header.split(", ").collect();
+    let total = metrics.pop().unwrap().strip_prefix("total;dur=").unwrap();
+    assert!(total.parse::<f64>().unwrap() <= e2e.e2e_total_ms.as_f64(), "the request had not ended");
+    let dur = |name: &str, time: Option<Millis>| format!("{name};dur={:.3}", time.unwrap().as_f64());
+    let stages = lines[1].stage_table.iter().map(|row| {
+        let name = format!("stage{}", row.stage_id.unwrap());
+        let desc = row.stage_name.as_deref().unwrap();
+        format!("{};desc=\"{desc}\"", dur(&name, row.stage_gen_time_ms))
+    });
+    let mut expected = vec![dur("queue", e2e.queue_time_ms), dur("waiting", e2e.waiting_time_ms)];
+    expected.extend(stages);
+    expected.push(dur("transfers", Some(e2e.transfers_total_time_ms)));
+    assert_eq!(metrics, expected);
+}
+
+#[test]
+fn without_log_stats_no_times_are_sent() {
+    let server = Server::start("no-times", &[]);
+    let whole = server.post(None, &json!({ "prompt": "p", "max_tokens": 4, "stream": false }));
+    assert!(whole.headers().get("server-timing").is_none());
+    let streamed = events(&server.post(None, &json!({ "prompt": "p", "max_tokens": 4 })).text().unwrap());
+    assert_eq!(streamed.last().unwrap().0, "done");
 }
 
 #[test]
@@ -176,7 +240,7 @@ fn a_request_lasts_until_its_last_byte_has_gone() {
     assert_eq!(server.post(Some("quick"), &prompt).status(), 200);
     assert_eq!(server.lines(1)[0].request_id, "quick", "the slow one has not ended");
     let mut rest = Vec::new();
-    slow.shutdown(std::net::Shutdown::Write).unwrap();
+    slow.shutdown(Shutdown::Write).unwrap();
     let _ = slow.read_to_end(&mut rest);
     let lines = server.lines(2);
     assert_eq!(lines[1].request_id, "slow");
@@ -311,7 +375,8 @@ fn a_client_that_leaves_is_one_line() {
     stream.read_exact(&mut [0; 64]).unwrap();
     drop(stream);
     let lines = server.lines(1);
-    assert_eq!(lines[0].e2e_table.finish_reason.as_deref(), Some("abort"));
+    let e2e = &lines[0].e2e_table;
+    assert_eq!((e2e.finish_reason.as_deref(), e2e.errors), (Some("abort"), None));
     let (requests, _) = server.stop();
     assert_eq!(requests.len(), 1, "and no row is left over");
     assert!(requests[0].warnings.is_empty());
@@ -328,8 +393,32 @@ fn a_request_that_takes_too_long_is_one_line_and_tells_its_client() {
     assert_eq!(answer.next().unwrap(), r#"data: {"error":"timed out after 1ms"}"#);
     let (requests, _) = server.stop();
     let [request] = &requests[..] else { panic!("{requests:?}") };
-    assert_eq!(request.e2e_table.finish_reason.as_deref(), Some("error"));
-    assert_eq!(request.fields["error"].to_string(), "timed out after 1ms");
+    let e2e = &request.e2e_table;
+    assert_eq!(e2e.finish_reason.as_deref(), Some("error"));
+    assert_eq!((e2e.errors, e2e.error.as_deref()), (Some(1), Some("timed out after 1ms")));
+}
+
+#[test]
+fn an_answer_in_one_piece_that_takes_too_long_is_one_line_and_tells_its_client() {
+    let server = Server::start("timeout-whole", &["--log-stats", "--timeout", "1ms"]);
+    let body = json!({ "prompt": "p", "min_tokens": 400, "max_tokens": 400, "stream": false });
+    // Head and body in one piece, so that the body is there when the server looks for it.
+    let mut stream = server.connect("late", &body);
+    let mut answer = Vec::new();
+    // The connection stays open.
+    while !answer.ends_with(b"\r\n\r\ntimed out after 1ms") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        answer.extend(byte);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 503 "), "{answer:?}");
+    drop(stream);
+    let (requests, _) = server.stop();
+    // The failure that `TraceLayer` logs is inside of its own span.
+    let [line] = &requests[..] else { panic!("{requests:?}") };
+    let e2e = &line.e2e_table;
+    assert_eq!(e2e.finish_reason.as_deref(), Some("error"));
+    assert_eq!((e2e.errors, e2e.error.as_deref()), (Some(1), Some("timed out after 1ms")));
 }
 
 #[test]
@@ -413,8 +502,9 @@ fn a_trace_goes_on_through_the_stages_and_reaches_the_collector() {
     let children = spans.iter().filter(|span| span.parent_span_id == request.span_id);
     let mut names: Vec<_> = children.map(|span| span.name.as_str()).collect();
     names.sort_unstable();
-    // A part of the thinker's batch, the talker, code2wav; both halves of two transfers.
-    assert_eq!(names, [&["stage"; 3][..], &["transfer"; 4]].concat());
+    // What has its errors logged; a part of the thinker's batch, the talker, code2wav; both halves of two
+    // transfers.
+    assert_eq!(names, [&["generate"][..], &["stage"; 3], &["transfer"; 4]].concat());
 }
 
 #[test]

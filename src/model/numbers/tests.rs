@@ -118,6 +118,10 @@ fn the_reference_lists_every_number() {
         .to_owned()
         + &reference::<E2eTable>("`e2e_table`")
         + &reference::<StageRow>("`stage_table`")
+        + &format!(
+            "\nEvery gap between two outputs of a row also goes to `{}`.\n`inter_output_ms` is its percentiles.\n",
+            INTER_OUTPUT.name
+        )
         + &reference::<TransferRow>("`transfer_table`");
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference-numbers.md");
     if std::env::var_os("UPDATE").is_some() {
@@ -133,14 +137,37 @@ fn what_is_said_of_a_number_fits_its_name() {
             assert_eq!(name.ends_with("_ms"), about.unit == Unit::Milliseconds, "{name}");
             assert_eq!(name.ends_with("_bytes"), about.unit == Unit::Bytes, "{name}");
             assert!(about.meaning.ends_with('.'), "{name}");
-            let Some(Family { name: family, description }) = about.family else { continue };
+            let Some(Family { name: family, description, measure }) = about.family else { continue };
             assert_eq!(family.ends_with("_seconds"), about.unit == Unit::Milliseconds, "{name}");
+            assert_eq!(family.ends_with("_total"), matches!(measure, Measure::Counter), "{name}");
+            assert!(about.unit == Unit::Count || !matches!(measure, Measure::Counter), "{name}");
             assert!(family.starts_with("omni_") && description.ends_with('.'), "{name}");
         }
     }
     check::<E2eTable>();
     check::<StageRow>();
     check::<TransferRow>();
+}
+
+#[test]
+fn the_page_on_exporters_names_every_family_and_every_attribute() {
+    fn check<Row: Table>(page: &str, prefix: &str) {
+        for Number { name, about, .. } in Row::NUMBERS {
+            if let Some(Family { name, .. }) = about.family {
+                assert!(page.contains(&format!("| `{name}` |")), "{name}");
+            }
+            let attribute = format!("`{prefix}{name}`");
+            assert_eq!(page.contains(&attribute), about.is_attribute, "{attribute}");
+        }
+    }
+    let page = include_str!("../../../docs/exporters.md");
+    check::<E2eTable>(page, "omni.");
+    check::<StageRow>(page, "omni.stage.N.");
+    check::<TransferRow>(page, "omni.transfer.");
+    for (family, buckets) in crate::buckets::families() {
+        assert!(page.contains(&format!("| `{family}` |")), "{family}");
+        assert!(buckets.is_sorted_by(|bound, next| bound < next), "{family}");
+    }
 }
 
 /// Names, and whether each is a whole number, a decimal or a text, from a list of SQL columns.

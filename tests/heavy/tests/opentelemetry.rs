@@ -116,6 +116,104 @@ fn a_request_arrives_at_a_collector_with_its_numbers_and_the_line_names_it() {
     assert!(exported.iter().all(|span| span.trace_id == request.trace_id));
 }
 
+/// The attributes of the only `request` span.
+fn attributes(exporter: &InMemorySpanExporter) -> HashMap<String, opentelemetry::Value> {
+    let spans = exporter.get_finished_spans().unwrap();
+    let request = spans.into_iter().find(|span| span.name == "request").unwrap();
+    request.attributes.into_iter().map(|attribute| (attribute.key.to_string(), attribute.value)).collect()
+}
+
+#[test]
+fn a_request_has_the_attributes_that_other_inference_servers_send() {
+    let (provider, exporter) = provider();
+    let rig = beside(&provider);
+    rig.run(|rig| {
+        info_span!("request", request_id = "r1", finish_reason = "length").in_scope(|| {
+            let text = info_span!("stage", stage_id = 0, num_tokens_in = 7, output = Empty);
+            rig.wait_ms(10);
+            text.in_scope(|| {
+                for gap in [20, 40, 80] {
+                    rig.wait_ms(gap);
+                    text.record("output", true);
+                }
+                rig.wait_ms(160);
+            });
+            let sound =
+                info_span!("stage", stage_id = 1, num_tokens_in = 3, num_tokens_out = 4, output = Empty);
+            sound.in_scope(|| {
+                rig.wait_ms(320);
+                sound.record("output", 4);
+            });
+        });
+    });
+    let attributes = attributes(&exporter);
+    let latencies = [
+        ("e2e", 0.63),
+        ("time_in_queue", 0.01),
+        ("time_to_first_token", 0.03),
+        ("time_in_model_prefill", 0.02),
+        ("time_in_model_decode", 0.12),
+        ("time_in_model_inference", 0.62),
+    ];
+    for (name, seconds) in latencies {
+        let name = format!("gen_ai.latency.{name}");
+        assert_eq!(attributes[&name], opentelemetry::Value::F64(seconds), "{name}");
+    }
+    assert_eq!(attributes["gen_ai.usage.input_tokens"], opentelemetry::Value::I64(7));
+    assert_eq!(attributes["gen_ai.usage.output_tokens"], opentelemetry::Value::I64(3 + 4));
+    let reasons = opentelemetry::Array::String(vec!["length".into()]);
+    assert_eq!(attributes["gen_ai.response.finish_reasons"], opentelemetry::Value::Array(reasons));
+    assert_eq!(attributes["omni.stage.0.inter_output_max_ms"], opentelemetry::Value::F64(80.0));
+    assert_eq!(attributes["omni.waiting_time_ms"], opentelemetry::Value::F64(10.0));
+    let shared = attributes.keys().filter(|name| name.starts_with("gen_ai.")).count();
+    assert_eq!(shared, latencies.len() + 3);
+}
+
+#[test]
+fn a_number_that_a_request_does_not_have_is_no_attribute() {
+    let (provider, exporter) = provider();
+    let rig = beside(&provider);
+    rig.run(|_| {
+        info_span!("request", request_id = "r1")
+            .in_scope(|| drop(info_span!("stage", stage_id = 1, num_tokens_in = 3)));
+    });
+    let attributes = attributes(&exporter);
+    let mut shared: Vec<_> = attributes.keys().filter(|name| name.starts_with("gen_ai.")).collect();
+    shared.sort();
+    // The stage was never entered, so neither is known when it began, nor what it waited.
+    assert_eq!(shared, ["gen_ai.latency.e2e", "gen_ai.latency.time_in_model_inference"]);
+}
+
+#[test]
+fn the_attributes_of_a_request_are_not_lost_to_those_of_many_stages() {
+    let (provider, exporter) = provider();
+    let rig = beside(&provider);
+    rig.run(|_| {
+        info_span!("request", request_id = "r1", finish_reason = "stop").in_scope(|| {
+            for stage_id in 0..40_u64 {
+                let stage = info_span!(
+                    "stage",
+                    stage_id,
+                    num_tokens_in = 1,
+                    num_tokens_out = 1,
+                    output = Empty,
+                    output_media_ms = Empty
+                );
+                stage.in_scope(|| {
+                    for _ in 0..2 {
+                        stage.record("output", 1).record("output_media_ms", 1);
+                    }
+                });
+            }
+        });
+    });
+    let attributes = attributes(&exporter);
+    assert_eq!(attributes["gen_ai.usage.output_tokens"], opentelemetry::Value::I64(40));
+    for name in ["omni.e2e_total_ms", "gen_ai.latency.e2e", "omni.stage.0.underruns"] {
+        assert!(attributes.contains_key(name), "{name}");
+    }
+}
+
 #[test]
 fn the_ids_stand_behind_the_tables_and_before_what_is_recorded() {
     let (provider, _) = provider();

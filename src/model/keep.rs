@@ -1,0 +1,147 @@
+//! Which requests have a line.
+
+use std::time::Duration;
+
+use crate::E2eTable;
+
+/// Decides which requests have a line in the log; by default, all have one. See
+/// [`with_keep`](crate::OmniMetricsLayer::with_keep).
+///
+/// Totals, percentiles and exported metrics count every request, kept or not.
+///
+/// # Hash
+///
+/// One in *n* requests is chosen by a hash of the `request_id`, so that all processes and versions choose the
+/// same requests: the id is kept if `hash % n == 0`. The hash is the 64-bit FNV-1a of the id's bytes,
+/// followed by the finalizer of SplitMix64, all in wrapping arithmetic:
+///
+/// ```
+/// fn hash(id: &str) -> u64 {
+///     let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+///     let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, step);
+///     let hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+///     let hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+///     hash ^ hash >> 31
+/// }
+///
+/// assert_eq!(hash("r1") % 2, 0);
+/// ```
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use omni_metrics::{Keep, OmniMetricsLayer};
+/// use tracing_subscriber::prelude::*;
+///
+/// let keep = Keep::one_in(1_000_000).failed().slower_than(Duration::from_secs(1));
+/// let layer = OmniMetricsLayer::new().with_writer(std::io::sink).with_keep(keep);
+/// let handle = layer.handle();
+/// let subscriber = tracing_subscriber::registry().with(layer);
+/// tracing::subscriber::with_default(subscriber, || {
+///     drop(tracing::info_span!("request", request_id = "good", finish_reason = "stop"));
+///     drop(tracing::info_span!("request", request_id = "bad", finish_reason = "error"));
+/// });
+/// let snapshot = handle.snapshot();
+/// assert_eq!(snapshot.overall_summary.e2e_requests, 2);
+/// assert_eq!((snapshot.lines_written, snapshot.lines_left_out), (1, 1));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keep {
+    one_in: u32,
+    slower_than: Option<Duration>,
+    failed: bool,
+    with_warnings: bool,
+}
+
+/// Whether a request has a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It has a line, which stands for this many requests if there is a number.
+    Line(Option<u32>),
+    LeftOut,
+}
+
+impl Keep {
+    /// Keeps every request: the default.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::one_in(1)
+    }
+
+    /// Keeps one in `n` requests, and those that the other methods choose. With 0, it keeps only the latter.
+    ///
+    /// If `n` is larger than 1, the line of a request that was chosen by its hash has `"sample_rate":n`: it
+    /// stands for `n` requests. Detached rows are chosen by the hash of their `request_id` alone; one without
+    /// an id is kept.
+    #[must_use]
+    pub fn one_in(n: u32) -> Self {
+        Self { one_in: n, slower_than: None, failed: false, with_warnings: false }
+    }
+
+    /// Also keeps every request whose `e2e_total_ms` is longer than `duration`.
+    #[must_use]
+    pub fn slower_than(self, duration: Duration) -> Self {
+        Self { slower_than: Some(duration), ..self }
+    }
+
+    /// Also keeps every request that failed: its `finish_reason` is neither `stop` nor `length`, or there was
+    /// an `ERROR` event inside it. A request without a `finish_reason` and without such an event has not
+    /// failed.
+    #[must_use]
+    pub fn failed(self) -> Self {
+        Self { failed: true, ..self }
+    }
+
+    /// Also keeps every request whose line has warnings.
+    #[must_use]
+    pub fn with_warnings(self) -> Self {
+        Self { with_warnings: true, ..self }
+    }
+
+    /// Decides about a complete request.
+    #[inline]
+    pub(crate) fn request(&self, request_id: &str, e2e: &E2eTable, has_warnings: bool) -> Kept {
+        if self.one_in == 1 || self.is_chosen(e2e, has_warnings) {
+            return Kept::Line(None);
+        }
+        self.sample(request_id)
+    }
+
+    /// Decides about a detached row.
+    pub(crate) fn row(&self, request_id: Option<&str>) -> Kept {
+        match request_id {
+            Some(id) if self.one_in != 1 => self.sample(id),
+            _ => Kept::Line(None),
+        }
+    }
+
+    fn is_chosen(&self, e2e: &E2eTable, has_warnings: bool) -> bool {
+        let is_slow = self.slower_than.is_some_and(|limit| Duration::from(e2e.e2e_total_ms) > limit);
+        let is_good = e2e.finish_reason.as_deref().is_none_or(|reason| ["stop", "length"].contains(&reason));
+        is_slow || self.failed && !(is_good && e2e.errors.is_none()) || self.with_warnings && has_warnings
+    }
+
+    fn sample(&self, request_id: &str) -> Kept {
+        match hash(request_id).checked_rem(self.one_in.into()) {
+            Some(0) => Kept::Line(Some(self.one_in)),
+            _ => Kept::LeftOut,
+        }
+    }
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self::all()
+    }
+}
+
+/// As the documentation of [`Keep`] gives it.
+fn hash(id: &str) -> u64 {
+    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, step);
+    let hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ hash >> 31
+}
