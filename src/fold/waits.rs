@@ -64,6 +64,7 @@ impl Waits {
     /// nothing. A moment at which several stages wait counts for the one that starts first; of those that
     /// start at once, for the one that was created first, and then for the one with the smaller id. `active`
     /// is the activity of the request between `created` and `end`; waits may be added to it.
+    #[inline(always)]
     pub(crate) fn divide(
         &self,
         active: &mut Intervals,
