@@ -89,6 +89,7 @@ impl Run {
         })
     }
 
+    #[inline(always)]
     fn with<T>(&self, run: impl FnOnce(&mut State) -> T) -> T {
         run(&mut self.state.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
