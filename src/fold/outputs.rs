@@ -154,8 +154,8 @@ impl Outputs {
         }
     }
 
-    /// Folds at least this many chunks, the first ones. Those of a span that closes late may have come before all
-    /// that are folded.
+    /// Folds at least this many chunks, the first ones. Those of a span that closes late may have come before
+    /// all that are folded.
     fn fold(&mut self, chunks: usize) {
         let first = self.first.unwrap_or(0);
         let early = self.recent.partition_point(|chunk| chunk.moment < first);

@@ -40,10 +40,10 @@ impl Waits {
         }
     }
 
-    /// Hands each wait to `waited`, with the part of it, in nanoseconds, during which the request did nothing.
-    /// A moment at which several stages wait counts for the one that starts first; of those that start at once,
-    /// for the one that was created first, and then for the one with the smaller id. `active` is the activity of
-    /// the request between `created` and `end`; the waits are added to it.
+    /// Hands each wait to `waited`, with the part of it, in nanoseconds, during which the request did
+    /// nothing. A moment at which several stages wait counts for the one that starts first. Of stages that
+    /// start at once, it counts for the one that was created first, and then for the one with the smaller id.
+    /// `active` is the activity of the request between `created` and `end`; the waits are added to it.
     pub(crate) fn divide(
         &mut self,
         active: &mut Intervals,
