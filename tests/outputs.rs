@@ -774,6 +774,37 @@ fn without_underruns(line: &Value) -> Value {
 }
 
 #[test]
+fn outputs_from_many_threads_are_all_counted() {
+    let rig = Rig::new();
+    let (request, stage) = {
+        let _default = rig.install();
+        let request = info_span!("request", request_id = "r");
+        let stage = request.in_scope(stage);
+        (request, stage)
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..1_000 {
+                    rig.time.advance(Duration::from_micros(1));
+                    record_all!(stage, output = 2, output_media_ms = 0.001);
+                }
+            });
+        }
+    });
+    // The registry lets go of a parent through the default subscriber.
+    let default = rig.install();
+    drop((stage, request));
+    drop(default);
+    let row = &rig.log.lines()[0]["stage_table"][0];
+    assert_eq!(
+        members(row, ["outputs", "num_tokens_out", "media_ms", "last_output_ms"]),
+        [json!(4_000), json!(8_000), json!(4.0), json!(4.0)]
+    );
+    assert_eq!(rig.handle.snapshot().percentiles.stages[0].inter_output_ms.unwrap().count, 3_999);
+}
+
+#[test]
 fn a_row_with_outputs_is_a_serde_type() {
     let line = inside(|rig| {
         let stage = stage();

@@ -426,6 +426,21 @@ fn a_part_of_a_stage_does_not_wait_beside_it() {
 }
 
 #[test]
+fn a_part_that_starts_after_its_stage_was_left_does_not_wait_since_its_queue_is_not_the_stages() {
+    let line = line(|rig| {
+        let _request = info_span!("request", request_id = "r").entered();
+        let outer = stage(0);
+        let part = info_span!(parent: &outer, "stage", stage_id = 0);
+        rig.wait_ms(3);
+        outer.in_scope(|| rig.wait_ms(2));
+        rig.wait_ms(4);
+        part.in_scope(|| rig.wait_ms(1));
+    });
+    assert_eq!(line["stage_table"][0]["queue_time_ms"], json!(3.0));
+    assert_eq!(waits(&line), (vec![json!(3.0)], json!(3.0), json!(7.0)));
+}
+
+#[test]
 fn the_waits_of_the_spans_of_a_row_add_up() {
     let line = line(|rig| {
         let _request = info_span!("request", request_id = "r").entered();

@@ -351,8 +351,8 @@ impl Model {
         busy.min(self.span_time(id))
     }
 
-    /// The chunks that left a stage's span: when, and how long each plays. Media belongs to the output before it,
-    /// or, if that has some, to the next one, or, if there is none, to the last one.
+    /// The chunks that left a stage's span: when, and how long each plays. Media belongs to the output before
+    /// it, or, if that has some, to the next one, or, if there is none, to the last one.
     fn chunks(&self, id: SpanId) -> Vec<(u64, Option<u64>)> {
         let (mut chunks, mut early) = (Vec::<(u64, Option<u64>)>::new(), None);
         for (moment, output) in &self.spans[id].outputs {
