@@ -12,10 +12,16 @@ const ROOM: usize = 2 * LIMIT;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Intervals {
     /// Sorted, and no two of them touch.
-    disjoint: SmallVec<[(u64, u64); 8]>,
+    disjoint: Vec<(u64, u64)>,
 }
 
 impl Intervals {
+    /// Removes all intervals, and keeps room for some.
+    pub(crate) fn clear(&mut self) {
+        self.disjoint.clear();
+        self.disjoint.shrink_to(LIMIT);
+    }
+
     pub(crate) fn add(&mut self, mut start: u64, mut end: u64) {
         if start >= end {
             return;

@@ -79,7 +79,7 @@ impl Rows {
         edges.clear();
         summary.stage_wall_time_ms.clear();
         summary.stage_wall_time_ms.shrink_to(WALLS_KEPT);
-        *activity = Intervals::default();
+        activity.clear();
         *first_stage_enter = None;
         *last_exit = None;
         *answered = None;

@@ -38,6 +38,7 @@ impl<T: Row> RowList<T> {
     }
 
     /// Inserts an empty row.
+    #[inline(always)]
     pub(crate) fn insert(&mut self, at: usize, begin: impl FnOnce(&mut T)) {
         let mut row = self.spare.pop().unwrap_or_default();
         begin(&mut row);

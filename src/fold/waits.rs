@@ -1,7 +1,5 @@
 //! The times for which a request's stages waited in their queues.
 
-use smallvec::SmallVec;
-
 use crate::{
     fold::intervals::Intervals,
     model::id::{OrderedId, ordered},
@@ -30,7 +28,7 @@ impl Wait {
 
 /// The waits of a request, ordered by their starts.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Waits(SmallVec<[Wait; 4]>);
+pub(crate) struct Waits(Vec<Wait>);
 
 impl Waits {
     #[inline]

@@ -118,9 +118,11 @@ impl Recorder {
     }
 
     fn close_row(&self, id: &Id, span: &mut OpenSpan, ownership: Option<Ownership>) {
-        let ownership = ownership
-            .or_else(|| span.take_plain_owner().map(Ownership::of))
-            .unwrap_or_else(|| self.shared.requests.owners_of(span));
+        let ownership = match (ownership, span.take_plain_owner()) {
+            (Some(ownership), _) => ownership,
+            (None, Some(owner)) => Ownership::of(owner),
+            (None, None) => self.shared.requests.owners_of(span),
+        };
         let (kind, stage) = (span.kind, span.stage.take());
         let mut closed = self.closed(span);
         closed.batch = ownership.is_batch.then_some(ownership.owners.len() as u64);
