@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::kinds::Kinds;
+use super::tally::Tally;
 use crate::{
     Millis, RequestLine,
     model::id::{OrderedId, unordered},
@@ -63,7 +63,7 @@ pub(super) struct Times {
     pub(super) requests: u64,
     e2e: u128,
     /// The parts that every request has are the smallest kinds, so only stages are moved to the rest.
-    parts: Kinds<Part>,
+    parts: Tally<Part>,
 }
 
 /// One part of the time of many requests.

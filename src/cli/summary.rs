@@ -10,11 +10,11 @@ use super::{
     files::Files,
     input::Inputs,
     json,
-    kinds::Kinds,
     line_counts::LineCounts,
     paint,
     parts::{Share, Times, dominating},
     stage_outputs::{OutputsOfStage, StageOutputs},
+    tally::Tally,
 };
 use crate::{
     Line, Millis, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine, Timestamp,
@@ -63,11 +63,11 @@ pub(super) struct Summary {
     last: Timestamp,
     times: Times,
     /// By `finish_reason`, absent ones first.
-    reasons: Kinds<Option<String>>,
-    warnings: Kinds<String>,
+    reasons: Tally<Option<String>>,
+    warnings: Tally<String>,
     outputs: StageOutputs,
     /// Requests with errors, by the text of their first one.
-    failed: Kinds<String>,
+    failed: Tally<String>,
     /// All errors of all requests.
     errors: u64,
     detached: u64,
@@ -92,10 +92,10 @@ impl Summary {
             histograms: Histograms::default(),
             last: Timestamp::default(),
             times: Times::default(),
-            reasons: Kinds::default(),
-            warnings: Kinds::default(),
+            reasons: Tally::default(),
+            warnings: Tally::default(),
             outputs: StageOutputs::default(),
-            failed: Kinds::default(),
+            failed: Tally::default(),
             errors: 0,
             detached: 0,
             slowest: BinaryHeap::new(),
@@ -209,7 +209,7 @@ impl Summary {
 }
 
 /// The counts of kinds, the most frequent first. The sum of the kinds that are not told apart is the last.
-fn counted<K: Ord + Clone>(kinds: &Kinds<K>, name: impl Fn(&K) -> String) -> Vec<NamedCount> {
+fn counted<K: Ord + Clone>(kinds: &Tally<K>, name: impl Fn(&K) -> String) -> Vec<NamedCount> {
     let count = |count: u128| count.try_into().unwrap_or(u64::MAX);
     let mut rows: Vec<_> =
         kinds.iter().map(|(kind, times)| NamedCount { name: name(kind), count: count(times) }).collect();

@@ -102,7 +102,11 @@ mod tests {
             steps in prop::collection::vec((0..20_u64, 0..20_u64), 1..40), at in any::<prop::sample::Index>(),
         ) {
             let mut moment = 0;
-            let chunks: Vec<_> = steps.iter().map(|(step, media)| { moment += step; (moment, *media) }).collect();
+            let chunk = |(step, media): &(u64, u64)| {
+                moment += step;
+                (moment, *media)
+            };
+            let chunks: Vec<_> = steps.iter().map(chunk).collect();
             let (left, right) = chunks.split_at(at.index(chunks.len()));
             let (whole, mut both) = (player(&chunks), player(left));
             both.append(&player(right));

@@ -284,10 +284,14 @@ table! {
     queue_time_ms: always derived = ms("From the request's creation to the first enter of any of its stages.")
         .percentiles()
         .attribute();
-    unattributed_time_ms: always derived = ms("The part of `e2e_total_ms` that no stage, transfer or flight covers.")
+    unattributed_time_ms: always derived =
+        ms("The part of `e2e_total_ms` that no stage, transfer or flight covers.")
         .percentiles()
         .attribute()
-        .family("omni_unattributed_seconds", "The part of a request that no stage, transfer or flight covers.");
+        .family(
+            "omni_unattributed_seconds",
+            "The part of a request that no stage, transfer or flight covers.",
+        );
     real_time_factor: if_some derived = ratio("`e2e_total_ms` / the largest `media_ms` of the rows.")
         .percentiles()
         .attribute()
@@ -333,14 +337,20 @@ table! {
         .family("omni_stage_queue_seconds", "From the creation of a stage's spans to their first enter.");
     start_ms: always earliest = ms("First enter of the first span − the request's creation.");
     wall_time_ms: if_some detached = ms("Span time of a detached row.");
-    first_output_after_ms: if_some detached = ms("The first output in a detached row − the span's first enter.");
-    last_output_after_ms: if_some detached = ms("The last output in a detached row − the span's first enter.");
+    first_output_after_ms: if_some detached =
+        ms("The first output in a detached row − the span's first enter.");
+    last_output_after_ms: if_some detached =
+        ms("The last output in a detached row − the span's first enter.");
     first_output_ms: if_some earliest = ms("The first output − the request's creation.")
         .percentiles()
         .attribute()
-        .family("omni_stage_first_output_seconds", "From the creation of a request to a stage's first output.")
+        .family(
+            "omni_stage_first_output_seconds",
+            "From the creation of a request to a stage's first output.",
+        )
         .buckets(buckets::FIRST_OUTPUT_SECONDS);
-    time_per_output_token_ms: if_some first = ms("(last output, or last exit − first output) / (`num_tokens_out` − 1).")
+    time_per_output_token_ms: if_some first =
+        ms("(last output, or last exit − first output) / (`num_tokens_out` − 1).")
         .percentiles()
         .family("omni_stage_time_per_output_token_seconds", "Time between a stage's output tokens.")
         .buckets(buckets::INTER_OUTPUT_SECONDS);
@@ -370,7 +380,10 @@ table! {
         .rare();
     share_time_ms: if_some sum = ms("The stage time, divided among the requests of a batch.")
         .attribute()
-        .family("omni_stage_share_seconds", "A stage's time in a request, divided among the requests of a batch.")
+        .family(
+            "omni_stage_share_seconds",
+            "A stage's time in a request, divided among the requests of a batch.",
+        )
         .rare();
     waiting_time_ms: if_some derived = ms("The part of the queue time during which the request did nothing.")
         .attribute()
@@ -392,11 +405,13 @@ table! {
         .percentiles()
         .family("omni_transfer_rx_decode_seconds", "Receiving and decoding time of an edge in a request.")
         .buckets(buckets::TRANSFER_SECONDS);
-    in_flight_time_ms: always sum = ms("Recorded, or from the end of each sending to the start of its receiving.")
+    in_flight_time_ms: always sum =
+        ms("Recorded, or from the end of each sending to the start of its receiving.")
         .percentiles()
         .family("omni_transfer_in_flight_seconds", "Time in flight of an edge in a request.")
         .buckets(buckets::TRANSFER_SECONDS);
-    total_time_ms: always derived = ms("`tx_time_ms` + `rx_decode_time_ms` + `in_flight_time_ms`.").percentiles();
+    total_time_ms: always derived =
+        ms("`tx_time_ms` + `rx_decode_time_ms` + `in_flight_time_ms`.").percentiles();
     start_ms: always earliest = ms("First enter of the first span − the request's creation.");
     wall_time_ms: if_some detached = ms("Span time of a detached row.");
     events: always total or 0 = count("How many spans went into the row.");

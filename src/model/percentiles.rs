@@ -158,6 +158,10 @@ record! {
 
 object!(Distribution<Millis>, Distribution<f64>, Percentiles, StagePercentiles, TransferPercentiles);
 
+/// The name of a number, and its distribution.
+#[cfg(feature = "tables")]
+type Named<T> = (&'static str, Option<Distribution<T>>);
+
 /// Lists the numbers of a table that have percentiles, times and ratios, in the order of the fields. A field
 /// that is in no list, or the other way round, does not compile.
 macro_rules! distributions {
@@ -205,14 +209,14 @@ macro_rules! distributions {
 
             /// The times, with their names.
             #[cfg(feature = "tables")]
-            pub(crate) fn named_times(&self) -> impl Iterator<Item = (&'static str, Option<Distribution<Millis>>)> {
+            pub(crate) fn named_times(&self) -> impl Iterator<Item = Named<Millis>> {
                 let Self { $($time,)* $($ratio: _,)* $($besides: _),* } = self;
                 Self::TIMES.iter().copied().zip([$(*$time),*])
             }
 
             /// The ratios, with their names.
             #[cfg(feature = "tables")]
-            pub(crate) fn named_ratios(&self) -> impl Iterator<Item = (&'static str, Option<Distribution<f64>>)> {
+            pub(crate) fn named_ratios(&self) -> impl Iterator<Item = Named<f64>> {
                 let Self { $($time: _,)* $($ratio,)* $($besides: _),* } = self;
                 Self::RATIOS.iter().copied().zip([$(*$ratio),*])
             }

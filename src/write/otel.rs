@@ -106,8 +106,8 @@ impl Otel {
         if span.is_recording() {
             contain(|| span.set_attributes(attributes(e2e, stages)));
         } else if span.span_context().is_sampled() {
-            let what = "it had ended already, and has none of the request's numbers; the layer of OpenTelemetry \
-                        belongs after this one";
+            let what = "it had ended already, and has none of the request's numbers; the layer of \
+                        OpenTelemetry belongs after this one";
             warnings.add(Kind::Request, "span_id", span.span_context().span_id(), what);
         }
         ids(&span)

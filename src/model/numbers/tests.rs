@@ -79,7 +79,8 @@ fn the_numbers_with_percentiles_are_those_that_have_distributions() {
 /// A section of the reference.
 fn reference<Row: Table>(title: &str) -> String {
     let mut text = format!(
-        "\n## {title}\n\n| number | unit | in a line | of two rows | percentiles | exported family | attribute | meaning |\n\
+        "\n## {title}\n\n\
+         | number | unit | in a line | of two rows | percentiles | exported family | attribute | meaning |\n\
          |---|---|---|---|---|---|---|---|\n"
     );
     for Number { name, presence, merge, about, .. } in Row::NUMBERS {
@@ -114,12 +115,14 @@ fn reference<Row: Table>(title: &str) -> String {
 
 #[test]
 fn the_reference_lists_every_number() {
-    let text = "# The numbers of a line\n\nGenerated from `src/model/numbers.rs`: `UPDATE=1 cargo test --lib the_reference`.\n"
+    let text = "# The numbers of a line\n\n\
+                Generated from `src/model/numbers.rs`: `UPDATE=1 cargo test --lib the_reference`.\n"
         .to_owned()
         + &reference::<E2eTable>("`e2e_table`")
         + &reference::<StageRow>("`stage_table`")
         + &format!(
-            "\nEvery gap between two outputs of a row also goes to `{}`.\n`inter_output_ms` is its percentiles.\n",
+            "\nEvery gap between two outputs of a row also goes to `{}`.\n\
+             `inter_output_ms` is its percentiles.\n",
             INTER_OUTPUT.name
         )
         + &reference::<TransferRow>("`transfer_table`");

@@ -9,18 +9,18 @@ const LIMIT: usize = 256;
 /// does not come back, since all kinds that are kept are smaller. So the result depends neither on the order
 /// in which kinds are added, nor on how many of these collections are merged.
 #[derive(Debug, Clone)]
-pub(super) struct Kinds<K> {
+pub(super) struct Tally<K> {
     known: BTreeMap<K, u128>,
     pub(super) rest: u128,
 }
 
-impl<K> Default for Kinds<K> {
+impl<K> Default for Tally<K> {
     fn default() -> Self {
         Self { known: BTreeMap::new(), rest: 0 }
     }
 }
 
-impl<K: Ord + Clone> Kinds<K> {
+impl<K: Ord + Clone> Tally<K> {
     pub(super) fn add(&mut self, kind: K, amount: u128) {
         *self.known.entry(kind).or_default() += amount;
         if self.known.len() > LIMIT
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn kinds_are_bounded_and_exact_however_they_are_spread() {
-        let (mut whole, mut one, mut other) = (Kinds::default(), Kinds::default(), Kinds::default());
+        let (mut whole, mut one, mut other) = (Tally::default(), Tally::default(), Tally::default());
         for n in 0..30_000_u64 {
             let kind = n * 37 % 400;
             whole.add(kind, 1);
