@@ -1,5 +1,6 @@
 //! What users get: lines, rows, percentiles, and each number of them defined once.
 
+pub(crate) mod bounds;
 pub mod buckets;
 pub(crate) mod buffered;
 pub(crate) mod digits;

@@ -13,7 +13,7 @@ use crate::cli::Text;
 use crate::{
     E2eTable, Millis, StageRow, TransferRow,
     model::{
-        buckets,
+        bounds,
         id::{OrderedId, ordered},
         json::Json,
         kind::Kind,
@@ -61,7 +61,7 @@ pub(crate) enum Measure {
 pub(crate) const INTER_OUTPUT: Family = Family {
     name: "omni_stage_inter_output_seconds",
     description: "Every gap between two outputs of a stage that follow each other.",
-    measure: Measure::Histogram { buckets: buckets::INTER_OUTPUT_SECONDS, is_rare: true },
+    measure: Measure::Histogram { buckets: bounds::INTER_OUTPUT_SECONDS, is_rare: true },
 };
 
 /// What is said of a number.
@@ -94,9 +94,9 @@ impl About {
     /// A histogram, with the buckets of its unit.
     const fn family(self, name: &'static str, description: &'static str) -> Self {
         let buckets = match self.unit {
-            Unit::Bytes => buckets::BYTES,
-            Unit::Ratio => buckets::REAL_TIME_FACTOR,
-            _ => buckets::LATENCY_SECONDS,
+            Unit::Bytes => bounds::BYTES,
+            Unit::Ratio => bounds::REAL_TIME_FACTOR,
+            _ => bounds::LATENCY_SECONDS,
         };
         let measure = Measure::Histogram { buckets, is_rare: false };
         Self { family: Some(Family { name, description, measure }), ..self }
@@ -348,12 +348,12 @@ table! {
             "omni_stage_first_output_seconds",
             "From the creation of a request to a stage's first output.",
         )
-        .buckets(buckets::FIRST_OUTPUT_SECONDS);
+        .buckets(bounds::FIRST_OUTPUT_SECONDS);
     time_per_output_token_ms: if_some first =
         ms("(last output, or last exit − first output) / (`num_tokens_out` − 1).")
         .percentiles()
         .family("omni_stage_time_per_output_token_seconds", "Time between a stage's output tokens.")
-        .buckets(buckets::INTER_OUTPUT_SECONDS);
+        .buckets(bounds::INTER_OUTPUT_SECONDS);
     num_tokens_cached: if_some sum = count("Input tokens from a cache, as recorded.")
         .counter("omni_stage_cached_tokens_total", "Input tokens of a stage that came from a cache.");
     num_tokens_reasoning: if_some sum = count("Output tokens of a reasoning text, as recorded.")
@@ -400,16 +400,16 @@ table! {
     tx_time_ms: always sum = ms("Recorded, or the span time of spans with `phase = \"tx\"` or none.")
         .percentiles()
         .family("omni_transfer_tx_seconds", "Sending time of an edge in a request.")
-        .buckets(buckets::TRANSFER_SECONDS);
+        .buckets(bounds::TRANSFER_SECONDS);
     rx_decode_time_ms: always sum = ms("Recorded, or the span time of spans with `phase = \"rx\"`.")
         .percentiles()
         .family("omni_transfer_rx_decode_seconds", "Receiving and decoding time of an edge in a request.")
-        .buckets(buckets::TRANSFER_SECONDS);
+        .buckets(bounds::TRANSFER_SECONDS);
     in_flight_time_ms: always sum =
         ms("Recorded, or from the end of each sending to the start of its receiving.")
         .percentiles()
         .family("omni_transfer_in_flight_seconds", "Time in flight of an edge in a request.")
-        .buckets(buckets::TRANSFER_SECONDS);
+        .buckets(bounds::TRANSFER_SECONDS);
     total_time_ms: always derived =
         ms("`tx_time_ms` + `rx_decode_time_ms` + `in_flight_time_ms`.").percentiles();
     start_ms: always earliest = ms("First enter of the first span − the request's creation.");
