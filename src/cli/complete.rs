@@ -90,9 +90,7 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
     // The time that the added rows cover and no row covered before. Of the request's own rows only the start
     // and the sum of the times are known, so for rows of several spans this is an estimate.
     let covered = Millis::from_nanos(known.length().saturating_sub(before));
-    let unattributed =
-        Millis::from_nanos(e2e.unattributed_time_ms.as_nanos().saturating_add(grown.as_nanos()));
-    e2e.unattributed_time_ms = unattributed.saturating_sub(covered);
+    e2e.unattributed_time_ms = e2e.unattributed_time_ms.saturating_add(grown).saturating_sub(covered);
     e2e.real_time_factor = factor_of_request(e2e_total, request.stage_table.iter());
     waits.divide(request, known.intervals());
 }
@@ -139,9 +137,7 @@ impl Stretches {
 
 /// A detached row that begins at `start`, with moments that count from the request's creation.
 fn placed(row: &StageRow, start: Millis) -> StageRow {
-    let moment = |after: Option<Millis>| {
-        after.map(|after| Millis::from_nanos(start.as_nanos().saturating_add(after.as_nanos())))
-    };
+    let moment = |after: Option<Millis>| after.map(|after| start.saturating_add(after));
     StageRow {
         start_ms: row.was_entered().then_some(start),
         first_output_ms: moment(row.first_output_after_ms),

@@ -126,8 +126,7 @@ fn check_e2e(e2e: &E2eTable, rows: &[StageRow], remarks: &mut Remarks) {
     let what = "real_time_factor is not e2e_total_ms / the largest media_ms";
     remarks.same_ratio(what, factor, e2e.real_time_factor);
     let waits: Vec<_> = rows.iter().filter_map(|row| row.waiting_time_ms).collect();
-    let sum = waits.iter().fold(0_u64, |sum, wait| sum.saturating_add(wait.as_nanos()));
-    let sum = (!waits.is_empty()).then_some(Millis::from_nanos(sum));
+    let sum = waits.iter().copied().reduce(Millis::saturating_add);
     let shown = |wait: Option<Millis>| wait.map_or("none".to_owned(), |wait| wait.to_string());
     remarks.unless(sum == e2e.waiting_time_ms, || {
         let (sum, found) = (shown(sum), shown(e2e.waiting_time_ms));

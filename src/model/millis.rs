@@ -7,6 +7,7 @@ use serde_core::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::model::digits::push_millionths;
 
 const NANOS_PER_MILLI: f64 = 1e6;
+const NANOS_PER_SECOND: f64 = 1e9;
 /// Below this value, `f64` represents half nanoseconds exactly (2^52 nanoseconds), as rounding requires.
 const EXACT_MILLIS: f64 = 4.5e9;
 
@@ -70,6 +71,28 @@ impl Millis {
     /// Appends the text that `Display` shows.
     pub(crate) fn push_to(self, out: &mut Vec<u8>) {
         push_millionths(out, self.0);
+    }
+
+    /// The value in seconds, as exporters take it.
+    ///
+    /// ```
+    /// assert_eq!(omni_metrics::Millis::from_nanos(1_500_000_000).as_secs_f64(), 1.5);
+    /// ```
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / NANOS_PER_SECOND
+    }
+
+    /// The sum, or [`MAX`](Self::MAX) if it does not fit.
+    ///
+    /// ```
+    /// use omni_metrics::Millis;
+    ///
+    /// assert_eq!(Millis::from_nanos(1).saturating_add(Millis::from_nanos(2)), Millis::from_nanos(3));
+    /// assert_eq!(Millis::MAX.saturating_add(Millis::from_nanos(1)), Millis::MAX);
+    /// ```
+    #[must_use]
+    pub const fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
     }
 
     /// The sum; `None` if it does not fit.

@@ -260,7 +260,7 @@ impl<Row: Table> Exported<Row> {
 
     fn record_value(histogram: &Histogram, value: Value<'_>) {
         match value {
-            Value::Time(time) => histogram.record(seconds(time.as_nanos())),
+            Value::Time(time) => histogram.record(time.as_secs_f64()),
             Value::Count(count) => histogram.record(count as f64),
             Value::Ratio(ratio) => histogram.record(ratio),
             Value::Text(_) => {}

@@ -64,8 +64,8 @@ impl GenAi {
             let reasons = Value::Array(Array::String(vec![StringValue::from(reason)]));
             KeyValue::new("gen_ai.response.finish_reasons", reasons)
         });
-        let seconds = |time: Millis| time.as_nanos() as f64 / 1e9;
-        let times = times.into_iter().filter_map(move |(key, time)| Some(KeyValue::new(key, seconds(time?))));
+        let times =
+            times.into_iter().filter_map(move |(key, time)| Some(KeyValue::new(key, time?.as_secs_f64())));
         let counts = counts.into_iter().filter_map(|(key, count)| Some(KeyValue::new(key, integer(count?))));
         counts.chain(reasons).chain(times)
     }
