@@ -15,10 +15,10 @@ use crate::{
 impl Shared {
     /// The line of an open request, if it were written now.
     pub(crate) fn line_so_far(&self, request_id: &str) -> Option<RequestLine> {
-        let request = self.requests.newest(request_id)?;
+        let request = self.requests.newest(request_id).filter(|request| request.is_open_and_counts())?;
         let writing = self.writing();
         let (measured, mut fields) = self.span_of(&request, writing.clock.now())?;
-        let (Folded { end, e2e, warnings }, rows) = request.rows().as_they_stand(measured, &mut fields);
+        let (Folded { end, e2e, warnings }, rows) = request.rows()?.as_they_stand(measured, &mut fields);
         Some(RequestLine {
             schema: SCHEMA,
             timestamp: writing.clock.timestamp(end),
@@ -66,7 +66,7 @@ impl Shared {
     /// A request as it stands; `None` if it has closed meanwhile.
     fn open_request(&self, request: &Request, mut in_stages: Vec<u64>, now: u64) -> Option<OpenRequest> {
         let (measured, mut fields) = self.span_of(request, now)?;
-        let (_, rows) = request.rows().as_they_stand(measured, &mut fields);
+        let (_, rows) = request.rows()?.as_they_stand(measured, &mut fields);
         in_stages.sort_unstable();
         in_stages.dedup();
         Some(OpenRequest {

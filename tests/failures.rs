@@ -311,7 +311,10 @@ fn only_error_events_are_listened_to() {
         request("r").in_scope(|| {
             warn!("not yet");
             info!("no");
-            assert!(tracing::event_enabled!(tracing::Level::ERROR));
+            assert!(
+                !tracing::event_enabled!(tracing::Level::ERROR),
+                "a question has no answer from the layer"
+            );
             assert!(!tracing::event_enabled!(tracing::Level::WARN));
             assert!(!tracing::event_enabled!(tracing::Level::INFO));
             assert!(!tracing::event_enabled!(tracing::Level::TRACE));
@@ -342,20 +345,47 @@ fn a_foreign_event_below_error_never_evaluates_its_fields() {
     assert_eq!(outcome(&line)[0], 1);
 }
 
+/// A layer that counts.
+#[derive(Clone, Default)]
+struct Count(Arc<AtomicUsize>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Count {
+    fn on_event(&self, _: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn on_new_span(
+        &self,
+        _: &tracing::span::Attributes<'_>,
+        _: &tracing::span::Id,
+        _: tracing_subscriber::layer::Context<'_, S>,
+    ) {
+        self.0.fetch_add(100, Ordering::Relaxed);
+    }
+}
+
 #[test]
-fn an_error_behind_a_question_whether_its_level_is_enabled_counts() {
-    if !in_a_process_of_its_own("an_error_behind_a_question_whether_its_level_is_enabled_counts") {
+fn a_question_whether_errors_are_enabled_hides_nothing_from_other_layers() {
+    if !in_a_process_of_its_own("a_question_whether_errors_are_enabled_hides_nothing_from_other_layers") {
         return;
     }
-    let line = line(|_| {
-        request("r").in_scope(|| {
-            if tracing::enabled!(tracing::Level::ERROR) {
-                error!("expensive to format");
-            }
-            assert!(!tracing::enabled!(tracing::Level::WARN));
-        });
+    let count = Count::default();
+    let filter = tracing_subscriber::filter::Targets::new()
+        .with_target("noisy", LevelFilter::OFF)
+        .with_default(tracing::Level::INFO);
+    let (layer, _rig) = support::layer();
+    let subscriber = tracing_subscriber::registry().with(layer).with(count.clone().with_filter(filter));
+    tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..10 {
+            assert!(!tracing::enabled!(target: "noisy", tracing::Level::ERROR));
+            assert!(!tracing::event_enabled!(target: "noisy", tracing::Level::ERROR));
+            warn!("an event");
+            assert!(!tracing::enabled!(target: "noisy", tracing::Level::ERROR));
+            assert!(!tracing::event_enabled!(target: "noisy", tracing::Level::ERROR));
+            drop(info_span!("foreign"));
+        }
     });
-    assert_eq!(outcome(&line), [json!(1), json!("expensive to format"), json!("error")]);
+    assert_eq!(count.0.load(Ordering::Relaxed), 10 + 10 * 100);
 }
 
 #[test]

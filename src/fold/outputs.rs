@@ -3,6 +3,7 @@
 use std::mem;
 
 use crate::{
+    Millis,
     fold::{gaps::Gaps, player::Player},
     model::{kind::Kind, moment::earliest, sums, warnings::Warnings},
 };
@@ -25,8 +26,8 @@ pub(crate) struct Outputs {
     pub(crate) count: u64,
     /// The sum of their values.
     pub(crate) units: Option<u64>,
-    /// The sum of their media, in nanoseconds.
-    pub(crate) media: Option<u64>,
+    /// The sum of their media.
+    pub(crate) media: Option<Millis>,
     /// The moment of the first and of the last chunk that is folded.
     first: Option<u64>,
     last: Option<u64>,
@@ -49,7 +50,13 @@ impl Outputs {
 
     /// Adds media of the last output, or, if that has some, of the next one.
     pub(crate) fn add_media(&mut self, nanos: u64, warnings: &mut Warnings) {
-        sums::add_to(&mut self.media, Some(nanos), Kind::Stage, "output_media_ms", warnings);
+        sums::add_to(
+            &mut self.media,
+            Some(Millis::from_nanos(nanos)),
+            Kind::Stage,
+            "output_media_ms",
+            warnings,
+        );
         match self.recent.last_mut() {
             Some(chunk) if chunk.media.is_none() => chunk.media = Some(nanos),
             _ => self.early_media = Some(self.early_media.unwrap_or(0).saturating_add(nanos)),
@@ -62,12 +69,7 @@ impl Outputs {
         self.settle_media();
         self.count += other.count;
         sums::add_to(&mut self.units, other.units, Kind::Stage, "output", warnings);
-        if let Some(media) = other.media {
-            let mut sum = self.media.map(crate::Millis::from_nanos);
-            let media = crate::Millis::from_nanos(media);
-            sums::add_to(&mut sum, Some(media), Kind::Stage, "output_media_ms", warnings);
-            self.media = sum.map(crate::Millis::as_nanos);
-        }
+        sums::add_to(&mut self.media, other.media, Kind::Stage, "output_media_ms", warnings);
         if other.first.is_some() {
             if self.begins_after(&other) {
                 self.swap_chunks(&mut other);

@@ -174,7 +174,7 @@ impl Stage {
         let outputs = self.outputs.insert(outputs);
         outputs.finish();
         if let Some(media) = outputs.media {
-            self.row.media_ms = Some(Millis::from_nanos(media));
+            self.row.media_ms = Some(media);
             self.row.real_time_factor = self.row.factor();
         }
         if let Some(player) = outputs.player() {

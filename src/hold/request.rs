@@ -138,11 +138,11 @@ impl Request {
         }
     }
 
-    /// The rows so far.
-    pub(crate) fn rows(&self) -> Box<Rows> {
+    /// The rows so far; `None` if the request has closed.
+    pub(crate) fn rows(&self) -> Option<Box<Rows>> {
         match &*self.lock() {
-            State::Open(open) => open.rows.clone(),
-            State::Closed(_) => Box::default(),
+            State::Open(open) => Some(open.rows.clone()),
+            State::Closed(_) => None,
         }
     }
 

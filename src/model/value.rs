@@ -212,7 +212,7 @@ impl FieldValue {
 }
 
 /// The text of a number, without the `Some(..)` and the quotes that `Debug` adds.
-fn plain(text: &str) -> &str {
+pub(crate) fn plain(text: &str) -> &str {
     unquoted(unwrapped(text.trim()))
 }
 

@@ -108,7 +108,8 @@ impl Recorder {
         // The OpenTelemetry span ends now, so it gets the numbers as they stand.
         if self.otel.is_connected() {
             let mut fields = answered.fields.copy_for_line();
-            let (Folded { e2e, .. }, rows) = request.rows().as_they_stand(measured, &mut fields);
+            let rows = request.rows().unwrap_or_default();
+            let (Folded { e2e, .. }, rows) = rows.as_they_stand(measured, &mut fields);
             let warnings = &mut answered.fields.warnings;
             answered.trace = self.otel.set_numbers(id, early, &e2e, rows.stage_table(), warnings);
         }

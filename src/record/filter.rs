@@ -11,6 +11,8 @@ use crate::{
     shared::Shared,
 };
 
+/// How the name of the callsite of `enabled!`, `event_enabled!` and `span_enabled!` begins.
+const QUESTION: &str = "enabled ";
 /// The default of [`with_lineage_level`](crate::OmniMetricsLayer::with_lineage_level).
 const DEFAULT_LINEAGE_LEVEL: LevelFilter = LevelFilter::INFO;
 /// The default of [`with_max_level`](crate::OmniMetricsLayer::with_max_level).
@@ -38,9 +40,11 @@ impl SpanFilter {
     }
 }
 
-/// Whether it is an `ERROR` event, or code that asks with `enabled!` whether it should make one.
+/// Whether it is an `ERROR` event, and not a question whether one would be enabled (`event_enabled!`). An answer
+/// to a question would make `tracing` ask all filters, and the answers of other filters would stay in the
+/// thread's filter state: the next span that is enabled without a check would be hidden from their layers.
 fn is_error(metadata: &Metadata<'_>) -> bool {
-    !metadata.is_span() && *metadata.level() == Level::ERROR
+    metadata.is_event() && *metadata.level() == Level::ERROR && !metadata.name().starts_with(QUESTION)
 }
 
 impl<S> Filter<S> for SpanFilter {

@@ -125,6 +125,7 @@ impl SpanFields {
 fn units(value: &FieldValue) -> Result<u64, Unusable> {
     match value {
         FieldValue::Bool(true) => Ok(1),
+        FieldValue::Text(text) if value::plain(text) == "true" => Ok(1),
         value => value.to_count(),
     }
 }
