@@ -1,13 +1,23 @@
 -- Where the time of all requests goes, and how much that is of the sum of `e2e_total_ms`. Parts that overlap
--- are counted in full, so the shares need not add up to one. `unattributed` is
--- without `waiting`. ClickHouse, after `join.sql`.
-WITH whole AS (
-    SELECT sum(e2e_total_ms) AS e2e, sum(ifNull(queue_time_ms, 0)) AS queue,
+-- are counted in full, so the shares need not add up to one. `queue` is without the waiting for the stage that
+-- ended it, `unattributed` without `waiting` and `queue`. ClickHouse, after `join.sql`.
+WITH firsts AS (
+    SELECT stages.request_id AS request_id, stages.attempt AS attempt,
+        max(ifNull(stages.waiting_time_ms, 0)) AS first_waiting_ms
+    FROM stage_row AS stages INNER JOIN request AS requests
+        ON stages.request_id = requests.request_id AND stages.attempt = requests.attempt
+    WHERE stages.start_ms = requests.queue_time_ms GROUP BY request_id, attempt),
+divided AS (
+    SELECT request.*, least(ifNull(waiting_time_ms, 0), unattributed_time_ms) AS waiting_ms,
+        greatest(ifNull(queue_time_ms, 0) - ifNull(first_waiting_ms, 0), 0) AS queue_ms,
+        round(greatest(unattributed_time_ms - waiting_ms - queue_ms, 0), 6) AS rest_ms
+    FROM request LEFT JOIN firsts USING (request_id, attempt)),
+whole AS (
+    SELECT sum(e2e_total_ms) AS e2e, sum(queue_ms) AS queue,
         sum(transfers_total_time_ms) AS transfers,
-        sum(least(ifNull(waiting_time_ms, 0), unattributed_time_ms)) AS waiting,
-        sum(greatest(unattributed_time_ms - ifNull(waiting_time_ms, 0), 0)) AS unattributed,
+        sum(waiting_ms) AS waiting, sum(rest_ms) AS unattributed,
         count(waiting_time_ms) AS waits
-    FROM request HAVING count() > 0),
+    FROM divided HAVING count() > 0),
 parts AS (
     SELECT named.1 AS place, CAST(NULL, 'Nullable(UInt64)') AS stage, named.2 AS part, named.3 AS spent
     FROM whole ARRAY JOIN [(0, 'e2e', e2e), (1, 'queue', queue), (4, 'transfers', transfers),

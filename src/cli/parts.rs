@@ -18,7 +18,7 @@ pub(super) enum Part {
     Transfers,
     /// For a stage, while nothing of the request ran.
     Waiting,
-    /// Without the waiting.
+    /// Without the waiting and the queue.
     Unattributed,
     Stage(OrderedId),
 }
@@ -42,14 +42,20 @@ fn parts(line: &RequestLine) -> impl Iterator<Item = (Part, Millis)> {
         .iter()
         .map(|row| (Part::Stage(row.order()), row.stage_gen_time_ms.unwrap_or_default()));
     let e2e = &line.e2e_table;
-    let waiting = e2e.waiting_time_ms.map(|waiting| waiting.min(e2e.unattributed_time_ms));
-    let unattributed = e2e.unattributed_time_ms.saturating_sub(waiting.unwrap_or_default());
-    let others = [
-        (Part::Queue, e2e.queue_time_ms.unwrap_or_default()),
-        (Part::Transfers, e2e.transfers_total_time_ms),
-    ];
+    let (queue_time, unattributed) = (queue_time(line), e2e.unattributed_time_ms);
+    let waiting = e2e.waiting_time_ms.map(|waiting| waiting.min(unattributed));
+    let unattributed = unattributed.saturating_sub(waiting.unwrap_or_default()).saturating_sub(queue_time);
+    let others = [(Part::Queue, queue_time), (Part::Transfers, e2e.transfers_total_time_ms)];
     let rest = (Part::Unattributed, unattributed);
     stages.chain(others).chain(waiting.map(|waiting| (Part::Waiting, waiting))).chain([rest])
+}
+
+/// The request's queue time, without the waiting for the stage that ended it.
+fn queue_time(line: &RequestLine) -> Millis {
+    let queue_time = line.e2e_table.queue_time_ms;
+    let first = line.stage_table.iter().filter(|row| row.start_ms == queue_time);
+    let waiting = first.filter_map(|row| row.waiting_time_ms).max().unwrap_or_default();
+    queue_time.unwrap_or_default().saturating_sub(waiting)
 }
 
 /// The part that most of a request's time goes into.
