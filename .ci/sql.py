@@ -268,14 +268,14 @@ def compare_slowest(summary, database):
         compare_columns(what, ["e2e_total_ms"], reader, row)
         # How much of the time is waiting, the reader alone knows of a request with rows of workers.
         parts = {reader["dominating_part"], row["dominating_part"]}
-        if (row["request_id"], row["attempt"]) not in completed or not parts & {"waiting", "unattributed"}:
+        if (row["request_id"], row["attempt"]) not in completed or not parts & {"queue", "waiting", "unattributed"}:
             compare_columns(what, ["dominating_part", "dominating_time_ms"], reader, row)
 
 
 def without_waiting(parts):
-    """The parts, with what was waited for among the unattributed time."""
-    waiting = [part for part in parts if part["part"] == "waiting"]
-    rest = [dict(part) for part in parts if part["part"] != "waiting"]
+    """The parts, with the queue and what was waited for among the unattributed time."""
+    waiting = [part for part in parts if part["part"] in {"queue", "waiting"}]
+    rest = [dict(part) for part in parts if part["part"] not in {"queue", "waiting"}]
     for part in rest:
         if part["part"] == "unattributed":
             for wait in waiting:
