@@ -6,7 +6,9 @@ WITH firsts AS (
     FROM stage_row JOIN request USING (request_id, attempt)
     WHERE stage_row.start_ms = request.queue_time_ms GROUP BY request_id, attempt),
 divided AS (
-    SELECT request.* REPLACE (least(request.waiting_time_ms, unattributed_time_ms) AS waiting_time_ms),
+    -- `least` passes over a NULL.
+    SELECT request.* REPLACE (if(request.waiting_time_ms IS NULL, NULL,
+            least(request.waiting_time_ms, unattributed_time_ms)) AS waiting_time_ms),
         greatest(coalesce(queue_time_ms, 0) - coalesce(first_waiting_ms, 0), 0) AS queue_ms,
         round(greatest(unattributed_time_ms - coalesce(request.waiting_time_ms, 0) - queue_ms, 0), 6) AS rest_ms
     FROM request LEFT JOIN firsts USING (request_id, attempt)),
