@@ -268,26 +268,18 @@ def compare_slowest(summary, database):
         compare_columns(what, ["e2e_total_ms"], reader, row)
         # How much of the time is waiting, the reader alone knows of a request with rows of workers.
         parts = {reader["dominating_part"], row["dominating_part"]}
-        if (row["request_id"], row["attempt"]) not in completed or not parts & {"queue", "waiting", "unattributed"}:
+        if (row["request_id"], row["attempt"]) not in completed or not parts & WAITS:
             compare_columns(what, ["dominating_part", "dominating_time_ms"], reader, row)
 
 
-def without_waiting(parts):
-    """The parts, with the queue and what was waited for among the unattributed time."""
-    waiting = [part for part in parts if part["part"] in {"queue", "waiting"}]
-    rest = [dict(part) for part in parts if part["part"] not in {"queue", "waiting"}]
-    for part in rest:
-        if part["part"] == "unattributed":
-            for wait in waiting:
-                part["time_ms"] += wait["time_ms"]
-                part["share"] = (part["share"] or 0) + (wait["share"] or 0)
-    return rest
+# Parts that depend on when the rows of a request waited. The numbers that they come from are compared by request.
+WAITS = {"queue", "waiting", "unattributed"}
 
 
 def compare_parts(summary, database):
     expected, found = summary["shares_of_e2e"], database.file("parts")
     if any(row["worker_rows"] for row in database.rows("SELECT worker_rows FROM request")):
-        expected, found = without_waiting(expected), without_waiting(found)
+        expected, found = ([part for part in parts if part["part"] not in WAITS] for parts in (expected, found))
     same("parts", [row["part"] for row in expected], [row["part"] for row in found])
     for reader, row in zip(expected, found, strict=True):
         what = f"{database.name}, {row['part']}"
