@@ -49,8 +49,9 @@ impl Player {
 
     /// Continues with the chunks that another player has got, which came after those of this one.
     ///
-    /// Media that is left when they begin to come covers the other player's first underruns. The total is exact.
-    /// The number of underruns is an upper bound if the media ends behind those whose lengths are known.
+    /// Media that is left when they begin to come covers the other player's first underruns. The total is
+    /// exact. The number of underruns is an upper bound if the media ends behind those whose lengths are
+    /// known.
     pub(crate) fn append(&mut self, other: &Self) {
         let Some(start) = other.start else { return };
         if self.start.is_none() {

@@ -40,9 +40,10 @@ impl SpanFilter {
     }
 }
 
-/// Whether it is an `ERROR` event, and not a question whether one would be enabled (`event_enabled!`). An answer
-/// to a question would make `tracing` ask all filters, and the answers of other filters would stay in the
-/// thread's filter state: the next span that is enabled without a check would be hidden from their layers.
+/// Whether it is an `ERROR` event, and not a question whether one would be enabled (`event_enabled!`). An
+/// answer to a question would make `tracing` ask all filters, and the answers of other filters would stay in
+/// the thread's filter state: the next span that is enabled without a check would be hidden from their
+/// layers.
 fn is_error(metadata: &Metadata<'_>) -> bool {
     metadata.is_event() && *metadata.level() == Level::ERROR && !metadata.name().starts_with(QUESTION)
 }
