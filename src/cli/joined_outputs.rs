@@ -54,15 +54,10 @@ impl JoinedOutputs {
         let stretches = &joined.outputs;
         let (Some(outputs), Some(last)) = (row.outputs, row.last_output_ms) else { return };
         let Some(first) = stretches.first().map(|stretch| stretch.first) else { return };
-        let among = |since: u64, steps: u64| {
-            last.as_nanos().saturating_sub(since).checked_div(steps).map(Millis::from_nanos)
-        };
-        row.inter_output_mean_ms = among(first, outputs.saturating_sub(1));
+        let extent = last.as_nanos().saturating_sub(first);
+        row.inter_output_mean_ms = extent.checked_div(outputs.saturating_sub(1)).map(Millis::from_nanos);
         row.inter_output_max_ms = row.inter_output_max_ms.max(longest_pause(stretches));
-        let tokens = row.num_tokens_out.unwrap_or(0);
-        row.time_per_output_token_ms = row
-            .first_output_ms
-            .and_then(|first_output| among(first_output.as_nanos(), tokens.saturating_sub(1)));
+        row.divide_output_time();
         if let Some(player) = play(stretches) {
             row.underruns = Some(player.underruns);
             row.underrun_total_ms = Some(Millis::from_nanos(player.underrun_total));

@@ -443,6 +443,15 @@ impl StageRow {
         self.share_time_ms.or(self.stage_gen_time_ms)
     }
 
+    /// Computes `time_per_output_token_ms` of a row with outputs, from its parts.
+    #[cfg(feature = "cli")]
+    pub(crate) fn divide_output_time(&mut self) {
+        let steps = self.num_tokens_out.unwrap_or(0).saturating_sub(1);
+        let extent = self.last_output_ms.zip(self.first_output_ms);
+        let nanos = extent.and_then(|(last, first)| last.saturating_sub(first).as_nanos().checked_div(steps));
+        self.time_per_output_token_ms = nanos.map(Millis::from_nanos);
+    }
+
     /// `real_time_factor`, from its parts.
     pub(crate) fn factor(&self) -> Option<f64> {
         self.media_ms.and_then(|media| self.stage_gen_time_ms?.ratio(media))
