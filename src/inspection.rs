@@ -15,7 +15,7 @@ use crate::{
 impl Shared {
     /// The line of an open request, if it were written now.
     pub(crate) fn line_so_far(&self, request_id: &str) -> Option<RequestLine> {
-        let request = self.requests.newest(request_id).filter(|request| request.is_open_and_counts())?;
+        let request = self.requests.newest(request_id)?;
         let writing = self.writing();
         let (measured, mut fields) = self.span_of(&request, writing.clock.now())?;
         let (Folded { end, e2e, warnings }, rows) = request.rows()?.as_they_stand(measured, &mut fields);
