@@ -20,7 +20,7 @@ use crate::{
         counters::Counters,
         sink::{Outcome, Sink, lose_lines_of_this_thread},
         stream::{Stream, has_room},
-        waiting::{Waiting, WaitingLine},
+        waiting::{Waiting, WaitingLine, count_line},
     },
 };
 
@@ -213,7 +213,7 @@ fn write_waiting() {
         drop(state);
         match step {
             Step::NoneWaits => return,
-            Step::Ended(line, is_written) => line.count(is_written),
+            Step::Ended(line, is_written) => count_line(line.counters, is_written),
             Step::Stalled(true) => {}
             Step::Stalled(false) => thread::sleep(RETRY),
         }

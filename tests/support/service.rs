@@ -5,15 +5,16 @@ use std::{
     env,
     fs::{self, File},
     io::{self, BufRead, BufReader, Lines, Write},
+    iter,
     path::{Path, PathBuf},
     process::{self, Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     thread,
 };
 
-use omni_metrics::{Line, OmniMetricsHandle, OmniMetricsLayer, RequestLine};
+use omni_metrics::{Line, OmniMetricsHandle, OmniMetricsLayer, QueueGuard, RequestLine};
 use tracing::info_span;
-use tracing_subscriber::prelude::*;
+use tracing_subscriber::{Registry, prelude::*};
 
 const INSIDE: &str = "OMNI_METRICS_INSIDE";
 const SINK: &str = "OMNI_METRICS_SINK";
@@ -38,6 +39,17 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Reads what a service has told.
+    pub fn parse(line: &str) -> Option<Self> {
+        if !line.starts_with("made=") {
+            return None;
+        }
+        let numbers: Vec<u64> =
+            line.split(' ').map(|word| word.split_once('=').unwrap().1.parse().unwrap()).collect();
+        let [made, written, lost] = numbers[..] else { panic!("{line}") };
+        Some(Self { made, written, lost })
+    }
+
     /// How many lines wait.
     pub fn waiting(self) -> u64 {
         self.made - self.written - self.lost
@@ -115,12 +127,18 @@ impl Service {
     }
 
     pub fn answer(&mut self) -> Counts {
-        let answer = self.answers.by_ref().map(Result::unwrap).find(|line| line.starts_with("made="));
-        let answer = answer.expect("the service has ended");
-        let number = |word: &str| word.split_once('=').unwrap().1.parse().unwrap();
-        let numbers: Vec<u64> = answer.split(' ').map(number).collect();
-        let [made, written, lost] = numbers[..] else { panic!("{answer}") };
-        Counts { made, written, lost }
+        self.next_answer().expect("the service has ended")
+    }
+
+    /// `None` if the service has ended.
+    fn next_answer(&mut self) -> Option<Counts> {
+        self.answers.by_ref().map(Result::unwrap).find_map(|line| Counts::parse(&line))
+    }
+
+    /// Kills the service, and returns the last counts that it has told and that were not read.
+    pub fn kill(mut self) -> Option<Counts> {
+        self.process.kill().unwrap();
+        iter::from_fn(|| self.next_answer()).last()
     }
 
     /// Lets the service end, and returns what it has counted by then.
@@ -148,18 +166,23 @@ pub fn is_service(test: &str) -> bool {
     is_service
 }
 
-fn serve() {
+/// The layer that the process was started with, and the guard of its queue.
+pub fn layer() -> (OmniMetricsLayer<Registry>, Option<QueueGuard>) {
     let sink = env::var(SINK).unwrap();
     let (kind, path) = sink.split_once(':').unwrap();
     let open = || File::options().create(true).append(true).open(path).unwrap();
-    let (layer, guard) = match kind {
+    match kind {
         "file" => (OmniMetricsLayer::new().with_writer(open()), None),
         "queued" => {
             let (layer, guard) = OmniMetricsLayer::new().with_queued_writer(open(), QUEUE);
             (layer, Some(guard))
         }
         _ => (OmniMetricsLayer::new(), None),
-    };
+    }
+}
+
+fn serve() {
+    let (layer, guard) = layer();
     let handle = layer.handle();
     tracing_subscriber::registry().with(layer).init();
     let made = AtomicU64::new(0);
@@ -177,13 +200,13 @@ fn serve() {
     tell_counts(&made, &handle);
 }
 
-/// Makes a request whose id is its number.
-fn request(made: &AtomicU64, bytes: usize) {
+/// Makes a request whose id is the number of those before it.
+pub fn request(made: &AtomicU64, bytes: usize) {
     let id = made.fetch_add(1, Ordering::Relaxed);
     drop(info_span!("request", request_id = id, note = "x".repeat(bytes.saturating_sub(400)).as_str()));
 }
 
-fn tell_counts(made: &AtomicU64, handle: &OmniMetricsHandle) {
+pub fn tell_counts(made: &AtomicU64, handle: &OmniMetricsHandle) {
     let snapshot = handle.snapshot();
     let (written, lost) = (snapshot.lines_written, snapshot.lines_lost);
     println!("\nmade={} written={written} lost={lost}", made.load(Ordering::Relaxed));
