@@ -133,6 +133,22 @@ fn fill_and_empty(disk: &Path) {
         assert_eq!(parts.whole(), ended.written, "{sink:?}");
         assert!(parts.broken.len() <= 1, "the line that was cut: {sink:?}: {:?}", parts.broken);
         fs::remove_file(&log).unwrap();
+
+        // The same while four threads write, until the disk is full again.
+        fs::write(&ballast, vec![0; 256 * 1024]).unwrap();
+        let mut service = Service::start(FULL, sink, |command| {
+            command.stderr(append(&log));
+        });
+        fill(&mut service);
+        service.tell(&format!("4 200 {BYTES}"));
+        fs::remove_file(&ballast).unwrap();
+        service.answer();
+        let ended = service.end();
+        let parts = Parts::of(&fs::read(&log).unwrap());
+        assert_eq!((ended.written + ended.lost, parts.whole()), (ended.made, ended.written), "{sink:?}");
+        let is_cut = |part: &String| part.starts_with(r#"{"type":"request","#);
+        assert!(parts.broken.iter().all(is_cut) && parts.broken.len() <= 2, "{sink:?}: {:?}", parts.broken);
+        fs::remove_file(&log).unwrap();
     }
 }
 
