@@ -1,23 +1,19 @@
-//! A reader of stderr's pipe that stops, is killed and comes back, and processes that share the pipe.
+//! A reader of stderr's pipe that stops, is killed and comes back.
 #![cfg(target_os = "linux")]
 
 #[path = "support/service.rs"]
 mod service;
 
 use std::{
-    env,
     fs::{self, File},
-    io::{self, BufRead, BufReader, Read},
+    io::{self, Read},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
-    process::{Child, Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command},
     thread,
 };
 
-use omni_metrics::OmniMetricsLayer;
 use service::{Counts, Parts, Service, Sink, is_service, path};
-use tracing::info_span;
-use tracing_subscriber::prelude::*;
 
 /// The length of a line.
 const BYTES: usize = 1_000;
@@ -25,7 +21,7 @@ const BYTES: usize = 1_000;
 const TOO_MANY: u64 = 3_000;
 
 /// A named pipe that does not exist yet.
-fn fifo(name: &str) -> std::path::PathBuf {
+fn fifo(name: &str) -> PathBuf {
     let path = path(name);
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     path
@@ -186,63 +182,4 @@ fn a_collector_that_its_supervisor_starts_again_loses_no_line() {
     assert_eq!((parts.whole(), parts.broken.len()), (ended.written, 0), "{:?}", parts.broken);
     assert!(parts.ids.is_sorted());
     fs::remove_file(log).unwrap();
-}
-
-const FORK: &str = "a_process_that_is_forked_while_lines_wait_does_not_write_them_again";
-const OWN_LINES: u64 = 5;
-
-/// Fills the pipe until lines wait, forks, and makes requests in the forked process.
-#[allow(unsafe_code, reason = "only `fork` has the effect that is tested")]
-fn fork_while_lines_wait() {
-    let layer = OmniMetricsLayer::new();
-    let handle = layer.handle();
-    tracing_subscriber::registry().with(layer).init();
-    let counted = || handle.snapshot().lines_written + handle.snapshot().lines_lost;
-    let made = 300;
-    let request = |id: u64| drop(info_span!("request", request_id = id, note = "x".repeat(800)));
-    (0..made).for_each(request);
-    let (before, is_waiting) = (counted(), counted() < made);
-    assert!(is_waiting);
-    // SAFETY: all other threads of the process wait: libtest's for this one, the layer's for the pipe.
-    let process = unsafe { libc::fork() };
-    if process == 0 {
-        // The lines of the parent are for the parent to count.
-        (made..made + OWN_LINES).for_each(request);
-        while counted() < before + OWN_LINES {
-            thread::yield_now();
-        }
-        std::process::exit(0);
-    }
-    println!("\nforked");
-    let mut status = -1;
-    // SAFETY: the pointer is to an integer that lives until the call returns.
-    assert_eq!(unsafe { libc::waitpid(process, &raw mut status, 0) }, process);
-    assert_eq!(status, 0);
-    while counted() < made {
-        thread::yield_now();
-    }
-    assert_eq!(handle.snapshot().lines_lost, 0);
-    std::process::exit(0);
-}
-
-#[test]
-fn a_process_that_is_forked_while_lines_wait_does_not_write_them_again() {
-    if env::var("OMNI_METRICS_INSIDE").as_deref() == Ok(FORK) {
-        fork_while_lines_wait();
-    }
-    let (mut pipe, stderr) = io::pipe().unwrap();
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args([FORK, "--exact", "--nocapture", "--test-threads=1"]).env("OMNI_METRICS_INSIDE", FORK);
-    command.stdout(Stdio::piped()).stderr(stderr);
-    let mut process = command.spawn().unwrap();
-    drop(command);
-    let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(stdout.any(|line| line == "forked"));
-    let mut text = Vec::new();
-    pipe.read_to_end(&mut text).unwrap();
-    assert!(process.wait().unwrap().success());
-    let mut parts = Parts::of(&text);
-    parts.ids.sort_unstable();
-    assert_eq!(parts.ids, (0..300 + OWN_LINES).collect::<Vec<_>>());
-    assert!(parts.broken.is_empty(), "{:?}", parts.broken);
 }
