@@ -48,14 +48,14 @@ pub struct QueueGuard {
 impl Drop for QueueGuard {
     fn drop(&mut self) {
         if self.thread.is_some() {
-            self.end(STALL_LIMIT, None);
+            self.end(STALL_LIMIT, Duration::MAX);
         }
     }
 }
 
 impl QueueGuard {
-    /// Ends the queue as the drop does, within `deadline`. Returns how many lines were lost because the time
-    /// was over or the writer took no line for 5 seconds; `lines_lost` counts them too.
+    /// Ends the queue as the drop does, and waits at most `deadline`, also for a writer that takes no line.
+    /// Returns how many lines were lost because the time was over; `lines_lost` counts them too.
     ///
     /// ```no_run
     /// # use std::{fs::File, time::Duration};
@@ -69,13 +69,13 @@ impl QueueGuard {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn close(mut self, deadline: Duration) -> u64 {
-        let lost = self.end(STALL_LIMIT, Some(deadline));
+        let lost = self.end(Duration::MAX, deadline);
         self.thread = None;
         lost
     }
 
     /// Returns how many lines were lost.
-    fn end(&mut self, stall_limit: Duration, deadline: Option<Duration>) -> u64 {
+    fn end(&mut self, stall_limit: Duration, deadline: Duration) -> u64 {
         let lost = self.queue.close(stall_limit, deadline);
         let count = lost.len() as u64;
         lost.into_iter().for_each(|counters| count_line(counters, false));
@@ -188,10 +188,9 @@ impl Queue {
         }
     }
 
-    /// Closes the queue, and waits until the writer has taken all queued lines. Gives up when the writer stalls
-    /// for longer than the limit or the deadline is over, and returns the counters of each line that it did
-    /// not take.
-    fn close(&self, stall_limit: Duration, deadline: Option<Duration>) -> Vec<Arc<Counters>> {
+    /// Closes the queue, and waits until the writer has taken all queued lines. Gives up when the writer has
+    /// taken none for `stall_limit`, or `deadline` is over, and returns the counters of each line that is left.
+    fn close(&self, stall_limit: Duration, deadline: Duration) -> Vec<Arc<Counters>> {
         let mut state = self.lock();
         state.is_closed = true;
         self.has_line.notify_all();
@@ -202,8 +201,7 @@ impl Queue {
                 (given, since) = (state.given, Instant::now());
             }
             let until_stalled = stall_limit.saturating_sub(since.elapsed());
-            let until_deadline = deadline.map(|deadline| deadline.saturating_sub(begin.elapsed()));
-            let left = until_deadline.map_or(until_stalled, |left| left.min(until_stalled));
+            let left = deadline.saturating_sub(begin.elapsed()).min(until_stalled);
             if left.is_zero() {
                 let in_writer = state.in_writer.take();
                 let waiting = state.waiting.take();
