@@ -146,7 +146,8 @@ fn fill_and_empty(disk: &Path) {
         let ended = service.end();
         let parts = Parts::of(&fs::read(&log).unwrap());
         assert_eq!((ended.written + ended.lost, parts.whole()), (ended.made, ended.written), "{sink:?}");
-        let is_cut = |part: &String| part.starts_with(r#"{"type":"request","#);
+        // A line may be cut after its first byte.
+        let is_cut = |part: &String| part.starts_with('{') && part.matches(r#"{"type""#).count() <= 1;
         assert!(parts.broken.iter().all(is_cut) && parts.broken.len() <= 2, "{sink:?}: {:?}", parts.broken);
         fs::remove_file(&log).unwrap();
     }
