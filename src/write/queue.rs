@@ -189,7 +189,7 @@ impl Queue {
     }
 
     /// Closes the queue, and waits until the writer has taken all queued lines. Gives up when the writer has
-    /// taken none for `stall_limit` or `deadline` is over, and returns the counters of each line that is left.
+    /// taken none for `stall_limit` or `deadline` is over, and returns the counters of the lines left.
     fn close(&self, stall_limit: Duration, deadline: Duration) -> Vec<Arc<Counters>> {
         let mut state = self.lock();
         state.is_closed = true;
