@@ -63,7 +63,8 @@ where
     /// Writes the lines to `make_writer`, by default stderr.
     ///
     /// The writer is called on the thread that closes a request's last span, and that thread waits for it.
-    /// Each line is one `write` of the whole line, and further ones if the writer takes only a part. If the
+    /// Each line is one `write` of the whole line, and further ones if the writer takes only a part; a
+    /// [`Mutex`](std::sync::Mutex) around the writer keeps other threads from writing between them. If the
     /// writer fails or panics, the line is lost and [counted](crate::Snapshot::lines_lost). If it had taken a
     /// part of the line, the next line begins with a line feed, so that it stands on a line of its own.
     ///

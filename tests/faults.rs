@@ -175,6 +175,63 @@ fn a_line_after_a_cut_one_stands_on_a_line_of_its_own() {
 }
 
 #[test]
+fn a_line_after_a_cut_one_stands_on_its_own_whatever_another_thread_writes() {
+    let (started, has_started) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let may_go_on = Mutex::new(may_go_on);
+    let (rig, _) = faulty_rig(move |bytes| {
+        let is_of = |id: &str| String::from_utf8_lossy(bytes).contains(id);
+        if is_of("cut") && bytes.starts_with(b"{") {
+            return Ok(bytes.len() / 2);
+        }
+        if is_of("meanwhile") {
+            started.send(()).unwrap();
+            may_go_on.lock().unwrap().recv().unwrap();
+        }
+        if is_of("after") { Ok(bytes.len()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    });
+    rig.run_text(|_| drop(info_span!("request", request_id = "cut")));
+    thread::scope(|scope| {
+        scope.spawn(|| rig.run_text(|_| drop(info_span!("request", request_id = "meanwhile"))));
+        has_started.recv().unwrap();
+        rig.run_text(|_| drop(info_span!("request", request_id = "first after")));
+        go_on.send(()).unwrap();
+    });
+    rig.run_text(|_| drop(info_span!("request", request_id = "second after")));
+    let (snapshot, text) = (rig.handle.snapshot(), rig.log.text());
+    assert_eq!((snapshot.lines_lost, snapshot.lines_written), (2, 2));
+    assert_eq!(ids_of_whole_lines(&text), ["first after", "second after"], "{text}");
+    assert_eq!(text.lines().count(), 3, "{text}");
+}
+
+#[test]
+fn a_line_is_written_if_the_writer_took_it_and_panics_when_it_is_dropped() {
+    struct PanicsInDrop(Log);
+    impl Write for PanicsInDrop {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            (&self.0).write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Drop for PanicsInDrop {
+        fn drop(&mut self) {
+            resume_unwind(Box::new("in a drop"));
+        }
+    }
+    let (layer, rig) = support::layer();
+    let log = rig.log.clone();
+    let layer = layer.with_writer(move || PanicsInDrop(log.clone()));
+    let rig = Rig { dispatch: Dispatch::new(tracing_subscriber::registry().with(layer)), ..rig };
+    assert_healthy(&rig);
+    assert_healthy(&rig);
+    let snapshot = rig.handle.snapshot();
+    assert_eq!((snapshot.lines_lost, snapshot.lines_written), (0, 2));
+}
+
+#[test]
 fn a_line_after_one_that_failed_at_its_first_byte_follows_no_blank_line() {
     let (rig, text) = text_after_a_cut(|_, _| Err(io::ErrorKind::StorageFull.into()));
     assert_eq!(rig.log.lines().len(), 2);

@@ -4,10 +4,10 @@ mod support;
 
 use std::{
     io::{self, Write},
-    mem,
     panic::resume_unwind,
     sync::{Arc, Mutex, mpsc},
     thread,
+    time::Duration,
 };
 
 use omni_metrics::{OmniMetricsHandle, OmniMetricsLayer, QueueGuard};
@@ -186,9 +186,61 @@ fn a_guard_gives_up_on_a_writer_that_hangs_and_counts_what_is_left() {
     rig.requests(0..10);
     has_started.recv().unwrap();
     drop(guard);
-    assert_eq!(rig.counts(), (0, 9), "the writer has one");
-    // It still has, and nobody waits for it.
-    mem::forget(go_on);
+    assert_eq!(rig.counts(), (0, 10), "with the one that the writer has");
+    // The writer returns later, which changes no count.
+    drop(go_on);
+    while rig.ids().is_empty() {
+        thread::yield_now();
+    }
+    assert_eq!(rig.counts(), (0, 10));
+}
+
+#[test]
+fn a_guard_that_is_closed_with_a_deadline_writes_what_fits_and_counts_the_rest() {
+    // The writer takes three lines, and then one in a minute.
+    let (taken, has_taken) = mpsc::channel();
+    let count = Mutex::new(0);
+    let (rig, guard) = rig(1 << 20, move |_| {
+        let mut count = count.lock().unwrap();
+        *count += 1;
+        if *count > 3 {
+            taken.send(()).unwrap();
+            thread::sleep(Duration::from_secs(60));
+        }
+        Ok(())
+    });
+    rig.requests(0..10);
+    has_taken.recv().unwrap();
+    assert_eq!(guard.close(Duration::from_millis(50)), 7);
+    assert_eq!(rig.counts(), (3, 7));
+    assert_eq!(rig.ids(), [0, 1, 2]);
+}
+
+#[test]
+fn a_guard_with_time_enough_writes_every_line() {
+    let (rig, guard) = rig(1 << 20, |_| Ok(()));
+    rig.requests(0..100);
+    assert_eq!(guard.close(Duration::from_secs(3600)), 0);
+    assert_eq!(rig.counts(), (100, 0));
+}
+
+#[test]
+fn what_waits_has_at_most_the_capacity() {
+    const CAPACITY: usize = 16 * 1024;
+    let Blocked { has_started, go_on, block } = blocked();
+    let (rig, guard) = rig(CAPACITY, block);
+    rig.requests(0..1);
+    has_started.recv().unwrap();
+    rig.requests(1..1_000);
+    drop(go_on);
+    drop(guard);
+    let writes = rig.log.writes();
+    // The line feed that may stand before a line is stored with it.
+    let stored = |write: &Vec<u8>| write.len() + 1;
+    let waited: usize = writes[1..].iter().map(stored).sum();
+    let longest = writes.iter().map(stored).max().unwrap();
+    assert!(waited <= CAPACITY && waited + longest > CAPACITY, "{waited}");
+    assert_eq!(rig.counts(), (writes.len() as u64, 1_000 - writes.len() as u64));
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub(crate) mod queue;
 pub(crate) mod sink;
 #[cfg(unix)]
 pub(crate) mod stderr;
+#[cfg(unix)]
+pub(crate) mod stream;
 #[cfg(feature = "tables")]
 pub(crate) mod text;
 pub(crate) mod waiting;

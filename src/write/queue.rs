@@ -1,7 +1,6 @@
 //! A bounded queue of lines, and the thread that writes them to a user's writer.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -14,7 +13,7 @@ use crate::{
     write::{
         counters::Counters,
         sink::{Direct, Outcome, Sink, lose_lines_of_this_thread},
-        waiting::{Waiting, WaitingLine},
+        waiting::{Waiting, WaitingLine, count_line},
     },
 };
 
@@ -24,9 +23,15 @@ const STALL_LIMIT: Duration = Duration::from_secs(5);
 /// Writes the queued lines and ends the queue of [`OmniMetricsLayer::with_queued_writer`] when it is dropped.
 ///
 /// The drop writes all queued lines, flushes and drops the writer, and returns when the thread has ended. It
-/// waits as long as the writer takes lines. If the writer takes none for 5 seconds, the remaining lines are
-/// lost and counted, and the thread ends as soon as the writer returns. A line that comes after the drop is
-/// lost and counted.
+/// waits as long as the writer takes lines: with a writer that needs 200 ms for each, 50 seconds for 250
+/// lines. If the writer takes none for 5 seconds, the remaining lines are lost and counted, among them the
+/// one that the writer has not returned from, and the thread ends as soon as the writer returns. A line that
+/// comes after the drop is lost and counted. Where the process must end within a given time, as after a
+/// SIGTERM, call [`close`](Self::close) instead.
+///
+/// After the drop, [`lines_written`](crate::Snapshot::lines_written) and
+/// [`lines_lost`](crate::Snapshot::lines_lost) of the handle are final. Report them outside of the log that
+/// lost the lines.
 ///
 /// Keep the guard until the last request has closed and the summary is written: declare it before a
 /// [`SummaryGuard`](crate::SummaryGuard), since variables are dropped in reverse order.
@@ -36,26 +41,50 @@ const STALL_LIMIT: Duration = Duration::from_secs(5);
 #[must_use = "dropped at once, it ends the queue at once, and every line is lost"]
 pub struct QueueGuard {
     queue: Arc<Queue>,
-    /// `None` if the thread could not be started.
+    /// `None` if the thread could not be started, or has been joined.
     thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for QueueGuard {
     fn drop(&mut self) {
-        self.end(STALL_LIMIT);
+        if self.thread.is_some() {
+            self.end(STALL_LIMIT, Duration::MAX);
+        }
     }
 }
 
 impl QueueGuard {
-    fn end(&mut self, stall_limit: Duration) {
-        for line in self.queue.close(stall_limit) {
-            line.count(false);
-        }
+    /// Ends the queue as the drop does, and waits at most `deadline`, also for a writer that takes no line.
+    /// Returns how many lines were lost because the time was over; `lines_lost` counts them too.
+    ///
+    /// ```no_run
+    /// # use std::{fs::File, time::Duration};
+    /// # use omni_metrics::OmniMetricsLayer;
+    /// # let log = File::create("requests.jsonl")?;
+    /// # let (layer, guard) = OmniMetricsLayer::<tracing_subscriber::Registry>::new()
+    /// #     .with_queued_writer(log, 1 << 20);
+    /// // The supervisor kills the process 10 seconds after its SIGTERM.
+    /// let lost = guard.close(Duration::from_secs(8));
+    /// println!("{lost} lines were lost at the end");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn close(mut self, deadline: Duration) -> u64 {
+        let lost = self.end(Duration::MAX, deadline);
+        self.thread = None;
+        lost
+    }
+
+    /// Returns how many lines were lost.
+    fn end(&mut self, stall_limit: Duration, deadline: Duration) -> u64 {
+        let lost = self.queue.close(stall_limit, deadline);
+        let count = lost.len() as u64;
+        lost.into_iter().for_each(|counters| count_line(counters, false));
         if self.queue.lock().has_ended
             && let Some(thread) = self.thread.take()
         {
             let _ = thread.join();
         }
+        count
     }
 }
 
@@ -72,6 +101,9 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 struct State {
     waiting: Waiting,
+    /// The counters of the line that the writer has. `None` if it has none, or if the guard has given up the
+    /// line and counted it as lost.
+    in_writer: Option<Arc<Counters>>,
     /// Whether the thread is waiting for a line; only then it must be woken.
     is_idle: bool,
     /// Whether the queue is closed to further lines.
@@ -90,6 +122,7 @@ impl Queue {
     {
         let state = State {
             waiting: Waiting::new(capacity),
+            in_writer: None,
             is_idle: false,
             is_closed: false,
             has_ended: false,
@@ -120,9 +153,12 @@ impl Queue {
         M: for<'a> MakeWriter<'a>,
     {
         lose_lines_of_this_thread();
-        while let Some(line) = self.next() {
-            let is_written = writer.write(&line.text);
-            line.count(is_written);
+        while let Some(text) = self.next() {
+            let is_written = writer.write(&text);
+            let counters = self.lock().in_writer.take();
+            if let Some(counters) = counters {
+                count_line(counters, is_written);
+            }
             let mut state = self.lock();
             state.given += 1;
             if state.is_closed {
@@ -135,12 +171,13 @@ impl Queue {
         self.has_progress.notify_all();
     }
 
-    /// Waits for the next line. `None` when the queue is closed and empty.
-    fn next(&self) -> Option<WaitingLine> {
+    /// Waits for the next line, and returns its text. `None` when the queue is closed and empty.
+    fn next(&self) -> Option<Box<[u8]>> {
         let mut state = self.lock();
         loop {
-            if let Some(line) = state.waiting.pop() {
-                return Some(line);
+            if let Some(WaitingLine { text, counters }) = state.waiting.pop() {
+                state.in_writer = Some(counters);
+                return Some(text);
             }
             if state.is_closed {
                 return None;
@@ -151,24 +188,29 @@ impl Queue {
         }
     }
 
-    /// Closes the queue, and waits until the writer has taken all queued lines. Returns the lines that it did
-    /// not take because it stalled for longer than the limit.
-    fn close(&self, stall_limit: Duration) -> VecDeque<WaitingLine> {
+    /// Closes the queue, and waits until the writer has taken all queued lines. Gives up when the writer has
+    /// taken none for `stall_limit` or `deadline` is over, and returns the counters of the lines left.
+    fn close(&self, stall_limit: Duration, deadline: Duration) -> Vec<Arc<Counters>> {
         let mut state = self.lock();
         state.is_closed = true;
         self.has_line.notify_all();
-        let (mut given, mut since) = (state.given, Instant::now());
+        let begin = Instant::now();
+        let (mut given, mut since) = (state.given, begin);
         while !state.has_ended {
             if state.given != given {
                 (given, since) = (state.given, Instant::now());
             }
-            let Some(left) = stall_limit.checked_sub(since.elapsed()).filter(|left| !left.is_zero()) else {
-                return state.waiting.take();
-            };
+            let until_stalled = stall_limit.saturating_sub(since.elapsed());
+            let left = deadline.saturating_sub(begin.elapsed()).min(until_stalled);
+            if left.is_zero() {
+                let in_writer = state.in_writer.take();
+                let waiting = state.waiting.take();
+                return in_writer.into_iter().chain(waiting.into_iter().map(|line| line.counters)).collect();
+            }
             let waited = self.has_progress.wait_timeout(state, left);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        VecDeque::new()
+        Vec::new()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -40,9 +40,10 @@ impl From<bool> for Outcome {
 /// A user's writer, called directly.
 pub(crate) struct Direct<M> {
     make_writer: M,
-    /// Whether the last bytes that the writer took are a part of a line. If several threads write at once,
-    /// only a line that begins after the failure sees this.
-    is_cut: AtomicBool,
+    /// How many lines have been cut: the writer took a part of the line and not the rest.
+    cuts: AtomicU64,
+    /// How many of the cuts are followed by a line feed.
+    ended_cuts: AtomicU64,
 }
 
 impl<M> Direct<M>
@@ -50,27 +51,33 @@ where
     M: for<'a> MakeWriter<'a>,
 {
     pub(crate) fn new(make_writer: M) -> Self {
-        Self { make_writer, is_cut: AtomicBool::new(false) }
+        Self { make_writer, cuts: AtomicU64::new(0), ended_cuts: AtomicU64::new(0) }
     }
 
     /// Writes a line that begins with a line feed. Returns whether the writer took all of it.
+    ///
+    /// Several threads may write at once. Each line that begins before the last cut has been ended begins
+    /// with a line feed, so a blank line is possible.
     pub(crate) fn write(&self, line: &[u8]) -> bool {
-        let follows_cut = self.is_cut.load(Ordering::Relaxed) && self.is_cut.swap(false, Ordering::Relaxed);
+        let cuts = self.cuts.load(Ordering::Acquire);
+        let follows_cut = self.ended_cuts.load(Ordering::Relaxed) < cuts;
         let bytes = if follows_cut { line } else { line.get(1..).unwrap_or_default() };
         let (mut taken, mut is_inside) = (0, false);
-        // A user's error value is dropped inside as well.
-        let is_written = contain(|| {
+        // A user's error value is dropped inside as well. The count of bytes tells the outcome: the drop of
+        // the writer may panic after it took the line.
+        contain(|| {
             let writer = self.make_writer.make_writer();
-            Counted { writer, taken: &mut taken, is_inside: &mut is_inside }.write_all(bytes).is_ok()
+            let _ = Counted { writer, taken: &mut taken, is_inside: &mut is_inside }.write_all(bytes);
         });
-        let is_written = is_written == Some(true);
-        if !is_written {
-            let last = taken.checked_sub(1).and_then(|last| bytes.get(last));
-            // A `write` that panicked may have taken a part of its bytes.
-            let is_cut = is_inside || last.map_or(follows_cut, |byte| *byte != b'\n');
-            if is_cut {
-                self.is_cut.store(true, Ordering::Relaxed);
-            }
+        if follows_cut && taken > 0 {
+            self.ended_cuts.fetch_max(cuts, Ordering::Relaxed);
+        }
+        let is_written = taken == bytes.len() && !is_inside;
+        let last = taken.checked_sub(1).map(|last| bytes.get(last));
+        let ends_inside_line = last.is_some_and(|byte| byte != Some(&b'\n'));
+        // A `write` that panicked may have taken a part of its bytes.
+        if !is_written && (is_inside || ends_inside_line) {
+            self.cuts.fetch_add(1, Ordering::Release);
         }
         is_written
     }

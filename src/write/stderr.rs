@@ -5,15 +5,11 @@
 //! it while it is blocked in an `eprintln!`.
 
 use std::{
-    fs::{File, Metadata},
-    io::{self, Write},
-    mem::ManuallyDrop,
-    os::{
-        fd::FromRawFd,
-        unix::fs::{FileTypeExt, MetadataExt},
+    io, mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicBool, Ordering},
     },
-    ptr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -23,7 +19,8 @@ use crate::{
     write::{
         counters::Counters,
         sink::{Outcome, Sink, lose_lines_of_this_thread},
-        waiting::{Waiting, WaitingLine},
+        stream::{Stream, has_room},
+        waiting::{Waiting, WaitingLine, count_line},
     },
 };
 
@@ -46,8 +43,13 @@ static STDERR: Mutex<State> = Mutex::new(State {
     is_cut: false,
     has_thread: false,
     is_registered: false,
-    stream: Stream { reopened: None },
+    watches_forks: false,
+    stream: Stream::new(),
 });
+
+/// Whether this process was forked while a thread of its parent held the lock. That thread does not exist
+/// here, so the lock stays locked.
+static IS_LOCKED_FOR_EVER: AtomicBool = AtomicBool::new(false);
 
 /// Writes lines to stderr.
 #[derive(Debug)]
@@ -55,6 +57,9 @@ pub(crate) struct Stderr;
 
 impl Sink for Stderr {
     fn write(&self, line: &[u8], counters: &Arc<Counters>) -> Outcome {
+        if IS_LOCKED_FOR_EVER.load(Ordering::Relaxed) {
+            return Outcome::Lost;
+        }
         lock().write(line, counters)
     }
 }
@@ -75,6 +80,8 @@ struct State {
     has_thread: bool,
     /// Whether a function is registered that writes the waiting lines at the exit of the process.
     is_registered: bool,
+    /// Whether a function is registered that runs in each forked process.
+    watches_forks: bool,
     stream: Stream,
 }
 
@@ -97,6 +104,9 @@ enum Step {
 
 impl State {
     fn write(&mut self, line: &[u8], counters: &Arc<Counters>) -> Outcome {
+        if !self.watches_forks {
+            self.watches_forks = watch_forks();
+        }
         if self.waiting.is_empty() {
             let begin = self.beginning();
             match self.write_from(line, begin) {
@@ -153,6 +163,15 @@ impl State {
         }
     }
 
+    /// Leaves the waiting lines to the parent, which has the thread that writes them.
+    ///
+    /// They are not dropped: a thread of the parent may have held a lock of the allocator or of an exporter.
+    fn leave_to_parent(&mut self) {
+        mem::forget(self.waiting.take());
+        self.is_cut |= self.at.take().is_some();
+        self.has_thread = false;
+    }
+
     /// Makes sure that the waiting lines will be written: by a thread, and at the exit of the process. If no
     /// thread can be started, the next line tries again.
     fn have_it_written(&mut self) {
@@ -194,7 +213,7 @@ fn write_waiting() {
         drop(state);
         match step {
             Step::NoneWaits => return,
-            Step::Ended(line, is_written) => line.count(is_written),
+            Step::Ended(line, is_written) => count_line(line.counters, is_written),
             Step::Stalled(true) => {}
             Step::Stalled(false) => thread::sleep(RETRY),
         }
@@ -205,6 +224,9 @@ fn write_waiting() {
 ///
 /// Lines are counted without calling the exporters: a panic there would print its message to stderr.
 extern "C" fn at_exit() {
+    if IS_LOCKED_FOR_EVER.load(Ordering::Relaxed) {
+        return;
+    }
     contain(|| {
         let mut waited = Duration::ZERO;
         while waited < STALL_LIMIT {
@@ -236,98 +258,13 @@ extern "C" fn at_exit() {
     });
 }
 
-/// Stderr, opened so that writes do not wait.
-#[derive(Debug)]
-struct Stream {
-    /// The identity of stderr when it was last reopened, and the result of that.
-    reopened: Option<(Identity, Option<File>)>,
-}
-
-/// Device, inode, and for a device file the device that it stands for.
-type Identity = (u64, u64, u64);
-
-impl Stream {
-    /// Writes as many bytes as fit now; fails with [`io::ErrorKind::WouldBlock`] if none fit. A file on a
-    /// disk takes all bytes, however long that lasts.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stderr = stderr();
-        let metadata = stderr.metadata()?;
-        let kind = metadata.file_type();
-        if !kind.is_fifo() && !kind.is_char_device() {
-            // The host may have redirected a pipe, whose reader waits until every writer has closed it.
-            self.reopened = None;
-            return if kind.is_socket() { send(bytes) } else { (&*stderr).write(bytes) };
-        }
-        if let Some(mut file) = self.reopened(&metadata) {
-            return file.write(bytes);
-        }
-        if !has_room(Duration::ZERO) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        // At least this many bytes fit if there is room at all, unless another writer is faster.
-        (&*stderr).write(bytes.get(..libc::PIPE_BUF).unwrap_or(bytes))
+/// Runs in a process that was forked, before `fork` returns there.
+extern "C" fn in_forked_process() {
+    match STDERR.try_lock() {
+        Ok(mut state) => state.leave_to_parent(),
+        Err(TryLockError::Poisoned(state)) => state.into_inner().leave_to_parent(),
+        Err(TryLockError::WouldBlock) => IS_LOCKED_FOR_EVER.store(true, Ordering::Relaxed),
     }
-
-    /// Reopens stderr with `O_NONBLOCK`. The flag belongs to the open file, which the host and other
-    /// processes share, so it must not be set on the existing one. `None` if stderr cannot be reopened; the
-    /// system may refuse it after a change of user.
-    fn reopened(&mut self, metadata: &Metadata) -> Option<&File> {
-        let identity = identity(metadata);
-        if self.reopened.as_ref().is_none_or(|(of, _)| *of != identity) {
-            let file =
-                reopen().filter(|file| file.metadata().is_ok_and(|new| self::identity(&new) == identity));
-            self.reopened = Some((identity, file));
-        }
-        self.reopened.as_ref()?.1.as_ref()
-    }
-}
-
-fn identity(metadata: &Metadata) -> Identity {
-    (metadata.dev(), metadata.ino(), metadata.rdev())
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn reopen() -> Option<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-
-    File::options().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open("/proc/self/fd/2").ok()
-}
-
-/// On other systems, `/dev/fd/2` is the same open file.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn reopen() -> Option<File> {
-    None
-}
-
-/// Writes to descriptor 2 without the standard library's lock.
-#[allow(unsafe_code, reason = "the standard library has no other way to a file descriptor without owning it")]
-fn stderr() -> ManuallyDrop<File> {
-    // SAFETY: the descriptor is not closed by this file, which is never dropped. If the host has closed it,
-    // the calls fail.
-    ManuallyDrop::new(unsafe { File::from_raw_fd(libc::STDERR_FILENO) })
-}
-
-/// Waits until stderr has room or has failed. Returns whether that happened.
-#[allow(unsafe_code, reason = "the standard library cannot ask for room")]
-fn has_room(wait: Duration) -> bool {
-    let mut asked = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
-    let millis = wait.as_millis().try_into().unwrap_or(libc::c_int::MAX);
-    // SAFETY: the pointer is to one `pollfd`, which lives until the call returns.
-    let ready = unsafe { libc::poll(ptr::from_mut(&mut asked), 1, millis) };
-    ready > 0
-}
-
-/// Writes to a stderr that is a socket, as under systemd, without waiting.
-#[allow(unsafe_code, reason = "the standard library cannot send once without waiting")]
-fn send(bytes: &[u8]) -> io::Result<usize> {
-    // Apple's systems have no flag against SIGPIPE; the standard library ignores the signal.
-    #[cfg(target_vendor = "apple")]
-    let flags = libc::MSG_DONTWAIT;
-    #[cfg(not(target_vendor = "apple"))]
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: pointer and length are those of a slice that lives until the call returns.
-    let sent = unsafe { libc::send(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len(), flags) };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 /// Registers the function that writes the waiting lines at the exit of the process. Returns whether the
@@ -336,6 +273,14 @@ fn send(bytes: &[u8]) -> io::Result<usize> {
 fn write_at_exit() -> bool {
     // SAFETY: the function may be called at any time and on any thread, and does not unwind.
     unsafe { libc::atexit(at_exit) == 0 }
+}
+
+/// Registers the function that runs in each forked process. Returns whether the system accepted it.
+#[allow(unsafe_code, reason = "the standard library has no hook for a fork")]
+fn watch_forks() -> bool {
+    // SAFETY: the function only takes a free lock and changes memory, so that it may run in the forked
+    // process of a program with threads; it does not unwind.
+    unsafe { libc::pthread_atfork(None, None, Some(in_forked_process)) == 0 }
 }
 
 #[cfg(test)]
@@ -368,5 +313,34 @@ mod tests {
         assert_eq!(write(1, &[full]), (Progress::Failed, 1, String::new()));
         assert_eq!(write(1, &[Ok(2), full]), (Progress::Failed, 3, "li".into()));
         assert_eq!(write(0, &[Ok(3), Ok(0)]), (Progress::Failed, 3, "\nli".into()));
+    }
+
+    /// Forks, runs `run` in the forked process, and returns whether it returned `true`.
+    #[allow(unsafe_code, reason = "only `fork` has the effect that is tested")]
+    fn in_a_fork(run: impl FnOnce() -> bool) -> bool {
+        // SAFETY: the forked process runs code of this test, which takes no lock that another thread may
+        // hold, and ends without unwinding. The pointer is to an integer that lives until the call returns.
+        unsafe {
+            let process = libc::fork();
+            if process == 0 {
+                libc::_exit(libc::c_int::from(!run()));
+            }
+            let mut status = -1;
+            libc::waitpid(process, &raw mut status, 0) == process && status == 0
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_forked_while_a_thread_writes_loses_its_lines_and_does_not_wait() {
+        assert!(watch_forks());
+        let counters = Arc::default();
+        let held = lock();
+        let is_lost = in_a_fork(|| {
+            let outcome = Stderr.write(b"\nline\n", &counters);
+            at_exit();
+            outcome == Outcome::Lost
+        });
+        drop(held);
+        assert!(is_lost);
     }
 }

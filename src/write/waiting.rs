@@ -23,15 +23,12 @@ pub(crate) struct WaitingLine {
     pub(crate) counters: Arc<Counters>,
 }
 
-impl WaitingLine {
-    /// Counts the line, and drops the reference to the counters. A panic in either must not end
-    /// the writing thread.
-    pub(crate) fn count(self, is_written: bool) {
-        contain(|| {
-            self.counters.count_line(is_written);
-            drop(self);
-        });
-    }
+/// Counts a line, and drops the reference to its counters. A panic in either must not end the writing thread.
+pub(crate) fn count_line(counters: Arc<Counters>, is_written: bool) {
+    contain(|| {
+        counters.count_line(is_written);
+        drop(counters);
+    });
 }
 
 impl Waiting {

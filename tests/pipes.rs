@@ -1,0 +1,185 @@
+//! A reader of stderr's pipe that stops, is killed and comes back.
+#![cfg(target_os = "linux")]
+
+#[path = "support/service.rs"]
+mod service;
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    thread,
+};
+
+use service::{Counts, Parts, Service, Sink, is_service, path};
+
+/// The length of a line.
+const BYTES: usize = 1_000;
+/// More lines than wait in memory and in any pipe.
+const TOO_MANY: u64 = 3_000;
+
+/// A named pipe that does not exist yet.
+fn fifo(name: &str) -> PathBuf {
+    let path = path(name);
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path
+}
+
+/// Opens a named pipe for reading, whether or not it has a writer.
+fn reader(fifo: &Path) -> File {
+    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(fifo).unwrap()
+}
+
+/// Opens a named pipe that has a reader for writing.
+fn writer(fifo: &Path) -> File {
+    File::options().write(true).open(fifo).unwrap()
+}
+
+/// Reads what is in the pipe.
+fn drain(mut reader: &File, text: &mut Vec<u8>) {
+    if let Err(error) = reader.read_to_end(text) {
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+}
+
+/// Reads until no line waits.
+fn settle(service: &mut Service, reader: &File, text: &mut Vec<u8>) -> Counts {
+    loop {
+        let counts = service.counts();
+        drain(reader, text);
+        if counts.waiting() == 0 {
+            return counts;
+        }
+    }
+}
+
+const KILLED_READER: &str = "a_reader_that_stops_is_killed_and_comes_back_gets_whole_lines";
+
+#[test]
+fn a_reader_that_stops_is_killed_and_comes_back_gets_whole_lines() {
+    if is_service(KILLED_READER) {
+        return;
+    }
+    let (fifo, mut text) = (fifo("killed"), Vec::new());
+    let first = reader(&fifo);
+    let mut service = Service::start(KILLED_READER, Sink::Stderr, |command| {
+        command.stderr(writer(&fifo));
+    });
+    service.requests(100, BYTES);
+    assert_eq!(settle(&mut service, &first, &mut text), Counts { made: 100, written: 100, lost: 0 });
+
+    // It stops: lines wait, and those that find no room are lost.
+    let stopped = service.requests(TOO_MANY, BYTES);
+    assert!(stopped.lost > 0 && stopped.waiting() > 0, "{stopped:?}");
+
+    // It is killed: the waiting lines are lost, and so are new ones.
+    drop(first);
+    let killed = service.settle();
+    assert_eq!(killed.written, stopped.written);
+    assert_eq!(
+        service.requests(50, BYTES),
+        Counts { made: killed.made + 50, lost: killed.lost + 50, ..killed }
+    );
+
+    // Another one comes: lines go on. The first line that it reads may be one that was cut.
+    let second = reader(&fifo);
+    service.requests(100, BYTES);
+    let back = settle(&mut service, &second, &mut text);
+    assert_eq!((back.written, back.lost), (killed.written + 100, killed.lost + 50));
+    assert_eq!(service.end(), back);
+    drain(&second, &mut text);
+    let parts = Parts::of(&text);
+    assert_eq!(parts.whole(), back.written);
+    assert!(parts.ids.is_sorted() && parts.ids.ends_with(&(back.made - 100..back.made).collect::<Vec<_>>()));
+    assert!(parts.broken.len() <= 1, "at most the line that was being written: {:?}", parts.broken);
+    fs::remove_file(fifo).unwrap();
+}
+
+const LATE_READER: &str = "a_reader_that_comes_after_the_first_line_is_not_waited_for";
+
+#[test]
+fn a_reader_that_comes_after_the_first_line_is_not_waited_for() {
+    if is_service(LATE_READER) {
+        return;
+    }
+    let fifo = fifo("late");
+    // The other end is opened while there is a reader, which is gone by the first line.
+    let none = reader(&fifo);
+    let stderr = writer(&fifo);
+    drop(none);
+    let mut service = Service::start(LATE_READER, Sink::Stderr, |command| {
+        command.stderr(stderr);
+    });
+    assert_eq!(service.requests(10, BYTES), Counts { made: 10, written: 0, lost: 10 });
+    let reader = reader(&fifo);
+    service.requests(10, BYTES);
+    let mut text = Vec::new();
+    assert_eq!(settle(&mut service, &reader, &mut text), Counts { made: 20, written: 10, lost: 10 });
+    assert_eq!(Parts::of(&text).ids, (10..20).collect::<Vec<_>>());
+    // It writes to an open file of its own, which does not wait even if another process fills the pipe.
+    let directory = format!("/proc/{}/fdinfo", service.process.id());
+    let does_not_wait = |name: &str| {
+        let info = fs::read_to_string(format!("{directory}/{name}")).unwrap_or_default();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or("0");
+        let is_same = fs::canonicalize(format!("/proc/{}/fd/{name}", service.process.id()))
+            .is_ok_and(|path| path == fs::canonicalize(&fifo).unwrap());
+        is_same && i32::from_str_radix(flags.trim(), 8).unwrap() & libc::O_NONBLOCK != 0
+    };
+    let files = fs::read_dir(&directory).unwrap();
+    assert!(files.map(|file| file.unwrap().file_name()).any(|name| does_not_wait(name.to_str().unwrap())));
+    service.end();
+    fs::remove_file(fifo).unwrap();
+}
+
+const COLLECTOR: &str = "a_collector_that_its_supervisor_starts_again_loses_no_line";
+
+/// A collector: copies what it reads to a file.
+fn collector(stdin: &io::PipeReader, log: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(log).unwrap();
+    Command::new("cat").stdin(stdin.try_clone().unwrap()).stdout(log).spawn().unwrap()
+}
+
+/// Waits until the log has so many whole lines.
+fn wait_for(log: &Path, lines: u64) {
+    while Parts::of(&fs::read(log).unwrap()).whole() < lines {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_collector_that_its_supervisor_starts_again_loses_no_line() {
+    if is_service(COLLECTOR) {
+        return;
+    }
+    // The supervisor, which is this process, keeps the pipe open.
+    let (pipe, stderr) = io::pipe().unwrap();
+    let log = path("collected");
+    let mut first = collector(&pipe, &log);
+    let mut service = Service::start(COLLECTOR, Sink::Stderr, |command| {
+        command.stderr(stderr);
+    });
+    service.requests(100, BYTES);
+    assert_eq!(service.settle(), Counts { made: 100, written: 100, lost: 0 });
+    wait_for(&log, 100);
+    let id = first.id();
+    assert!(Command::new("kill").args(["-s", "STOP", &id.to_string()]).status().unwrap().success());
+    while !fs::read_to_string(format!("/proc/{id}/stat")).unwrap().contains(") T ") {
+        thread::yield_now();
+    }
+    let stopped = service.requests(TOO_MANY, BYTES);
+    assert!(stopped.lost > 0 && stopped.waiting() > 0, "{stopped:?}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let mut second = collector(&pipe, &log);
+    drop(pipe);
+    let settled = service.settle();
+    assert_eq!((settled.made, settled.lost), (stopped.made, stopped.lost), "what had waited is written");
+    let ended = service.end();
+    assert!(second.wait().unwrap().success());
+    let parts = Parts::of(&fs::read(&log).unwrap());
+    assert_eq!((parts.whole(), parts.broken.len()), (ended.written, 0), "{:?}", parts.broken);
+    assert!(parts.ids.is_sorted());
+    fs::remove_file(log).unwrap();
+}
