@@ -49,6 +49,9 @@ impl Trace {
                 (3, line.timestamp.unix_micros(), summary.e2e_requests).hash(&mut hasher);
                 (summary.e2e_wall_time_ms, summary.e2e_total_tokens).hash(&mut hasher);
             }
+            Line::Open(line) => {
+                (4, line.timestamp.unix_micros(), line.request.age_ms).hash(&mut hasher);
+            }
         }
         let request = line.request_id().map(|id| {
             let mut hasher = DefaultHasher::new();

@@ -117,14 +117,14 @@ impl Summary {
                 self.detached += 1;
                 &line.warnings
             }
-            Line::Summary(_) => return,
+            Line::Summary(_) | Line::Open(_) => return,
         };
         warnings.iter().for_each(|warning| self.warnings.add(kind(warning), 1));
     }
 
     pub(super) fn merge(&mut self, other: &mut Self) {
         self.totals.merge(&other.totals);
-        self.histograms.merge(|run| run(&other.histograms));
+        self.histograms.merge(&other.histograms);
         self.last = self.last.max(other.last);
         self.times.merge(&other.times);
         self.detached += other.detached;
@@ -190,6 +190,7 @@ impl Summary {
                 timestamp: self.last,
                 overall_summary: self.totals.summary(),
                 percentiles: self.histograms.percentiles(),
+                ..SummaryLine::default()
             },
             shares_of_e2e: self.times.shares().collect(),
             outputs: self.outputs.figures(),
