@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use omni_metrics::{Keep, OmniMetricsLayer, QueueGuard, SummaryGuard};
+use omni_metrics::{Keep, OmniMetricsLayer, QueueGuard, ReportGuard, SummaryGuard};
 use tracing::Subscriber;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How much may wait for the file of `--log`, in bytes. More is lost, and counted.
-const QUEUE: usize = 4 << 20;
+const QUEUE: usize = 1 << 20;
 
 /// The options of the log.
 #[derive(Debug, clap::Args)]
@@ -32,12 +32,19 @@ pub(crate) struct Logging {
     /// From which time on a request is slow
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
     keep_slower: Duration,
+    /// Write a report every TIME: the numbers since the last one, and a line for each request that has become old
+    #[arg(long, value_name = "TIME", requires = "log_stats", value_parser = humantime::parse_duration)]
+    report_every: Option<Duration>,
+    /// From which age on an open request is old
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    report_older: Duration,
 }
 
-/// Ends the log when it is dropped: with the summary, and with what is queued.
+/// Ends the log when it is dropped: no more reports, the summary, and what is queued.
 #[derive(Debug)]
 pub(crate) struct Guards {
-    // In this order, since the summary goes through the queue.
+    // In this order, since reports and the summary go through the queue.
+    _reports: Option<ReportGuard>,
     _summary: Option<SummaryGuard>,
     _queue: Option<QueueGuard>,
 }
@@ -63,7 +70,8 @@ impl Logging {
         };
         let handle = layer.handle();
         let summary = self.log_stats.then(|| handle.summary_guard());
-        Ok((layer, Guards { _summary: summary, _queue: queue }, file))
+        let reports = self.report_every.map(|interval| handle.report_every(interval, self.report_older));
+        Ok((layer, Guards { _reports: reports, _summary: summary, _queue: queue }, file))
     }
 
     fn keep(&self) -> Keep {

@@ -37,17 +37,9 @@ enum PageFormat {
 struct Shown {
     timestamp: String,
     /// The oldest first.
-    requests: Vec<ShownRequest>,
+    requests: Vec<OpenRequest>,
     /// Whether there are more than the limit.
     has_more: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct ShownRequest {
-    #[serde(flatten)]
-    request: OpenRequest,
-    /// Of all its stages, so far.
-    num_tokens_out: u64,
 }
 
 impl Shown {
@@ -57,16 +49,9 @@ impl Shown {
         requests.truncate(limit);
         Self {
             timestamp: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
-            requests: requests.into_iter().map(ShownRequest::from).collect(),
+            requests,
             has_more,
         }
-    }
-}
-
-impl From<OpenRequest> for ShownRequest {
-    fn from(request: OpenRequest) -> Self {
-        let counts = request.stages.iter().filter_map(|row| row.num_tokens_out);
-        Self { num_tokens_out: counts.fold(0, u64::saturating_add), request }
     }
 }
 
