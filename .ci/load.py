@@ -14,14 +14,15 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 FORM = sys.argv[1]
-SERVER = pathlib.Path(sys.argv[2]).resolve() / "release" / "omni_server"
+SERVER = pathlib.Path(sys.argv[2]).resolve() / "omni_server"
 WORK = pathlib.Path(sys.argv[3]).resolve()
 CONNECTIONS = [1, 8, 64, 256]
 # How much each part does, in the short form and in the long one.
 SIZES = {
-    "short": dict(rounds=1, run=512, memory=4_000, vanishing=60, slow=8, others=1_500, unread=3_000, rotations=8),
+    "short": dict(rounds=1, run=256, memory=1_500, vanishing=60, slow=8, others=500, unread=1_000, rotations=8),
     "long": dict(rounds=5, run=5_120, memory=200_000, vanishing=4_000, slow=32, others=10_000, unread=30_000,
                  rotations=60),
 }
@@ -71,6 +72,10 @@ class Server:
     def rss_mib(self):
         pages = pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def open_requests(self):
+        with urllib.request.urlopen(f"http://{self.address}/debug/requests?format=json") as answer:
+            return json.load(answer)["requests"]
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
@@ -250,6 +255,9 @@ def slow():
     alone = Run(server, SIZE["others"], 8)
     before = alone.end()
     clients = [Client(server, LONG, buffer=4096) for _ in range(SIZE["slow"])]
+    # The others must wait for slow readers only, and not for the stages that serve them.
+    while not all(len(request["stages"]) == 3 and not request["open_stages"] for request in server.open_requests()):
+        time.sleep(0.05)
     run, last = Run(server, SIZE["others"], 8), []
     while run.is_busy():
         for client in clients:
@@ -342,6 +350,8 @@ def killed():
 
 
 def main():
+    # Nothing here is for a proxy.
+    urllib.request.install_opener(urllib.request.build_opener(urllib.request.ProxyHandler({})))
     # So that what was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

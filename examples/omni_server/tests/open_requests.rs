@@ -125,11 +125,11 @@ fn a_report_says_which_request_hangs_in_which_stage() {
     let [stage] = &hung.request.open_stages[..] else { panic!("{hung:?}") };
     assert_eq!(stage.stage_name.as_deref(), Some("code2wav"));
     assert!(stage.age_ms <= hung.request.age_ms);
-    let summaries = lines(&server.log).into_iter().filter_map(|line| match line {
+    let mut summaries = lines(&server.log).into_iter().filter_map(|line| match line {
         Line::Summary(summary) => Some(summary),
         _ => None,
     });
-    let seen = summaries.last().unwrap();
+    let seen = summaries.next_back().unwrap();
     assert!(seen.oldest_age_ms >= Some(hung.request.age_ms) && seen.open_requests >= Some(1), "{seen:?}");
     assert!(seen.window.is_some());
 }
