@@ -39,10 +39,9 @@ impl OmniMetricsHandle {
 
     /// Returns the current state of the layer.
     ///
-    /// Costs about 10 µs for each stage and edge, times the number of shards (up to eight) that have
-    /// requests. It takes the same locks as a closing request, each for a few microseconds. A request that
-    /// closes meanwhile may be in the totals and not in the percentiles; [`take`](Self::take) has no such
-    /// gap.
+    /// Costs about 5 µs for each stage and edge, and as much for each shard (up to eight) that has counted
+    /// requests since the last call. A closing request may wait for a few microseconds. A request is in the
+    /// totals and in the percentiles, or in neither.
     ///
     /// ```
     /// use omni_metrics::OmniMetricsLayer;
@@ -65,9 +64,8 @@ impl OmniMetricsHandle {
     /// its totals, in its percentiles, and in the `e2e_requests` of its line. An open request belongs to the
     /// new run, with its whole time. The counts of lines and warnings are not reset.
     ///
-    /// For windows, call it at the end of each window: a `take` every minute gives the percentiles of each
-    /// minute. It costs the same as [`snapshot`](Self::snapshot). Closing requests wait while at most eight
-    /// pointers are swapped.
+    /// It costs the same as [`snapshot`](Self::snapshot). For windows of the log, see
+    /// [`report_every`](Self::report_every).
     ///
     /// ```
     /// use omni_metrics::OmniMetricsLayer;

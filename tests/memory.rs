@@ -236,7 +236,7 @@ fn reading_and_taking_runs_leaves_nothing_behind() {
     let layer = OmniMetricsLayer::new().with_writer(io::sink);
     let handle = layer.handle();
     tracing::dispatcher::with_default(&Dispatch::new(tracing_subscriber::registry().with(layer)), || {
-        let mut read = |runs: u64| {
+        let read = |runs: u64| {
             for id in 0..runs {
                 request(id);
                 drop(handle.snapshot());

@@ -74,6 +74,11 @@ impl Columns {
         Self::of(std::iter::once(name).chain(heads).map(str::to_owned))
     }
 
+    /// Sets the heads of all columns.
+    pub(crate) fn titled(name: &str, heads: impl Iterator<Item = String>) -> Self {
+        Self::of(std::iter::once(name.to_owned()).chain(heads))
+    }
+
     /// Aligns a column to the left.
     pub(crate) fn left(&mut self, column: usize) {
         if let Some(column) = self.0.column_mut(column) {
