@@ -1,7 +1,7 @@
 //! Requests that hang until a report has named them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         atomic::{AtomicBool, Ordering},
         mpsc,
@@ -12,10 +12,11 @@ use std::{
 use omni_metrics::{Line, OpenLine};
 use tracing::{Span, info_span};
 
-/// How long to wait for the lines of reports. A queue may have dropped them.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How often to look whether it has ended.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Of the ids of requests that hang.
+pub(crate) const PREFIX: &str = "hung-";
 
 /// How a request hangs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,13 +36,12 @@ pub(crate) struct Hung {
     /// No report was seen to name them.
     pub(crate) unreported: u64,
     pub(crate) faults: Vec<String>,
-    ids: BTreeSet<String>,
 }
 
 impl Hung {
     /// Opens a few requests again and again, and closes each one when a report has named it. `reported` has
-    /// the lines of open requests as they reach the writer.
-    pub(crate) fn drive(running: &AtomicBool, reported: &mpsc::Receiver<String>) -> Self {
+    /// the lines of open requests as they reach the writer. After `patience`, requests close unnamed.
+    pub(crate) fn drive(running: &AtomicBool, reported: &mpsc::Receiver<String>, patience: Duration) -> Self {
         let mut hung = Self::default();
         while running.load(Ordering::Relaxed) {
             let requests = [How::Works, How::Waits, How::Answered].map(|how| {
@@ -51,9 +51,8 @@ impl Hung {
                 (id, (how, spans))
             });
             let mut open = BTreeMap::from(requests);
-            hung.ids.extend(open.keys().cloned());
             let since = Instant::now();
-            while !open.is_empty() && since.elapsed() < PATIENCE {
+            while !open.is_empty() && since.elapsed() < patience {
                 if let Ok(line) = reported.recv_timeout(LOOK) {
                     hung.close(&line, &mut open);
                 }
@@ -74,7 +73,7 @@ impl Hung {
                 self.faults.push(format!("it hangs otherwise ({how:?}): {text}"));
             }
             Some(_) => {}
-            None if self.ids.contains(id) => self.faults.push(format!("it was open no more: {text}")),
+            None if id.starts_with(PREFIX) => self.faults.push(format!("it was open no more: {text}")),
             // Other traffic, on a busy machine.
             None => {}
         }
@@ -83,7 +82,7 @@ impl Hung {
 
 /// Of a sequence of their own, since they close long after those that began with them.
 pub(crate) fn id(number: u64) -> String {
-    format!("hung-{number}")
+    format!("{PREFIX}{number}")
 }
 
 fn open(id: &str, how: How) -> Vec<Span> {

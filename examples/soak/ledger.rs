@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use omni_metrics::{Line, Millis, RequestLine};
 
-use crate::{kept, reports::Reports};
+use crate::{hanging, kept, reports::Reports};
 
 /// How many faults are kept to be shown.
 const FAULTS_SHOWN: usize = 20;
@@ -66,7 +66,7 @@ impl Ledger {
         if let Some(fault) = self.reports.close(line) {
             return Some(fault);
         }
-        let (ids, number) = match line.request_id.strip_prefix("hung-") {
+        let (ids, number) = match line.request_id.strip_prefix(hanging::PREFIX) {
             Some(number) => (&mut self.hung, number),
             None => (&mut self.ids, &*line.request_id),
         };

@@ -54,6 +54,10 @@ struct Args {
 
 /// How much may wait in the queue, in bytes.
 const QUEUE: usize = 1 << 20;
+/// How long to wait for a line that must come, on a machine that may be busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for one that the queue may have dropped.
+const PATIENCE_QUEUED: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -82,7 +86,8 @@ fn main() -> ExitCode {
     let reports = handle.report_every(reports::INTERVAL, reports::OLD);
 
     let running = Arc::new(AtomicBool::new(true));
-    let traffic = Traffic::start(args.threads, Arc::clone(&running), reported);
+    let patience = if args.queued { PATIENCE_QUEUED } else { PATIENCE };
+    let traffic = Traffic::start(args.threads, Arc::clone(&running), reported, patience);
     let taker = {
         let (handle, running) = (handle.clone(), Arc::clone(&running));
         thread::spawn(move || runs::take(&handle, &running, Duration::from_millis(args.take_every)))
@@ -112,7 +117,7 @@ fn main() -> ExitCode {
 /// way. If none comes, the windows lack requests, which is checked.
 fn await_report(log: &SegmentedLog) {
     let (before, since) = (log.reports(), Instant::now());
-    while log.reports() < before + 2 && since.elapsed() < Duration::from_secs(60) {
+    while log.reports() < before + 2 && since.elapsed() < PATIENCE {
         thread::sleep(reports::INTERVAL);
     }
 }

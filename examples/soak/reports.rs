@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use omni_metrics::{Millis, OpenLine, RequestLine, SummaryLine, Timestamp};
 
+use crate::{hanging, kept};
+
 pub(crate) const INTERVAL: Duration = Duration::from_millis(20);
 /// From which age on an open request is in a report.
 pub(crate) const OLD: Duration = Duration::from_millis(50);
@@ -18,7 +20,8 @@ pub(crate) struct Reports {
     /// In all windows.
     pub(crate) requests: u64,
     windows: Windows,
-    /// When the requests with an open line began, until their line comes, in microseconds.
+    /// When the requests with an open line began, in microseconds, until their line comes. Only of those that
+    /// have a line in any case.
     began: BTreeMap<String, u64>,
 }
 
@@ -59,6 +62,9 @@ impl Reports {
         let Some(id) = line.request.request_id.clone() else { return Some("an open request without an id") };
         if Duration::from(line.request.age_ms) < OLD {
             return Some("an open request that is not old");
+        }
+        if !id.starts_with(hanging::PREFIX) && !kept::is_sampled(&id) {
+            return None;
         }
         let began = begin(line.timestamp, line.request.age_ms);
         self.began.insert(id, began).is_some().then_some("a second open line of one request")

@@ -58,8 +58,14 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// `reported` has the lines of open requests as they reach the writer.
-    pub(crate) fn start(threads: usize, running: Arc<AtomicBool>, reported: mpsc::Receiver<String>) -> Self {
+    /// `reported` has the lines of open requests as they reach the writer; requests that hang wait for theirs
+    /// for at most as long as `patience`.
+    pub(crate) fn start(
+        threads: usize,
+        running: Arc<AtomicBool>,
+        reported: mpsc::Receiver<String>,
+        patience: Duration,
+    ) -> Self {
         let ids = Arc::new(Ids::default());
         let sync = (0..threads).map(|_| {
             let (ids, running) = (Arc::clone(&ids), Arc::clone(&running));
@@ -76,7 +82,7 @@ impl Traffic {
             let (ids, running) = (Arc::clone(&ids), Arc::clone(&running));
             thread::spawn(move || tasks(&ids, &running))
         });
-        let hanging = thread::spawn(move || Hung::drive(&running, &reported));
+        let hanging = thread::spawn(move || Hung::drive(&running, &reported, patience));
         Self { ids, threads, hanging }
     }
 
