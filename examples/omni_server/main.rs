@@ -5,14 +5,20 @@
 //! POST /v1/generate {"prompt": …} ──▶ thinker ──▶ talker ──▶ code2wav
 //!                   ◀── text, sound, as they are made (SSE) ──┘
 //! GET /metrics      ◀── the same numbers, for Prometheus
+//! GET /debug/requests ◀── the requests that are open, and in which stages
 //! ```
 //!
-//! In reading order: the layers are set up in [`main`], the `request` span is made in `request.rs`, and goes
-//! with the body of the answer to its last byte; `answer.rs` is what happens in between. `timings.rs` is what
-//! the client is told of it.
+//! In reading order: the layers are set up in [`main`] and `logging.rs`, the `request` span is made in
+//! `request.rs`, and goes with the body of the answer to its last byte; `answer.rs` is what happens in
+//! between. `timings.rs` is what the client is told of it, and `open_requests.rs` what an operator sees
+//! meanwhile.
 
 mod answer;
 mod chunk;
+mod hang;
+mod log_file;
+mod logging;
+mod open_requests;
 mod panics;
 #[path = "../stages/prometheus.rs"]
 mod prometheus;
@@ -27,6 +33,7 @@ mod waiting;
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    num::NonZeroU64,
     path::PathBuf,
     pin::pin,
     process::ExitCode,
@@ -41,7 +48,7 @@ use axum::{
     serve::ListenerExt,
 };
 use clap::Parser;
-use omni_metrics::{OmniMetricsHandle, OmniMetricsLayer};
+use omni_metrics::OmniMetricsHandle;
 use opentelemetry::trace::TracerProvider;
 use tokio::{
     net::TcpListener,
@@ -58,10 +65,11 @@ use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use crate::{
     answer::Service,
+    hang::Hang,
+    log_file::LogFile,
+    logging::Logging,
     stages::{
-        Result, Tasks, code2wav, corpus, exit_code,
-        format::FormatName,
-        talker,
+        Result, Tasks, code2wav, corpus, exit_code, talker,
         thinker::{self, Thinker},
         wire::{self, Edge},
     },
@@ -78,12 +86,8 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug, Parser)]
 #[command(name = "omni_server", version)]
 struct Args {
-    /// Write the metrics of every request to stderr, and totals and percentiles at the end
-    #[arg(long)]
-    log_stats: bool,
-    /// What to write them as
-    #[arg(long, value_name = "FORMAT", default_value = "json")]
-    format: FormatName,
+    #[command(flatten)]
+    logging: Logging,
     /// Where to listen; port 0 takes a free one, and stdout says which
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -96,6 +100,9 @@ struct Args {
     /// Text to learn from [default: the README.md of this project]
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// For tests: let every N-th request hang in its last stage until the server stops
+    #[arg(long, value_name = "N")]
+    hang_every: Option<NonZeroU64>,
 }
 
 fn main() -> ExitCode {
@@ -107,9 +114,8 @@ fn run(args: &Args) -> Result<()> {
     let exporter = prometheus::install()?;
     let traces = traces::provider(args.otlp.as_deref())?;
 
-    let omni = OmniMetricsLayer::new().with_format(args.format.into()).with_log_stats(args.log_stats);
+    let (omni, guards, log_file) = args.logging.layer()?;
     let handle = omni.handle();
-    let summary = args.log_stats.then(|| handle.summary_guard());
     // OpenTelemetry after the metrics: of two layers, the first one hears first that a span closes, and the
     // numbers of a request have to be on its OpenTelemetry span before that ends.
     let otel = tracing_opentelemetry::layer().with_tracer(traces.tracer("omni_server"));
@@ -123,10 +129,10 @@ fn run(args: &Args) -> Result<()> {
     panics::log();
 
     let runtime = Runtime::new()?;
-    let served = runtime.block_on(serve(args, exporter, handle));
+    let served = runtime.block_on(serve(args, exporter, handle, log_file));
     // What is still open closes with the runtime, and writes its line before the summary.
     drop(runtime);
-    drop(summary);
+    drop(guards);
     traces.shutdown()?;
     served
 }
@@ -137,7 +143,12 @@ fn log_filter() -> EnvFilter {
 }
 
 /// Starts the stages and the server; stops first this one, then those.
-async fn serve(args: &Args, exporter: prometheus::Exporter, metrics: OmniMetricsHandle) -> Result<()> {
+async fn serve(
+    args: &Args,
+    exporter: prometheus::Exporter,
+    metrics: OmniMetricsHandle,
+    log: Option<LogFile>,
+) -> Result<()> {
     let input =
         args.input.clone().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md").into());
     let thinker = Thinker::train(&corpus::read(&input)?)
@@ -150,13 +161,16 @@ async fn serve(args: &Args, exporter: prometheus::Exporter, metrics: OmniMetrics
     let (to_code2wav, speeches) = wire::connect(Edge::Stages(1, 2), CAPACITY, &mut tasks).await?;
     tasks.spawn(thinker::run(Arc::new(thinker), queue, to_talker));
     tasks.spawn(talker::run(texts, to_code2wav));
-    tasks.spawn(code2wav::run(speeches, answers.sinks(), None));
+    let (hang, release) = Hang::new(args.hang_every);
+    tasks.spawn(code2wav::run(speeches, answers.sinks(hang), None));
 
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     let signal = stop_signal()?;
+    reopen_when_rotated(log)?;
     writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
+    let open_requests = open_requests::routes(metrics.clone());
     let service = Arc::new(Service::new(prompts, answers, args.timeout, metrics));
     let (stop, stopped) = oneshot::channel::<()>();
     // An event goes when it is there, not when a packet is full or the client has acknowledged the last one.
@@ -164,10 +178,11 @@ async fn serve(args: &Args, exporter: prometheus::Exporter, metrics: OmniMetrics
         // It works without as well.
         let _ = stream.set_nodelay(true);
     });
-    let server = axum::serve(listener, routes(service, exporter)).with_graceful_shutdown(async {
-        // Dropping the other end stops it as well.
-        let _ = stopped.await;
-    });
+    let server = axum::serve(listener, routes(service, exporter).merge(open_requests))
+        .with_graceful_shutdown(async {
+            // Dropping the other end stops it as well.
+            let _ = stopped.await;
+        });
     let mut server = pin!(server.into_future());
     tokio::select! {
         ended = &mut server => return Ok(ended?),
@@ -177,7 +192,7 @@ async fn serve(args: &Args, exporter: prometheus::Exporter, metrics: OmniMetrics
         }
         () = signal => {}
     }
-    drop(stop);
+    drop((stop, release));
     match timeout(args.timeout + GRACE, server).await {
         Ok(ended) => ended?,
         // Somebody does not read what was sent to them. Their connections end with the runtime.
@@ -200,6 +215,28 @@ fn routes(service: Arc<Service>, exporter: prometheus::Exporter) -> Router {
         .route("/metrics", prometheus::route(exporter))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/v1/generate", generate.with_state(service))
+}
+
+/// Opens the log again at each SIGHUP, from now on.
+#[cfg(unix)]
+fn reopen_when_rotated(log: Option<LogFile>) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let Some(log) = log else { return Ok(()) };
+    let mut hangups = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            if let Err(error) = log.reopen() {
+                tracing::warn!("cannot open the log again: {error}");
+            }
+        }
+    });
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn reopen_when_rotated(_: Option<LogFile>) -> io::Result<()> {
+    Ok(())
 }
 
 /// Listens for what asks the server to stop, from now on.

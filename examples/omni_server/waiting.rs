@@ -11,10 +11,13 @@ use tokio::sync::{
 };
 use tracing::Span;
 
-use crate::stages::{
-    Result,
-    code2wav::{Sink, Spoken},
-    ticket::Ticket,
+use crate::{
+    hang::Hang,
+    stages::{
+        Result,
+        code2wav::{Sink, Spoken},
+        ticket::Ticket,
+    },
 };
 
 /// What the stages make for a request. When it is dropped, they notice, and don't go on for nothing.
@@ -78,11 +81,12 @@ impl Answers {
         lock(&self.waiting).remove(&ticket.request_id)
     }
 
-    pub(crate) fn sinks(&self) -> impl Fn(&Ticket) -> Speaker + Send + 'static {
+    /// Where the sound of each request goes. Some requests may `hang` with the first chunk of it.
+    pub(crate) fn sinks(&self, hang: Hang) -> impl Fn(&Ticket) -> Speaker + Send + 'static {
         let answers = self.clone();
         move |ticket| {
             let sound = lock(&answers.waiting).get(&ticket.request_id).map(|waiting| waiting.sound.clone());
-            Speaker { sound, answers: answers.clone() }
+            Speaker { sound, answers: answers.clone(), hang: hang.next() }
         }
     }
 }
@@ -105,10 +109,14 @@ impl Drop for Unsent<'_> {
 pub(crate) struct Speaker {
     sound: Option<UnboundedSender<Vec<i16>>>,
     answers: Answers,
+    hang: Option<Hang>,
 }
 
 impl Sink for Speaker {
     fn write(&mut self, samples: &[i16]) -> Result<()> {
+        if let Some(hang) = self.hang.take() {
+            hang.wait();
+        }
         let sound = self.sound.as_ref().ok_or("nobody listens")?;
         Ok(sound.send(samples.to_vec())?)
     }

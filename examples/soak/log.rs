@@ -34,6 +34,9 @@ pub(crate) struct SegmentedLog {
     current: Arc<Mutex<Segment>>,
     lines: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
+    reports: Arc<AtomicU64>,
+    /// Takes the lines of open requests.
+    open: mpsc::Sender<String>,
     stalls: bool,
 }
 
@@ -51,18 +54,35 @@ enum Job {
 }
 
 impl SegmentedLog {
-    /// A writer that `stalls` now and then belongs behind a queue.
-    pub(crate) fn start(stalls: bool) -> io::Result<(Self, JoinHandle<Ledger>)> {
+    /// A writer that `stalls` now and then belongs behind a queue. The lines of open requests also go to
+    /// `open`, refused ones included.
+    pub(crate) fn start(stalls: bool, open: mpsc::Sender<String>) -> io::Result<(Self, JoinHandle<Ledger>)> {
         let (full, jobs) = mpsc::sync_channel(SEGMENTS_WAITING);
         let path = path(0);
         let segment = Segment { file: File::create(&path)?, path, number: 0, bytes: 0, full: Some(full) };
         let current = Arc::new(Mutex::new(segment));
-        let log = Self { current, lines: Arc::default(), refused: Arc::default(), stalls };
+        let (lines, refused, reports) = (Arc::default(), Arc::default(), Arc::default());
+        let log = Self { current, lines, refused, reports, open, stalls };
         Ok((log, thread::spawn(move || check(jobs))))
     }
 
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many reports have reached the writer.
+    pub(crate) fn reports(&self) -> u64 {
+        self.reports.load(Ordering::Relaxed)
+    }
+
+    fn look_at(&self, line: &[u8]) {
+        let line = line.trim_ascii();
+        if line.starts_with(br#"{"type":"summary""#) {
+            self.reports.fetch_add(1, Ordering::Relaxed);
+        } else if line.starts_with(br#"{"type":"open""#) {
+            // Nobody hangs any more at the end.
+            let _ = self.open.send(String::from_utf8_lossy(line).into_owned());
+        }
     }
 
     /// Hands the last file to the checker, which then ends.
@@ -84,6 +104,7 @@ impl Write for SegmentedLog {
         if self.stalls && number.is_multiple_of(STALL_EVERY) {
             thread::sleep(STALL);
         }
+        self.look_at(line);
         let is_refused = number.is_multiple_of(ERROR_EVERY) || number.is_multiple_of(PANIC_EVERY);
         let mut segment = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(full) = segment.full.clone() else { return Err(io::ErrorKind::BrokenPipe.into()) };

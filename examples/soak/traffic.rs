@@ -7,6 +7,7 @@ use std::{
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -15,17 +16,21 @@ use std::{
 use tokio::{runtime::Runtime, task::yield_now};
 use tracing::{Instrument, Span, field::Empty, info_span, instrument};
 
+use crate::hanging::Hung;
+
 /// How many async requests are in flight.
 const TASKS: usize = 64;
 /// How many requests share a batch.
 const BATCH: usize = 4;
 
 /// How much was asked of the layer.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 pub(crate) struct Counts {
+    /// Without those that hung.
     pub(crate) requests: u64,
     pub(crate) detached: u64,
     pub(crate) held: u64,
+    pub(crate) hung: Hung,
 }
 
 #[derive(Debug, Default)]
@@ -49,10 +54,18 @@ impl Ids {
 pub(crate) struct Traffic {
     ids: Arc<Ids>,
     threads: Vec<JoinHandle<()>>,
+    hanging: JoinHandle<Hung>,
 }
 
 impl Traffic {
-    pub(crate) fn start(threads: usize, running: Arc<AtomicBool>) -> Self {
+    /// `reported` has the lines of open requests as they reach the writer; requests that hang wait for theirs
+    /// for at most as long as `patience`.
+    pub(crate) fn start(
+        threads: usize,
+        running: Arc<AtomicBool>,
+        reported: mpsc::Receiver<String>,
+        patience: Duration,
+    ) -> Self {
         let ids = Arc::new(Ids::default());
         let sync = (0..threads).map(|_| {
             let (ids, running) = (Arc::clone(&ids), Arc::clone(&running));
@@ -66,19 +79,22 @@ impl Traffic {
         });
         let mut threads: Vec<_> = sync.collect();
         threads.push({
-            let ids = Arc::clone(&ids);
+            let (ids, running) = (Arc::clone(&ids), Arc::clone(&running));
             thread::spawn(move || tasks(&ids, &running))
         });
-        Self { ids, threads }
+        let hanging = thread::spawn(move || Hung::drive(&running, &reported, patience));
+        Self { ids, threads, hanging }
     }
 
-    pub(crate) fn join(self) -> Counts {
+    /// `None` if the thread of those that hang panicked.
+    pub(crate) fn join(self) -> Option<Counts> {
         for thread in self.threads {
             let _ = thread.join();
         }
+        let hung = self.hanging.join().ok()?;
         let Ids { requests, detached, held } = &*self.ids;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counts { requests: count(requests), detached: count(detached), held: count(held) }
+        Some(Counts { requests: count(requests), detached: count(detached), held: count(held), hung })
     }
 }
 

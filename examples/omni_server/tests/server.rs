@@ -5,6 +5,7 @@ mod collector;
 #[allow(dead_code, reason = "the test has its own handler")]
 #[path = "../request.rs"]
 mod request;
+mod service;
 #[path = "../../../tests/support/mod.rs"]
 mod support;
 
@@ -13,9 +14,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    process::Command,
     thread,
 };
 
@@ -26,112 +25,12 @@ use axum::{
     middleware::from_fn,
     routing::get,
 };
-use omni_metrics::{E2eTable, Line, Millis, RequestLine, StageRow, TransferRow};
-use reqwest::blocking::{Client, Response};
+use omni_metrics::{E2eTable, Line, Millis, StageRow, TransferRow};
+use reqwest::blocking::Client;
 use serde_json::{Value, json};
+use service::{SERVER, Server};
 use support::Rig;
 use tower::ServiceExt;
-
-const SERVER: &str = env!("CARGO_BIN_EXE_omni_server");
-
-/// A server, and where it is.
-struct Server {
-    process: Mutex<Child>,
-    address: String,
-    log: PathBuf,
-}
-
-impl Server {
-    fn start(name: &str, arguments: &[&str]) -> Self {
-        Self::start_with(name, arguments, |_| {})
-    }
-
-    fn start_with(name: &str, arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
-        let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("server-{name}.log"));
-        let mut command = Command::new(SERVER);
-        command.args(["--listen", "127.0.0.1:0"]).args(arguments);
-        command.stdout(Stdio::piped()).stderr(fs::File::create(&log).unwrap());
-        prepare(&mut command);
-        let mut process = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line}"));
-        Self { address: address.to_owned(), process: Mutex::new(process), log }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    fn post(&self, id: Option<&str>, body: &Value) -> Response {
-        let mut request = Client::new().post(self.url("/v1/generate")).json(body);
-        if let Some(id) = id {
-            request = request.header("x-request-id", id);
-        }
-        request.send().unwrap()
-    }
-
-    /// Sends a request by hand, and returns the connection.
-    fn connect(&self, id: &str, body: &Value) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let body = body.to_string();
-        let head = format!(
-            "POST /v1/generate HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\nx-request-id: {id}\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all((head + &body).as_bytes()).unwrap();
-        stream
-    }
-
-    /// Waits until so many lines have been written.
-    fn lines(&self, count: usize) -> Vec<RequestLine> {
-        loop {
-            let has_ended = self.process.lock().unwrap().try_wait().unwrap().is_some();
-            let requests = requests(&self.log);
-            if requests.len() >= count || has_ended {
-                return requests;
-            }
-            thread::yield_now();
-        }
-    }
-
-    /// Asks the server to stop, and waits until it has.
-    fn stop_only(self) {
-        let mut process = self.process.lock().unwrap();
-        let killed = Command::new("kill").arg(process.id().to_string()).status().unwrap();
-        assert!(killed.success());
-        assert!(process.wait().unwrap().success());
-    }
-
-    /// Stops the server, and returns the requests and the last line.
-    fn stop(self) -> (Vec<RequestLine>, String) {
-        let log = self.log.clone();
-        self.stop_only();
-        let text = fs::read_to_string(&log).unwrap();
-        (requests(&log), text.lines().last().unwrap_or_default().to_owned())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let process = self.process.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let _ = process.kill();
-        let _ = process.wait();
-    }
-}
-
-/// The requests in a log, between lines of `fmt`.
-fn requests(log: &PathBuf) -> Vec<RequestLine> {
-    let text = fs::read_to_string(log).unwrap();
-    // The last line may be under way.
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let request = |line: &str| match line.parse() {
-        Ok(Line::Request(request)) => Some(request),
-        Ok(Line::Summary(_)) => None,
-        other => panic!("{line}: {other:?}"),
-    };
-    whole.lines().filter(|line| line.starts_with(r#"{"type":"#)).filter_map(request).collect()
-}
 
 /// The events of a stream, by name.
 fn events(body: &str) -> Vec<(String, Value)> {
@@ -469,9 +368,7 @@ fn a_stderr_that_nobody_reads_stops_neither_requests_nor_the_server() {
             break;
         }
     }
-    let killed = Command::new("kill").arg(server.process.lock().unwrap().id().to_string()).status().unwrap();
-    assert!(killed.success());
-    assert!(server.process.lock().unwrap().wait().unwrap().success());
+    server.stop_only();
 }
 
 #[test]
