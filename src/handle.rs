@@ -1,16 +1,13 @@
 //! The handle: what an operator reads and switches while the service runs.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tracing_core::callsite::rebuild_interest_cache;
 
-use crate::{
-    Format, OpenRequest, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine,
-    fold::histograms::Histograms,
-    model::record::{object, record},
-    shared::{Shared, Writing},
-    write::lines,
-};
+use crate::{OpenRequest, ReportGuard, RequestLine, Snapshot, shared::Shared};
 
 /// Reads the state of a layer, and switches it on and off, from any thread. It stays valid when the
 /// subscriber has been dropped. Clones share one state.
@@ -34,45 +31,6 @@ use crate::{
 pub struct OmniMetricsHandle {
     shared: Arc<Shared>,
 }
-
-/// The state of a layer at one moment.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Snapshot {
-    /// The run so far.
-    pub overall_summary: OverallSummary,
-    /// The distributions of the run's numbers.
-    pub percentiles: Percentiles,
-    /// Requests, wrappers included, whose line has not been written: their span is open, or other open spans
-    /// belong to them. A request whose spans never close stays here.
-    pub open_requests: u64,
-    /// Lines that the writer took. A line that waits for stderr, or in a
-    /// [queue](crate::OmniMetricsLayer::with_queued_writer), is counted neither here nor as lost.
-    pub lines_written: u64,
-    /// Lines that were lost: the writer failed or panicked, the queue was full or had ended, or the line was
-    /// made by the writer itself while it wrote another line.
-    pub lines_lost: u64,
-    /// Requests and detached rows without a line, since [`Keep`](crate::Keep) did not choose them.
-    pub lines_left_out: u64,
-    /// Warnings in all lines, lost ones and those left out included.
-    pub warnings: u64,
-    /// Whether new spans are recorded.
-    pub log_stats: bool,
-}
-
-record! {
-    Snapshot:
-    overall_summary: always,
-    percentiles: always,
-    open_requests: always,
-    lines_written: always,
-    lines_lost: always,
-    lines_left_out: always or 0,
-    warnings: always,
-    log_stats: always,
-}
-
-object!(Snapshot);
 
 impl OmniMetricsHandle {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
@@ -99,8 +57,8 @@ impl OmniMetricsHandle {
     /// assert_eq!((snapshot.open_requests, snapshot.lines_written, snapshot.lines_lost), (0, 1, 0));
     /// ```
     pub fn snapshot(&self) -> Snapshot {
-        let percentiles = self.shared.counters.stripes.percentiles();
-        self.snapshot_of(self.shared.run.summary(), percentiles)
+        let (overall_summary, percentiles) = self.shared.read();
+        self.shared.snapshot_of(overall_summary, percentiles)
     }
 
     /// Returns the state, and begins a new run at the same moment. Every request is in exactly one run: in
@@ -123,23 +81,8 @@ impl OmniMetricsHandle {
     /// assert_eq!(handle.take().overall_summary.e2e_requests, 0);
     /// ```
     pub fn take(&self) -> Snapshot {
-        let (summary, histograms) = self.shared.take();
-        self.snapshot_of(summary, Histograms::merged(&histograms).percentiles())
-    }
-
-    fn snapshot_of(&self, overall_summary: OverallSummary, percentiles: Percentiles) -> Snapshot {
-        let stripes = &self.shared.counters.stripes;
-        Snapshot {
-            overall_summary,
-            percentiles,
-            // A request that opens and closes meanwhile may be counted at its close only.
-            open_requests: stripes.sum(|stripe| &stripe.open_requests).cast_signed().max(0).cast_unsigned(),
-            lines_written: stripes.sum(|stripe| &stripe.lines_written),
-            lines_lost: stripes.sum(|stripe| &stripe.lines_lost),
-            lines_left_out: stripes.sum(|stripe| &stripe.lines_left_out),
-            warnings: stripes.sum(|stripe| &stripe.warnings),
-            log_stats: self.shared.log_stats(),
-        }
+        let (overall_summary, percentiles) = self.shared.take();
+        self.shared.snapshot_of(overall_summary, percentiles)
     }
 
     /// Returns the line of an open request as it stands: for a `Server-Timing` header, or the last event of a
@@ -229,18 +172,54 @@ impl OmniMetricsHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn write_summary(&self) {
-        let Writing { clock, output, keep: _ } = &*self.shared.writing();
-        let line = SummaryLine {
-            schema: SCHEMA,
-            timestamp: clock.timestamp(clock.now()),
-            overall_summary: self.shared.run.summary(),
-            percentiles: self.shared.counters.stripes.percentiles(),
-        };
-        output.emit(&self.shared.counters, &[], |out, format| match format {
-            Format::Json => lines::write_summary(out, line),
-            #[cfg(feature = "tables")]
-            Format::Table => crate::write::text::append(out, &line),
-        });
+        let writing = self.shared.writing();
+        let snapshot = self.snapshot();
+        let now = writing.clock.now();
+        self.shared.write_summary(&writing, now, snapshot, None, &self.shared.open_now(now));
+    }
+
+    /// Writes a report every `interval`, from a thread of its own, until the returned guard is dropped.
+    ///
+    /// A report is a [summary line](crate::SummaryLine) with a [`Window`](crate::Window): the requests, rates and
+    /// percentiles since the report before. It also tells how many requests are open, how old the oldest one
+    /// is, and how many lines were written, left out and lost. An [open line](crate::OpenLine) follows for each
+    /// request that has become older than `older_than` since the report before: at most 64, the oldest first;
+    /// the last one tells how many more there are. So a service that hangs is seen, though the lines of its
+    /// requests never come.
+    ///
+    /// The interval is measured with the system's clock, and is at least a millisecond; all times in the lines
+    /// come from the layer's clock. There are no reports while the layer is [off](Self::set_log_stats). The
+    /// windows of two guards, and the runs of [`take`](Self::take), do not affect each other. If the thread
+    /// cannot be started, there are no reports.
+    ///
+    /// A report costs about as much as [`snapshot`](Self::snapshot) and [`open_requests`](Self::open_requests),
+    /// and no memory that grows with time or requests.
+    ///
+    /// ```
+    /// use std::{io::{BufRead, BufReader}, sync::Arc, time::Duration};
+    ///
+    /// use omni_metrics::{Line, OmniMetricsLayer};
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let (read, write) = std::io::pipe()?;
+    /// let layer = OmniMetricsLayer::new().with_writer(Arc::new(write));
+    /// let handle = layer.handle();
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || {
+    ///     let _hangs = tracing::info_span!("request", request_id = "r1");
+    ///     let _reports = handle.report_every(Duration::from_millis(10), Duration::ZERO);
+    ///
+    ///     let mut lines = BufReader::new(read).lines();
+    ///     let Line::Summary(summary) = lines.next().unwrap()?.parse()? else { panic!() };
+    ///     assert_eq!((summary.window.unwrap().requests, summary.open_requests), (0, Some(1)));
+    ///     let Line::Open(open) = lines.next().unwrap()?.parse()? else { panic!() };
+    ///     assert_eq!(open.request.request_id.as_deref(), Some("r1"));
+    /// #   Ok::<(), Box<dyn std::error::Error>>(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn report_every(&self, interval: Duration, older_than: Duration) -> ReportGuard {
+        ReportGuard::start(Arc::clone(&self.shared), interval, older_than)
     }
 
     /// A guard that writes [the summary](Self::write_summary) when it is dropped. Before that, it writes the

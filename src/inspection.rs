@@ -1,13 +1,13 @@
 //! Open requests as they stand, for whoever looks at a running service.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, ops::Range, sync::Arc};
 
 use tracing::span::Id;
 
 use crate::{
-    Millis, OpenRequest, RequestLine, SCHEMA,
+    Millis, OpenRequest, OpenStage, RequestLine, SCHEMA,
     fold::{fields::SpanFields, request::Folded, timing::Measured},
-    hold::{answered::Age, request::Request},
+    hold::{answered::Age, request::Request, span::OpenSpan},
     model::kind::Kind,
     shared::Shared,
 };
@@ -35,47 +35,62 @@ impl Shared {
         })
     }
 
-    /// The open requests, the oldest first, at most `limit`. Wrappers are left out.
+    /// The open requests, the oldest first, at most `limit`.
     pub(crate) fn open_requests(&self, limit: usize) -> Vec<OpenRequest> {
-        let now = self.writing().clock.now();
+        let mut open = self.open_now(self.writing().clock.now());
+        open.keep_oldest(limit);
+        self.as_they_stand(open)
+    }
+
+    /// What is open at this moment. Wrappers are left out.
+    pub(crate) fn open_now(&self, now: u64) -> OpenNow {
         let spans = self.open.all();
         let of_spans = spans.iter().filter(|span| span.kind == Kind::Request);
         let of_spans = of_spans.filter_map(|span| span.request.clone());
-        let mut open: BTreeMap<Age, (Arc<Request>, Vec<u64>)> = BTreeMap::new();
-        for request in of_spans.chain(self.answered.all()) {
-            if request.is_open_and_counts() {
-                open.insert(request.age(), (request, Vec::new()));
-            }
-        }
-        while open.len() > limit {
-            open.pop_last();
-        }
+        let requests = of_spans.chain(self.answered.all());
+        let requests = requests.filter(|request| request.is_open_and_counts());
+        OpenNow { now, requests: requests.map(|request| (request.age(), request)).collect(), spans }
+    }
+
+    pub(crate) fn as_they_stand(&self, open: OpenNow) -> Vec<OpenRequest> {
+        let OpenNow { now, requests, spans } = open;
+        let mut stages_of: BTreeMap<Age, Vec<OpenStage>> = BTreeMap::new();
         for span in spans.iter().filter(|span| span.kind == Kind::Stage) {
-            let stage_id = span.lock().fields.stage().stage_id;
-            for owner in self.requests.owners_of(span).owners.iter() {
-                if let Some((_, in_stages)) = open.get_mut(&owner.age()) {
-                    in_stages.extend(stage_id);
-                }
+            let owners = self.requests.owners_of(span).owners;
+            let ages = owners.iter().map(|owner| owner.age()).filter(|age| requests.contains_key(age));
+            for age in ages {
+                stages_of.entry(age).or_default().push(open_stage(span, now));
             }
         }
-        open.into_values()
-            .filter_map(|(request, in_stages)| self.open_request(&request, in_stages, now))
-            .collect()
+        let requests = requests.into_iter();
+        let with_stages =
+            requests.map(|(age, request)| (request, stages_of.remove(&age).unwrap_or_default()));
+        with_stages.filter_map(|(request, stages)| self.open_request(&request, stages, now)).collect()
     }
 
     /// A request as it stands; `None` if it has closed meanwhile.
-    fn open_request(&self, request: &Request, mut in_stages: Vec<u64>, now: u64) -> Option<OpenRequest> {
+    fn open_request(
+        &self,
+        request: &Request,
+        mut open_stages: Vec<OpenStage>,
+        now: u64,
+    ) -> Option<OpenRequest> {
         let (measured, mut fields) = self.span_of(request, now)?;
-        let (_, rows) = request.rows()?.as_they_stand(measured, &mut fields);
+        let (Folded { e2e, .. }, rows) = request.rows()?.as_they_stand(measured, &mut fields);
+        open_stages.sort_by_key(|stage| (Reverse(stage.age_ms), stage.stage_id));
+        let mut in_stages: Vec<_> = open_stages.iter().filter_map(|stage| stage.stage_id).collect();
         in_stages.sort_unstable();
         in_stages.dedup();
+        let open_tokens = open_stages.iter().filter_map(|stage| stage.num_tokens_out);
         Some(OpenRequest {
             request_id: fields.request_id.as_deref().map(str::to_owned),
             age_ms: Millis::from_nanos(now.saturating_sub(request.created)),
             is_answered: request.is_answered(),
+            e2e_total_tokens: open_tokens.fold(e2e.e2e_total_tokens, u64::saturating_add),
             fields: fields.further,
             stages: rows.stage_table().cloned().collect(),
             in_stages,
+            open_stages,
         })
     }
 
@@ -94,5 +109,44 @@ impl Shared {
         // An open request may still record a reason.
         fields.declares_reason = false;
         Some((Measured { created, end: now, activity: Some((created, now)), busy: 0 }, fields))
+    }
+}
+
+/// The open requests of a moment, the oldest first, and all open spans.
+pub(crate) struct OpenNow {
+    now: u64,
+    requests: BTreeMap<Age, Arc<Request>>,
+    spans: Vec<Arc<OpenSpan>>,
+}
+
+impl OpenNow {
+    pub(crate) fn oldest_age(&self) -> Option<u64> {
+        let ((created, _), _) = self.requests.first_key_value()?;
+        Some(self.now.saturating_sub(*created))
+    }
+
+    /// Keeps the requests that were created in this period.
+    pub(crate) fn keep_created(&mut self, period: Range<u64>) {
+        self.requests.retain(|(created, _), _| period.contains(created));
+    }
+
+    /// Keeps the oldest requests, at most `limit`. Returns how many it leaves out.
+    pub(crate) fn keep_oldest(&mut self, limit: usize) -> usize {
+        let left_out = self.requests.len().saturating_sub(limit);
+        (0..left_out).for_each(|_| _ = self.requests.pop_last());
+        left_out
+    }
+}
+
+fn open_stage(span: &OpenSpan, now: u64) -> OpenStage {
+    let state = span.lock();
+    let numbers = state.fields.stage();
+    let of_outputs = || state.fields.progress.as_ref()?.outputs.units;
+    OpenStage {
+        stage_id: numbers.stage_id,
+        stage_name: state.fields.label.clone(),
+        age_ms: Millis::from_nanos(now.saturating_sub(span.created)),
+        is_waiting: !state.timing.was_entered(),
+        num_tokens_out: numbers.num_tokens_out.or_else(of_outputs),
     }
 }

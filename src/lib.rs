@@ -152,6 +152,7 @@ mod write;
 
 mod handle;
 mod inspection;
+mod report;
 mod shared;
 
 mod contain;
@@ -162,23 +163,26 @@ mod model;
 #[doc(hidden)]
 pub mod cli;
 
-pub use handle::{OmniMetricsHandle, Snapshot, SummaryGuard};
+pub use handle::{OmniMetricsHandle, SummaryGuard};
 pub use hold::clock::{Clock, MockClock};
 pub use layer::OmniMetricsLayer;
 pub use model::{
     buckets,
     keep::Keep,
     line::{
-        Detached, DetachedStage, DetachedTransfer, Line, OverallSummary, ReadError, RequestLine, SCHEMA,
-        SummaryLine,
+        Detached, DetachedStage, DetachedTransfer, Line, OpenLine, OverallSummary, ReadError, RequestLine,
+        SCHEMA, SummaryLine,
     },
     millis::Millis,
-    open_request::OpenRequest,
+    open_request::{OpenRequest, OpenStage},
     percentiles::{Distribution, Percentiles, StagePercentiles, TransferPercentiles},
     rows::{E2eTable, Fields, StageRow, TransferRow},
+    snapshot::Snapshot,
     timestamp::Timestamp,
     value::FieldValue,
+    window::Window,
 };
+pub use report::ReportGuard;
 pub use write::{format::Format, queue::QueueGuard};
 
 // The examples of README and docs are tests.

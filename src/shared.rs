@@ -6,11 +6,11 @@ use std::sync::{
 };
 
 use crate::{
-    Clock, E2eTable, Keep, OverallSummary, TransferRow,
-    fold::{histograms::Histograms, request::Rows, stage::Stage},
+    Clock, E2eTable, Keep, OverallSummary, Percentiles, Snapshot, TransferRow,
+    fold::{request::Rows, stage::Stage},
     hold::{
         answered::AnsweredRequests, near_misses::NearMisses, open_requests::OpenRequests,
-        open_spans::OpenSpans, request::Request, run::Run,
+        open_spans::OpenSpans, periods::Periods, request::Request, run::Run,
     },
     write::{counters::Counters, output::Output},
 };
@@ -32,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) requests: OpenRequests,
     pub(crate) answered: Arc<AnsweredRequests<Request>>,
     pub(crate) run: Run,
+    pub(crate) periods: Periods,
     pub(crate) counters: Arc<Counters>,
     pub(crate) near_misses: NearMisses,
     pub(crate) log_stats: AtomicBool,
@@ -46,6 +47,7 @@ impl Shared {
             requests: OpenRequests::new(),
             answered: Arc::default(),
             run: Run::new(),
+            periods: Periods::default(),
             counters: Arc::default(),
             near_misses: NearMisses::new(),
             log_stats: AtomicBool::new(true),
@@ -74,32 +76,52 @@ impl Shared {
         rows: &Rows,
         summary: &mut OverallSummary,
     ) {
-        // The histograms are locked for both, so that `take` finds the request in both or in neither.
-        self.counters.stripes.stripe().histograms(|histograms| {
+        // The stripe is locked for both, so that a reader finds the request in both or in neither.
+        self.counters.stripes.stripe().count(|period| {
             self.run.add(created, end, e2e.e2e_total_tokens, rows.stage_walls(), summary);
-            histograms.add(e2e, rows.stages_with_gaps(), rows.transfer_table());
+            period.add(e2e, rows.stages_with_gaps(), rows.transfer_table());
         });
     }
 
+    /// The run so far.
+    pub(crate) fn read(&self) -> (OverallSummary, Percentiles) {
+        self.periods.read(&self.counters.stripes, || self.run.summary())
+    }
+
     /// Begins a new run, and returns the last one.
-    pub(crate) fn take(&self) -> (OverallSummary, Vec<Histograms>) {
-        self.counters.stripes.take(|| self.run.take())
+    pub(crate) fn take(&self) -> (OverallSummary, Percentiles) {
+        self.periods.take(&self.counters.stripes, || self.run.take())
+    }
+
+    pub(crate) fn snapshot_of(&self, overall_summary: OverallSummary, percentiles: Percentiles) -> Snapshot {
+        let stripes = &self.counters.stripes;
+        Snapshot {
+            overall_summary,
+            percentiles,
+            // A request that opens and closes meanwhile may be counted at its close only.
+            open_requests: stripes.sum(|stripe| &stripe.open_requests).cast_signed().max(0).cast_unsigned(),
+            lines_written: stripes.sum(|stripe| &stripe.lines_written),
+            lines_lost: stripes.sum(|stripe| &stripe.lines_lost),
+            lines_left_out: stripes.sum(|stripe| &stripe.lines_left_out),
+            warnings: stripes.sum(|stripe| &stripe.warnings),
+            log_stats: self.log_stats(),
+        }
     }
 
     /// Counts a detached stage in the walls and in the distributions of the run.
     pub(crate) fn count_stage(&self, stage: &Stage) {
-        self.counters.stripes.stripe().histograms(|histograms| {
+        self.counters.stripes.stripe().count(|period| {
             if let Some(wall) = stage.wall() {
                 self.run.add_wall(wall);
             }
-            histograms.add_stage(&stage.row, stage.gaps());
+            period.add_stage(&stage.row, stage.gaps());
         });
         self.counters.facade.add_stage(&stage.row, stage.gaps());
     }
 
     /// Counts a detached transfer in the distributions of the run.
     pub(crate) fn count_transfer(&self, row: &TransferRow) {
-        self.counters.stripes.stripe().histograms(|histograms| histograms.add_transfer(row));
+        self.counters.stripes.stripe().count(|period| period.add_transfer(row));
         self.counters.facade.add_transfer(row);
     }
 }

@@ -230,3 +230,24 @@ fn a_layer_that_is_dropped_with_open_spans_leaves_none_of_its_state() {
     let growth = growth(|| (0..10).for_each(|_| round()));
     assert!(growth < 16_384, "the registry's own, of ten subscribers: {growth}");
 }
+
+#[test]
+fn reading_and_taking_runs_leaves_nothing_behind() {
+    let layer = OmniMetricsLayer::new().with_writer(io::sink);
+    let handle = layer.handle();
+    tracing::dispatcher::with_default(&Dispatch::new(tracing_subscriber::registry().with(layer)), || {
+        let read = |runs: u64| {
+            for id in 0..runs {
+                request(id);
+                drop(handle.snapshot());
+                request(id);
+                drop(handle.take());
+            }
+        };
+        // The shards of ids, the run, and both periods of this thread's stripe get their memory.
+        (0..1_000).for_each(request);
+        read(2);
+        let grown = growth(|| read(50));
+        assert!(grown <= ONCE, "{grown} bytes");
+    });
+}

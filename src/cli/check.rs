@@ -136,7 +136,7 @@ impl Found {
         let number = match line {
             Line::Request(line) => Some(RequestNumber::Request(line.overall_summary.e2e_requests)),
             Line::Summary(line) => Some(RequestNumber::Summary(line.overall_summary.e2e_requests)),
-            Line::Stage(_) | Line::Transfer(_) => None,
+            Line::Stage(_) | Line::Transfer(_) | Line::Open(_) => None,
         };
         let id = line.request_id().unwrap_or("none");
         let name = match line {
@@ -146,6 +146,7 @@ impl Found {
             Line::Stage(_) => format!("stage of request {id}"),
             Line::Transfer(_) => format!("transfer of request {id}"),
             Line::Summary(_) => "summary".to_owned(),
+            Line::Open(_) => format!("open request {id}"),
         };
         Self { remarks: check_line(line), number, name }
     }

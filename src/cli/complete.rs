@@ -21,7 +21,7 @@ pub(super) fn extent(line: &Line) -> Option<(u64, u64)> {
     let (timestamp, wall) = match line {
         Line::Stage(line) => (line.timestamp, line.row.wall_time_ms),
         Line::Transfer(line) => (line.timestamp, line.row.wall_time_ms),
-        Line::Request(_) | Line::Summary(_) => return None,
+        Line::Request(_) | Line::Summary(_) | Line::Open(_) => return None,
     };
     let end = timestamp.unix_micros().saturating_mul(1_000);
     Some((end.saturating_sub(wall.unwrap_or_default().as_nanos()), end))
@@ -31,7 +31,7 @@ pub(super) fn extent(line: &Line) -> Option<(u64, u64)> {
 fn flight(line: &Line) -> u64 {
     match line {
         Line::Transfer(line) => line.row.in_flight_time_ms.unwrap_or_default().as_nanos(),
-        Line::Stage(_) | Line::Request(_) | Line::Summary(_) => 0,
+        Line::Stage(_) | Line::Request(_) | Line::Summary(_) | Line::Open(_) => 0,
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
                 add_transfer(&mut request.transfer_table, &line.row, start);
                 request.warnings.extend(line.warnings.iter().cloned());
             }
-            Line::Request(_) | Line::Summary(_) => {}
+            Line::Request(_) | Line::Summary(_) | Line::Open(_) => {}
         }
     }
     request.warnings.truncate(16);

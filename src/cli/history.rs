@@ -47,10 +47,14 @@ impl Trace {
             Line::Summary(line) => {
                 let summary = &line.overall_summary;
                 (3, line.timestamp.unix_micros(), summary.e2e_requests).hash(&mut hasher);
-                (summary.e2e_wall_time_ms, summary.e2e_total_tokens).hash(&mut hasher);
+                (summary.e2e_wall_time_ms, summary.e2e_total_tokens, line.lines_written).hash(&mut hasher);
+            }
+            Line::Open(line) => {
+                (4, line.timestamp.unix_micros(), line.request.age_ms).hash(&mut hasher);
             }
         }
-        let request = line.request_id().map(|id| {
+        let of_request = line.request_id().filter(|_| !matches!(line, Line::Open(_)));
+        let request = of_request.map(|id| {
             let mut hasher = DefaultHasher::new();
             id.hash(&mut hasher);
             hasher.finish()

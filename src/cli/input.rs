@@ -227,13 +227,32 @@ impl Inputs {
         add: fn(&mut T, &Line),
         merge: fn(&mut T, &mut T),
     ) -> Result<T> {
+        self.fold_and_map(new, add, merge, |_| (), |_, ()| {})
+    }
+
+    /// The same, and hands what `map` makes of each line to `take`, in the order of the lines.
+    pub(super) fn fold_and_map<T: Send + 'static, S: Send + 'static>(
+        &mut self,
+        new: impl Fn() -> T,
+        add: fn(&mut T, &Line),
+        merge: fn(&mut T, &mut T),
+        map: impl Fn(&Line) -> S + Clone + Send + 'static,
+        mut take: impl FnMut(Place<'_>, S),
+    ) -> Result<T> {
         let mut parts = Vec::new();
         let mapper = || {
             let part = Arc::new(Mutex::new(new()));
             parts.push(Arc::clone(&part));
-            move |line: Line| add(&mut part.lock().unwrap_or_else(PoisonError::into_inner), &line)
+            let map = map.clone();
+            move |line: Line| {
+                add(&mut part.lock().unwrap_or_else(PoisonError::into_inner), &line);
+                map(&line)
+            }
         };
-        self.map(mapper, |_, ()| Ok(()))?;
+        self.map(mapper, |place, mapped| {
+            take(place, mapped);
+            Ok(())
+        })?;
         let mut whole = new();
         for part in &parts {
             merge(&mut whole, &mut part.lock().unwrap_or_else(PoisonError::into_inner));

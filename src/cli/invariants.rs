@@ -6,7 +6,7 @@
 use std::fmt::{self, Display};
 
 use crate::{
-    E2eTable, Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow,
+    E2eTable, Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow, Window,
     model::{
         id::Shown,
         numbers::{factor_of_request, total_tokens, total_transfers},
@@ -27,7 +27,11 @@ pub(super) fn check_line(line: &Line) -> Remarks {
         Line::Request(line) => check_request(line, &mut remarks),
         Line::Stage(line) => check_stage(&line.row, &mut remarks),
         Line::Transfer(line) => check_transfer(&line.row, &mut remarks),
-        Line::Summary(line) => check_summary(&line.overall_summary, &mut remarks),
+        Line::Summary(line) => {
+            check_summary(&line.overall_summary, &mut remarks);
+            line.window.iter().for_each(|window| check_window(window, &mut remarks));
+        }
+        Line::Open(_) => {}
     }
     remarks
 }
@@ -261,11 +265,27 @@ fn check_summary(summary: &OverallSummary, remarks: &mut Remarks) {
     let average = wall.saturating_add(e2e_requests / 2).checked_div(*e2e_requests).unwrap_or(0);
     let what = "e2e_avg_time_per_request_ms is not e2e_wall_time_ms / e2e_requests";
     remarks.same_time(what, Millis::from_nanos(average), summary.e2e_avg_time_per_request_ms);
-    let rate = if wall == 0 { 0.0 } else { *e2e_total_tokens as f64 / (wall as f64 / 1e9) };
-    let found = summary.e2e_avg_tokens_per_s;
+    let what = "e2e_avg_tokens_per_s is not e2e_total_tokens * 1000 / e2e_wall_time_ms";
+    check_rate(what, *e2e_total_tokens, wall, summary.e2e_avg_tokens_per_s, remarks);
+}
+
+fn check_window(window: &Window, remarks: &mut Remarks) {
+    let Window { time_ms, requests, tokens, finish_reasons, percentiles, .. } = window;
+    let time = time_ms.as_nanos();
+    let what = "window: requests_per_s is not requests * 1000 / time_ms";
+    check_rate(what, *requests, time, window.requests_per_s, remarks);
+    let what = "window: tokens_per_s is not tokens * 1000 / time_ms";
+    check_rate(what, *tokens, time, window.tokens_per_s, remarks);
+    let by_reason = finish_reasons.values().fold(0, |sum: u64, requests| sum.saturating_add(*requests));
+    remarks.same("window: requests is not the sum of finish_reasons", by_reason, *requests);
+    let timed = percentiles.e2e_total_ms.map_or(0, |times| times.count);
+    remarks.same("window: requests is not the count of e2e_total_ms", timed, *requests);
+}
+
+fn check_rate(what: &str, count: u64, nanos: u64, found: f64, remarks: &mut Remarks) {
+    let rate = if nanos == 0 { 0.0 } else { count as f64 / (nanos as f64 / 1e9) };
     // Written with six decimals.
     remarks.unless((rate - found).abs() <= 1e-6 + rate * 1e-12, || {
-        let what = "e2e_avg_tokens_per_s is not e2e_total_tokens * 1000 / e2e_wall_time_ms";
         format!("{what}: expected {rate:.6}, found {found}")
     });
 }

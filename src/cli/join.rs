@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Line, Millis, RequestLine,
     fold::{
-        totals::{rounded_ratio, tokens_per_s},
+        totals::{per_second, rounded_ratio},
         walls::WALL_LIMIT,
     },
     write::{
@@ -44,13 +44,15 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
     let mut sequence = 0_u64;
     let mut nameless = 0_u64;
     inputs.for_each(|_, line| {
+        if matches!(line, Line::Summary(_) | Line::Open(_)) {
+            return Ok(());
+        }
         sequence += 1;
         match line.request_id() {
             Some(id) => {
                 let at = hasher.hash_one(id) as usize % FILES;
                 spread.get_mut(at).map_or(Ok(()), |file| write_record(file, sequence, &[&line]))
             }
-            None if matches!(line, Line::Summary(_)) => Ok(()),
             None => {
                 nameless += 1;
                 Ok(())
@@ -311,7 +313,7 @@ impl RunCorrection {
             summary.e2e_total_tokens = summary.e2e_total_tokens.saturating_add(self.tokens);
             summary.e2e_avg_time_per_request_ms =
                 Millis::from_nanos(rounded_ratio(wall, summary.e2e_requests));
-            summary.e2e_avg_tokens_per_s = tokens_per_s(summary.e2e_total_tokens, wall);
+            summary.e2e_avg_tokens_per_s = per_second(summary.e2e_total_tokens, wall);
         }
         for (id, (start, end)) in &self.walls {
             let (own_start, own_end) = self.own_walls.get(id).copied().unwrap_or((*start, *end));

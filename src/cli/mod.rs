@@ -28,6 +28,7 @@ mod parsed;
 mod parts;
 mod place;
 mod report;
+mod running;
 mod stage_outputs;
 mod summary;
 mod tables;

@@ -22,8 +22,13 @@ pub(super) enum Parsed<T> {
 
 /// Reads a line, and maps it if it is the layer's.
 pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<T> {
-    const OURS: [&[u8]; 4] =
-        [br#"{"type":"request""#, br#"{"type":"stage""#, br#"{"type":"transfer""#, br#"{"type":"summary""#];
+    const OURS: [&[u8]; 5] = [
+        br#"{"type":"request""#,
+        br#"{"type":"stage""#,
+        br#"{"type":"transfer""#,
+        br#"{"type":"summary""#,
+        br#"{"type":"open""#,
+    ];
     // An editor may have put a byte order mark in front.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
     let is_ours = OURS.iter().any(|opening| bytes.starts_with(opening));
@@ -62,5 +67,6 @@ fn schema(line: &Line) -> u32 {
         Line::Stage(line) => line.schema,
         Line::Transfer(line) => line.schema,
         Line::Summary(line) => line.schema,
+        Line::Open(line) => line.schema,
     }
 }

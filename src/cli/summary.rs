@@ -13,6 +13,7 @@ use super::{
     line_counts::LineCounts,
     paint,
     parts::{Share, Times, dominating},
+    running::{LastReport, Running, Signs, StillOpen, last_reports, left_out, still_open},
     stage_outputs::{OutputsOfStage, StageOutputs},
     tally::Tally,
 };
@@ -42,8 +43,16 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files.files);
-    let summary = inputs.fold(|| Summary::new(args.slowest), Summary::add, Summary::merge)?;
-    let log_summary = summary.into_log_summary(inputs.read);
+    let (signs, mut running) = (Signs::default(), Running::default());
+    let signs_of_cores = signs.clone();
+    let summary = inputs.fold_and_map(
+        || Summary::new(args.slowest),
+        Summary::add,
+        Summary::merge,
+        move |line| signs_of_cores.of(line),
+        |place, sign| running.add(&signs, place, sign),
+    )?;
+    let log_summary = summary.into_log_summary(inputs.read, running);
     inputs.warn_of_doubles();
     if args.json {
         json::write(out, &log_summary)?;
@@ -117,14 +126,14 @@ impl Summary {
                 self.detached += 1;
                 &line.warnings
             }
-            Line::Summary(_) => return,
+            Line::Summary(_) | Line::Open(_) => return,
         };
         warnings.iter().for_each(|warning| self.warnings.add(kind(warning), 1));
     }
 
     pub(super) fn merge(&mut self, other: &mut Self) {
         self.totals.merge(&other.totals);
-        self.histograms.merge(|run| run(&other.histograms));
+        self.histograms.merge(&other.histograms);
         self.last = self.last.max(other.last);
         self.times.merge(&other.times);
         self.detached += other.detached;
@@ -182,7 +191,8 @@ impl Summary {
         self.histograms.percentiles()
     }
 
-    pub(super) fn into_log_summary(self, read: LineCounts) -> LogSummary {
+    pub(super) fn into_log_summary(self, read: LineCounts, running: Running) -> LogSummary {
+        let (last_reports, still_open, more_open) = running.figures();
         let reason = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
         LogSummary {
             line: SummaryLine {
@@ -190,6 +200,7 @@ impl Summary {
                 timestamp: self.last,
                 overall_summary: self.totals.summary(),
                 percentiles: self.histograms.percentiles(),
+                ..SummaryLine::default()
             },
             shares_of_e2e: self.times.shares().collect(),
             outputs: self.outputs.figures(),
@@ -204,6 +215,9 @@ impl Summary {
             broken_lines: read.broken,
             unknown_schema_lines: read.unknown,
             doubled_lines: read.doubles,
+            last_reports,
+            still_open,
+            more_open,
         }
     }
 }
@@ -255,6 +269,14 @@ pub(super) struct LogSummary {
     broken_lines: u64,
     unknown_schema_lines: u64,
     doubled_lines: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    last_reports: Vec<LastReport>,
+    /// Requests that a report has named, and whose line has not come.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    still_open: Vec<StillOpen>,
+    /// Old requests that reports counted and did not name.
+    #[serde(skip_serializing_if = "is_zero")]
+    more_open: u64,
 }
 
 #[derive(Serialize)]
@@ -267,7 +289,15 @@ impl LogSummary {
     /// How many errors there were, how many lines the figures leave out, and how many they count twice.
     pub(super) fn besides(&self) -> Vec<String> {
         let workers = self.detached.saturating_sub(self.late_rows);
+        let (files, open) = left_out(&self.last_reports, &self.still_open);
         let counts = [
+            (files, "further file with reports", "further files with reports"),
+            (open, "further request still open", "further requests still open"),
+            (
+                self.more_open,
+                "old request that a report counted and did not name",
+                "old requests that reports counted and did not name",
+            ),
             (self.errors, "error in a request", "errors in requests"),
             (self.late_rows, LATE_ROW, LATE_ROWS),
             (
@@ -332,6 +362,12 @@ impl LogSummary {
                 }
                 writeln!(out, "{table}\n")?;
             }
+        }
+        if !self.last_reports.is_empty() {
+            writeln!(out, "{}\n", last_reports(&self.last_reports))?;
+        }
+        if !self.still_open.is_empty() {
+            writeln!(out, "{}\n", still_open(&self.still_open))?;
         }
         let rest = self.besides();
         if !rest.is_empty() {

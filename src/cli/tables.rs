@@ -34,8 +34,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         is_found |= is_wanted;
         match args.last {
             _ if !is_wanted => {}
-            // A summary is of all requests, and none of the last.
-            Some(_) if matches!(line, Line::Summary(_)) => {}
+            // These are no requests that have ended.
+            Some(_) if matches!(line, Line::Summary(_) | Line::Open(_)) => {}
             None => {
                 out.write_all(paint::tables(&line.to_string()).as_bytes())?;
                 // If standard input is the pipe of a running service, its lines are shown at once.

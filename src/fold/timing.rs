@@ -20,6 +20,10 @@ impl Timing {
         self.depth = self.depth.saturating_add(1);
     }
 
+    pub(crate) fn was_entered(&self) -> bool {
+        self.first_enter.is_some()
+    }
+
     pub(crate) fn exit(&mut self, now: u64) {
         if self.depth == 0 {
             return;

@@ -86,18 +86,18 @@ impl Totals {
         summary.e2e_wall_time_ms = Millis::from_nanos(wall);
         summary.e2e_total_tokens = self.tokens;
         summary.e2e_avg_time_per_request_ms = Millis::from_nanos(rounded_ratio(wall, self.requests));
-        summary.e2e_avg_tokens_per_s = tokens_per_s(self.tokens, wall);
+        summary.e2e_avg_tokens_per_s = per_second(self.tokens, wall);
         summary.stage_wall_time_ms.clear();
         summary.stage_wall_time_ms.extend(self.stage_walls.iter().map(width));
     }
 }
 
-/// Tokens a second, to six decimals; zero for an empty wall.
-pub(crate) fn tokens_per_s(tokens: u64, wall_nanos: u64) -> f64 {
-    if wall_nanos == 0 {
+/// How many there are in a second, to six decimals; zero in no time.
+pub(crate) fn per_second(count: u64, nanos: u64) -> f64 {
+    if nanos == 0 {
         return 0.0;
     }
-    let rate = tokens as f64 / (wall_nanos as f64 / 1e9);
+    let rate = count as f64 / (nanos as f64 / 1e9);
     (rate * 1e6).round() / 1e6
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod early_context;
 pub(crate) mod near_misses;
 pub(crate) mod open_requests;
 pub(crate) mod open_spans;
+pub(crate) mod periods;
 pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod span;

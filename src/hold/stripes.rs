@@ -1,14 +1,20 @@
-//! Counters and histograms that every request writes and that are read rarely.
+//! Counts that every request writes and that are read rarely.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    mem,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
-use crate::{Percentiles, fold::histograms::Histograms};
+use crate::fold::period::Period;
 
 /// The number of stripes over which the counts are spread.
 const STRIPES: usize = 8;
+
+/// A period for each stripe.
+pub(crate) type Emptied = [Period; STRIPES];
 
 /// Each stripe serves a few threads, so that threads seldom write to the same cache line. Two threads that
 /// serve requests at once would lose a tenth of their throughput to shared counters.
@@ -28,18 +34,19 @@ pub(crate) struct Stripe {
     pub(crate) lines_lost: AtomicU64,
     pub(crate) lines_left_out: AtomicU64,
     pub(crate) warnings: AtomicU64,
-    /// Histograms of the requests that closed on threads of this stripe.
-    histograms: Mutex<Histograms>,
+    /// The requests that closed on threads of this stripe since the stripes were emptied.
+    period: Mutex<Period>,
 }
 
 impl Stripe {
-    /// Runs `run` on the histograms. Only another thread of this stripe, or a snapshot, can make it wait.
-    pub(crate) fn histograms<T>(&self, run: impl FnOnce(&mut Histograms) -> T) -> T {
-        run(&mut self.lock())
+    /// Counts a request or a row. Only another thread of this stripe, or a reader of all stripes, can make it
+    /// wait.
+    pub(crate) fn count<T>(&self, count: impl FnOnce(&mut Period) -> T) -> T {
+        count(&mut self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Histograms> {
-        self.histograms.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Period> {
+        self.period.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -61,23 +68,15 @@ impl Stripes {
         lines.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The distributions over all stripes.
-    pub(crate) fn percentiles(&self) -> Percentiles {
-        let mut all = Histograms::default();
-        for stripe in &self.stripes {
-            all.merge(|run| stripe.histograms(|histograms| run(histograms)));
+    /// Exchanges the period of each stripe for an empty one. `with` is called while all stripes are locked, so
+    /// at a moment at which no request is being counted; the locks are held only for that and the exchange.
+    pub(crate) fn exchange<T>(&self, empty: &mut Emptied, with: impl FnOnce() -> T) -> T {
+        let mut locked = self.stripes.each_ref().map(Stripe::lock);
+        let outcome = with();
+        for (period, empty) in locked.iter_mut().zip(empty) {
+            mem::swap(&mut **period, empty);
         }
-        all.percentiles()
-    }
-
-    /// Empties all histograms, and returns the old ones. `with` is called while all stripes are locked, so at
-    /// a moment at which no request is being counted; the locks are held only while the histograms are
-    /// swapped.
-    pub(crate) fn take<T>(&self, with: impl FnOnce() -> T) -> (T, Vec<Histograms>) {
-        let mut locked: Vec<_> = self.stripes.iter().map(Stripe::lock).collect();
-        let taken = with();
-        let histograms = locked.iter_mut().map(|histograms| histograms.take()).collect();
-        (taken, histograms)
+        outcome
     }
 
     pub(crate) fn sum(&self, count: impl Fn(&Stripe) -> &AtomicU64) -> u64 {

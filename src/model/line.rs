@@ -8,7 +8,7 @@ use serde_core::{
 };
 
 use crate::{
-    E2eTable, Fields, Millis, Percentiles, StageRow, Timestamp, TransferRow,
+    E2eTable, Fields, Millis, OpenRequest, Percentiles, StageRow, Timestamp, TransferRow, Window,
     model::record::{self, Record, Tagged, object, record},
 };
 
@@ -36,12 +36,15 @@ pub enum Line {
     Stage(DetachedStage),
     /// A transfer that belongs to no open request of this process (a detached row).
     Transfer(DetachedTransfer),
-    /// The totals of the run; written on request.
+    /// The totals of the run; written on request, and by reports.
     Summary(SummaryLine),
+    /// A request that has been open for long; written by reports.
+    Open(OpenLine),
 }
 
 impl Line {
-    /// The request that the line belongs to; `None` for a summary, and for a detached row that names none.
+    /// The request that the line belongs to; `None` for a summary, and for a detached row or an open request
+    /// that names none.
     ///
     /// ```
     /// use omni_metrics::Line;
@@ -57,6 +60,7 @@ impl Line {
             Self::Stage(line) => line.request_id.as_deref(),
             Self::Transfer(line) => line.request_id.as_deref(),
             Self::Summary(_) => None,
+            Self::Open(line) => line.request.request_id.as_deref(),
         }
     }
 }
@@ -68,6 +72,7 @@ impl Serialize for Line {
             Self::Stage(line) => record::serialize(Some("stage"), line, serializer),
             Self::Transfer(line) => record::serialize(Some("transfer"), line, serializer),
             Self::Summary(line) => record::serialize(Some("summary"), line, serializer),
+            Self::Open(line) => record::serialize(Some("open"), line, serializer),
         }
     }
 }
@@ -94,7 +99,8 @@ impl<'de> Visitor<'de> for AnyLine {
             "stage" => members.read().map(Line::Stage),
             "transfer" => members.read().map(Line::Transfer),
             "summary" => members.read().map(Line::Summary),
-            tag => Err(A::Error::unknown_variant(tag, &["request", "stage", "transfer", "summary"])),
+            "open" => members.read().map(Line::Open),
+            tag => Err(A::Error::unknown_variant(tag, &["request", "stage", "transfer", "summary", "open"])),
         }
     }
 }
@@ -167,6 +173,35 @@ pub struct SummaryLine {
     pub overall_summary: OverallSummary,
     /// The distributions of the run.
     pub percentiles: Percentiles,
+    /// The time since the report before; absent if the line is not a [report](crate::ReportGuard).
+    pub window: Option<Box<Window>>,
+    /// [`Snapshot::open_requests`](crate::Snapshot::open_requests), absent in lines that the reader has made,
+    /// as the counts of lines below.
+    pub open_requests: Option<u64>,
+    /// The age of the oldest open request; absent if none is open.
+    pub oldest_age_ms: Option<Millis>,
+    /// [`Snapshot::lines_written`](crate::Snapshot::lines_written), without this line.
+    pub lines_written: Option<u64>,
+    /// [`Snapshot::lines_left_out`](crate::Snapshot::lines_left_out).
+    pub lines_left_out: Option<u64>,
+    /// [`Snapshot::lines_lost`](crate::Snapshot::lines_lost).
+    pub lines_lost: Option<u64>,
+}
+
+/// A request that is open, as it stands: `"type":"open"`. A [report](crate::ReportGuard) writes it for
+/// each request that has become old.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct OpenLine {
+    /// Version of the format, [`SCHEMA`].
+    pub schema: u32,
+    /// Wall clock at the report.
+    pub timestamp: Timestamp,
+    /// The request; its members are members of the line.
+    pub request: OpenRequest,
+    /// How many more requests have become old since the report before, but have no line; absent if none.
+    /// Only the last line of a report has it.
+    pub more: Option<u64>,
 }
 
 /// The totals of a run: of all requests completed since the layer was made, or since the last
@@ -236,6 +271,20 @@ record! {
     timestamp: always,
     overall_summary: always,
     percentiles: always,
+    window: if_some,
+    open_requests: if_some,
+    oldest_age_ms: if_some,
+    lines_written: if_some,
+    lines_left_out: if_some,
+    lines_lost: if_some,
+}
+
+record! {
+    OpenLine:
+    schema: always,
+    timestamp: always,
+    ..request: OpenRequest,
+    more: if_some,
 }
 
 record! {
@@ -260,7 +309,7 @@ record! {
     warnings: unless_empty or Vec::new(),
 }
 
-object!(RequestLine, SummaryLine, OverallSummary, DetachedStage, DetachedTransfer);
+object!(RequestLine, SummaryLine, OpenLine, OverallSummary, DetachedStage, DetachedTransfer);
 
 /// The ids of a span's OpenTelemetry span, if there is one.
 #[derive(Debug, Clone, Default)]

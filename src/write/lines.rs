@@ -6,7 +6,7 @@ use std::io;
 #[cfg(feature = "tables")]
 use crate::RequestLine;
 use crate::{
-    Detached, E2eTable, Fields, Line, OverallSummary, SCHEMA, StageRow, SummaryLine, Timestamp, TransferRow,
+    Detached, E2eTable, Fields, Line, OverallSummary, SCHEMA, StageRow, Timestamp, TransferRow,
     model::{
         json::{Json, infallible},
         numbers::Table,
@@ -113,10 +113,10 @@ pub(crate) fn write_request<'a>(
     json.raw("}\n");
 }
 
-/// Appends the summary line.
-pub(crate) fn write_summary(out: &mut Vec<u8>, line: SummaryLine) {
+/// Appends a line that is written rarely.
+pub(crate) fn write_rare(out: &mut Vec<u8>, line: &Line) {
     // Writing numbers and strings into a `Vec` can't fail.
-    infallible(serde_json::to_writer(&mut *out, &Line::Summary(line)).map_err(io::Error::from));
+    infallible(serde_json::to_writer(&mut *out, line).map_err(io::Error::from));
     out.push(b'\n');
 }
 

@@ -5,8 +5,8 @@ use std::{borrow::Cow, fmt, io::Write, slice};
 use comfy_table::{CellAlignment, presets::ASCII_MARKDOWN};
 
 use crate::{
-    Detached, Distribution, FieldValue, Fields, Line, Millis, OverallSummary, RequestLine, StageRow,
-    SummaryLine, TransferRow,
+    Detached, Distribution, FieldValue, Fields, Line, Millis, OpenLine, OpenRequest, OpenStage,
+    OverallSummary, Percentiles, RequestLine, StageRow, SummaryLine, TransferRow, Window,
     model::{
         json::is_unsafe,
         numbers::{Number, Table, Unit},
@@ -60,6 +60,10 @@ impl Columns {
             );
         }
     }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// Options that only the tables of the reader need.
@@ -68,6 +72,11 @@ impl Columns {
     /// Sets the head of the column of names.
     pub(crate) fn named<const N: usize>(name: &str, heads: [&str; N]) -> Self {
         Self::of(std::iter::once(name).chain(heads).map(str::to_owned))
+    }
+
+    /// Sets the heads of all columns.
+    pub(crate) fn titled(name: &str, heads: impl Iterator<Item = String>) -> Self {
+        Self::of(std::iter::once(name.to_owned()).chain(heads))
     }
 
     /// Aligns a column to the left.
@@ -191,38 +200,118 @@ impl fmt::Display for RequestLine {
 impl fmt::Display for SummaryLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.overall_summary)?;
-        let heads = ["count", "mean", "p50", "p90", "p99", "p99.9", "max"];
-        let mut table = Columns::new(heads.into_iter().map(str::to_owned));
-        let percentiles = &self.percentiles;
-        for (number, times) in percentiles.named_times() {
-            distribution(&mut table, number, times, Cell::Time);
+        let until = self.timestamp;
+        writeln!(f, "Percentiles until {until}\n{}\n", of_percentiles(&self.percentiles))?;
+        if let Some(window) = &self.window {
+            writeln!(f, "Window until {until}\n{}\n", of_window(window))?;
+            writeln!(
+                f,
+                "Percentiles of the window until {until}\n{}\n",
+                of_percentiles(&window.percentiles)
+            )?;
         }
-        for stage in &percentiles.stages {
-            let name = |number: &str| format!("stage {} {number}", id(stage.stage_id));
-            for (number, times) in stage.named_times() {
-                distribution(&mut table, &name(number), times, Cell::Time);
-            }
-            distribution(&mut table, &name("inter_output_ms"), stage.inter_output_ms, Cell::Time);
-            for (number, ratios) in stage.named_ratios() {
-                distribution(&mut table, &name(number), ratios, Cell::Decimal);
-            }
-        }
-        for edge in &percentiles.transfers {
-            let (from, to) = (id(edge.from_stage), id(edge.to_stage));
-            let name = |number: &str| format!("{from}->{to} {number}");
-            for (number, times) in edge.named_times() {
-                distribution(&mut table, &name(number), times, Cell::Time);
-            }
-            for (number, ratios) in edge.named_ratios() {
-                distribution(&mut table, &name(number), ratios, Cell::Decimal);
-            }
-        }
-        for (number, ratios) in percentiles.named_ratios() {
-            distribution(&mut table, number, ratios, Cell::Decimal);
-        }
-        distribution(&mut table, "tokens_per_s", percentiles.tokens_per_s, Cell::Decimal);
-        writeln!(f, "Percentiles until {}\n{}\n", self.timestamp, table.0)
+        let mut table = Columns::new(std::iter::once("Value".to_owned()));
+        let mut row = |name: &str, cell| table.row(name, std::iter::once(cell));
+        let count = |count: Option<u64>| count.map_or(Cell::Absent, Cell::Count);
+        row("open_requests", count(self.open_requests));
+        row("oldest_age_ms", self.oldest_age_ms.map_or(Cell::Absent, Cell::Time));
+        row("lines_written", count(self.lines_written));
+        row("lines_left_out", count(self.lines_left_out));
+        row("lines_lost", count(self.lines_lost));
+        if table.is_empty() { Ok(()) } else { writeln!(f, "Now, at {until}\n{}\n", table.0) }
     }
+}
+
+fn of_window(window: &Window) -> Columns {
+    let Window { time_ms, requests, requests_per_s, tokens, tokens_per_s, finish_reasons, percentiles: _ } =
+        window;
+    let mut table = Columns::new(std::iter::once("Value".to_owned()));
+    let mut row = |name: &str, cell| table.row(name, std::iter::once(cell));
+    row("time_ms", Cell::Time(*time_ms));
+    row("requests", Cell::Count(*requests));
+    row("requests_per_s", Cell::Decimal(*requests_per_s));
+    row("tokens", Cell::Count(*tokens));
+    row("tokens_per_s", Cell::Decimal(*tokens_per_s));
+    for (reason, requests) in finish_reasons {
+        row(&format!("finish_reason {reason}"), Cell::Count(*requests));
+    }
+    table
+}
+
+fn of_percentiles(percentiles: &Percentiles) -> Columns {
+    let heads = ["count", "mean", "p50", "p90", "p99", "p99.9", "max"];
+    let mut table = Columns::new(heads.into_iter().map(str::to_owned));
+    for (number, times) in percentiles.named_times() {
+        distribution(&mut table, number, times, Cell::Time);
+    }
+    for stage in &percentiles.stages {
+        let name = |number: &str| format!("stage {} {number}", id(stage.stage_id));
+        for (number, times) in stage.named_times() {
+            distribution(&mut table, &name(number), times, Cell::Time);
+        }
+        distribution(&mut table, &name("inter_output_ms"), stage.inter_output_ms, Cell::Time);
+        for (number, ratios) in stage.named_ratios() {
+            distribution(&mut table, &name(number), ratios, Cell::Decimal);
+        }
+    }
+    for edge in &percentiles.transfers {
+        let (from, to) = (id(edge.from_stage), id(edge.to_stage));
+        let name = |number: &str| format!("{from}->{to} {number}");
+        for (number, times) in edge.named_times() {
+            distribution(&mut table, &name(number), times, Cell::Time);
+        }
+        for (number, ratios) in edge.named_ratios() {
+            distribution(&mut table, &name(number), ratios, Cell::Decimal);
+        }
+    }
+    for (number, ratios) in percentiles.named_ratios() {
+        distribution(&mut table, number, ratios, Cell::Decimal);
+    }
+    distribution(&mut table, "tokens_per_s", percentiles.tokens_per_s, Cell::Decimal);
+    table
+}
+
+impl fmt::Display for OpenLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OpenRequest {
+            request_id,
+            age_ms,
+            is_answered,
+            e2e_total_tokens,
+            fields,
+            stages: closed,
+            in_stages: _,
+            open_stages,
+        } = &self.request;
+        let mut table = Columns::new(std::iter::once("Value".to_owned()));
+        let mut row = |name: &str, cell| table.row(name, std::iter::once(cell));
+        row("age_ms", Cell::Time(*age_ms));
+        row("is_answered", if *is_answered { Cell::Text("true") } else { Cell::Absent });
+        row("e2e_total_tokens", Cell::Count(*e2e_total_tokens));
+        for (name, value) in fields {
+            row(name, Cell::Other(value));
+        }
+        row("more", self.more.map_or(Cell::Absent, Cell::Count));
+        let id = printable(request_id.as_deref().unwrap_or("no id"));
+        writeln!(f, "OpenRequest {id}, at {}\n{}\n", self.timestamp, table.0)?;
+        if !open_stages.is_empty() {
+            writeln!(f, "OpenStages\n{}\n", of_open_stages(open_stages))?;
+        }
+        if !closed.is_empty() {
+            writeln!(f, "StageRequestStats\n{}\n", stages(closed))?;
+        }
+        Ok(())
+    }
+}
+
+fn of_open_stages(rows: &[OpenStage]) -> Columns {
+    let mut table = Columns::new(rows.iter().map(|row| id(row.stage_id)));
+    table.row("stage_name", rows.iter().map(|row| text(row.stage_name.as_deref())));
+    table.row("age_ms", rows.iter().map(|row| Cell::Time(row.age_ms)));
+    let waiting = |row: &OpenStage| if row.is_waiting { Cell::Text("true") } else { Cell::Absent };
+    table.row("is_waiting", rows.iter().map(waiting));
+    table.row("num_tokens_out", rows.iter().map(|row| row.num_tokens_out.map_or(Cell::Absent, Cell::Count)));
+    table
 }
 
 impl fmt::Display for Detached<StageRow> {
@@ -244,6 +333,7 @@ impl fmt::Display for Line {
             Self::Stage(line) => line.fmt(f),
             Self::Transfer(line) => line.fmt(f),
             Self::Summary(line) => line.fmt(f),
+            Self::Open(line) => line.fmt(f),
         }
     }
 }

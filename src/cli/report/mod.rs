@@ -15,6 +15,7 @@ use super::{
     files::Files,
     input::Inputs,
     parts::Share,
+    running::Running,
     stage_outputs::OutputsOfStage,
     summary::{LogSummary, NamedCount, Summary},
 };
@@ -102,7 +103,7 @@ impl ReportPage {
     }
 
     fn into_html(self, inputs: &Inputs) -> Result<String> {
-        let summary = self.summary.into_log_summary(inputs.read);
+        let summary = self.summary.into_log_summary(inputs.read, Running::default());
         let Percentiles { e2e_total_ms, .. } = &summary.line.percentiles;
         let marks: Vec<_> = e2e_total_ms
             .iter()

@@ -19,10 +19,20 @@ use super::{
     minute::{Minute, SECONDS, SLOWEST},
 };
 use crate::{
-    Distribution, Line, Millis, Percentiles,
-    cli::{amount::amount, line_counts::LineCounts, parsed::Parsed, summary::Summary},
+    Distribution, Line, Millis, Percentiles, SummaryLine,
+    cli::{
+        amount::amount,
+        line_counts::LineCounts,
+        parsed::Parsed,
+        place::Place,
+        running::{Running, Signs, StillOpen},
+        summary::Summary,
+    },
     write::text::printable,
 };
+
+/// How many open requests are shown.
+const OPEN: usize = 5;
 
 pub(super) struct View {
     source: String,
@@ -31,6 +41,8 @@ pub(super) struct View {
     has_ended: bool,
     run: Summary,
     minute: Minute,
+    signs: Signs,
+    running: Running,
 }
 
 impl View {
@@ -42,6 +54,8 @@ impl View {
             has_ended: false,
             run: Summary::new(0),
             minute: Minute::default(),
+            signs: Signs::default(),
+            running: Running::default(),
         }
     }
 
@@ -67,6 +81,8 @@ impl View {
     fn add(&mut self, line: &Line, now: u64) {
         self.read.lines += 1;
         self.run.add(line);
+        let place = Place { file: &self.source, number: self.read.lines, index: 0, twin: None };
+        self.running.add(&self.signs, place, self.signs.of(line));
         if let Line::Request(line) = line {
             self.requests += 1;
             self.minute.add(line, now);
@@ -76,18 +92,25 @@ impl View {
     pub(super) fn draw(&mut self, frame: &mut Frame<'_>, now: u64) {
         self.minute.advance(now);
         let run = self.run.percentiles();
+        let (reports, open, _) = self.running.figures();
+        let open_rows = if open.is_empty() { 0 } else { open.len().min(OPEN) as u16 + 3 };
         let numbers = Percentiles::TIMES.len() as u16;
         let rows = numbers + run.stages.len().min(16) as u16;
         let areas = Layout::vertical([
-            Constraint::Length(2),
+            Constraint::Length(if reports.is_empty() { 2 } else { 3 }),
+            Constraint::Length(open_rows),
             Constraint::Length(5),
             Constraint::Length(numbers + 3),
             Constraint::Length(SLOWEST as u16 + 3),
             Constraint::Length(rows + 3),
             Constraint::Min(0),
         ]);
-        let [head, rates, times, slowest, stages, _] = areas.areas(frame.area());
-        frame.render_widget(self.head(now), head);
+        let [head, hanging, rates, times, slowest, stages, _] = areas.areas(frame.area());
+        let of_report = reports.first().map(|report| last_report(&report.line));
+        frame.render_widget(self.head(now, of_report), head);
+        if !open.is_empty() {
+            frame.render_widget(still_open(&open), hanging);
+        }
         let per_second = self.minute.per_second(now);
         let busiest = per_second.iter().max().copied().unwrap_or(0);
         let title = format!(" requests a second, the last minute; at most {busiest} ");
@@ -105,7 +128,7 @@ impl View {
             .render_widget(table(" the whole log ", ["", "count", "p50", "p90", "p99", "max"], rows), stages);
     }
 
-    fn head(&self, now: u64) -> Paragraph<'_> {
+    fn head(&self, now: u64, of_report: Option<String>) -> Paragraph<'_> {
         let rates = self.minute.rates(now);
         let time = match rates.seconds.round() as u64 {
             seconds if seconds + 1 >= SECONDS => "minute".to_owned(),
@@ -126,10 +149,12 @@ impl View {
         }
         let ended = if self.has_ended { ", at its end" } else { "" };
         let bold = Style::new().add_modifier(Modifier::BOLD);
-        Paragraph::new(vec![
+        let mut lines = vec![
             Text::styled(format!("{}{ended}: {counts}   q quits", self.source), bold),
             Text::from(format!("last {time}: {requests:.1} requests/s, {tokens:.1} tokens/s")),
-        ])
+        ];
+        lines.extend(of_report.map(Text::from));
+        Paragraph::new(lines)
     }
 
     fn times(&self) -> Table<'_> {
@@ -146,6 +171,29 @@ impl View {
         });
         table(" slowest of the last minute ", ["request_id", "e2e_total_ms", "mostly", "time_ms"], rows)
     }
+}
+
+/// The numbers of the last report, in a sentence.
+fn last_report(line: &SummaryLine) -> String {
+    let open = amount(line.open_requests.unwrap_or(0), "open request", "open requests");
+    let oldest = line.oldest_age_ms.map(|age| format!(", the oldest for {:.1} s", age.as_f64() / 1e3));
+    let lost = line.lines_lost.filter(|lost| *lost > 0);
+    let lost = lost.map(|lost| format!(", {} lost", amount(lost, "line", "lines")));
+    format!("last report: {open}{}{}", oldest.unwrap_or_default(), lost.unwrap_or_default())
+}
+
+fn still_open(open: &[StillOpen]) -> Table<'static> {
+    let rows = open.iter().take(OPEN).map(|open| {
+        let shown = |text: Option<&str>| Cell::from(printable(text.unwrap_or("-")).into_owned());
+        let stage_age = open.stage_age_ms.map_or_else(Cell::default, number);
+        Row::new([
+            shown(open.request_id.as_deref()),
+            number(open.age_ms),
+            shown(open.stage.as_deref()),
+            stage_age,
+        ])
+    });
+    table(" open for long ", ["request_id", "age_ms", "stage", "stage_age_ms"], rows)
 }
 
 /// The name of a number without its unit, since there is little room.
@@ -172,7 +220,7 @@ fn table<'a, const N: usize>(
     let widths =
         [Constraint::Fill(2)].into_iter().chain([Constraint::Fill(1)].into_iter().cycle().take(N - 1));
     let heads = heads.map(|head| match head {
-        "request_id" | "mostly" => Text::from(head),
+        "request_id" | "mostly" | "stage" => Text::from(head),
         number => Text::from(number).right_aligned(),
     });
     let head = Row::new(heads).style(Style::new().add_modifier(Modifier::DIM));
@@ -184,7 +232,7 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend};
 
     use super::*;
-    use crate::{RequestLine, Timestamp};
+    use crate::{OpenLine, OpenRequest, OpenStage, RequestLine, Timestamp};
 
     fn shown(view: &mut View, now: u64) -> String {
         let mut terminal = Terminal::new(TestBackend::new(100, 40)).unwrap();
@@ -207,5 +255,33 @@ mod tests {
             }
             assert!(shown(&mut view, NOW + 61_000_000).contains(": 0.0 requests/s, 0.0 tokens/s"));
         }
+    }
+
+    #[test]
+    fn a_request_that_is_open_for_long_is_shown_until_it_ends() {
+        let mut view = View::new("log".to_owned());
+        let age_ms = Millis::from_nanos(12_000_000_000);
+        let stage = OpenStage { stage_id: Some(1), age_ms, ..OpenStage::default() };
+        let request_id = "hangs".to_owned();
+        let request = OpenRequest {
+            request_id: Some(request_id.clone()),
+            age_ms,
+            open_stages: vec![stage],
+            ..OpenRequest::default()
+        };
+        let report = SummaryLine {
+            open_requests: Some(1),
+            oldest_age_ms: Some(age_ms),
+            lines_lost: Some(2),
+            ..SummaryLine::default()
+        };
+        view.add(&Line::Summary(report), 0);
+        view.add(&Line::Open(OpenLine { request, ..OpenLine::default() }), 0);
+        let text = shown(&mut view, 0);
+        let report = "last report: 1 open request, the oldest for 12.0 s, 2 lines lost";
+        assert!(text.contains(report) && text.contains("hangs") && text.contains("12000.000"), "{text}");
+        let e2e_table = crate::E2eTable { e2e_total_ms: age_ms, ..Default::default() };
+        view.add(&Line::Request(RequestLine { request_id, e2e_table, ..RequestLine::default() }), 0);
+        assert!(!shown(&mut view, 0).contains("open for long"));
     }
 }
