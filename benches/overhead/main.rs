@@ -19,10 +19,10 @@ use std::{
     process::Command,
     sync::Barrier,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use omni_metrics::OmniMetricsLayer;
+use omni_metrics::{Keep, OmniMetricsLayer};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use tracing::{Dispatch, Metadata, Subscriber, field::Empty, info, info_span, trace, trace_span};
@@ -121,6 +121,11 @@ fn set_up(name: &str) -> Option<Dispatch> {
         "noop" => Dispatch::new(tracing_subscriber::registry().with(Noop)),
         "filter" => Dispatch::new(tracing_subscriber::registry().with(Noop.with_filter(filter_fn(ours)))),
         "omni" | "omni_threads" => Dispatch::new(tracing_subscriber::registry().with(omni())),
+        "omni_left_out" => {
+            // The choice that leaves this request out, after all questions have been asked.
+            let keep = Keep::one_in(1_000_000).failed().slower_than(Duration::from_secs(3_600));
+            Dispatch::new(tracing_subscriber::registry().with(omni().with_keep(keep)))
+        }
         "omni_info" => {
             let layer = omni().with_max_level(LevelFilter::INFO);
             Dispatch::new(tracing_subscriber::registry().with(layer))
@@ -181,6 +186,7 @@ fn measure(figures: &mut Figures) {
     let before = ALLOCATIONS.get();
     workload::spans("r1");
     add("allocations", (ALLOCATIONS.get() - before) as f64);
+    add("end", ends());
 
     let _request = info_span!("request", request_id = "open").entered();
     let stage = info_span!("stage", stage_id = 0, output = Empty);
@@ -246,6 +252,23 @@ fn on_threads(threads: usize, dispatch: impl Fn() -> Option<Dispatch>) -> f64 {
     })
 }
 
+/// Nanoseconds that the end of a request takes, whose stages and transfers have closed before.
+fn ends() -> f64 {
+    // The layer keeps the objects of 16 requests for reuse.
+    const OPEN: [&str; 8] = ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7"];
+    const RUNS: u32 = 250;
+    least(|| {
+        let mut taken = Duration::ZERO;
+        for _ in 0..RUNS {
+            let requests = OPEN.map(workload::open);
+            let started = Instant::now();
+            requests.into_iter().for_each(workload::end);
+            taken += started.elapsed();
+        }
+        taken.as_nanos() as f64 / f64::from(RUNS) / OPEN.len() as f64
+    })
+}
+
 fn least(sample: impl FnMut() -> f64) -> f64 {
     iter::repeat_with(sample).take(SAMPLES).fold(f64::INFINITY, f64::min)
 }
@@ -283,7 +306,7 @@ fn ratio(round: &BTreeMap<&str, Figures>, figure: &str, against: &str, other: &s
     Some(get(round, "omni", figure)? / get(round, against, other)?)
 }
 
-const TARGETS: [Target; 16] = [
+const TARGETS: [Target; 17] = [
     Target {
         what: "request with its line",
         against: "no-op layer + the line by hand",
@@ -365,6 +388,16 @@ const TARGETS: [Target; 16] = [
         ratio: |round| ratio(round, "foreign span", "noop", "foreign span"),
     },
     Target {
+        what: "end of a request that is left out",
+        against: "formatting and writing its line",
+        at_most: 1.0,
+        aim: 0.6,
+        ratio: |round| {
+            let (kept, left_out) = (get(round, "omni", "end")?, get(round, "omni_left_out", "end")?);
+            Some((left_out - get(round, "noop", "end")?) / (kept - left_out))
+        },
+    },
+    Target {
         what: "suppressed log::trace!, with_max_level(INFO)",
         against: "no layer",
         at_most: 1.5,
@@ -409,11 +442,12 @@ const TARGETS: [Target; 16] = [
 ];
 
 fn compare() {
-    const SET_UPS: [&str; 10] = [
+    const SET_UPS: [&str; 11] = [
         "none",
         "noop",
         "filter",
         "omni",
+        "omni_left_out",
         "omni_info",
         "omni_off",
         "omni_threads",
@@ -445,6 +479,7 @@ fn compare() {
     );
     let figures = [
         "request",
+        "end",
         "enter and exit",
         "new and close",
         "output",

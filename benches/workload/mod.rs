@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tracing::{field::Empty, info_span};
+use tracing::{Span, field::Empty, info_span};
 
 pub const STAGES: [&str; 3] = ["thinker", "talker", "code2wav"];
 pub const TOKENS_IN: u64 = 4860;
@@ -23,6 +23,11 @@ pub const IN_FLIGHT_MS: f64 = 2.125;
 
 /// The request as annotated code makes it.
 pub fn spans(id: &str) {
+    end(open(id));
+}
+
+/// The request with all its stages and transfers, until it ends.
+pub fn open(id: &str) -> Span {
     let request = info_span!("request", request_id = id, finish_reason = Empty);
     request.in_scope(|| {
         for (stage_id, stage_name) in (0_u64..).zip(STAGES) {
@@ -56,6 +61,13 @@ pub fn spans(id: &str) {
         }
     });
     request.record("finish_reason", "stop");
+    request
+}
+
+/// The end of a request. A function of its own, so that its instructions can be counted.
+#[inline(never)]
+pub fn end(request: Span) {
+    drop(request);
 }
 
 /// How many outputs a stage of [`streams`] has.

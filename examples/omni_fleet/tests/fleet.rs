@@ -1,0 +1,131 @@
+//! A simulated fleet: what the reader makes of its logs, against what really happened.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use omni_fleet::{Findings, Settings, TRUTH, check, run};
+use omni_metrics::Line;
+
+/// The mock clock begins at 2026-01-31T12:00:00Z; this is an hour later.
+const START: Duration = Duration::from_secs(1_769_864_400);
+/// Timestamps are cut to microseconds.
+const MICROS: u64 = 3_000;
+
+fn settings(max_offset: Duration) -> Settings {
+    Settings {
+        seed: 7,
+        requests: 1_500,
+        rate: 100.0,
+        processes: 64,
+        restarts: 24,
+        max_offset,
+        start: UNIX_EPOCH + START,
+    }
+}
+
+/// The reader, built if need be.
+fn reader() -> &'static Path {
+    static READER: OnceLock<PathBuf> = OnceLock::new();
+    READER.get_or_init(|| {
+        // As `cargo test --workspace --all-features` builds it, so that nothing is built twice.
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "-q", "--workspace", "--all-features", "--bin", "omni-metrics"])
+            .stderr(Stdio::inherit())
+            .status()
+            .unwrap();
+        assert!(built.success());
+        Path::new(env!("CARGO_BIN_EXE_omni_fleet")).parent().unwrap().join("omni-metrics")
+    })
+}
+
+fn simulated(name: &str, max_offset: Duration) -> (PathBuf, Vec<PathBuf>) {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&directory);
+    let logs = run(&settings(max_offset), &directory).unwrap();
+    (directory, logs)
+}
+
+fn compared(name: &str, max_offset: Duration) -> Findings {
+    let (directory, logs) = simulated(name, max_offset);
+    let output = Command::new(reader()).arg("join").args(logs).output().unwrap();
+    assert!(output.status.success());
+    let joined = directory.join("joined");
+    fs::write(&joined, output.stdout).unwrap();
+    let findings = check(&directory.join(TRUTH), &joined).unwrap();
+    assert!(findings.violations.is_empty(), "{findings}");
+    assert!(findings.requests > 1_400 && findings.left_out > 0 && findings.without_line > 0, "{findings}");
+    findings
+}
+
+#[test]
+fn with_clocks_that_agree_every_number_is_true() {
+    let findings = compared("in-sync", Duration::ZERO);
+    for deviation in &findings.deviations {
+        assert!(deviation.compared() > 50 && deviation.most() <= MICROS, "{findings}");
+    }
+}
+
+#[test]
+fn with_clocks_that_are_off_durations_are_true_and_positions_are_off_by_as_much_as_the_clocks() {
+    // Two clocks differ by twice as much; up to three chunks add up on an edge, and the time that is
+    // unattributed depends on all rows.
+    const MOST: u64 = 400_000_000;
+    let findings = compared("off", Duration::from_millis(200));
+    for deviation in &findings.deviations {
+        let limit = match deviation.number {
+            "in_flight_time_ms" => 3 * MOST,
+            "unattributed_time_ms" => u64::MAX,
+            "e2e_total_ms, a worker's row last"
+            | "first_output_ms of a worker's row"
+            | "start_ms of a worker's row" => MOST,
+            _ => 0,
+        };
+        assert!(deviation.most() <= limit, "{findings}");
+        // The clocks are really off.
+        assert!(limit == 0 || deviation.most() > 100 * MICROS, "{findings}");
+    }
+}
+
+#[test]
+fn the_same_seed_writes_the_same_logs() {
+    let read = |(_, logs): (_, Vec<PathBuf>)| -> Vec<_> {
+        logs.iter().map(|log| fs::read_to_string(log).unwrap()).collect()
+    };
+    let limit = Duration::from_millis(200);
+    assert_eq!(read(simulated("once", limit)), read(simulated("twice", limit)));
+}
+
+#[test]
+fn a_process_that_is_started_again_counts_its_requests_from_one() {
+    let (_, logs) = simulated("runs", Duration::from_millis(200));
+    let mut runs = 0;
+    for log in &logs {
+        let numbers = fs::read_to_string(log).unwrap().lines().map(|line| line.parse().unwrap()).fold(
+            Vec::<Vec<u64>>::new(),
+            |mut runs, line| {
+                if let Line::Request(line) = line {
+                    let number = line.overall_summary.e2e_requests;
+                    if number == 1 {
+                        runs.push(Vec::new());
+                    }
+                    runs.last_mut().unwrap().push(number);
+                }
+                runs
+            },
+        );
+        for run in numbers {
+            runs += 1;
+            let expected: BTreeSet<u64> = (1..=run.len() as u64).collect();
+            assert_eq!(run.into_iter().collect::<BTreeSet<_>>(), expected);
+        }
+    }
+    assert!(runs > 8, "no front was started again");
+    let checked = Command::new(reader()).arg("check").args(&logs).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}
