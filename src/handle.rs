@@ -178,20 +178,20 @@ impl OmniMetricsHandle {
 
     /// Writes a report every `interval`, from a thread of its own, until the returned guard is dropped.
     ///
-    /// A report is a [summary line](crate::SummaryLine) with a [`Window`](crate::Window): the requests, rates and
-    /// percentiles since the report before. It also tells how many requests are open, how old the oldest one
-    /// is, and how many lines were written, left out and lost. An [open line](crate::OpenLine) follows for each
-    /// request that has become older than `older_than` since the report before: at most 64, the oldest first;
-    /// the last one tells how many more there are. So a service that hangs is seen, though the lines of its
-    /// requests never come.
+    /// A report is a [summary line](crate::SummaryLine) with a [`Window`](crate::Window): the requests, rates
+    /// and percentiles since the report before. It also tells how many requests are open, how old the oldest
+    /// one is, and how many lines were written, left out and lost. An [open line](crate::OpenLine) follows for
+    /// each request that has become older than `older_than` since the report before: at most 64, the oldest
+    /// first; the last one tells how many more there are. So a service that hangs is seen, although the lines
+    /// of its requests never come.
     ///
-    /// The interval is measured with the system's clock, and is at least a millisecond; all times in the lines
-    /// come from the layer's clock. There are no reports while the layer is [off](Self::set_log_stats). The
-    /// windows of two guards, and the runs of [`take`](Self::take), do not affect each other. If the thread
-    /// cannot be started, there are no reports.
+    /// The interval is measured with the system's clock, and is at least a millisecond; all times in the
+    /// lines come from the layer's clock. There are no reports while the layer is
+    /// [off](Self::set_log_stats). The windows of two guards, and the runs of [`take`](Self::take), do not
+    /// affect each other. If the thread cannot be started, there are no reports.
     ///
-    /// A report costs about as much as [`snapshot`](Self::snapshot) and [`open_requests`](Self::open_requests),
-    /// and no memory that grows with time or requests.
+    /// A report costs about as much as [`snapshot`](Self::snapshot) and
+    /// [`open_requests`](Self::open_requests); its memory does not grow with time or requests.
     ///
     /// ```
     /// use std::{io::{BufRead, BufReader}, sync::Arc, time::Duration};

@@ -68,8 +68,8 @@ impl Stripes {
         lines.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Exchanges the period of each stripe for an empty one. `with` is called while all stripes are locked, so
-    /// at a moment at which no request is being counted; the locks are held only for that and the exchange.
+    /// Exchanges the period of each stripe for an empty one. `with` is called while all stripes are locked,
+    /// when no request is being counted; the locks are held only for that and the exchange.
     pub(crate) fn exchange<T>(&self, empty: &mut Emptied, with: impl FnOnce() -> T) -> T {
         let mut locked = self.stripes.each_ref().map(Stripe::lock);
         let outcome = with();
