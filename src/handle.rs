@@ -180,10 +180,10 @@ impl OmniMetricsHandle {
     ///
     /// A report is a [summary line](crate::SummaryLine) with a [`Window`](crate::Window): the requests, rates
     /// and percentiles since the report before. It also tells how many requests are open, how old the oldest
-    /// one is, and how many lines were written, left out and lost. An [open line](crate::OpenLine) follows for
-    /// each request that has become older than `older_than` since the report before: at most 64, the oldest
-    /// first; the last one tells how many more there are. So a service that hangs is seen, although the lines
-    /// of its requests never come.
+    /// one is, and how many lines were written, left out and lost. An [open line](crate::OpenLine) follows
+    /// for each request that has become older than `older_than` since the report before: at most 64, the
+    /// oldest first; the last one tells how many more there are. So a service that hangs is seen, although
+    /// the lines of its requests never come.
     ///
     /// The interval is measured with the system's clock, and is at least a millisecond; all times in the
     /// lines come from the layer's clock. There are no reports while the layer is
