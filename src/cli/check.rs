@@ -5,6 +5,7 @@ use std::{io::Write, mem, process::ExitCode};
 use super::{
     amount::{LATE_ROW, LATE_ROWS, amount},
     failure::Result,
+    help::Help,
     input::Inputs,
     invariants::{Remarks, check_line},
     line_counts::LineCounts,
@@ -16,6 +17,16 @@ use crate::{Line, write::text::printable};
 
 /// How many lines that occur twice are named; more are counted.
 const DOUBLES: u64 = 20;
+
+pub(super) const HELP: Help = Help {
+    examples: &[
+        ("Verifies every line, and that no line is missing", "omni-metrics check service.log"),
+        ("The same in CI, for the program's stderr", "omni-metrics check stderr.log && echo sound"),
+    ],
+    zero: Some("Every line is sound."),
+    one: Some("A line is broken or violates a rule, or lines are missing."),
+    ..Help::NONE
+};
 
 pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> {
     let mut log = Log::default();

@@ -16,6 +16,7 @@ use super::{
     amount::amount,
     complete::{complete, extent, times},
     failure::{Failure, Result, complain},
+    help::Help,
     input::Inputs,
 };
 use crate::{
@@ -36,6 +37,24 @@ const FILES: usize = 64;
 const FAR: u64 = 1_000_000_000;
 /// How many ids without a request are named.
 const NAMED: usize = 20;
+
+pub(super) const HELP: Help = Help {
+    examples: &[
+        (
+            "Rows of workers, put into their requests",
+            "omni-metrics join front.log worker-*.log >joined.jsonl",
+        ),
+        (
+            "A summary of the joined requests",
+            "omni-metrics join front.log worker-*.log | omni-metrics summary",
+        ),
+    ],
+    environment: &[(
+        "TMPDIR",
+        "Where the temporary files are, which are as large as the log; /tmp by default.",
+    )],
+    ..Help::NONE
+};
 
 pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> {
     let mut spread: Vec<BufWriter<File>> =

@@ -1,11 +1,16 @@
 //! `omni-metrics`: tables, summaries, checks and joins of logs.
+//!
+//! A command is a variant of [`Command`], whose comment is the one line about it, and a file with its `Args`,
+//! its `run` and a constant `HELP` ([`help::Help`]: examples, the meaning of exit code 1, further variables),
+//! which [`help_of`] names. The end of the command's help and sections of its manual page come from `HELP`.
+//! A test parses each example as the shell would pass it.
 
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 mod amount;
@@ -14,6 +19,7 @@ mod chunks;
 mod complete;
 mod failure;
 mod files;
+mod help;
 mod history;
 mod input;
 mod invariants;
@@ -39,22 +45,61 @@ mod watch;
 
 use failure::{Failure, Result, complain};
 use files::Files;
+use help::Help;
 use input::Inputs;
 pub(crate) use text_reader::Text;
 
-/// The exit codes, at the end of the help.
-const EXIT_CODES: &str = "\
-Exit codes: 0 if all is well; 1 if `check` finds a violation or a broken line, or if `tables --request` \
-finds no line; 2 if a file can't be read or written, if no file has a line of omni-metrics (all are empty, \
-foreign or broken), or if lines have a schema that this reader does not know. Those, and broken lines, are \
-left out, and named on stderr.";
+/// The help of the whole program.
+const HELP: Help = Help {
+    examples: &[
+        ("The run in numbers: rates, percentiles, where the time goes", "omni-metrics summary service.log"),
+        ("One request in full, from all files", "omni-metrics tables --request req-0003 service.log*"),
+        ("The logs of a Kubernetes node, as they lie there", "omni-metrics summary /var/log/pods"),
+        ("A running service", "omni-metrics watch service.log"),
+    ],
+    one: Some("`check` has found a violation or a broken line, or `tables --request` has found no line."),
+    ..Help::NONE
+};
+
+/// The help of a command.
+fn help_of(command: &str) -> &'static Help {
+    match command {
+        "tables" => &tables::HELP,
+        "summary" => &summary::HELP,
+        "check" => &check::HELP,
+        "join" => &join::HELP,
+        "report" => &report::HELP,
+        "watch" => &watch::HELP,
+        "completions" => &COMPLETIONS,
+        "man" => &MAN,
+        _ => &Help::NONE,
+    }
+}
+
+const COMPLETIONS: Help = Help {
+    examples: &[(
+        "For bash, for this user",
+        "omni-metrics completions bash >~/.local/share/bash-completion/completions/omni-metrics",
+    )],
+    zero: Some("Success."),
+    ..Help::NONE
+};
+
+const MAN: Help = Help {
+    examples: &[
+        ("The manual page of `summary`", "omni-metrics man summary | man -l -"),
+        ("Installs the page of the program", "omni-metrics man >~/.local/share/man/man1/omni-metrics.1"),
+    ],
+    zero: Some("Success."),
+    ..Help::NONE
+};
 
 /// Reads the logs of services that use the omni-metrics layer.
 ///
 /// Lines that are not the layer's are passed over, so that whatever else went to stderr may stay in.
 /// Files may be compressed (gzip). Without files, or for `-`, standard input is read.
 #[derive(Debug, Parser)]
-#[command(name = "omni-metrics", version, after_help = EXIT_CODES)]
+#[command(name = "omni-metrics", version)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -89,7 +134,7 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout().lock()));
     let outcome = run(args.command, &mut out).and_then(|code| match out.flush().map_err(Failure::from) {
         Err(Failure::Hangup(_)) => Err(Failure::Hangup(code)),
@@ -102,6 +147,12 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The arguments of the program, with the help of each command.
+fn command() -> clap::Command {
+    let with_help = |command: clap::Command| help_of(command.get_name()).add_to(command);
+    HELP.add_to(Args::command()).mut_subcommands(with_help)
 }
 
 fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
@@ -120,20 +171,58 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
         Command::Watch(args) => watch::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Args::command(), "omni-metrics", &mut script);
+            clap_complete::generate(shell, &mut self::command(), "omni-metrics", &mut script);
             out.write_all(&script)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Man { command } => {
-            let mut whole = Args::command();
+            let mut whole = self::command();
             whole.build();
-            let page = match &command {
-                None => Some(&whole),
-                Some(name) => whole.find_subcommand(name),
+            let (help, page) = match &command {
+                None => (&HELP, Some(&whole)),
+                Some(name) => (help_of(name), whole.find_subcommand(name)),
             };
             let unknown = || Failure::Io("there is no such command".to_owned());
-            clap_mangen::Man::new(page.ok_or_else(unknown)?.clone()).render(out)?;
+            help.render_manual(page.ok_or_else(unknown)?.clone(), out)?;
             Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The commands of a command line, as lists of words. Quotes are around whole words only.
+    fn commands(line: &str) -> Vec<Vec<String>> {
+        let (mut commands, mut is_quoted) = (vec![vec![String::new()]], false);
+        for c in line.chars() {
+            let words = commands.last_mut().unwrap();
+            match c {
+                '\'' => is_quoted = !is_quoted,
+                '|' | '>' | '&' if !is_quoted => commands.push(vec![String::new()]),
+                ' ' if !is_quoted => words.push(String::new()),
+                c => words.last_mut().unwrap().push(c),
+            }
+        }
+        commands.iter_mut().for_each(|words| words.retain(|word| !word.is_empty()));
+        commands
+    }
+
+    #[test]
+    fn every_command_has_examples_and_every_example_can_be_given() {
+        let commands: Vec<_> =
+            Args::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        for help in commands.iter().map(|command| help_of(command)).chain([&HELP]) {
+            assert!(!help.examples.is_empty(), "{commands:?}");
+            for (_, line) in help.examples {
+                let ours = |words: &Vec<String>| words.first().is_some_and(|word| word == "omni-metrics");
+                let ours: Vec<_> = self::commands(line).into_iter().filter(ours).collect();
+                assert!(!ours.is_empty(), "{line}");
+                for words in ours {
+                    assert!(command().try_get_matches_from(words).is_ok(), "{line}");
+                }
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{
     amount::{LATE_ROW, LATE_ROWS, amount},
     failure::Result,
     files::Files,
+    help::Help,
     input::Inputs,
     json,
     line_counts::LineCounts,
@@ -28,6 +29,18 @@ use crate::{
 const ERROR_TEXT: usize = 200;
 /// How wide the bar of 100 % is.
 const BAR: f64 = 40.0;
+
+pub(super) const HELP: Help = Help {
+    examples: &[
+        ("The run in numbers", "omni-metrics summary service.log"),
+        ("The ten slowest requests of a rotated log", "omni-metrics summary --slowest 10 service.log*"),
+        (
+            "The p99 of the latency",
+            "omni-metrics summary --json service.log | jq .percentiles.e2e_total_ms.p99",
+        ),
+    ],
+    ..Help::NONE
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

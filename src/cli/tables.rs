@@ -5,10 +5,20 @@ use std::{collections::VecDeque, io::Write, process::ExitCode};
 use super::{
     failure::{Result, complain},
     files::Files,
+    help::Help,
     input::Inputs,
     paint,
 };
 use crate::{Line, write::text::printable};
+
+pub(super) const HELP: Help = Help {
+    examples: &[
+        ("One request, and the rows of workers that name it", "omni-metrics tables --request req-0003 *.log"),
+        ("The last three requests", "omni-metrics tables --last 3 service.log"),
+    ],
+    one: Some("No line names the request of `--request`."),
+    ..Help::NONE
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

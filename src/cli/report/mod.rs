@@ -13,6 +13,7 @@ use super::{
     amount::amount,
     failure::{Failure, Result},
     files::Files,
+    help::Help,
     input::Inputs,
     parts::Share,
     running::Running,
@@ -34,6 +35,17 @@ use figures::{count, decimal, shown};
 use latency::Latencies;
 use sample::Sample;
 use throughput::Throughput;
+
+pub(super) const HELP: Help = Help {
+    examples: &[
+        ("A page for the browser", "omni-metrics report service.log -o report.html"),
+        (
+            "The page of a log on another machine",
+            "ssh host cat service.log | omni-metrics report -o page.html",
+        ),
+    ],
+    ..Help::NONE
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -9,7 +9,10 @@ use std::{
     thread,
 };
 
-use super::failure::{Failure, Result};
+use super::{
+    failure::{Failure, Result},
+    help::Help,
+};
 use crate::write::text::printable;
 
 mod clock;
@@ -22,6 +25,14 @@ use clock::{TICK, now};
 use ending::{End, listen};
 use follow::{AHEAD, follow, open, read_all};
 use view::View;
+
+pub(super) const HELP: Help = Help {
+    examples: &[
+        ("A log that is being written, also when it is rotated", "omni-metrics watch service.log"),
+        ("The stderr of a program", "service 2>&1 | omni-metrics watch"),
+    ],
+    ..Help::NONE
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
