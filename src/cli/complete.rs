@@ -1,6 +1,6 @@
 //! Adds the rows of workers to their request.
 
-use super::{joined_outputs::JoinedOutputs, joined_waits::JoinedWaits};
+use super::{joined_outputs::JoinedOutputs, joined_waits::JoinedWaits, timeline::Timeline};
 use crate::{
     Line, Millis, RequestLine, StageRow, Timestamp, TransferRow,
     fold::intervals::Intervals,
@@ -100,16 +100,7 @@ struct Stretches(Vec<(u64, u64)>);
 
 impl Stretches {
     fn of(request: &RequestLine) -> Self {
-        let mut stretches = Self(Vec::new());
-        for (start, end) in request.stage_table.iter().filter_map(StageRow::extent) {
-            stretches.add(start, end);
-        }
-        for row in &request.transfer_table {
-            if let Some(start) = row.start_ms.map(Millis::as_nanos) {
-                stretches.add(start, start.saturating_add(row.total_time_ms.as_nanos()));
-            }
-        }
-        stretches
+        Self(Timeline::of(request).rows.iter().map(|row| (row.from, row.to)).collect())
     }
 
     fn add(&mut self, start: u64, end: u64) {

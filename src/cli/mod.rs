@@ -17,6 +17,7 @@ mod amount;
 mod check;
 mod chunks;
 mod complete;
+mod critical_path;
 mod failure;
 mod files;
 mod help;
@@ -40,6 +41,7 @@ mod summary;
 mod tables;
 mod tally;
 mod text_reader;
+mod timeline;
 mod verbatim;
 mod watch;
 
