@@ -12,6 +12,7 @@ use super::{
     input::Inputs,
     json,
     line_counts::LineCounts,
+    objectives::{Attainment, ObjectiveCounts, Objectives},
     paint,
     parts::{Share, Times, dominating},
     running::{LastReport, Running, Signs, StillOpen, last_reports, left_out, still_open},
@@ -52,6 +53,8 @@ pub(super) struct Args {
     /// How many of the slowest requests to show
     #[arg(long, value_name = "N", default_value_t = 5)]
     slowest: usize,
+    #[command(flatten)]
+    objectives: Objectives,
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
@@ -59,7 +62,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let (signs, mut running) = (Signs::default(), Running::default());
     let signs_of_cores = signs.clone();
     let summary = inputs.fold_and_map(
-        || Summary::new(args.slowest),
+        || Summary::new(args.slowest).with_objectives(&args.objectives),
         Summary::add,
         Summary::merge,
         move |line| signs_of_cores.of(line),
@@ -93,6 +96,7 @@ pub(super) struct Summary {
     /// All errors of all requests.
     errors: u64,
     detached: u64,
+    objectives: ObjectiveCounts,
     slowest: BinaryHeap<Reverse<Slow>>,
     limit: usize,
 }
@@ -120,9 +124,15 @@ impl Summary {
             failed: Tally::default(),
             errors: 0,
             detached: 0,
+            objectives: ObjectiveCounts::default(),
             slowest: BinaryHeap::new(),
             limit,
         }
+    }
+
+    /// The same, and it will count how many requests meet these objectives.
+    pub(super) fn with_objectives(self, objectives: &Objectives) -> Self {
+        Self { objectives: ObjectiveCounts::new(objectives), ..self }
     }
 
     pub(super) fn add(&mut self, line: &Line) {
@@ -153,6 +163,7 @@ impl Summary {
         self.reasons.merge(&other.reasons);
         self.warnings.merge(&other.warnings);
         self.outputs.merge(&other.outputs);
+        self.objectives.merge(&other.objectives);
         self.failed.merge(&other.failed);
         self.errors = self.errors.saturating_add(other.errors);
         self.slowest.append(&mut other.slowest);
@@ -177,6 +188,7 @@ impl Summary {
         self.times.add(line);
         self.reasons.add(e2e.finish_reason.clone(), 1);
         self.outputs.add(line);
+        self.objectives.add(line);
         if let Some(errors) = e2e.errors {
             self.errors = self.errors.saturating_add(errors);
             let text = e2e.error.as_deref().unwrap_or("an error without a text");
@@ -217,6 +229,7 @@ impl Summary {
             },
             shares_of_e2e: self.times.shares().collect(),
             outputs: self.outputs.figures(),
+            objectives: self.objectives.figures(self.totals.summary().e2e_wall_time_ms),
             finish_reasons: counted(&self.reasons, reason),
             failed: counted(&self.failed, String::clone),
             errors: self.errors,
@@ -265,6 +278,9 @@ pub(super) struct LogSummary {
     /// How the stages delivered their outputs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) outputs: Vec<OutputsOfStage>,
+    /// How many requests met the objectives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) objectives: Option<Attainment>,
     pub(super) finish_reasons: Vec<NamedCount>,
     /// Requests with errors, by the text of their first one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -343,6 +359,9 @@ impl LogSummary {
             }
             table.left(3);
             writeln!(out, "{table}\n")?;
+        }
+        if let Some(objectives) = &self.objectives {
+            writeln!(out, "{objectives}")?;
         }
         if !self.slowest.is_empty() {
             let mut table =

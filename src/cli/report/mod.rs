@@ -15,6 +15,7 @@ use super::{
     files::Files,
     help::Help,
     input::Inputs,
+    objectives::Objectives,
     parts::Share,
     running::Running,
     stage_outputs::OutputsOfStage,
@@ -54,6 +55,8 @@ pub(super) struct Args {
     /// Where the page goes; without it, to standard output, unless that is a terminal
     #[arg(short, long, value_name = "PAGE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    objectives: Objectives,
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
@@ -62,7 +65,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         return Err(Failure::Io(format!("the page is not for a terminal; {instead}")));
     }
     let mut inputs = Inputs::new(&args.files.files);
-    let page = inputs.fold(ReportPage::new, ReportPage::add, ReportPage::merge)?;
+    let page = inputs.fold(|| ReportPage::new(&args.objectives), ReportPage::add, ReportPage::merge)?;
     let html = page.into_html(&inputs)?;
     inputs.warn_of_doubles();
     match &args.output {
@@ -89,9 +92,9 @@ struct Tile {
 }
 
 impl ReportPage {
-    fn new() -> Self {
+    fn new(objectives: &Objectives) -> Self {
         Self {
-            summary: Summary::new(0),
+            summary: Summary::new(0).with_objectives(objectives),
             latencies: Latencies::default(),
             throughput: Throughput::default(),
             sample: Sample::default(),
@@ -216,6 +219,11 @@ fn tiles(totals: &OverallSummary, marks: &[(&'static str, Millis)], summary: &Lo
     ]);
     tiles.extend(share("waiting").map(|waiting| tile("waiting", percent(Some(waiting)))));
     let failed = summary.failed.iter().fold(0, |sum: u64, error| sum.saturating_add(error.count));
+    tiles.extend(summary.objectives.iter().flat_map(|objectives| {
+        let share = objectives.share.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0));
+        let goodput = format!("{} requests a second", decimal(objectives.goodput_requests_per_s));
+        [tile("met objectives", share), tile("goodput", goodput)]
+    }));
     tiles.extend((failed > 0).then(|| tile("with errors", count(failed))));
     tiles
 }

@@ -1,0 +1,317 @@
+//! Objectives for requests, and how many requests met them.
+//!
+//! The rate of requests that meet their objectives is their *goodput*, as DistServe (Zhong et al., OSDI 2024)
+//! and vLLM's benchmark (`--goodput`) call it.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::Serialize;
+
+use super::{outcome::has_failed, quantity::Quantity};
+use crate::{
+    Millis, RequestLine,
+    fold::totals::per_second,
+    model::numbers::Unit,
+    write::text::{Cell, Columns, grouped},
+};
+
+/// The objectives that the arguments of a command name.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct Objectives {
+    /// An objective for each request, such as `e2e=2s` or `first_output@0=200ms`; may be given several times.
+    /// With `@99%` at the end, such a share of the requests is to meet it
+    #[arg(long = "slo", value_name = "NUMBER[@STAGE]=LIMIT")]
+    pub(super) slo: Vec<Objective>,
+}
+
+/// What a number of each request is to be at most.
+#[derive(Debug, Clone)]
+pub(super) struct Objective {
+    quantity: Quantity,
+    /// Times in nanoseconds.
+    limit: f64,
+    /// The share of the requests that is to meet it.
+    wanted: Option<f64>,
+    /// As the argument spells it.
+    text: String,
+}
+
+impl Objective {
+    /// Whether a request meets it; `None` if the request does not have the number.
+    pub(super) fn is_met(&self, line: &RequestLine) -> Option<bool> {
+        self.quantity.value(line).map(|value| value <= self.limit)
+    }
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Objective {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unlimited = || format!("`{text}` has no limit: an objective is `NUMBER=LIMIT`, such as `e2e=2s`");
+        let (number, limit) = text.split_once('=').ok_or_else(unlimited)?;
+        let quantity = Quantity::parse(number)?;
+        let (limit, wanted) = match limit.split_once('@') {
+            None => (limit, None),
+            Some((limit, percent)) => (limit, Some(share(percent)?)),
+        };
+        Ok(Self { limit: amount(limit, quantity.unit)?, wanted, quantity, text: text.to_owned() })
+    }
+}
+
+/// A percentage, as a share.
+fn share(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').and_then(|percent| percent.parse::<f64>().ok());
+    let percent = percent.filter(|percent| *percent > 0.0 && *percent <= 100.0);
+    percent.map(|percent| percent / 100.0).ok_or_else(|| format!("`{text}` is no percentage, such as `99%`"))
+}
+
+/// An amount in a unit: times have one of their own, such as `200ms`, and become nanoseconds.
+pub(super) fn amount(text: &str, unit: Unit) -> Result<f64, String> {
+    if unit == Unit::Milliseconds {
+        let time = humantime::parse_duration(text);
+        return time
+            .map(|time| time.as_nanos() as f64)
+            .map_err(|_| format!("`{text}` is no time with a unit, such as `200ms`, `1.5s` or `2min`"));
+    }
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| format!("`{text}` is no number"))
+}
+
+/// How the requests so far stand to the objectives.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ObjectiveCounts {
+    objectives: Arc<[Objective]>,
+    each: Vec<Counts>,
+    met: u64,
+    tokens: u64,
+    failed: u64,
+    judged: u64,
+    unjudged: u64,
+}
+
+/// How the requests stand to one objective.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    met: u64,
+    broke: u64,
+    only: u64,
+    absent: u64,
+}
+
+impl ObjectiveCounts {
+    pub(super) fn new(objectives: &Objectives) -> Self {
+        let each = vec![Counts::default(); objectives.slo.len()];
+        Self { objectives: objectives.slo.as_slice().into(), each, ..Self::default() }
+    }
+
+    pub(super) fn add(&mut self, line: &RequestLine) {
+        if self.objectives.is_empty() {
+            return;
+        }
+        let (weight, has_failed) = (line.weight(), has_failed(&line.e2e_table));
+        let (mut broken, mut known, mut only) = (0, 0, None);
+        for (objective, counts) in self.objectives.iter().zip(&mut self.each) {
+            match objective.is_met(line) {
+                None => counts.absent += weight,
+                Some(true) => {
+                    counts.met += weight;
+                    known += 1;
+                }
+                Some(false) => {
+                    counts.broke += weight;
+                    known += 1;
+                    broken += 1;
+                    only = Some(counts);
+                }
+            }
+        }
+        if broken == 1
+            && !has_failed
+            && let Some(counts) = only
+        {
+            counts.only += weight;
+        }
+        if has_failed {
+            self.failed += weight;
+        } else if known == 0 {
+            self.unjudged += weight;
+            return;
+        } else if broken == 0 {
+            self.met += weight;
+            self.tokens = self.tokens.saturating_add(line.e2e_table.e2e_total_tokens.saturating_mul(weight));
+        }
+        self.judged += weight;
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (ours, theirs) in self.each.iter_mut().zip(&other.each) {
+            ours.met += theirs.met;
+            ours.broke += theirs.broke;
+            ours.only += theirs.only;
+            ours.absent += theirs.absent;
+        }
+        self.met += other.met;
+        self.tokens = self.tokens.saturating_add(other.tokens);
+        self.failed += other.failed;
+        self.judged += other.judged;
+        self.unjudged += other.unjudged;
+    }
+
+    /// The figures of a run of this length; `None` without objectives.
+    pub(super) fn figures(&self, wall: Millis) -> Option<Attainment> {
+        let share = |met: u64, of: u64| (of > 0).then(|| met as f64 / of as f64);
+        let each = self.objectives.iter().zip(&self.each).map(|(objective, counts)| {
+            let attained = share(counts.met, counts.met + counts.broke);
+            Attained {
+                objective: objective.to_string(),
+                met: counts.met,
+                broke: counts.broke,
+                only: counts.only,
+                absent: counts.absent,
+                share: attained,
+                wanted: objective.wanted,
+                is_attained: objective.wanted.zip(attained).map(|(wanted, attained)| attained >= wanted),
+            }
+        });
+        (!self.objectives.is_empty()).then(|| Attainment {
+            met: self.met,
+            judged: self.judged,
+            share: share(self.met, self.judged),
+            failed: self.failed,
+            unjudged: self.unjudged,
+            goodput_requests_per_s: per_second(self.met, wall.as_nanos()),
+            goodput_tokens_per_s: per_second(self.tokens, wall.as_nanos()),
+            each: each.collect(),
+        })
+    }
+}
+
+/// How many requests of a run met the objectives.
+#[derive(Debug, Serialize)]
+pub(super) struct Attainment {
+    /// Requests that met all objectives: they did not fail, and exceed no limit.
+    pub(super) met: u64,
+    /// Requests that failed, or have a value for one of the objectives.
+    pub(super) judged: u64,
+    /// `met` / `judged`.
+    pub(super) share: Option<f64>,
+    pub(super) failed: u64,
+    /// Requests that did not fail and have a value for none of the objectives.
+    pub(super) unjudged: u64,
+    /// `met` in a second of the run's wall time.
+    pub(super) goodput_requests_per_s: f64,
+    /// The tokens of the requests that met all objectives, in a second.
+    pub(super) goodput_tokens_per_s: f64,
+    pub(super) each: Vec<Attained>,
+}
+
+/// How many requests met one objective.
+#[derive(Debug, Serialize)]
+pub(super) struct Attained {
+    pub(super) objective: String,
+    pub(super) met: u64,
+    pub(super) broke: u64,
+    /// Requests that did not fail and broke this objective alone.
+    pub(super) only: u64,
+    /// Requests without the value.
+    pub(super) absent: u64,
+    /// `met` / (`met` + `broke`).
+    pub(super) share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) wanted: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) is_attained: Option<bool>,
+}
+
+impl fmt::Display for Attainment {
+    /// A table with a row for each objective, and a sentence about all of them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |share: Option<f64>| share.map_or("-".to_owned(), percent);
+        let mut table =
+            Columns::named("Objectives", ["met", "broke", "only this", "no value", "share", "wanted"]);
+        for row in &self.each {
+            let wanted = match (row.wanted, row.is_attained) {
+                (Some(wanted), Some(true)) => percent(Some(wanted)),
+                (Some(wanted), _) => format!("{}, missed", percent(Some(wanted))),
+                _ => "-".to_owned(),
+            };
+            let share = percent(row.share);
+            let cells = [
+                Cell::Count(row.met),
+                Cell::Count(row.broke),
+                Cell::Count(row.only),
+                Cell::Count(row.absent),
+                Cell::Text(&share),
+                Cell::Text(&wanted),
+            ];
+            table.row(&row.objective, cells.into_iter());
+        }
+        table.left(6);
+        writeln!(f, "{table}")?;
+        self.sentences().iter().try_for_each(|sentence| writeln!(f, "{sentence}"))
+    }
+}
+
+impl Attainment {
+    /// How many requests met all objectives, and the goodput.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let count = |count: u64| grouped(&count.to_string());
+        let decimal = |number: f64| grouped(&format!("{number:.3}"));
+        let share = self.share.map(|share| format!(" ({})", percent(share))).unwrap_or_default();
+        let (met, judged) = (count(self.met), count(self.judged));
+        let (requests, tokens) = (decimal(self.goodput_requests_per_s), decimal(self.goodput_tokens_per_s));
+        let mut sentences = vec![
+            format!("{met} of {judged} requests met all objectives{share}."),
+            format!("Goodput: {requests} requests and {tokens} tokens a second."),
+        ];
+        if self.failed > 0 {
+            sentences
+                .push(format!("Failed requests, which count as not meeting them: {}.", count(self.failed)));
+        }
+        if self.unjudged > 0 {
+            let unjudged = count(self.unjudged);
+            sentences.push(format!("Requests without any of the values, which do not count: {unjudged}."));
+        }
+        sentences
+    }
+}
+
+/// A share in percent. Only a share of one is `100 %`, and only a share of zero `0.0 %`.
+fn percent(share: f64) -> String {
+    let tenths = (share * 1e3).round();
+    match tenths as u64 {
+        1_000 if share < 1.0 => "99.9 %".to_owned(),
+        1_000 => "100 %".to_owned(),
+        0 if share > 0.0 => "0.1 %".to_owned(),
+        _ => format!("{:.1} %", tenths / 10.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_rounded_to_100_or_0_percent_only_if_it_is_that() {
+        let shares = [0.0, 0.00001, 0.5, 0.67512, 0.9999, 1.0].map(percent);
+        assert_eq!(shares, ["0.0 %", "0.1 %", "50.0 %", "67.5 %", "99.9 %", "100 %"]);
+    }
+
+    #[test]
+    fn limits_have_the_unit_of_their_number() {
+        let parsed = |text: &str| {
+            let objective: Objective = text.parse().unwrap();
+            (objective.limit, objective.wanted)
+        };
+        assert_eq!(parsed("e2e=1.5s"), (1.5e9, None));
+        assert_eq!(parsed("first_output@0=200ms@99.5%"), (2e8, Some(0.995)));
+        assert_eq!(parsed("real_time_factor@2=0.8"), (0.8, None));
+        assert_eq!(parsed("total_time@0->1=10us@100%"), (1e4, Some(1.0)));
+    }
+}

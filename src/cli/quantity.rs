@@ -1,0 +1,191 @@
+//! A number of a request, as an argument names it: `e2e`, `first_output@0`, `tx_time@0->1`.
+
+use std::fmt;
+
+use crate::{
+    E2eTable, RequestLine, StageRow, TransferRow,
+    model::{
+        numbers::{Get, Number, Table, Unit},
+        rows::Value,
+    },
+};
+
+/// The end of a number's key, which an argument may leave out.
+const ENDS: [&str; 5] = ["", "_ms", "_time_ms", "_total_ms", "_total_time_ms"];
+
+/// A number of a request, of one of its stages, or of one of its edges.
+#[derive(Debug, Clone)]
+pub(super) struct Quantity {
+    /// As the argument spells it.
+    name: String,
+    pub(super) unit: Unit,
+    of: Of,
+}
+
+#[derive(Debug, Clone)]
+enum Of {
+    Request(Get<E2eTable>),
+    Stage(Stage, Get<StageRow>),
+    Edge(u64, u64, Get<TransferRow>),
+}
+
+/// A stage, by its id or by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stage {
+    Id(u64),
+    Name(String),
+}
+
+impl Quantity {
+    /// Reads `NUMBER`, `NUMBER@STAGE` or `NUMBER@FROM->TO`. The error is a sentence.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let name = text.to_owned();
+        let Some((number, place)) = text.split_once('@') else {
+            if let Some((unit, get)) = find::<E2eTable>(text) {
+                return Ok(Self { name, unit, of: Of::Request(get) });
+            }
+            return Err(match find::<StageRow>(text) {
+                Some(_) => format!("`{text}` is a number of a stage: name the stage, such as `{text}@0`"),
+                None => format!("requests have no number `{text}`, but {}", names::<E2eTable>()),
+            });
+        };
+        if let Some((from, to)) = place.split_once("->") {
+            let (Ok(from), Ok(to)) = (from.parse(), to.parse()) else {
+                return Err(format!("`{place}` is no edge: it is two ids of stages, such as `0->1`"));
+            };
+            let unknown = || format!("edges have no number `{number}`, but {}", names::<TransferRow>());
+            let (unit, get) = find::<TransferRow>(number).ok_or_else(unknown)?;
+            return Ok(Self { name, unit, of: Of::Edge(from, to, get) });
+        }
+        if place.is_empty() {
+            return Err(format!("`{text}` names no stage after the `@`"));
+        }
+        let unknown = || format!("stages have no number `{number}`, but {}", names::<StageRow>());
+        let (unit, get) = find::<StageRow>(number).ok_or_else(unknown)?;
+        Ok(Self { name, unit, of: Of::Stage(Stage::new(place), get) })
+    }
+
+    /// The value, times in nanoseconds; the largest one if several stages have the name.
+    pub(super) fn value(&self, line: &RequestLine) -> Option<f64> {
+        match &self.of {
+            Of::Request(get) => plain(get(&line.e2e_table)),
+            Of::Stage(stage, get) => {
+                let rows = line.stage_table.iter().filter(|row| stage.is_of(row));
+                rows.filter_map(|row| plain(get(row))).max_by(f64::total_cmp)
+            }
+            Of::Edge(from, to, get) => {
+                let ends = (Some(*from), Some(*to));
+                let row = line.transfer_table.iter().find(|row| (row.from_stage, row.to_stage) == ends)?;
+                plain(get(row))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Stage {
+    pub(super) fn new(text: &str) -> Self {
+        text.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Id)
+    }
+
+    pub(super) fn is_of(&self, row: &StageRow) -> bool {
+        match self {
+            Self::Id(id) => row.stage_id == Some(*id),
+            Self::Name(name) => row.stage_name.as_ref() == Some(name),
+        }
+    }
+}
+
+fn plain(value: Option<Value<'_>>) -> Option<f64> {
+    match value? {
+        Value::Count(count) => Some(count as f64),
+        Value::Time(time) => Some(time.as_nanos() as f64),
+        Value::Ratio(ratio) => Some(ratio),
+        Value::Text(_) => None,
+    }
+}
+
+/// The numbers of a table that an argument may name: those that can be compared, and that rows of requests
+/// have.
+fn numbers<Row: Table>() -> impl Iterator<Item = &'static Number<Row>> {
+    let is_amount = |unit| !matches!(unit, Unit::Key | Unit::Id | Unit::Text);
+    Row::NUMBERS.iter().filter(move |number| is_amount(number.about.unit) && number.merge != "detached")
+}
+
+/// The number that a name, or the name with a prefix or an ending, is the key of.
+fn find<Row: Table>(name: &str) -> Option<(Unit, Get<Row>)> {
+    let keys = |prefix| ENDS.iter().map(move |end| format!("{prefix}{name}{end}"));
+    let mut keys = keys("").chain(keys("stage_"));
+    let number = keys.find_map(|key| numbers::<Row>().find(|number| number.name == key))?;
+    Some((number.about.unit, number.get))
+}
+
+/// The names of all numbers of a table, in a sentence.
+fn names<Row: Table>() -> String {
+    let names: Vec<_> =
+        numbers::<Row>().map(|number| number.name.strip_suffix("_ms").unwrap_or(number.name)).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Millis;
+
+    fn line() -> RequestLine {
+        let ms = |millis: u64| Millis::from_nanos(millis * 1_000_000);
+        let stage = |id, name: &str, millis| StageRow {
+            stage_id: Some(id),
+            stage_name: Some(name.to_owned()),
+            stage_gen_time_ms: Some(ms(millis)),
+            num_tokens_out: Some(millis),
+            ..StageRow::default()
+        };
+        let edge = TransferRow { from_stage: Some(0), to_stage: Some(1), ..TransferRow::default() };
+        RequestLine {
+            e2e_table: E2eTable { e2e_total_ms: ms(9), ..E2eTable::default() },
+            stage_table: vec![stage(0, "thinker", 3), stage(1, "talker", 5), stage(2, "talker", 4)],
+            transfer_table: vec![TransferRow { tx_time_ms: Some(ms(2)), ..edge }],
+            ..RequestLine::default()
+        }
+    }
+
+    #[test]
+    fn a_number_is_found_by_its_key_and_by_the_key_without_its_ends() {
+        let value = |name: &str| Quantity::parse(name).unwrap().value(&line());
+        for name in ["e2e", "e2e_total", "e2e_total_ms"] {
+            assert_eq!(value(name), Some(9e6), "{name}");
+        }
+        for name in ["gen@thinker", "gen@0", "gen_time@0", "stage_gen_time@0", "stage_gen_time_ms@0"] {
+            assert_eq!(value(name), Some(3e6), "{name}");
+        }
+        assert_eq!(value("gen@talker"), Some(5e6), "the largest one");
+        assert_eq!(value("num_tokens_out@2"), Some(4.0));
+        assert_eq!(value("tx@0->1"), Some(2e6));
+        for name in ["queue", "gen@7", "first_output@0", "tx@1->0", "in_flight@0->1"] {
+            assert_eq!(value(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_none_gets_a_sentence_with_those_that_are() {
+        for (name, expected) in [
+            ("latency", "requests have no number `latency`, but e2e_total, "),
+            ("finish_reason", "requests have no number `finish_reason`"),
+            ("first_output", "number of a stage: name the stage, such as `first_output@0`"),
+            ("stage_id@0", "stages have no number `stage_id`, but batch_size, num_tokens_in"),
+            ("wall_time@0", "stages have no number `wall_time`"),
+            ("gen@", "names no stage"),
+            ("gen@0->1", "edges have no number `gen`, but size_bytes"),
+            ("tx@a->b", "`a->b` is no edge"),
+        ] {
+            let error = Quantity::parse(name).unwrap_err();
+            assert!(error.contains(expected), "{name}: {error}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Objectives, `--slo`, in the commands of the reader.
+
+#[path = "support/reader.rs"]
+mod reader;
+mod support;
+
+use reader::{omni_of, stdout, text};
+use serde_json::{Value, json};
+use support::Rig;
+use tracing::{field::Empty, info_span};
+
+/// Requests of 100, 200, … ms, each with one stage whose first output comes after half of that time. The last
+/// one fails before its first output, and one has no stage.
+fn log() -> String {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        for n in 1..=10 {
+            let request = info_span!("request", finish_reason = "stop");
+            request.in_scope(|| {
+                let stage = info_span!("stage", stage_id = 0, stage_name = "thinker", first_output = Empty);
+                stage.in_scope(|| {
+                    rig.wait_ms(n * 50);
+                    stage.record("first_output", true);
+                    rig.wait_ms(n * 50);
+                });
+            });
+        }
+        info_span!("request", finish_reason = "error").in_scope(|| rig.wait_ms(10));
+        info_span!("request", finish_reason = "stop").in_scope(|| rig.wait_ms(20));
+    });
+    rig.log.text()
+}
+
+fn objectives(args: &[&str], log: &str) -> Value {
+    let args = [&["summary", "--json"], args].concat();
+    let summary: Value = serde_json::from_str(&stdout(&omni_of(&args, log))).unwrap();
+    summary["objectives"].clone()
+}
+
+#[test]
+fn requests_that_met_all_and_that_broke_each_are_counted() {
+    let found = objectives(&["--slo", "first_output@thinker=200ms", "--slo", "e2e=0.7s@75%"], &log());
+    assert_eq!((&found["met"], &found["judged"], &found["failed"]), (&json!(5), &json!(12), &json!(1)));
+    let [first, e2e] = [0, 1].map(|at| found["each"][at].clone());
+    let counts = |row: &Value| ["met", "broke", "only", "absent"].map(|key| row[key].as_u64().unwrap());
+    assert_eq!((counts(&first), counts(&e2e)), ([4, 6, 3, 2], [9, 3, 0, 0]));
+    assert_eq!(
+        (&e2e["share"], &e2e["wanted"], &e2e["is_attained"]),
+        (&json!(0.75), &json!(0.75), &json!(true))
+    );
+    // Of 5.53 seconds.
+    assert!((found["goodput_requests_per_s"].as_f64().unwrap() - 5.0 / 5.53).abs() < 1e-6, "{found}");
+    assert_eq!(found["unjudged"], 0);
+}
+
+#[test]
+fn a_request_without_any_of_the_values_is_not_judged_unless_it_failed() {
+    let found = objectives(&["--slo", "first_output@0=1s"], &log());
+    assert_eq!((&found["met"], &found["judged"], &found["unjudged"]), (&json!(10), &json!(11), &json!(1)));
+    assert_eq!(objectives(&[], &log()), Value::Null, "without objectives there is no key");
+}
+
+#[test]
+fn a_sampled_line_counts_for_all_requests_that_it_stands_for() {
+    let log = log().replacen("\"request_id\":", "\"sample_rate\":100,\"request_id\":", 1);
+    assert!(log.contains("sample_rate"), "{log}");
+    let found = objectives(&["--slo", "e2e=1ms"], &log);
+    assert_eq!((&found["met"], &found["judged"]), (&json!(0), &json!(111)));
+}
+
+#[test]
+fn the_table_and_the_page_say_it() {
+    let args = ["summary", "--slo", "first_output@0=200ms", "--slo", "e2e=700ms@99%"];
+    let summary = stdout(&omni_of(&args, &log()));
+    for part in [
+        "| Objectives ",
+        "| first_output@0=200ms |   4 |     6 |         3 |        2 | 40.0 % |",
+        "| 99.0 %, missed |",
+        "\n5 of 12 requests met all objectives (41.7 %).\n",
+        "\nGoodput: 0.904 requests and 0.000 tokens a second.\n",
+        "\nFailed requests, which count as not meeting them: 1.\n",
+    ] {
+        assert!(summary.contains(part), "{part}: {summary}");
+    }
+    assert!(summary.lines().all(|line| line.chars().count() <= 110), "{summary}");
+    let page = stdout(&omni_of(&["report", "--slo", "e2e=700ms"], &log()));
+    assert!(page.contains("goodput"), "the page has it");
+}
+
+#[test]
+fn an_objective_that_is_none_is_a_sentence_and_exit_code_2() {
+    for (slo, expected) in [
+        ("e2e", "`e2e` has no limit"),
+        ("latency=2s", "requests have no number `latency`, but e2e_total, "),
+        ("first_output=2s", "name the stage, such as `first_output@0`"),
+        ("e2e=2", "`2` is no time with a unit, such as `200ms`"),
+        ("real_time_factor=fast", "`fast` is no number"),
+        ("e2e=2s@101%", "`101%` is no percentage"),
+    ] {
+        let output = omni_of(&["summary", "--slo", slo], &log());
+        let complaint = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{slo}: {complaint}");
+        assert!(complaint.contains(expected), "{slo}: {complaint}");
+    }
+}
