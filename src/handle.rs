@@ -148,9 +148,9 @@ impl OmniMetricsHandle {
         self.shared.open_requests(limit)
     }
 
-    /// Writes a line with the totals and [`Percentiles`] of the run so far, to the layer's writer and in its
-    /// format. [`summary_guard`](Self::summary_guard) writes it at the end of a scope, also when the scope is
-    /// left by `?` or by a panic.
+    /// Writes a line with the totals and [`Percentiles`](crate::Percentiles) of the run so far, to the
+    /// layer's writer and in its format. [`summary_guard`](Self::summary_guard) writes it at the end of a
+    /// scope, also when the scope is left by `?` or by a panic.
     ///
     /// ```
     /// use std::{io::{BufRead, BufReader}, sync::Arc};
