@@ -118,8 +118,9 @@ impl OmniMetricsHandle {
     /// which request hangs, and in which stage. A request is open until its line is written; one that
     /// encloses another request and has no rows is left out.
     ///
-    /// Costs about 10 µs, and a copy of the rows of each request that is returned. No lock is held for longer
-    /// than one such copy.
+    /// Costs about 10 µs, 0.2 µs for each open span, and a copy of the rows of each request that is returned.
+    /// No lock is held for longer than one such copy or, while thousands of spans are open, than it takes to
+    /// list a 256th of them.
     ///
     /// ```
     /// use std::time::Duration;
@@ -176,7 +177,8 @@ impl OmniMetricsHandle {
         self.shared.write_summary(&writing, now, snapshot, None, &self.shared.open_now(now));
     }
 
-    /// Writes a report every `interval`, from a thread of its own, until the returned guard is dropped.
+    /// Writes a report every `interval`, from a thread of its own, until the returned guard is dropped. Its
+    /// drop writes the lines of answered requests, as that of a [`SummaryGuard`] does.
     ///
     /// A report is a [summary line](crate::SummaryLine) with a [`Window`](crate::Window): the requests, rates
     /// and percentiles since the report before. It also tells how many requests are open, how old the oldest
@@ -191,7 +193,7 @@ impl OmniMetricsHandle {
     /// affect each other. If the thread cannot be started, there are no reports.
     ///
     /// A report costs about as much as [`snapshot`](Self::snapshot) and
-    /// [`open_requests`](Self::open_requests); its memory does not grow with time or requests.
+    /// [`open_requests`](Self::open_requests); its memory does not grow with time or closed requests.
     ///
     /// ```
     /// use std::{io::{BufRead, BufReader}, sync::Arc, time::Duration};

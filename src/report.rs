@@ -20,13 +20,17 @@ use crate::{
 const OPEN_LINES: usize = 64;
 /// The shortest interval.
 const SHORTEST: Duration = Duration::from_millis(1);
+/// The longest interval, a hundred years: a moment that far away can still be computed.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// How long the drop of a guard waits for a report that is being written.
 const STALL_LIMIT: Duration = Duration::from_secs(1);
 
 /// Writes reports until it is dropped. Made by
 /// [`OmniMetricsHandle::report_every`](crate::OmniMetricsHandle::report_every), which has an example.
 ///
-/// After the drop, no report begins. If one is being written, the drop waits for its end, at most a second.
+/// The drop ends the reports, and writes the lines of all answered requests as they stand: requests whose
+/// span has closed, and whose line waits for open spans. It waits at most a second, until these lines are
+/// written, and before them a report that has begun.
 #[derive(Debug)]
 #[must_use = "dropped at once, it ends the reports at once"]
 pub struct ReportGuard {
@@ -45,17 +49,19 @@ impl ReportGuard {
         let stop = Arc::new(Stop::default());
         let mut reports = Reports::begin(shared, older_than);
         let of_thread = Arc::clone(&stop);
+        let interval = interval.clamp(SHORTEST, LONGEST);
         let run = move || {
             let mut due = Instant::now();
             loop {
                 // A report that took longer than the interval is followed by the next one at once.
-                due = due.checked_add(interval.max(SHORTEST)).unwrap_or(due).max(Instant::now());
+                due = due.checked_add(interval).unwrap_or(due).max(Instant::now());
                 if of_thread.waits_until(due) {
                     break;
                 }
                 contain(|| reports.report());
             }
-            drop(reports);
+            // The series may have the last reference to the user's writer, whose drop may panic.
+            contain(|| reports.end());
             of_thread.end();
         };
         if thread::Builder::new().name("omni-metrics".into()).spawn(run).is_err() {
@@ -152,6 +158,10 @@ impl Reports {
         shared.periods.report(&shared.counters.stripes, self.id, until_now)
     }
 
+    fn end(self) {
+        self.shared.write_answered(&self.shared.writing());
+    }
+
     fn write_open(&self, writing: &Writing, now: u64, mut open: OpenNow) {
         let more = open.keep_oldest(OPEN_LINES);
         let requests = self.shared.as_they_stand(open);
@@ -201,5 +211,39 @@ impl Shared {
             #[cfg(feature = "tables")]
             Format::Table => crate::write::text::append(out, line),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, panic};
+
+    use tracing_subscriber::Registry;
+
+    use super::*;
+    use crate::OmniMetricsLayer;
+
+    struct PanicsAtDrop;
+
+    impl Drop for PanicsAtDrop {
+        fn drop(&mut self) {
+            panic::resume_unwind(Box::new(()));
+        }
+    }
+
+    #[test]
+    fn the_reports_end_though_the_drop_of_the_writer_panics() {
+        let panics = PanicsAtDrop;
+        let writer = move || {
+            let _ = &panics;
+            io::sink()
+        };
+        let layer = OmniMetricsLayer::<Registry>::new().with_writer(writer);
+        let guard = layer.handle().report_every(Duration::MAX, Duration::MAX);
+        let stop = Arc::clone(&guard.stop);
+        // The thread has the last reference to the writer now.
+        drop(layer);
+        drop(guard);
+        assert!(stop.wait(Duration::from_secs(60), |stopping| stopping.has_ended).has_ended);
     }
 }

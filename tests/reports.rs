@@ -205,6 +205,32 @@ fn no_report_comes_after_the_drop_of_the_guard_or_while_the_layer_is_off() {
 }
 
 #[test]
+fn a_report_guard_that_is_dropped_writes_the_lines_of_answered_requests() {
+    let rig = Rig::new();
+    rig.run(|rig| {
+        let guard = rig.handle.report_every(Duration::from_secs(3_600), OLD);
+        let _open = info_span!("request", request_id = "open");
+        let answered = info_span!("request", request_id = "answered");
+        let _holds = info_span!("stage", stage_id = 0, request_id = "answered");
+        drop(answered);
+        assert_eq!(rig.log.text(), "");
+        drop(guard);
+        let ids: Vec<_> = rig.log.lines().iter().map(|line| line["request_id"].clone()).collect();
+        assert_eq!(ids, ["answered"]);
+    });
+}
+
+#[test]
+fn an_interval_without_end_has_no_report() {
+    let (rig, other) = (Rig::new(), Rig::new());
+    let _other = reports(&other.handle);
+    let guard = rig.handle.report_every(Duration::MAX, Duration::MAX);
+    await_report(&other.log);
+    drop(guard);
+    assert_eq!(rig.log.text(), "");
+}
+
+#[test]
 fn a_report_as_text_has_its_tables() {
     let rig = Rig::with(|layer| layer.with_format(omni_metrics::Format::Table));
     rig.run_text(|rig| {
