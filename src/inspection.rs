@@ -57,9 +57,10 @@ impl Shared {
         let mut stages_of: BTreeMap<Age, Vec<OpenStage>> = BTreeMap::new();
         for span in spans.iter().filter(|span| span.kind == Kind::Stage) {
             let owners = self.requests.owners_of(span).owners;
+            let is_shared = owners.len() > 1;
             let ages = owners.iter().map(|owner| owner.age()).filter(|age| requests.contains_key(age));
             for age in ages {
-                stages_of.entry(age).or_default().push(open_stage(span, now));
+                stages_of.entry(age).or_default().push(open_stage(span, is_shared, now));
             }
         }
         let requests = requests.into_iter();
@@ -138,7 +139,8 @@ impl OpenNow {
     }
 }
 
-fn open_stage(span: &OpenSpan, now: u64) -> OpenStage {
+/// The token count of a span that several requests share is the total of a batch, and goes to none of them.
+fn open_stage(span: &OpenSpan, is_shared: bool, now: u64) -> OpenStage {
     let state = span.lock();
     let numbers = state.fields.stage();
     let of_outputs = || state.fields.progress.as_ref()?.outputs.units;
@@ -147,6 +149,6 @@ fn open_stage(span: &OpenSpan, now: u64) -> OpenStage {
         stage_name: state.fields.label.clone(),
         age_ms: Millis::from_nanos(now.saturating_sub(span.created)),
         is_waiting: !state.timing.was_entered(),
-        num_tokens_out: numbers.num_tokens_out.or_else(of_outputs),
+        num_tokens_out: numbers.num_tokens_out.or_else(of_outputs).filter(|_| !is_shared),
     }
 }

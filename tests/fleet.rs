@@ -105,6 +105,28 @@ fn a_warning_for_the_next_line_waits_for_a_line_that_is_kept() {
 }
 
 #[test]
+fn the_tokens_of_an_open_batch_are_those_of_none_of_its_requests() {
+    let rig = Rig::new();
+    rig.run(|rig| {
+        let requests = ["a", "b"].map(|id| {
+            rig.wait_ms(1);
+            info_span!("request", request_id = id)
+        });
+        let batch = info_span!("stage", stage_id = 0, num_tokens_out = 800);
+        requests.iter().for_each(|request| _ = batch.follows_from(request));
+        let _own = info_span!("stage", stage_id = 0, num_tokens_out = 7, request_id = "a");
+        let tokens =
+            || rig.handle.open_requests(10).iter().map(|open| open.e2e_total_tokens).collect::<Vec<_>>();
+        assert_eq!(tokens(), [7, 0]);
+        let open = &rig.handle.open_requests(10)[0];
+        let by_stage: Vec<_> = open.open_stages.iter().map(|stage| stage.num_tokens_out).collect();
+        assert_eq!(by_stage, [None, Some(7)]);
+        drop(batch);
+        assert_eq!(tokens(), [7, 0], "as before");
+    });
+}
+
+#[test]
 fn open_requests_are_listed_with_the_stages_that_they_are_in() {
     let rig = Rig::new();
     rig.run(|rig| {

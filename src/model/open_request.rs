@@ -41,7 +41,8 @@ pub struct OpenStage {
     pub age_ms: Millis,
     /// Whether it waits in its queue: the span was never entered.
     pub is_waiting: bool,
-    /// Tokens so far: as recorded, or else the sum of its outputs; absent if there is neither.
+    /// Tokens so far: as recorded, or else the sum of its outputs; absent if there is neither, or if the span
+    /// serves several requests, whose total it would be.
     pub num_tokens_out: Option<u64>,
 }
 
