@@ -5,15 +5,19 @@
 mod service;
 
 use std::{
+    env,
     fs::{self, File},
     io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::{self, Child, Command},
+    sync::atomic::AtomicU64,
     thread,
+    time::{Duration, Instant},
 };
 
 use service::{Counts, Parts, Service, Sink, is_service, path};
+use tracing_subscriber::prelude::*;
 
 /// The length of a line.
 const BYTES: usize = 1_000;
@@ -182,4 +186,92 @@ fn a_collector_that_its_supervisor_starts_again_loses_no_line() {
     assert_eq!((parts.whole(), parts.broken.len()), (ended.written, 0), "{:?}", parts.broken);
     assert!(parts.ids.is_sorted());
     fs::remove_file(log).unwrap();
+}
+
+const ENDS_AMID_REQUESTS: &str = "a_process_ends_though_its_threads_make_lines_faster_than_they_are_read";
+
+/// Ends while other threads go on, when more lines wait than fit.
+fn end_amid_requests() {
+    let (layer, _) = service::layer();
+    let handle = layer.handle();
+    tracing_subscriber::registry().with(layer).init();
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    for _ in 0..2 {
+        thread::spawn(|| {
+            loop {
+                service::request(&MADE, BYTES);
+            }
+        });
+    }
+    while handle.snapshot().lines_lost == 0 {
+        thread::yield_now();
+    }
+    process::exit(0);
+}
+
+#[test]
+fn a_process_ends_though_its_threads_make_lines_faster_than_they_are_read() {
+    if env::var("OMNI_METRICS_INSIDE").as_deref() == Ok(ENDS_AMID_REQUESTS) {
+        return end_amid_requests();
+    }
+    let (mut pipe, stderr) = io::pipe().unwrap();
+    let mut service = Service::start(ENDS_AMID_REQUESTS, Sink::Stderr, |command| {
+        command.stderr(stderr);
+    });
+    let (mut text, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        let read = pipe.read(&mut part).unwrap();
+        if read == 0 {
+            break;
+        }
+        text.extend_from_slice(&part[..read]);
+        assert!(text.len() < 8 << 20, "more than waited and fits into the pipe");
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(service.process.wait().unwrap().success());
+    let parts = Parts::of(&text);
+    assert!(parts.broken.is_empty() && parts.whole() > 0, "{:?}", parts.broken);
+}
+
+const FORKED: &str = "a_forked_process_that_redirects_its_stderr_lets_the_pipe_go";
+
+#[allow(unsafe_code, reason = "only `fork` and `dup2` have the effect that is tested")]
+fn fork_and_redirect() {
+    let (layer, _) = service::layer();
+    tracing_subscriber::registry().with(layer).init();
+    service::request(&AtomicU64::new(0), BYTES);
+    let null = File::options().write(true).open("/dev/null").unwrap();
+    // SAFETY: the new process calls only functions that a forked process may call. Its `pause` ends when its
+    // parent has gone.
+    unsafe {
+        if libc::fork() == 0 {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            libc::dup2(null.as_raw_fd(), libc::STDERR_FILENO);
+            libc::dup2(null.as_raw_fd(), libc::STDOUT_FILENO);
+            libc::pause();
+        }
+        libc::dup2(null.as_raw_fd(), libc::STDERR_FILENO);
+    }
+    service::request(&AtomicU64::new(1), BYTES);
+    io::stdin().lines().for_each(drop);
+}
+
+#[test]
+fn a_forked_process_that_redirects_its_stderr_lets_the_pipe_go() {
+    if env::var("OMNI_METRICS_INSIDE").as_deref() == Ok(FORKED) {
+        return fork_and_redirect();
+    }
+    let (pipe, stderr) = io::pipe().unwrap();
+    let mut service = Service::start(FORKED, Sink::Stderr, |command| {
+        command.stderr(stderr);
+    });
+    // Both processes have redirected their stderr, and run on.
+    let read = thread::spawn(move || io::read_to_string(pipe).unwrap());
+    let begin = Instant::now();
+    while !read.is_finished() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "a process still has the pipe");
+        thread::yield_now();
+    }
+    assert_eq!(Parts::of(read.join().unwrap().as_bytes()).ids, [0]);
+    assert!(service.process.try_wait().unwrap().is_none());
 }

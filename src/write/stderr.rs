@@ -43,6 +43,7 @@ static STDERR: Mutex<State> = Mutex::new(State {
     is_cut: false,
     has_thread: false,
     is_registered: false,
+    is_ending: false,
     watches_forks: false,
     stream: Stream::new(),
 });
@@ -80,6 +81,9 @@ struct State {
     has_thread: bool,
     /// Whether a function is registered that writes the waiting lines at the exit of the process.
     is_registered: bool,
+    /// Whether that function is writing them. Lines that come meanwhile are lost, because threads that still
+    /// run may make them without end.
+    is_ending: bool,
     /// Whether a function is registered that runs in each forked process.
     watches_forks: bool,
     stream: Stream,
@@ -106,6 +110,9 @@ impl State {
     fn write(&mut self, line: &[u8], counters: &Arc<Counters>) -> Outcome {
         if !self.watches_forks {
             self.watches_forks = watch_forks();
+        }
+        if self.is_ending {
+            return Outcome::Lost;
         }
         if self.waiting.is_empty() {
             let begin = self.beginning();
@@ -169,7 +176,9 @@ impl State {
     fn leave_to_parent(&mut self) {
         mem::forget(self.waiting.take());
         self.is_cut |= self.at.take().is_some();
-        self.has_thread = false;
+        (self.has_thread, self.is_ending) = (false, false);
+        // Otherwise the reader of a pipe would wait for this process, though it has redirected its stderr.
+        self.stream = Stream::new();
     }
 
     /// Makes sure that the waiting lines will be written: by a thread, and at the exit of the process. If no
@@ -237,6 +246,7 @@ extern "C" fn at_exit() {
                 continue;
             };
             let step = state.step();
+            state.is_ending = !matches!(step, Step::NoneWaits);
             drop(state);
             match step {
                 Step::NoneWaits => return,
@@ -253,6 +263,7 @@ extern "C" fn at_exit() {
             }
         }
         if let Ok(mut state) = STDERR.try_lock() {
+            state.is_ending = false;
             state.waiting.take().iter().for_each(|line| line.counters.stripes.count_line(false));
         }
     });

@@ -31,7 +31,7 @@ impl Stream {
     /// disk takes all bytes, however long that lasts.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let stderr = stderr();
-        let metadata = stderr.metadata()?;
+        let metadata = stderr.metadata().inspect_err(|_| self.reopened = None)?;
         let kind = metadata.file_type();
         if !kind.is_fifo() && !kind.is_char_device() {
             // The host may have redirected a pipe, whose reader waits until every writer has closed it.
