@@ -27,6 +27,9 @@ use crate::hold::{
 const RECENT: usize = 8;
 /// How many slots there are before the map is used.
 const SLOTS: usize = 1024;
+/// The number of shards of the map. [`OpenSpans::all`] locks one at a time, for which a new span may have to
+/// wait.
+const SHARDS: usize = 256;
 
 /// The open spans. The registry reuses an id after its span has closed, so a span is always removed when it
 /// closes.
@@ -96,7 +99,7 @@ impl OpenSpans {
         Self {
             layer: LAYERS.fetch_add(1, Ordering::Relaxed),
             slots: (0..SLOTS).map(|_| Slot::default()).collect(),
-            overflow: DashMap::default(),
+            overflow: DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS),
         }
     }
 
