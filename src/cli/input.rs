@@ -19,6 +19,7 @@ use super::{
     line_counts::LineCounts,
     parsed::{Parsed, parse},
     place::{Place, Twin},
+    wrapped::{Begun, Chunked, Piece, Wrapped},
 };
 use crate::{Line, SCHEMA};
 
@@ -37,10 +38,17 @@ pub(super) struct Inputs {
     first_double: Option<String>,
 }
 
-/// The file that is being read.
+/// The file that is being read, and what is remembered of those before it.
 #[derive(Debug, Default)]
 struct Reading {
     name: String,
+    /// The names of all files so far.
+    names: Vec<String>,
+    history: History,
+    /// Lines of which a container runtime has written a part.
+    begun: Begun,
+    /// How many lines the file has so far.
+    length: u64,
     /// The counts before its first line.
     before: LineCounts,
     /// The number of its first line of an unknown schema, and that schema.
@@ -50,7 +58,7 @@ struct Reading {
 /// A parsed chunk, with each of the layer's lines mapped to a `T`.
 enum Batch<T> {
     File(String),
-    Lines(Vec<Parsed<T>>),
+    Lines(Vec<std::result::Result<Parsed<T>, Piece>>),
     Failed(String),
     End,
 }
@@ -110,12 +118,15 @@ impl Inputs {
         Mapper: FnMut(Line) -> T + Send + 'static,
     {
         let progress = progress_bar(&self.paths);
+        let mut traced = || {
+            let mut map = mapper();
+            move |line: Line| (Trace::of(&line), map(line))
+        };
         let (mut parsers, mut batches) = (Vec::new(), Vec::new());
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             let (chunk, chunks) = mpsc::sync_channel(AHEAD);
             let (batch, mapped) = mpsc::sync_channel(AHEAD);
-            let mut map = mapper();
-            let mut map = move |line: Line| (Trace::of(&line), map(line));
+            let mut map = traced();
             // Not joined: a command that ends early does not wait for the lines that are still being parsed.
             thread::spawn(move || {
                 chunks.into_iter().try_for_each(|chunk| batch.send(Batch::of(chunk, &mut map)))
@@ -130,45 +141,41 @@ impl Inputs {
             paths.iter().all(|path| read(path, &bar, &mut send)) && send(Chunk::End)
         });
 
-        let (mut history, mut names, mut number) = (History::default(), Vec::<String>::new(), 0);
+        // For lines whose pieces stand in several chunks.
+        let mut map = traced();
         let (mut reading, mut reasons) = (Reading::default(), Vec::new());
         // The reader sends its chunks to the parsers in turn, so their batches are taken in the same turn.
         for mapped in batches.iter().cycle() {
-            let file = reading.name.as_str();
-            let died = |_| Failure::Io(format!("the reader broke down in {file}, after line {number}"));
-            match mapped.recv().map_err(died)? {
+            let died = |_| {
+                let Reading { name, length, .. } = &reading;
+                Failure::Io(format!("the reader broke down in {name}, after line {length}"))
+            };
+            let batch = mapped.recv().map_err(died)?;
+            if matches!(batch, Batch::End | Batch::File(_)) {
+                for (number, line) in reading.begun.finish() {
+                    self.add(&mut reading, number, parse(&line, &mut map), &progress, &mut take)?;
+                }
+            }
+            match batch {
                 Batch::End => break,
                 Batch::File(next) => {
-                    reasons.extend(self.unusable(&reading, number));
-                    names.push(next.clone());
-                    (reading, number) = (Reading { name: next, before: self.read, first_unknown: None }, 0);
+                    reasons.extend(self.unusable(&reading));
+                    reading.begin(next, self.read);
                 }
-                Batch::Failed(why) => return Err(Failure::Io(format!("cannot read {file}: {why}"))),
+                Batch::Failed(why) => {
+                    return Err(Failure::Io(format!("cannot read {}: {why}", reading.name)));
+                }
                 Batch::Lines(lines) => {
-                    let index = names.len().saturating_sub(1);
                     for parsed in lines {
-                        number += 1;
-                        let mut place = Place { file, number, index, twin: None };
+                        reading.length += 1;
+                        let number = reading.length;
                         match parsed {
-                            Parsed::Line((trace, mapped)) => {
-                                self.read.lines += 1;
-                                let relation = history.add((index, number), trace);
-                                self.read.late += u64::from(relation.is_late);
-                                if let Some((file, number)) = relation.twin {
-                                    self.read.doubles += 1;
-                                    let file = names.get(file).map_or("", String::as_str);
-                                    let twin = Twin { file, number };
-                                    place.twin = Some(twin);
-                                    let first = || format!("{place} is the same as {twin}");
-                                    self.first_double.get_or_insert_with(first);
+                            Ok(parsed) => self.add(&mut reading, number, parsed, &progress, &mut take)?,
+                            Err(piece) => {
+                                for (number, line) in reading.begun.add(number, piece) {
+                                    let parsed = parse(&line, &mut map);
+                                    self.add(&mut reading, number, parsed, &progress, &mut take)?;
                                 }
-                                take(place, mapped)?;
-                            }
-                            Parsed::Foreign => self.read.foreign += 1,
-                            Parsed::Broken(why) => self.name_broken(place, &why, &progress),
-                            Parsed::Unknown(schema) => {
-                                self.read.unknown += 1;
-                                reading.first_unknown.get_or_insert((number, schema));
                             }
                         }
                     }
@@ -176,7 +183,7 @@ impl Inputs {
             }
         }
         progress.finish_and_clear();
-        reasons.extend(self.unusable(&reading, number));
+        reasons.extend(self.unusable(&reading));
         if self.read.broken > NAMED {
             let more = amount(self.read.broken - NAMED, "more broken line is", "more broken lines are");
             complain(&format!("{more} left out"));
@@ -188,9 +195,44 @@ impl Inputs {
         Ok(())
     }
 
+    /// Counts a line, and hands it to `take` if it is the layer's.
+    fn add<T>(
+        &mut self,
+        reading: &mut Reading,
+        number: u64,
+        parsed: Parsed<(Trace, T)>,
+        progress: &ProgressBar,
+        take: &mut impl FnMut(Place<'_>, T) -> Result<()>,
+    ) -> Result<()> {
+        let Reading { name, names, history, first_unknown, .. } = reading;
+        let index = names.len().saturating_sub(1);
+        let mut place = Place { file: name, number, index, twin: None };
+        match parsed {
+            Parsed::Line((trace, mapped)) => {
+                self.read.lines += 1;
+                let relation = history.add((index, number), trace);
+                self.read.late += u64::from(relation.is_late);
+                if let Some((file, number)) = relation.twin {
+                    self.read.doubles += 1;
+                    let twin = Twin { file: names.get(file).map_or("", String::as_str), number };
+                    place.twin = Some(twin);
+                    self.first_double.get_or_insert_with(|| format!("{place} is the same as {twin}"));
+                }
+                take(place, mapped)?;
+            }
+            Parsed::Foreign => self.read.foreign += 1,
+            Parsed::Broken(why) => self.name_broken(place, &why, progress),
+            Parsed::Unknown(schema) => {
+                self.read.unknown += 1;
+                first_unknown.get_or_insert((number, schema));
+            }
+        }
+        Ok(())
+    }
+
     /// Why none of a file's lines, or not all of them, can be used. Before the first file, the name is empty.
-    fn unusable(&self, reading: &Reading, length: u64) -> Option<String> {
-        let (Reading { name, before, first_unknown }, read) = (reading, self.read);
+    fn unusable(&self, reading: &Reading) -> Option<String> {
+        let (Reading { name, before, first_unknown, length, .. }, read) = (reading, self.read);
         let name = called(name);
         if let Some((line, schema)) = first_unknown {
             let unknown = read.unknown - before.unknown;
@@ -204,12 +246,12 @@ impl Inputs {
             return None;
         }
         let broken = read.broken - before.broken;
-        Some(match (length, broken) {
+        Some(match (*length, broken) {
             (0, _) => format!("{name} is empty"),
             (_, 0) => {
                 format!(
                     "{name} has no line of omni-metrics ({})",
-                    amount(length, "foreign line", "foreign lines")
+                    amount(*length, "foreign line", "foreign lines")
                 )
             }
             _ => {
@@ -268,20 +310,32 @@ impl Inputs {
     }
 }
 
+impl Reading {
+    /// Begins another file, before which this was read.
+    fn begin(&mut self, name: String, before: LineCounts) {
+        self.names.push(name.clone());
+        (self.name, self.before, self.length, self.first_unknown) = (name, before, 0, None);
+    }
+}
+
 impl<T> Batch<T> {
     fn of(chunk: Chunk, map: &mut impl FnMut(Line) -> T) -> Self {
         match chunk {
             Chunk::File(file) => Self::File(file),
             Chunk::Failed(why) => Self::Failed(why),
             Chunk::End => Self::End,
-            Chunk::Cut(why) => Self::Lines(vec![Parsed::Broken(format!("the file is cut: {why}"))]),
+            Chunk::Cut(why) => Self::Lines(vec![Ok(Parsed::Broken(format!("the file is cut: {why}")))]),
             Chunk::Lines(bytes) => {
-                let (mut lines, mut rest) = (Vec::new(), bytes.as_slice());
+                let (mut lines, mut rest, mut streams) = (Vec::new(), bytes.as_slice(), Chunked::default());
                 while !rest.is_empty() {
                     let before = rest;
                     // On memory, it finds the line feed and can't fail.
                     let length = rest.skip_until(b'\n').unwrap_or_default();
-                    lines.push(parse(before.get(..length).unwrap_or(before), map));
+                    let line = before.get(..length).unwrap_or(before);
+                    lines.push(match Wrapped::of(line) {
+                        None => Ok(parse(line, map)),
+                        Some(wrapped) => streams.whole(wrapped).map(|line| parse(&line, map)),
+                    });
                 }
                 Self::Lines(lines)
             }

@@ -47,6 +47,7 @@ mod text_reader;
 mod timeline;
 mod verbatim;
 mod watch;
+mod wrapped;
 
 use failure::{Failure, Result, complain};
 use files::Files;

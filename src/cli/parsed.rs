@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::verbatim;
+use super::{verbatim, wrapped::message_of_journal};
 use crate::{Line, SCHEMA};
 
 /// The longest line that is read, in bytes. The layer's lines are far shorter.
@@ -20,8 +20,8 @@ pub(super) enum Parsed<T> {
     Unknown(u32),
 }
 
-/// Reads a line, and maps it if it is the layer's.
-pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<T> {
+/// Whether a line begins as those of the layer do.
+pub(super) fn is_ours(line: &[u8]) -> bool {
     const OURS: [&[u8]; 5] = [
         br#"{"type":"request""#,
         br#"{"type":"stage""#,
@@ -29,16 +29,25 @@ pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<
         br#"{"type":"summary""#,
         br#"{"type":"open""#,
     ];
+    OURS.iter().any(|opening| line.starts_with(opening))
+}
+
+/// Reads a line, and maps it if it is the layer's.
+pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<T> {
     // An editor may have put a byte order mark in front.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
-    let is_ours = OURS.iter().any(|opening| bytes.starts_with(opening));
-    if !is_ours && bytes.first() != Some(&b'{') {
+    let is_spelt_as_ours = is_ours(bytes);
+    if !is_spelt_as_ours && bytes.first() != Some(&b'{') {
         return Parsed::Foreign;
     }
     // The whole line is checked at once, which is cheaper than a check of each key.
     let Ok(text) = str::from_utf8(bytes) else {
-        return if is_ours { Parsed::Broken("it is not UTF-8".to_owned()) } else { Parsed::Foreign };
+        let broken = || Parsed::Broken("it is not UTF-8".to_owned());
+        return if is_spelt_as_ours { broken() } else { Parsed::Foreign };
     };
+    if !is_spelt_as_ours && let Some(message) = message_of_journal(text) {
+        return if is_ours(message.as_bytes()) { parse(message.as_bytes(), map) } else { Parsed::Foreign };
+    }
     let line = verbatim::request(text).map(Line::Request).map_or_else(|| serde_json::from_str(text), Ok);
     match line {
         Ok(line) => match schema(&line) {
@@ -46,7 +55,7 @@ pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<
             schema => Parsed::Unknown(schema),
         },
         // Other programs log JSON too.
-        Err(_) if !is_ours => Parsed::Foreign,
+        Err(_) if !is_spelt_as_ours => Parsed::Foreign,
         // Another schema may have other keys.
         Err(error) => match serde_json::from_str(text) {
             Ok(Schema { schema }) if schema != SCHEMA => Parsed::Unknown(schema),

@@ -11,7 +11,10 @@ use std::{
 use super::clock::TICK;
 use crate::{
     Line,
-    cli::parsed::{LINE_LIMIT, Parsed, parse},
+    cli::{
+        parsed::{LINE_LIMIT, Parsed, parse},
+        wrapped::{Begun, Wrapped},
+    },
 };
 
 /// How many lines the view is behind before the reader waits.
@@ -40,16 +43,16 @@ pub(super) type Lines = mpsc::SyncSender<io::Result<Parsed<Line>>>;
 
 /// Sends the lines of a pipe until it ends.
 pub(super) fn read_all(pipe: impl Read, send: &Lines) -> io::Result<()> {
-    let mut last = Vec::new();
-    if read(&mut BufReader::new(pipe), &mut last, send)? && !last.is_empty() {
-        let _ = send.send(Ok(parse(&last, &mut |line| line)));
+    let mut pending = Pending::default();
+    if read(&mut BufReader::new(pipe), &mut pending, send)? && !pending.line.is_empty() {
+        pending.end_line(send);
     }
     Ok(())
 }
 
 /// Sends the lines of a file as it grows, and then those of a new file of the same name.
 pub(super) fn follow(path: &Path, file: File, send: &Lines) -> io::Result<()> {
-    let (mut reader, mut pending) = (BufReader::new(file), Vec::new());
+    let (mut reader, mut pending) = (BufReader::new(file), Pending::default());
     loop {
         if !read(&mut reader, &mut pending, send)? {
             return Ok(());
@@ -61,7 +64,7 @@ pub(super) fn follow(path: &Path, file: File, send: &Lines) -> io::Result<()> {
         let is_another = !is_same(&current, reader.get_ref())?;
         if is_another || current.metadata()?.len() < position {
             read(&mut reader, &mut pending, send)?;
-            (reader, pending) = (BufReader::new(current), Vec::new());
+            (reader, pending) = (BufReader::new(current), Pending::default());
         }
     }
 }
@@ -79,8 +82,29 @@ fn is_same(one: &File, other: &File) -> io::Result<bool> {
     Ok(one.metadata()?.created()? == other.metadata()?.created()?)
 }
 
+/// What has not ended yet.
+#[derive(Default)]
+struct Pending {
+    line: Vec<u8>,
+    /// Lines that a container runtime writes in pieces.
+    begun: Begun,
+}
+
+impl Pending {
+    /// Sends the line, which has ended. `false` if nobody receives it any more.
+    fn end_line(&mut self, send: &Lines) -> bool {
+        let send = |line: &[u8]| send.send(Ok(parse(line, &mut |line| line))).is_ok();
+        let is_received = match Wrapped::of(&self.line) {
+            None => send(&self.line),
+            Some(wrapped) => self.begun.add(0, wrapped.into_piece()).all(|(_, line)| send(&line)),
+        };
+        self.line.clear();
+        is_received
+    }
+}
+
 /// Sends the whole lines written so far. `false` if nobody receives them any more.
-fn read(reader: &mut impl BufRead, pending: &mut Vec<u8>, send: &Lines) -> io::Result<bool> {
+fn read(reader: &mut impl BufRead, pending: &mut Pending, send: &Lines) -> io::Result<bool> {
     loop {
         let available = reader.fill_buf()?;
         if available.is_empty() {
@@ -88,16 +112,12 @@ fn read(reader: &mut impl BufRead, pending: &mut Vec<u8>, send: &Lines) -> io::R
         }
         let end = available.iter().position(|byte| *byte == b'\n');
         let length = end.map_or(available.len(), |end| end + 1);
-        if pending.len() <= LINE_LIMIT {
-            pending.extend(available.iter().take(length));
+        if pending.line.len() <= LINE_LIMIT {
+            pending.line.extend(available.iter().take(length));
         }
         reader.consume(length);
-        if end.is_some() {
-            let parsed = parse(pending, &mut |line| line);
-            pending.clear();
-            if send.send(Ok(parsed)).is_err() {
-                return Ok(false);
-            }
+        if end.is_some() && !pending.end_line(send) {
+            return Ok(false);
         }
     }
 }

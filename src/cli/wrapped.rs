@@ -1,0 +1,277 @@
+//! Lines inside the lines of a container runtime: the CRI format of Kubernetes, Docker's `json-file`, and the
+//! JSON of journald.
+//!
+//! A runtime writes a line that is too long for it in pieces, each on a line of its own. Pieces of the two
+//! streams of a container may alternate.
+
+use std::{borrow::Cow, mem};
+
+use serde::Deserialize;
+
+use super::parsed::{LINE_LIMIT, is_ours};
+
+/// A stream of a container: `stdout` or `stderr`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// What a runtime has written on one line.
+#[derive(Debug)]
+pub(super) struct Wrapped<'a> {
+    stream: Stream,
+    text: Cow<'a, [u8]>,
+    /// The program's line ends here; otherwise, it goes on in the next text of the stream.
+    is_end: bool,
+}
+
+impl<'a> Wrapped<'a> {
+    /// `None` for a line that no runtime has written.
+    #[inline]
+    pub(super) fn of(line: &'a [u8]) -> Option<Self> {
+        match line {
+            [b'0'..=b'9', ..] => Self::cri(line),
+            [b'{', b'"', b'l', ..] => Self::docker(line),
+            _ => None,
+        }
+    }
+
+    pub(super) fn into_piece(self) -> Piece {
+        Piece { stream: self.stream, text: self.text.into_owned(), is_end: self.is_end }
+    }
+
+    /// `2026-11-25T04:01:43.017037123Z stderr F text`; the tags, of which the first is `P` or `F`, are
+    /// separated by colons.
+    fn cri(line: &'a [u8]) -> Option<Self> {
+        let mut parts = line.splitn(4, |byte| *byte == b' ');
+        let (time, stream, tags, text) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let is_end = match tags {
+            [b'F'] | [b'F', b':', ..] => true,
+            [b'P'] | [b'P', b':', ..] => false,
+            _ => return None,
+        };
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        let is_time = time.len() >= 20 && time.get(10) == Some(&b'T');
+        is_time.then_some(Self { stream: Stream::named(stream)?, text: Cow::Borrowed(text), is_end })
+    }
+
+    /// `{"log":"text\n","stream":"stderr","time":"…"}`.
+    fn docker(line: &'a [u8]) -> Option<Self> {
+        const OPENING: &[u8] = br#"{"log":""#;
+        if !line.starts_with(OPENING) {
+            return None;
+        }
+        let Ok(Docker { log, stream }) = serde_json::from_slice(line) else {
+            // A line of the layer in a line that is cut is a broken one, which is not passed over.
+            let text =
+                String::from_utf8_lossy(line.get(OPENING.len()..)?).replace(r#"\""#, r#"""#).into_bytes();
+            let text = is_ours(&text).then_some(Cow::Owned(text))?;
+            return Some(Self { stream: Stream::Stderr, text, is_end: true });
+        };
+        let text = match log {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        Some(Self { stream: Stream::named(stream.as_bytes())?, is_end: text.ends_with(b"\n"), text })
+    }
+}
+
+#[derive(Deserialize)]
+struct Docker<'a> {
+    #[serde(borrow)]
+    log: Cow<'a, str>,
+    #[serde(borrow)]
+    stream: Cow<'a, str>,
+}
+
+impl Stream {
+    fn named(name: &[u8]) -> Option<Self> {
+        match name {
+            b"stdout" => Some(Self::Stdout),
+            b"stderr" => Some(Self::Stderr),
+            _ => None,
+        }
+    }
+}
+
+/// The message of an entry of `journalctl -o json`.
+pub(super) fn message_of_journal(line: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Entry {
+        #[serde(rename = "MESSAGE")]
+        message: String,
+        #[serde(rename = "__REALTIME_TIMESTAMP")]
+        _time: serde::de::IgnoredAny,
+    }
+
+    if !line.contains(r#""MESSAGE""#) {
+        return None;
+    }
+    serde_json::from_str(line).ok().map(|entry: Entry| entry.message)
+}
+
+/// A text of a stream that may be a piece of a line.
+#[derive(Debug)]
+pub(super) struct Piece {
+    stream: Stream,
+    text: Vec<u8>,
+    is_end: bool,
+}
+
+/// What is known of the streams from the lines of one chunk.
+#[derive(Debug, Default)]
+pub(super) struct Chunked {
+    /// Whether the last text of the stream has ended its line.
+    is_between_lines: [bool; 2],
+}
+
+impl Chunked {
+    /// The text, if it is a whole line; otherwise the piece, which may belong to one of another chunk.
+    pub(super) fn whole<'a>(&mut self, wrapped: Wrapped<'a>) -> Result<Cow<'a, [u8]>, Piece> {
+        let Wrapped { stream, text, is_end } = wrapped;
+        let [stdout, stderr] = &mut self.is_between_lines;
+        let is_between = match stream {
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
+        };
+        match mem::replace(is_between, is_end) && is_end {
+            true => Ok(text),
+            false => Err(Wrapped { stream, text, is_end }.into_piece()),
+        }
+    }
+}
+
+/// The lines of a log that have begun and not ended: at most one a stream.
+#[derive(Debug, Default)]
+pub(super) struct Begun {
+    lines: [Option<(u64, Vec<u8>)>; 2],
+}
+
+impl Begun {
+    /// Adds a piece that stands on the line of this number. Returns the lines that are complete now, and
+    /// those whose rest is missing, each with the number of the line where it begins.
+    pub(super) fn add(&mut self, number: u64, piece: Piece) -> impl Iterator<Item = (u64, Vec<u8>)> + use<> {
+        let Piece { stream, text, is_end } = piece;
+        let [stdout, stderr] = &mut self.lines;
+        let begun = match stream {
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
+        };
+        // What begins as a line of the layer does so is never the rest of another.
+        let cut = if is_ours(&text) { begun.take() } else { None };
+        let (_, line) = begun.get_or_insert_with(|| (number, Vec::new()));
+        // Past the limit, the beginning still tells whether it is a line of the layer.
+        if line.len() <= LINE_LIMIT {
+            line.extend(text);
+        }
+        let whole = if is_end { begun.take() } else { None };
+        cut.into_iter().chain(whole)
+    }
+
+    /// The lines whose rest is missing at the end of a log.
+    pub(super) fn finish(&mut self) -> impl Iterator<Item = (u64, Vec<u8>)> + use<> {
+        mem::take(&mut self.lines).into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text_of(line: &str) -> Option<(String, bool)> {
+        let Wrapped { text, is_end, .. } = Wrapped::of(line.as_bytes())?;
+        Some((String::from_utf8(text.into_owned()).unwrap(), is_end))
+    }
+
+    #[test]
+    fn only_lines_of_a_runtime_are_unwrapped() {
+        let found = |text: &str, is_end| Some((text.to_owned(), is_end));
+        assert_eq!(text_of("2026-11-25T04:01:43.017037123Z stderr F a b\n"), found("a b", true));
+        assert_eq!(text_of("2026-11-25T04:01:43.017037123+01:00 stdout P:x \n"), found("", false));
+        assert_eq!(
+            text_of(r#"{"log":"{\"a\":\"é\"}\n","stream":"stderr","attrs":{}}"#),
+            found("{\"a\":\"é\"}\n", true)
+        );
+        assert_eq!(text_of(r#"{"log":"{\"a\":","stream":"stdout","time":""}"#), found("{\"a\":", false));
+        for foreign in [
+            "2026-11-25T04:01:43.017037Z stderr F",
+            "2026-11-25T04:01:43.017037Z stderr INFO text",
+            "2026-11-25T04:01:43.017037Z INFO F text",
+            "20261125 stderr F text",
+            r#"{"log":"a","stream":"both","time":""}"#,
+            r#"{"log":"a\n","stream":"stde"#,
+            r#"{"level":"info"}"#,
+            r#"{"type":"request","log":"a"}"#,
+        ] {
+            assert_eq!(text_of(foreign), None, "{foreign}");
+        }
+        let cut = r#"{"log":"{\"type\":\"request\",\"schema\":1,"#;
+        assert_eq!(text_of(cut), found(r#"{"type":"request","schema":1,"#, true));
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_of_both_streams_become_the_lines_that_they_were(
+            lines in prop::collection::vec((any::<bool>(), prop::collection::vec("[a-z]{0,3}", 1..4)), 0..20),
+            turns in prop::collection::vec(any::<bool>(), 60),
+            chunks in prop::collection::vec(any::<bool>(), 60),
+        ) {
+            let of = |is_stderr| lines.iter().filter(move |line| line.0 == is_stderr);
+            let pieces = |is_stderr| of(is_stderr).flat_map(|(_, pieces)| {
+                pieces.iter().enumerate().map(|(at, piece)| (piece.clone(), at + 1 == pieces.len()))
+            });
+            let mut streams = [pieces(false).peekable(), pieces(true).peekable()];
+            let (mut chunked, mut begun) = (Chunked::default(), Begun::default());
+            let mut read = [Vec::new(), Vec::new()];
+            let mut number = 0;
+            for (turn, ends_chunk) in turns.into_iter().zip(chunks) {
+                let at = usize::from(streams[usize::from(turn)].peek().is_some() == turn);
+                let Some((text, is_end)) = streams[at].next() else { continue };
+                number += 1;
+                let (stream, tag) = (["stdout", "stderr"][at], if is_end { "F" } else { "P" });
+                let line = format!("2026-11-25T04:01:43.017037Z {stream} {tag} {text}\n");
+                match chunked.whole(Wrapped::of(line.as_bytes()).unwrap()) {
+                    Ok(text) => read[at].push(String::from_utf8(text.into_owned()).unwrap()),
+                    Err(piece) => {
+                        let whole = begun.add(number, piece);
+                        read[at].extend(whole.map(|(_, line)| String::from_utf8(line).unwrap()));
+                    }
+                }
+                if ends_chunk {
+                    chunked = Chunked::default();
+                }
+            }
+            // What the turns did not reach is not read.
+            for (at, read) in read.iter().enumerate() {
+                let whole: Vec<_> = of(at == 1).map(|(_, pieces)| pieces.concat()).collect();
+                prop_assert_eq!(read, &whole[..read.len()]);
+                prop_assert!(streams[at].peek().is_some() || read.len() == whole.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_whose_rest_is_missing_ends_where_another_begins() {
+        let mut begun = Begun::default();
+        let piece = |text: &str, is_end| Piece { stream: Stream::Stderr, text: text.into(), is_end };
+        assert_eq!(begun.add(1, piece(r#"{"type":"request","#, false)).count(), 0);
+        let next = r#"{"type":"stage","a":1}"#;
+        let lines: Vec<_> = begun.add(2, piece(next, true)).collect();
+        assert_eq!(lines, [(1, br#"{"type":"request","#.to_vec()), (2, next.as_bytes().to_vec())]);
+        assert_eq!(begun.add(3, piece("begun", false)).count(), 0);
+        assert_eq!(begun.finish().collect::<Vec<_>>(), [(3, b"begun".to_vec())]);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_kept_up_to_a_limit() {
+        let mut begun = Begun::default();
+        for _ in 0..40 {
+            let text = vec![b'a'; LINE_LIMIT / 16];
+            assert_eq!(begun.add(1, Piece { stream: Stream::Stdout, text, is_end: false }).count(), 0);
+        }
+        assert!(begun.finish().all(|(_, line)| line.len() <= LINE_LIMIT + LINE_LIMIT / 16));
+    }
+}
