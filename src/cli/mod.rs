@@ -22,6 +22,8 @@ mod failure;
 mod files;
 mod help;
 mod history;
+#[allow(dead_code, reason = "the commands that use it are not here yet")]
+mod in_the_way;
 mod input;
 mod invariants;
 mod join;

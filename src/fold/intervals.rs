@@ -51,6 +51,11 @@ impl Intervals {
         self.disjoint.insert(first, (start, end));
     }
 
+    #[cfg(feature = "cli")]
+    pub(crate) fn merge(&mut self, other: &Self) {
+        other.disjoint.iter().for_each(|&(start, end)| self.add(start, end));
+    }
+
     /// The part of `from..to` that the union covers.
     pub(crate) fn covered(&mut self, from: u64, to: u64) -> u64 {
         if self.disjoint.len() > LIMIT {
