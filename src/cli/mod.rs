@@ -1,8 +1,8 @@
 //! `omni-metrics`: tables, summaries, checks and joins of logs.
 //!
-//! A command is a variant of [`Command`], whose comment is the one line about it, and a file with its `Args`,
-//! its `run` and a constant `HELP` ([`help::Help`]: examples, the meaning of exit code 1, further variables),
-//! which [`help_of`] names. The end of the command's help and sections of its manual page come from `HELP`.
+//! A command is a variant of `Command`, whose comment is the one line about it, and a file with its `Args`,
+//! its `run` and a constant `HELP` (`help::Help`: examples, the meaning of exit code 1, further variables),
+//! which `help_of` names. The end of the command's help and sections of its manual page come from `HELP`.
 //! A test parses each example as the shell would pass it.
 
 use std::{
