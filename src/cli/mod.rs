@@ -41,6 +41,7 @@ mod place;
 mod quantity;
 mod report;
 mod running;
+mod sampling;
 mod stage_outputs;
 mod summary;
 mod tables;

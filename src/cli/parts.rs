@@ -82,10 +82,12 @@ pub(super) struct Share {
 }
 
 impl Times {
+    /// Adds the requests that the line stands for.
     pub(super) fn add(&mut self, line: &RequestLine) {
-        self.requests += 1;
-        self.e2e += u128::from(line.e2e_table.e2e_total_ms.as_nanos());
-        parts(line).for_each(|(part, time)| self.parts.add(part, time.as_nanos().into()));
+        let weighted = |time: Millis| u128::from(time.as_nanos()) * u128::from(line.weight());
+        self.requests += line.weight();
+        self.e2e += weighted(line.e2e_table.e2e_total_ms);
+        parts(line).for_each(|(part, time)| self.parts.add(part, weighted(time)));
     }
 
     pub(super) fn merge(&mut self, other: &Self) {

@@ -50,8 +50,7 @@ impl StageOutputs {
     pub(super) fn add(&mut self, line: &RequestLine) {
         for row in &line.stage_table {
             if row.outputs.is_some() || row.media_ms.is_some() {
-                let delivery = Delivery::of(row);
-                self.add_to(row.order(), &delivery);
+                self.add_to(row.order(), &Delivery::of(row).times(line.weight()));
             }
         }
     }
@@ -87,6 +86,21 @@ impl Delivery {
             media: nanos(row.media_ms),
             underruns: row.underruns,
             underrun_total: nanos(row.underrun_total_ms),
+        }
+    }
+
+    /// That of a row which stands for `weight` rows like it.
+    fn times(self, weight: u64) -> Self {
+        let (wide, times) = (u128::from(weight), |count: u64| count.saturating_mul(weight));
+        Self {
+            outputs: times(self.outputs),
+            gaps: times(self.gaps),
+            gap_total: self.gap_total.saturating_mul(wide),
+            longest_gap: self.longest_gap,
+            gen_time: self.gen_time.saturating_mul(wide),
+            media: self.media.saturating_mul(wide),
+            underruns: self.underruns.map(times),
+            underrun_total: self.underrun_total.saturating_mul(wide),
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
     paint,
     parts::{Share, Times, dominating},
     running::{LastReport, Running, Signs, StillOpen, last_reports, left_out, still_open},
+    sampling::{Sampled, Sampling},
     stage_outputs::{OutputsOfStage, StageOutputs},
     tally::Tally,
 };
@@ -95,7 +96,7 @@ pub(super) struct Summary {
     failed: Tally<String>,
     /// All errors of all requests.
     errors: u64,
-    detached: u64,
+    sampling: Sampling,
     objectives: ObjectiveCounts,
     slowest: BinaryHeap<Reverse<Slow>>,
     limit: usize,
@@ -123,7 +124,7 @@ impl Summary {
             outputs: StageOutputs::default(),
             failed: Tally::default(),
             errors: 0,
-            detached: 0,
+            sampling: Sampling::default(),
             objectives: ObjectiveCounts::default(),
             slowest: BinaryHeap::new(),
             limit,
@@ -136,22 +137,24 @@ impl Summary {
     }
 
     pub(super) fn add(&mut self, line: &Line) {
-        let warnings = match line {
+        let (warnings, sample_rate) = match line {
             Line::Request(line) => {
                 self.add_request(line);
-                &line.warnings
+                self.sampling.add_request(line.sample_rate);
+                (&line.warnings, line.sample_rate)
             }
             Line::Stage(line) => {
-                self.detached += 1;
-                &line.warnings
+                self.sampling.add_row(line.sample_rate);
+                (&line.warnings, line.sample_rate)
             }
             Line::Transfer(line) => {
-                self.detached += 1;
-                &line.warnings
+                self.sampling.add_row(line.sample_rate);
+                (&line.warnings, line.sample_rate)
             }
             Line::Summary(_) | Line::Open(_) => return,
         };
-        warnings.iter().for_each(|warning| self.warnings.add(kind(warning), 1));
+        let weight = sample_rate.unwrap_or(1).max(1);
+        warnings.iter().for_each(|warning| self.warnings.add(kind(warning), weight.into()));
     }
 
     pub(super) fn merge(&mut self, other: &mut Self) {
@@ -159,7 +162,7 @@ impl Summary {
         self.histograms.merge(&other.histograms);
         self.last = self.last.max(other.last);
         self.times.merge(&other.times);
-        self.detached += other.detached;
+        self.sampling.merge(other.sampling);
         self.reasons.merge(&other.reasons);
         self.warnings.merge(&other.warnings);
         self.outputs.merge(&other.outputs);
@@ -173,7 +176,7 @@ impl Summary {
     }
 
     fn add_request(&mut self, line: &RequestLine) {
-        let e2e = &line.e2e_table;
+        let (e2e, weight) = (&line.e2e_table, line.weight());
         let end = line.timestamp.unix_micros().saturating_mul(1_000);
         let created = end.saturating_sub(e2e.e2e_total_ms.as_nanos());
         let walls = line.stage_table.iter().filter_map(|row| {
@@ -182,17 +185,18 @@ impl Summary {
             Some(StageWall { stage_id: row.stage_id?, start, end })
         });
         self.totals.add(created, end, e2e.e2e_total_tokens, walls);
+        self.totals.repeat(weight - 1, e2e.e2e_total_tokens);
         let stages = line.stage_table.iter().map(|row| (row, None));
-        self.histograms.add(e2e, stages, line.transfer_table.iter());
+        self.histograms.add_weighted(weight, e2e, stages, line.transfer_table.iter());
         self.last = self.last.max(line.timestamp);
         self.times.add(line);
-        self.reasons.add(e2e.finish_reason.clone(), 1);
+        self.reasons.add(e2e.finish_reason.clone(), weight.into());
         self.outputs.add(line);
         self.objectives.add(line);
         if let Some(errors) = e2e.errors {
-            self.errors = self.errors.saturating_add(errors);
+            self.errors = self.errors.saturating_add(errors.saturating_mul(weight));
             let text = e2e.error.as_deref().unwrap_or("an error without a text");
-            self.failed.add(prefix(text, ERROR_TEXT).to_owned(), 1);
+            self.failed.add(prefix(text, ERROR_TEXT).to_owned(), weight.into());
         }
         // Of equally slow requests, the ids decide which are kept, so that the order of lines does not.
         let is_slow = self.slowest.len() < self.limit
@@ -227,6 +231,7 @@ impl Summary {
                 percentiles: self.histograms.percentiles(),
                 ..SummaryLine::default()
             },
+            sampled: self.sampling.figures(),
             shares_of_e2e: self.times.shares().collect(),
             outputs: self.outputs.figures(),
             objectives: self.objectives.figures(self.totals.summary().e2e_wall_time_ms),
@@ -235,7 +240,7 @@ impl Summary {
             errors: self.errors,
             slowest: self.slowest.into_sorted_vec().into_iter().map(|Reverse(slow)| slow).collect(),
             warnings: counted(&self.warnings, String::clone),
-            detached: self.detached,
+            detached: self.sampling.rows(),
             late_rows: read.late,
             foreign_lines: read.foreign,
             broken_lines: read.broken,
@@ -274,6 +279,9 @@ fn kind(warning: &str) -> String {
 pub(super) struct LogSummary {
     #[serde(flatten)]
     pub(super) line: SummaryLine,
+    /// How many requests and rows the lines stand for, if some were chosen by their hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sampled: Option<Sampled>,
     pub(super) shares_of_e2e: Vec<Share>,
     /// How the stages delivered their outputs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -348,6 +356,9 @@ impl LogSummary {
 
     fn print(&self, out: &mut impl Write) -> Result<()> {
         let OverallSummary { e2e_requests, .. } = self.line.overall_summary;
+        if let Some(sampled) = &self.sampled {
+            writeln!(out, "{}\n", sampled.sentence())?;
+        }
         if e2e_requests == 0 {
             writeln!(out, "no requests")?;
         } else {

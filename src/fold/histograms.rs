@@ -115,42 +115,54 @@ impl Histograms {
         stages: impl Iterator<Item = (&'a StageRow, Option<&'a Gaps>)>,
         transfers: impl Iterator<Item = &'a TransferRow>,
     ) {
+        self.add_weighted(1, e2e, stages, transfers);
+    }
+
+    /// Adds a closed request that stands for `weight` requests like it.
+    #[inline(always)]
+    pub(crate) fn add_weighted<'a>(
+        &mut self,
+        weight: u64,
+        e2e: &E2eTable,
+        stages: impl Iterator<Item = (&'a StageRow, Option<&'a Gaps>)>,
+        transfers: impl Iterator<Item = &'a TransferRow>,
+    ) {
         self.make_room();
-        Percentiles::times(e2e, |at, time| self.count(at, time.as_nanos()));
+        Percentiles::times(e2e, |at, time| self.count(at, time.as_nanos(), weight));
         Percentiles::ratios(e2e, |at, ratio| {
-            self.count(Percentiles::TIMES.len() + at, (ratio * MILLION).round() as u64);
+            self.count(Percentiles::TIMES.len() + at, (ratio * MILLION).round() as u64, weight);
         });
         let nanos = e2e.e2e_total_ms.as_nanos();
         if nanos > 0 {
             // In thousandths.
-            self.count(RATE, (e2e.e2e_total_tokens as f64 * 1e12 / nanos as f64) as u64);
+            self.count(RATE, (e2e.e2e_total_tokens as f64 * 1e12 / nanos as f64) as u64, weight);
         }
         for (row, gaps) in stages {
-            self.count_stage(row, gaps);
+            self.count_stage(row, gaps, weight);
         }
         for row in transfers {
-            self.count_transfer(row);
+            self.count_transfer(row, weight);
         }
     }
 
     /// Adds a detached row.
     pub(crate) fn add_stage(&mut self, row: &StageRow, gaps: Option<&Gaps>) {
         self.make_room();
-        self.count_stage(row, gaps);
+        self.count_stage(row, gaps, 1);
     }
 
     /// Adds a detached row.
     pub(crate) fn add_transfer(&mut self, row: &TransferRow) {
         self.make_room();
-        self.count_transfer(row);
+        self.count_transfer(row, 1);
     }
 
     #[inline(always)]
-    fn count_stage(&mut self, row: &StageRow, gaps: Option<&Gaps>) {
+    fn count_stage(&mut self, row: &StageRow, gaps: Option<&Gaps>, weight: u64) {
         let Some(first) = self.first_of_stage(row.order()) else { return };
-        StagePercentiles::times(row, |at, time| self.count(first + at, time.as_nanos()));
+        StagePercentiles::times(row, |at, time| self.count(first + at, time.as_nanos(), weight));
         StagePercentiles::ratios(row, |at, ratio| {
-            self.count(first + StagePercentiles::TIMES.len() + at, (ratio * MILLION).round() as u64);
+            self.count(first + StagePercentiles::TIMES.len() + at, (ratio * MILLION).round() as u64, weight);
         });
         if let Some(gaps) = gaps {
             self.count_gaps(first + GAPS, gaps);
@@ -158,11 +170,12 @@ impl Histograms {
     }
 
     #[inline(always)]
-    fn count_transfer(&mut self, row: &TransferRow) {
+    fn count_transfer(&mut self, row: &TransferRow, weight: u64) {
         let Some(first) = self.first_of_edge(row.order()) else { return };
-        TransferPercentiles::times(row, |at, time| self.count(first + at, time.as_nanos()));
+        TransferPercentiles::times(row, |at, time| self.count(first + at, time.as_nanos(), weight));
+        let first_ratio = first + TransferPercentiles::TIMES.len();
         TransferPercentiles::ratios(row, |at, ratio| {
-            self.count(first + TransferPercentiles::TIMES.len() + at, (ratio * MILLION).round() as u64);
+            self.count(first_ratio + at, (ratio * MILLION).round() as u64, weight);
         });
     }
 
@@ -204,13 +217,14 @@ impl Histograms {
         }
     }
 
-    #[inline]
-    fn count(&mut self, histogram: usize, value: u64) {
+    /// A value has 64 bits and a weight 32, so that the sum does not overflow before the 2^32nd value.
+    #[inline(always)]
+    fn count(&mut self, histogram: usize, value: u64, weight: u64) {
         if let Some(count) = self.counts.get_mut(histogram * SIZE + place(value)) {
-            *count += 1;
+            *count += weight;
         }
         if let Some(exact) = self.exact.get_mut(histogram) {
-            exact.add(Exact { sum: value.into(), max: value });
+            exact.add(Exact { sum: u128::from(value) * u128::from(weight), max: value });
         }
     }
 
@@ -327,6 +341,25 @@ mod tests {
                 assert_eq!((times.count, Some(times.max.as_nanos())), (count, row.stage_id));
             }
         }
+    }
+
+    #[test]
+    fn a_weighted_request_counts_as_that_many_requests_like_it() {
+        let (mut weighted, mut repeated) = (Histograms::default(), Histograms::default());
+        for (weight, nanos) in [(1, 900), (5, 10), (3, 5_000_000), (2, 0)] {
+            let e2e = E2eTable {
+                e2e_total_ms: Millis::from_nanos(nanos),
+                e2e_total_tokens: nanos,
+                ..E2eTable::default()
+            };
+            let stage_gen_time_ms = Some(e2e.e2e_total_ms);
+            let stage = StageRow { stage_id: Some(nanos % 3), stage_gen_time_ms, ..StageRow::default() };
+            let edge = TransferRow { total_time_ms: e2e.e2e_total_ms, ..TransferRow::default() };
+            let (stages, edges) = (|| [(&stage, None)].into_iter(), || [&edge].into_iter());
+            weighted.add_weighted(weight, &e2e, stages(), edges());
+            (0..weight).for_each(|_| repeated.add(&e2e, stages(), edges()));
+        }
+        assert_eq!(weighted.percentiles(), repeated.percentiles());
     }
 
     proptest! {

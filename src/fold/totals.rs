@@ -36,6 +36,13 @@ impl Totals {
         first
     }
 
+    /// Counts a request that was added as often again as it stands for others like it.
+    #[cfg(feature = "cli")]
+    pub(crate) fn repeat(&mut self, times: u64, tokens: u64) {
+        self.requests = self.requests.saturating_add(times);
+        self.tokens = self.tokens.saturating_add(tokens.saturating_mul(times));
+    }
+
     /// Adds the totals of another part of the run.
     #[cfg(feature = "cli")]
     pub(crate) fn merge(&mut self, other: &Self) {

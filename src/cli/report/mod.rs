@@ -127,7 +127,8 @@ impl ReportPage {
         let totals = &summary.line.overall_summary;
         let requests = totals.e2e_requests;
         let sample = self.sample.into_json();
-        let besides = summary.besides();
+        let besides: Vec<_> =
+            summary.sampled.map(|sampled| sampled.sentence()).into_iter().chain(summary.besides()).collect();
         let columns = serde_json::to_string(&sample::columns()).unwrap_or_default();
         let page = context! {
             files => inputs.names(),

@@ -47,8 +47,9 @@ impl Default for Throughput {
 
 impl Throughput {
     pub(super) fn add(&mut self, line: &RequestLine) {
-        let tokens = line.e2e_table.e2e_total_tokens;
-        self.add_at(line.timestamp.unix_micros() / self.length, RequestsAndTokens { requests: 1, tokens });
+        let requests = line.weight();
+        let tokens = line.e2e_table.e2e_total_tokens.saturating_mul(requests);
+        self.add_at(line.timestamp.unix_micros() / self.length, RequestsAndTokens { requests, tokens });
     }
 
     pub(super) fn merge(&mut self, other: &Self) {

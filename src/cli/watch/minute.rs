@@ -75,11 +75,12 @@ impl Minute {
             return;
         }
         let Second { requests, tokens, times, slowest } = self.seconds.entry(second).or_default();
-        *requests += 1;
-        *tokens = tokens.saturating_add(e2e.e2e_total_tokens);
+        let weight = line.weight();
+        *requests += weight;
+        *tokens = tokens.saturating_add(e2e.e2e_total_tokens.saturating_mul(weight));
         Percentiles::times(e2e, |at, time| {
             if let Some(times) = times.get_mut(at) {
-                times.add(time);
+                times.add(time, weight);
             }
         });
         if slowest.len() == SLOWEST
@@ -147,9 +148,9 @@ struct TimeBuckets {
 }
 
 impl TimeBuckets {
-    fn add(&mut self, time: Millis) {
-        *self.counts.entry(place(time.as_nanos())).or_default() += 1;
-        self.sum += u128::from(time.as_nanos());
+    fn add(&mut self, time: Millis, weight: u64) {
+        *self.counts.entry(place(time.as_nanos())).or_default() += weight;
+        self.sum += u128::from(time.as_nanos()) * u128::from(weight);
         self.widen((time, time));
     }
 

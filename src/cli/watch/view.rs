@@ -84,7 +84,7 @@ impl View {
         let place = Place { file: &self.source, number: self.read.lines, index: 0, twin: None };
         self.running.add(&self.signs, place, self.signs.of(line));
         if let Line::Request(line) = line {
-            self.requests += 1;
+            self.requests += line.weight();
             self.minute.add(line, now);
         }
     }
