@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::selection::SelectionArgs;
 use crate::write::text::printable;
 
 /// Where to read from.
@@ -10,6 +11,8 @@ pub(super) struct Files {
     /// Logs, in the order in which they were written; `-` is standard input
     #[arg(value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
 }
 
 /// A path as it may be printed.

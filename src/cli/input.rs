@@ -14,11 +14,12 @@ use super::{
     amount::amount,
     chunks::{Chunk, progress_bar, read},
     failure::{Failure, Result, complain},
-    files::{called, shown},
+    files::{Files, called, shown},
     history::{History, Trace},
     line_counts::LineCounts,
     parsed::{Parsed, parse},
     place::{Place, Twin},
+    selection::{LeftOut, Selection},
     wrapped::{Begun, Chunked, Piece, Wrapped},
 };
 use crate::{Line, SCHEMA};
@@ -32,6 +33,7 @@ const NAMED: u64 = 20;
 #[derive(Debug)]
 pub(super) struct Inputs {
     paths: Vec<PathBuf>,
+    pub(super) selection: Arc<Selection>,
     /// The lines read so far.
     pub(super) read: LineCounts,
     /// A sentence with the two places of the first line that occurs twice.
@@ -64,9 +66,10 @@ enum Batch<T> {
 }
 
 impl Inputs {
-    pub(super) fn new(files: &[PathBuf]) -> Self {
-        let paths = if files.is_empty() { vec![PathBuf::from("-")] } else { files.to_vec() };
-        Self { paths, read: LineCounts::default(), first_double: None }
+    pub(super) fn new(Files { files, selection }: &Files) -> Result<Self> {
+        let paths = if files.is_empty() { vec![PathBuf::from("-")] } else { files.clone() };
+        let selection = Arc::new(Selection::of(selection, &paths)?);
+        Ok(Self { paths, selection, read: LineCounts::default(), first_double: None })
     }
 
     /// The inputs, as a person names them.
@@ -118,9 +121,13 @@ impl Inputs {
         Mapper: FnMut(Line) -> T + Send + 'static,
     {
         let progress = progress_bar(&self.paths);
+        let selection = Arc::clone(&self.selection);
         let mut traced = || {
-            let mut map = mapper();
-            move |line: Line| (Trace::of(&line), map(line))
+            let (mut map, selection) = (mapper(), Arc::clone(&selection));
+            move |line: Line| match selection.leaves_out(&line) {
+                None => Ok((Trace::of(&line), map(line))),
+                Some(reason) => Err(reason),
+            }
         };
         let (mut parsers, mut batches) = (Vec::new(), Vec::new());
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
@@ -188,9 +195,13 @@ impl Inputs {
             let more = amount(self.read.broken - NAMED, "more broken line is", "more broken lines are");
             complain(&format!("{more} left out"));
         }
+        self.selection.remarks().iter().for_each(|remark| complain(remark));
+        let LineCounts { outside, unmatched, .. } = self.read;
         if self.read.lines == 0 {
+            reasons.extend(self.selection.nothing(outside, unmatched));
             return Err(Failure::Io(reasons.join("; ")));
         }
+        reasons.extend(self.selection.sentence(outside, unmatched));
         reasons.iter().for_each(|reason| complain(reason));
         Ok(())
     }
@@ -200,7 +211,7 @@ impl Inputs {
         &mut self,
         reading: &mut Reading,
         number: u64,
-        parsed: Parsed<(Trace, T)>,
+        parsed: Parsed<std::result::Result<(Trace, T), LeftOut>>,
         progress: &ProgressBar,
         take: &mut impl FnMut(Place<'_>, T) -> Result<()>,
     ) -> Result<()> {
@@ -208,7 +219,7 @@ impl Inputs {
         let index = names.len().saturating_sub(1);
         let mut place = Place { file: name, number, index, twin: None };
         match parsed {
-            Parsed::Line((trace, mapped)) => {
+            Parsed::Line(Ok((trace, mapped))) => {
                 self.read.lines += 1;
                 let relation = history.add((index, number), trace);
                 self.read.late += u64::from(relation.is_late);
@@ -220,6 +231,8 @@ impl Inputs {
                 }
                 take(place, mapped)?;
             }
+            Parsed::Line(Err(LeftOut::ByTime)) => self.read.outside += 1,
+            Parsed::Line(Err(LeftOut::ByCondition)) => self.read.unmatched += 1,
             Parsed::Foreign => self.read.foreign += 1,
             Parsed::Broken(why) => self.name_broken(place, &why, progress),
             Parsed::Unknown(schema) => {
@@ -242,7 +255,7 @@ impl Inputs {
                  {SCHEMA})"
             ));
         }
-        if name.is_empty() || read.lines > before.lines {
+        if name.is_empty() || read.of_layer() > before.of_layer() {
             return None;
         }
         let broken = read.broken - before.broken;

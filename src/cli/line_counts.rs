@@ -15,4 +15,15 @@ pub(super) struct LineCounts {
     pub(super) doubles: u64,
     /// Detached rows that came after the line of their request, in the same file.
     pub(super) late: u64,
+    /// Lines that `--since` or `--until` leaves out. They count in none of the above.
+    pub(super) outside: u64,
+    /// Lines that `--where` leaves out.
+    pub(super) unmatched: u64,
+}
+
+impl LineCounts {
+    /// Lines of the layer, selected or not.
+    pub(super) fn of_layer(&self) -> u64 {
+        self.lines + self.outside + self.unmatched
+    }
 }

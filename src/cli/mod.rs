@@ -42,6 +42,7 @@ mod quantity;
 mod report;
 mod running;
 mod sampling;
+mod selection;
 mod stage_outputs;
 mod summary;
 mod tables;
@@ -170,12 +171,12 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
         Command::Summary(args) => summary::run(&args, out),
         Command::Check(files) => {
             // Until the end it writes violations only.
-            check::run(Inputs::new(&files.files), out).map_err(|failure| match failure {
+            check::run(Inputs::new(&files)?, out).map_err(|failure| match failure {
                 Failure::Hangup(_) => Failure::Hangup(ExitCode::from(1)),
                 other => other,
             })
         }
-        Command::Join(files) => join::run(Inputs::new(&files.files), out),
+        Command::Join(files) => join::run(Inputs::new(&files)?, out),
         Command::Report(args) => report::run(&args, out),
         Command::Watch(args) => watch::run(&args),
         Command::Completions { shell } => {

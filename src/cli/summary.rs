@@ -59,7 +59,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
-    let mut inputs = Inputs::new(&args.files.files);
+    let mut inputs = Inputs::new(&args.files)?;
     let (signs, mut running) = (Signs::default(), Running::default());
     let signs_of_cores = signs.clone();
     let summary = inputs.fold_and_map(

@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         Some(wanted) => line.request_id() == Some(wanted),
         None => true,
     };
-    let mut inputs = Inputs::new(&args.files.files);
+    let mut inputs = Inputs::new(&args.files)?;
     inputs.for_each(|_, line| {
         let is_wanted = is_wanted(&line);
         is_found |= is_wanted;

@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         let instead = "name a file for it, `-o FILE`, or send it to one, `> FILE`";
         return Err(Failure::Io(format!("the page is not for a terminal; {instead}")));
     }
-    let mut inputs = Inputs::new(&args.files.files);
+    let mut inputs = Inputs::new(&args.files)?;
     let page = inputs.fold(|| ReportPage::new(&args.objectives), ReportPage::add, ReportPage::merge)?;
     let html = page.into_html(&inputs)?;
     inputs.warn_of_doubles();

@@ -1,0 +1,169 @@
+//! The lines that a command takes into account: of a stretch of time, or those that meet a condition.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    amount::amount,
+    failure::{Failure, Result},
+};
+use crate::{Line, Timestamp};
+
+mod condition;
+mod log_end;
+mod moment;
+mod names;
+mod values;
+
+use condition::Condition;
+use moment::{Moment, Resolver};
+
+#[derive(Debug, Default, Clone, clap::Args)]
+#[command(next_help_heading = "Selection")]
+pub(in crate::cli) struct SelectionArgs {
+    /// Only lines whose `timestamp`, the end of the request, is at this time or later
+    ///
+    /// A date and time (2026-01-31T12:03:00Z, with an offset, or without one for UTC); a time of day in UTC
+    /// (12:03), which is the last one before the log ends; or a time before the log ends (-15m, -90s, -2h,
+    /// -1d). Standard input ends now. Example: `omni-metrics summary --since -15m FILE`
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    since: Option<String>,
+    /// Only lines whose `timestamp`, the end of the request, is before this time
+    ///
+    /// As for --since; together with it, a time of day is the first one after it.
+    /// Example: `omni-metrics summary --since 12:03 --until 12:05 FILE`
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    until: Option<String>,
+    /// Only lines for which the expression (CEL) is true
+    ///
+    /// Names: the numbers of the line's table (e2e_total_ms), finish_reason, request_id, type, timestamp,
+    /// trace_id, fields.NAME, warnings, and the lists stages and transfers. A number that a line lacks is
+    /// null, and no comparison of it but != is true. Lines of type summary and open are left out, unless the
+    /// expression names the type. Example:
+    /// `omni-metrics summary --where 'finish_reason == "error" && e2e_total_ms > 500' FILE`
+    #[arg(long = "where", value_name = "EXPR")]
+    condition: Option<String>,
+}
+
+/// The lines that a command takes into account.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Selection {
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    condition: Option<Condition>,
+    /// The times of the lines that were left out, in microseconds, from the first to the last.
+    left_out: Option<Arc<Span>>,
+}
+
+/// Why a line is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum LeftOut {
+    ByTime,
+    ByCondition,
+}
+
+#[derive(Debug)]
+struct Span {
+    first: AtomicU64,
+    last: AtomicU64,
+}
+
+impl Selection {
+    /// Reads the arguments, and the ends of the files if times refer to them.
+    pub(in crate::cli) fn of(args: &SelectionArgs, paths: &[PathBuf]) -> Result<Self> {
+        let moment = |name: &str, text: &Option<String>| {
+            let Some(text) = text else { return Ok(None) };
+            Moment::parse(text).map(Some).map_err(|why| Failure::Io(format!("{name} {text}: {why}")))
+        };
+        let (since, until) = (moment("--since", &args.since)?, moment("--until", &args.until)?);
+        let condition = args.condition.as_deref().map(Condition::parse).transpose().map_err(Failure::Io)?;
+        let resolver = Resolver::new([&since, &until], paths)?;
+        let since = since.map(|moment| resolver.resolve(moment, None));
+        let until = until.map(|moment| resolver.resolve(moment, since));
+        if let (Some(since), Some(until)) = (since, until)
+            && until <= since
+        {
+            return Err(Failure::Io(format!("--until {until} is not after --since {since}")));
+        }
+        let is_used = since.is_some() || until.is_some() || condition.is_some();
+        let left_out = is_used.then(Arc::default);
+        Ok(Self { since, until, condition, left_out })
+    }
+
+    /// Whether every line counts.
+    pub(in crate::cli) fn is_everything(&self) -> bool {
+        self.left_out.is_none()
+    }
+
+    /// Why the line is left out; `None` if it counts.
+    pub(in crate::cli) fn leaves_out(&self, line: &Line) -> Option<LeftOut> {
+        let span = self.left_out.as_ref()?;
+        let timestamp = timestamp(line);
+        let is_in_time = self.since.is_none_or(|since| timestamp >= since)
+            && self.until.is_none_or(|until| timestamp < until);
+        let reason = match &self.condition {
+            _ if !is_in_time => LeftOut::ByTime,
+            Some(condition) if !condition.is_met_by(line) => LeftOut::ByCondition,
+            _ => return None,
+        };
+        span.add(timestamp);
+        Some(reason)
+    }
+
+    /// How many lines each argument has left out; `None` if all count.
+    pub(in crate::cli) fn sentence(&self, outside: u64, unmatched: u64) -> Option<String> {
+        let times = match (self.since, self.until) {
+            (Some(_), Some(_)) => "--since and --until",
+            (None, Some(_)) => "--until",
+            _ => "--since",
+        };
+        let by = |count, argument| {
+            let lines = amount(count, "line is", "lines are");
+            (count > 0).then(|| format!("{lines} left out by {argument}"))
+        };
+        let left_out: Vec<_> = [by(outside, times), by(unmatched, "--where")].into_iter().flatten().collect();
+        (!left_out.is_empty()).then(|| left_out.join(", and "))
+    }
+
+    /// Why nothing is selected, if all lines were left out.
+    pub(in crate::cli) fn nothing(&self, outside: u64, unmatched: u64) -> Option<String> {
+        let (left_out, span) = (self.sentence(outside, unmatched)?, self.left_out.as_ref()?);
+        let ends =
+            [&span.first, &span.last].map(|end| Timestamp::from_unix_micros(end.load(Ordering::Relaxed)));
+        let [first, last] = ends;
+        Some(format!("no line is selected: {left_out}; the log has lines from {first} to {last}"))
+    }
+
+    /// What there is to say of the condition after the last line.
+    pub(in crate::cli) fn remarks(&self) -> Vec<String> {
+        self.condition.as_ref().map(Condition::remarks).unwrap_or_default()
+    }
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self { first: AtomicU64::new(u64::MAX), last: AtomicU64::new(0) }
+    }
+}
+
+impl Span {
+    fn add(&self, timestamp: Timestamp) {
+        self.first.fetch_min(timestamp.unix_micros(), Ordering::Relaxed);
+        self.last.fetch_max(timestamp.unix_micros(), Ordering::Relaxed);
+    }
+}
+
+fn timestamp(line: &Line) -> Timestamp {
+    match line {
+        Line::Request(line) => line.timestamp,
+        Line::Stage(line) => line.timestamp,
+        Line::Transfer(line) => line.timestamp,
+        Line::Summary(line) => line.timestamp,
+        Line::Open(line) => line.timestamp,
+    }
+}
