@@ -77,8 +77,9 @@ where
     /// No thread waits for stderr. What a pipe, socket or terminal does not take at once waits in memory, in
     /// order, up to 1 MiB for all layers of the process; past that, lines are lost and counted. A thread of
     /// this crate writes the waiting lines. The exit of the process (the return from `main`,
-    /// `std::process::exit`) writes the rest, and gives up when stderr has taken nothing for a second. An
-    /// abort or a signal loses the waiting lines. A file is written to directly.
+    /// `std::process::exit`) writes the rest, and gives up when stderr has taken nothing for a second and, on
+    /// Linux, nobody has read the pipe. An abort or a signal loses the waiting lines. A file is written to
+    /// directly.
     ///
     /// On systems other than Unix, stderr cannot be asked whether it has room. A full pipe makes the thread
     /// that closes a span wait there, as `with_writer(std::io::stderr)` does everywhere.

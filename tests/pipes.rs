@@ -233,6 +233,34 @@ fn a_process_ends_though_its_threads_make_lines_faster_than_they_are_read() {
     assert!(parts.broken.is_empty() && parts.whole() > 0, "{:?}", parts.broken);
 }
 
+const SLOWLY_READ: &str = "a_pipe_that_is_read_without_room_for_a_line_is_waited_for_at_the_exit";
+
+#[test]
+fn a_pipe_that_is_read_without_room_for_a_line_is_waited_for_at_the_exit() {
+    const LINES: u64 = 500;
+    if is_service(SLOWLY_READ) {
+        return;
+    }
+    let (mut pipe, stderr) = io::pipe().unwrap();
+    let mut service = Service::start(SLOWLY_READ, Sink::Stderr, |command| {
+        command.stderr(stderr);
+    });
+    let counts = service.requests(LINES, BYTES);
+    assert!(counts.waiting() > 0 && counts.lost == 0, "{counts:?}");
+    let end = thread::spawn(move || service.end());
+    // As when other processes fill the pipe as fast as it is read: a page of it has room when it is empty.
+    let mut text = Vec::new();
+    for _ in 0..250 {
+        let mut byte = [0];
+        pipe.read_exact(&mut byte).unwrap();
+        text.extend(byte);
+        thread::sleep(Duration::from_millis(10));
+    }
+    pipe.read_to_end(&mut text).unwrap();
+    end.join().unwrap();
+    assert_eq!(Parts::of(&text).ids, (0..LINES).collect::<Vec<_>>());
+}
+
 const FORKED: &str = "a_forked_process_that_redirects_its_stderr_lets_the_pipe_go";
 
 #[allow(unsafe_code, reason = "only `fork` and `dup2` have the effect that is tested")]

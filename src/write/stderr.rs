@@ -19,7 +19,7 @@ use crate::{
     write::{
         counters::Counters,
         sink::{Outcome, Sink, lose_lines_of_this_thread},
-        stream::{Stream, has_room},
+        stream::{Stream, has_room, unread},
         waiting::{Waiting, WaitingLine, count_line},
     },
 };
@@ -229,7 +229,8 @@ fn write_waiting() {
     }
 }
 
-/// Writes the waiting lines at the exit of the process, as long as stderr takes some bytes. The rest is lost.
+/// Writes the waiting lines at the exit of the process, as long as stderr takes some bytes or its pipe is
+/// read. The rest is lost.
 ///
 /// Lines are counted without calling the exporters: a panic there would print its message to stderr.
 extern "C" fn at_exit() {
@@ -237,7 +238,7 @@ extern "C" fn at_exit() {
         return;
     }
     contain(|| {
-        let mut waited = Duration::ZERO;
+        let (mut waited, mut is_refused, mut before) = (Duration::ZERO, false, None);
         while waited < STALL_LIMIT {
             // Another thread may hold the lock while it is blocked in a write, which this one could not end.
             let Ok(mut state) = STDERR.try_lock() else {
@@ -252,14 +253,21 @@ extern "C" fn at_exit() {
                 Step::NoneWaits => return,
                 Step::Ended(line, is_written) => {
                     line.counters.stripes.count_line(is_written);
-                    waited = Duration::ZERO;
+                    (waited, is_refused) = (Duration::ZERO, false);
                 }
-                Step::Stalled(true) => waited = Duration::ZERO,
-                Step::Stalled(false) if has_room(STALL) => {
-                    thread::sleep(RETRY);
-                    waited += RETRY;
+                Step::Stalled(true) => (waited, is_refused) = (Duration::ZERO, false),
+                Step::Stalled(false) => {
+                    if is_refused {
+                        thread::sleep(RETRY);
+                    }
+                    is_refused = has_room(STALL);
+                    waited += if is_refused { RETRY } else { STALL };
+                    // Other processes may have been faster to fill the room in a pipe that is being read.
+                    let unread = unread();
+                    if unread != before {
+                        (waited, before) = (Duration::ZERO, unread);
+                    }
                 }
-                Step::Stalled(false) => waited += STALL,
             }
         }
         if let Ok(mut state) = STDERR.try_lock() {

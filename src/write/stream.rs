@@ -104,6 +104,23 @@ pub(crate) fn has_room(wait: Duration) -> bool {
     ready > 0
 }
 
+/// How many bytes are in the pipe that stderr is; `None` if it is none, or if the system does not tell.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[allow(unsafe_code, reason = "the standard library cannot ask for the bytes in a pipe")]
+pub(crate) fn unread() -> Option<libc::c_int> {
+    let is_pipe = stderr().metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
+    let mut bytes = 0;
+    // SAFETY: the pointer is to an integer that lives until the call returns.
+    let is_known =
+        is_pipe && unsafe { libc::ioctl(libc::STDERR_FILENO, libc::FIONREAD, &raw mut bytes) } == 0;
+    is_known.then_some(bytes)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn unread() -> Option<libc::c_int> {
+    None
+}
+
 /// Writes to a stderr that is a socket, as under systemd, without waiting.
 #[allow(unsafe_code, reason = "the standard library cannot send once without waiting")]
 fn send(bytes: &[u8]) -> io::Result<usize> {
