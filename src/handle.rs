@@ -116,7 +116,7 @@ impl OmniMetricsHandle {
 
     /// Returns the open requests as they stand, the oldest first and at most `limit`: for a page that shows
     /// which request hangs, and in which stage. A request is open until its line is written; one that
-    /// encloses another request and has no rows is left out.
+    /// encloses another request, and has no stage or transfer of its own, is left out.
     ///
     /// Costs about 10 µs, 0.2 µs for each open span, and a copy of the rows of each request that is returned.
     /// No lock is held for longer than one such copy or, while thousands of spans are open, than it takes to

@@ -1,6 +1,11 @@
 //! Open requests as they stand, for whoever looks at a running service.
 
-use std::{cmp::Reverse, collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use tracing::span::Id;
 
@@ -48,7 +53,9 @@ impl Shared {
         let of_spans = spans.iter().filter(|span| span.kind == Kind::Request);
         let of_spans = of_spans.filter_map(|span| span.request.clone());
         let requests = of_spans.chain(self.answered.all());
-        let requests = requests.filter(|request| request.is_open_and_counts());
+        let active: HashSet<_> = spans.iter().filter_map(|span| row_of(span)).collect();
+        let counts = |request: &Request| request.is_open_and_counts() || active.contains(&request.age());
+        let requests = requests.filter(|request| request.is_open() && counts(request));
         OpenNow { now, requests: requests.map(|request| (request.age(), request)).collect(), spans }
     }
 
@@ -137,6 +144,12 @@ impl OpenNow {
         (0..left_out).for_each(|_| _ = self.requests.pop_last());
         left_out
     }
+}
+
+/// The enclosing request that will have a row of an open span.
+fn row_of(span: &OpenSpan) -> Option<Age> {
+    let has_row = matches!(span.kind, Kind::Stage | Kind::Transfer);
+    span.request.as_ref().filter(|_| has_row).map(|request| request.age())
 }
 
 /// The token count of a span that several requests share is the total of a batch, and goes to none of them.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{panic, time::Duration};
+use std::{collections::BTreeMap, panic, time::Duration};
 
 use omni_metrics::{Keep, Line};
 use serde_json::{Value, json};
@@ -114,6 +114,7 @@ fn the_tokens_of_an_open_batch_are_those_of_none_of_its_requests() {
         });
         let batch = info_span!("stage", stage_id = 0, num_tokens_out = 800);
         requests.iter().for_each(|request| _ = batch.follows_from(request));
+        rig.wait_ms(1);
         let _own = info_span!("stage", stage_id = 0, num_tokens_out = 7, request_id = "a");
         let tokens =
             || rig.handle.open_requests(10).iter().map(|open| open.e2e_total_tokens).collect::<Vec<_>>();
@@ -123,6 +124,23 @@ fn the_tokens_of_an_open_batch_are_those_of_none_of_its_requests() {
         assert_eq!(by_stage, [None, Some(7)]);
         drop(batch);
         assert_eq!(tokens(), [7, 0], "as before");
+    });
+}
+
+#[test]
+fn a_request_that_is_in_a_stage_of_its_own_is_listed_though_it_encloses_another_one() {
+    let rig = Rig::new();
+    rig.run(|rig| {
+        let outer = info_span!("request", request_id = "outer");
+        let stage = info_span!(parent: &outer, "stage", stage_id = 3);
+        let inner = info_span!(parent: &stage, "request", request_id = "inner");
+        let listed = || {
+            let open = rig.handle.open_requests(10).into_iter();
+            open.map(|open| (open.request_id.unwrap(), open.in_stages)).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(listed(), [("outer".to_owned(), vec![3]), ("inner".to_owned(), vec![])].into());
+        drop(inner);
+        assert_eq!(listed(), [("outer".to_owned(), vec![3])].into());
     });
 }
 

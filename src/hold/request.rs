@@ -192,6 +192,10 @@ impl Request {
         matches!(&*self.lock(), State::Closed(closed_as) if Some(&**closed_as) == id)
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(&*self.lock(), State::Open(_))
+    }
+
     /// Whether it is open, and would be counted if it closed now.
     pub(crate) fn is_open_and_counts(&self) -> bool {
         let encloses = self.encloses_request.load(Ordering::Relaxed);
