@@ -17,6 +17,7 @@ use std::{
 };
 
 use service::{Counts, Parts, Service, Sink, is_service, path};
+use tracing::info_span;
 use tracing_subscriber::prelude::*;
 
 /// The length of a line.
@@ -259,6 +260,45 @@ fn a_pipe_that_is_read_without_room_for_a_line_is_waited_for_at_the_exit() {
     pipe.read_to_end(&mut text).unwrap();
     end.join().unwrap();
     assert_eq!(Parts::of(&text).ids, (0..LINES).collect::<Vec<_>>());
+}
+
+const REDIRECTED: &str = "a_line_that_has_begun_when_stderr_is_redirected_is_written_whole_to_the_new_file";
+
+#[allow(unsafe_code, reason = "only `dup2` has the effect that is tested")]
+fn redirect_amid_a_line() {
+    let (layer, _) = service::layer();
+    let handle = layer.handle();
+    tracing_subscriber::registry().with(layer).init();
+    // Longer than what a pipe takes as a whole, so that a part of one of them is in it.
+    let text = "x".repeat(1_000);
+    for id in 0..20 {
+        let request =
+            info_span!("request", request_id = id, a = text, b = text, c = text, d = text, e = text);
+        drop(request);
+    }
+    let log = File::create(env::var("OMNI_METRICS_LOG").unwrap()).unwrap();
+    // SAFETY: both descriptors are open.
+    unsafe { libc::dup2(log.as_raw_fd(), libc::STDERR_FILENO) };
+    while handle.snapshot().lines_written < 20 {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_line_that_has_begun_when_stderr_is_redirected_is_written_whole_to_the_new_file() {
+    if env::var("OMNI_METRICS_INSIDE").as_deref() == Ok(REDIRECTED) {
+        return redirect_amid_a_line();
+    }
+    let (log, (pipe, stderr)) = (path("redirected"), io::pipe().unwrap());
+    let mut service = Service::start(REDIRECTED, Sink::Stderr, |command| {
+        command.stderr(stderr).env("OMNI_METRICS_LOG", &log);
+    });
+    assert!(service.process.wait().unwrap().success());
+    let (before, after) = (io::read_to_string(pipe).unwrap(), fs::read(&log).unwrap());
+    let (before, after) = (Parts::of(before.as_bytes()), Parts::of(&after));
+    assert_eq!((before.broken.len(), after.broken.len()), (1, 0));
+    assert_eq!([before.ids, after.ids].concat(), (0..20).collect::<Vec<_>>());
+    fs::remove_file(log).unwrap();
 }
 
 const FORKED: &str = "a_forked_process_that_redirects_its_stderr_lets_the_pipe_go";

@@ -158,7 +158,9 @@ impl State {
     /// Writes the first waiting line, as much as stderr takes.
     fn step(&mut self) -> Step {
         let Some(line) = self.waiting.pop() else { return Step::NoneWaits };
-        let from = self.at.take().unwrap_or_else(|| self.beginning());
+        // The rest of a line belongs where its beginning is.
+        let at = self.at.take().filter(|_| self.stream.is_same());
+        let from = at.unwrap_or_else(|| self.beginning());
         match self.write_from(&line.text, from) {
             (Progress::All, _) => Step::Ended(line, true),
             (Progress::Failed, _) => Step::Ended(line, false),

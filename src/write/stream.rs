@@ -15,6 +15,8 @@ use std::{
 /// Stderr, opened so that writes do not wait.
 #[derive(Debug)]
 pub(crate) struct Stream {
+    /// The identity of stderr at the last write.
+    written: Option<Identity>,
     /// The identity of stderr when it was last reopened, and the result of that.
     reopened: Option<(Identity, Option<File>)>,
 }
@@ -24,7 +26,7 @@ type Identity = (u64, u64, u64);
 
 impl Stream {
     pub(crate) const fn new() -> Self {
-        Self { reopened: None }
+        Self { written: None, reopened: None }
     }
 
     /// Writes as many bytes as fit now; fails with [`io::ErrorKind::WouldBlock`] if none fit. A file on a
@@ -32,6 +34,7 @@ impl Stream {
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let stderr = stderr();
         let metadata = stderr.metadata().inspect_err(|_| self.reopened = None)?;
+        self.written = Some(identity(&metadata));
         let kind = metadata.file_type();
         if !kind.is_fifo() && !kind.is_char_device() {
             // The host may have redirected a pipe, whose reader waits until every writer has closed it.
@@ -46,6 +49,11 @@ impl Stream {
         }
         // At least this many bytes fit if there is room at all, unless another writer is faster.
         (&*stderr).write(bytes.get(..libc::PIPE_BUF).unwrap_or(bytes))
+    }
+
+    /// Whether stderr is what the last write went to: the host may have redirected it.
+    pub(crate) fn is_same(&self) -> bool {
+        stderr().metadata().is_ok_and(|metadata| Some(identity(&metadata)) == self.written)
     }
 
     /// Reopens stderr with `O_NONBLOCK`. The flag belongs to the open file, which the host and other
