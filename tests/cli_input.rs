@@ -3,6 +3,13 @@
 #[path = "support/reader.rs"]
 mod reader;
 
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
 use reader::{omni_of, stdout, text};
 use serde_json::json;
 
@@ -90,4 +97,123 @@ fn a_wrapped_line_whose_rest_is_missing_is_named_and_those_after_it_are_read() {
     let output = omni_of(&["check"], &cut);
     let said = text(&output.stderr);
     assert!(output.status.code() == Some(1) && said.contains("-:2: a broken line"), "{output:?}");
+}
+
+/// A directory of this test's own, with these files.
+fn directory(name: &str, files: &[(&str, &[u8])]) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("input").join(name);
+    let _ = fs::remove_dir_all(&directory);
+    for (name, content) in files {
+        let path = directory.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    directory
+}
+
+/// The output of a command, run in a directory.
+fn omni_in(directory: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_omni-metrics"))
+        .current_dir(directory)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Parts of the log, the oldest first.
+fn parts<const N: usize>() -> [String; N] {
+    let lines: Vec<_> = PIPELINE.split_inclusive('\n').collect();
+    let length = lines.len().div_ceil(N);
+    std::array::from_fn(|at| lines[at * length..lines.len().min((at + 1) * length)].concat())
+}
+
+#[test]
+fn the_files_of_a_rotated_log_are_read_as_one_log_the_oldest_first() {
+    let [first, second, third] = &parts::<3>();
+    let sets: [[&str; 3]; 4] = [
+        ["service.log.2.gz", "service.log.1", "service.log"],
+        ["service.log-20261123", "service.log-20261124.gz", "service.log"],
+        ["0.log.20261124-084640.gz", "0.log.20261124-090000", "0.log"],
+        ["service.2026-11-24-08", "service.2026-11-24-09", "service.2026-11-24-10"],
+    ];
+    for names in sets {
+        let content = |name: &str, part: &str| match name.ends_with(".gz") {
+            true => gzip(part.as_bytes()),
+            false => part.as_bytes().to_vec(),
+        };
+        let [one, two, three] = names;
+        let contents = [content(one, first), content(two, second), content(three, third)];
+        let files = [(one, &*contents[0]), (two, &*contents[1]), (three, &*contents[2])];
+        let logs = directory("rotated", &files);
+        let expected = omni_of(&["tables"], PIPELINE);
+        for args in [[one, two, three], [three, two, one], [two, three, one]] {
+            assert!(omni_in(&logs, &["tables", args[0], args[1], args[2]]) == expected, "{args:?}");
+            let check = omni_in(&logs, &["check", args[0], args[1], args[2]]);
+            assert_eq!(stdout(&check), "41 lines are sound, 0 foreign lines\n");
+        }
+        assert!(omni_in(&logs, &["tables", "."]) == expected);
+    }
+}
+
+#[test]
+fn the_times_of_the_lines_decide_where_names_mislead() {
+    let [first, second] = &parts::<2>();
+    let logs = directory("misled", &[("s.log", first.as_bytes()), ("s.log.1", second.as_bytes())]);
+    assert_eq!(
+        stdout(&omni_in(&logs, &["check", "s.log.1", "s.log"])),
+        "41 lines are sound, 0 foreign lines\n"
+    );
+    let output = omni_in(&logs, &["tables", "--last", "1", "s.log.1", "s.log"]);
+    assert!(output == omni_of(&["tables", "--last", "1"], PIPELINE), "{output:?}");
+}
+
+#[test]
+fn logs_of_different_processes_keep_runs_of_their_own() {
+    let [first, second] = &parts::<2>();
+    let gap = format!("{}{}", first.split_once('\n').unwrap().1, second);
+    let files = [("worker.1", gap.as_bytes()), ("worker.2", gap.as_bytes())];
+    let logs = directory("workers", &files);
+    let output = omni_in(&logs, &["check", "worker.1", "worker.2"]);
+    let said = text(&output.stdout);
+    assert!(said.contains("worker.1: e2e_requests") || said.contains("worker.2:1:"), "{said}");
+    // A copy of a log is no part of it.
+    let copies =
+        directory("copies", &[("s.log", PIPELINE.as_bytes()), ("s.log.gz", &gzip(PIPELINE.as_bytes()))]);
+    let output = omni_in(&copies, &["check", "s.log", "s.log.gz"]);
+    assert!(text(&output.stdout).contains("s.log.gz:1: request req-0001, e2e_requests 1: expected once"));
+}
+
+#[test]
+fn a_directory_stands_for_the_logs_in_it() {
+    let [first, second] = &parts::<2>();
+    let wrapped = |part: &str| part.lines().map(|line| cri("stderr", "F", line)).collect::<String>();
+    let (first, second) = (wrapped(first), wrapped(second));
+    let pods = directory(
+        "pods",
+        &[
+            ("default_service_1f/service/0.log", second.as_bytes()),
+            ("default_service_1f/service/0.log.20261124-084641.gz", &gzip(first.as_bytes())),
+            ("default_other_2e/other/0.log", cri("stdout", "F", "text").as_bytes()),
+            ("default_other_2e/other/1.log", b""),
+            ("default_other_2e/database.db", b"{\"type\":\"request\""),
+        ],
+    );
+    let output = omni_in(&pods, &["check", "."]);
+    assert_eq!(stdout(&output), "41 lines are sound, 1 foreign line\n");
+    assert_eq!(text(&output.stderr), "");
+
+    let output = omni_in(&pods, &["summary", "default_other_2e"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains("no file in default_other_2e has a line of omni-metrics"), "{said}");
+    let empty = directory("empty", &[("notes.md", b"")]);
+    let output = omni_in(&empty, &["summary", "."]);
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains("no log in ."), "{output:?}");
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }

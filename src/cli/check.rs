@@ -90,7 +90,8 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
 /// The files in turn, and the findings so far.
 #[derive(Default)]
 struct Log {
-    file: Option<(usize, String)>,
+    /// Its number, that of its log, and its name.
+    file: Option<(usize, usize, String)>,
     numbers: Numbers,
     violations: u64,
     /// Notes on lines.
@@ -99,13 +100,16 @@ struct Log {
 }
 
 impl Log {
-    /// Begins another file, which has runs of its own.
+    /// Begins another file. The runs of a log go on in its next file; another log has runs of its own.
     fn enter(&mut self, place: Place<'_>, out: &mut impl Write) -> Result<()> {
-        if self.file.as_ref().is_some_and(|(index, _)| *index == place.index) {
+        let Place { index, log, .. } = place;
+        if self.file.as_ref().is_some_and(|(last, ..)| *last == index) {
             return Ok(());
         }
-        self.finish(out)?;
-        self.file = Some((place.index, place.file.to_owned()));
+        if self.file.as_ref().is_some_and(|(_, last, _)| *last != log) {
+            self.finish(out)?;
+        }
+        self.file = Some((index, log, place.file.to_owned()));
         Ok(())
     }
 
@@ -120,7 +124,7 @@ impl Log {
     }
 
     fn finish(&mut self, out: &mut impl Write) -> Result<()> {
-        let Some((_, file)) = self.file.take() else { return Ok(()) };
+        let Some((.., file)) = self.file.take() else { return Ok(()) };
         let Findings { violations, more, notes } = mem::take(&mut self.numbers).finish();
         self.violations += violations.len() as u64 + more;
         violations.iter().chain(&notes).try_for_each(|sentence| writeln!(out, "{file}: {sentence}"))?;

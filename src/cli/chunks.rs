@@ -4,13 +4,13 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, IsTerminal, Read},
     mem,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use flate2::bufread::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{files::shown, parsed::LINE_LIMIT};
+use super::{log_file::LogFile, parsed::LINE_LIMIT};
 
 /// How many bytes are kept of a line that is longer than [`LINE_LIMIT`].
 const LONG_LINE_SHOWN: usize = 64;
@@ -22,7 +22,7 @@ const LONG: u64 = 32 << 20;
 /// A message of the reader to a parser.
 pub(super) enum Chunk {
     /// Another file begins.
-    File(String),
+    File(LogFile),
     /// Whole lines.
     Lines(Vec<u8>),
     /// The rest of the file can't be decompressed.
@@ -34,9 +34,9 @@ pub(super) enum Chunk {
 }
 
 /// Sends the lines of a file. `false` if nobody receives them any more, or the file can't be read.
-pub(super) fn read(path: &Path, progress: &ProgressBar, send: &mut impl FnMut(Chunk) -> bool) -> bool {
-    send(Chunk::File(shown(path)))
-        && open(path, progress)
+pub(super) fn read(file: &LogFile, progress: &ProgressBar, send: &mut impl FnMut(Chunk) -> bool) -> bool {
+    send(Chunk::File(file.clone()))
+        && open(&file.path, progress)
             .and_then(|(reader, is_gzip)| read_lines(reader, is_gzip, send))
             .unwrap_or_else(|error| {
                 send(Chunk::Failed(error.to_string()));
@@ -96,7 +96,7 @@ fn read_lines(
     }
 }
 
-fn open(path: &Path, progress: &ProgressBar) -> io::Result<(Box<dyn Read>, bool)> {
+pub(super) fn open(path: &Path, progress: &ProgressBar) -> io::Result<(Box<dyn Read>, bool)> {
     let raw: Box<dyn Read> =
         if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
     // A read that is larger than its buffer bypasses the buffer.
@@ -108,8 +108,8 @@ fn open(path: &Path, progress: &ProgressBar) -> io::Result<(Box<dyn Read>, bool)
 }
 
 /// The progress bar, which is hidden unless the input is long and stderr is a terminal.
-pub(super) fn progress_bar(paths: &[PathBuf]) -> ProgressBar {
-    let sizes = paths.iter().map(|path| path.metadata().map_or(0, |metadata| metadata.len()));
+pub(super) fn progress_bar(files: &[LogFile]) -> ProgressBar {
+    let sizes = files.iter().map(|file| file.path.metadata().map_or(0, |metadata| metadata.len()));
     let total = sizes.sum();
     if total < LONG || !io::stderr().is_terminal() {
         return ProgressBar::hidden();

@@ -13,7 +13,7 @@ use crate::{
 /// How many lines are remembered for good: those with the smallest hashes. If a part of a longer log occurs
 /// twice, some of its lines are among them, though not all.
 const LINES: usize = 1 << 18;
-/// How many of the last lines, and of the last request ids of a file, are remembered as well.
+/// How many of the last lines, and of the last request ids of a log, are remembered as well.
 const RECENT: usize = 1 << 16;
 
 /// What is remembered of a line.
@@ -77,7 +77,7 @@ pub(super) type Origin = (usize, u64);
 pub(super) struct Relation {
     /// Where the same line occurred before.
     pub(super) twin: Option<Origin>,
-    /// The line is a row that comes after the line of its request in the same file.
+    /// The line is a row that comes after the line of its request in the same log.
     pub(super) is_late: bool,
 }
 
@@ -88,8 +88,8 @@ pub(super) struct History {
     /// The greatest hash that is remembered for good.
     greatest: u64,
     recent: Recent<Origin>,
-    file: usize,
-    /// Requests of the file.
+    log: usize,
+    /// Requests of the log.
     requests: Recent<()>,
     limit: usize,
 }
@@ -103,12 +103,12 @@ impl Default for History {
 impl History {
     fn new(limit: usize, recent: usize) -> Self {
         let (recent, requests) = (Recent::new(recent), Recent::new(recent));
-        Self { lines: HashMap::new(), greatest: u64::MAX, recent, file: 0, requests, limit }
+        Self { lines: HashMap::new(), greatest: u64::MAX, recent, log: 0, requests, limit }
     }
 
-    pub(super) fn add(&mut self, origin: Origin, trace: Trace) -> Relation {
-        if origin.0 != self.file {
-            self.file = origin.0;
+    pub(super) fn add(&mut self, log: usize, origin: Origin, trace: Trace) -> Relation {
+        if log != self.log {
+            self.log = log;
             self.requests.clear();
         }
         let mut is_late = false;
@@ -188,10 +188,10 @@ mod tests {
     fn a_line_that_occurs_twice_is_found() {
         let mut history = History::new(1_000, 10);
         for number in 0..500 {
-            assert_eq!(history.add((0, number), trace(number, true)).twin, None);
+            assert_eq!(history.add(0, (0, number), trace(number, true)).twin, None);
         }
         for number in 0..500 {
-            assert_eq!(history.add((1, number), trace(number, true)).twin, Some((0, number)));
+            assert_eq!(history.add(1, (1, number), trace(number, true)).twin, Some((0, number)));
         }
     }
 
@@ -199,19 +199,23 @@ mod tests {
     fn memory_is_bounded_and_a_long_log_that_occurs_twice_still_shows() {
         let mut history = History::new(1_000, 10);
         for number in 0..100_000 {
-            history.add((0, number), trace(number, true));
+            history.add(0, (0, number), trace(number, true));
         }
         assert!(history.lines.len() <= 1_000 && history.recent.values.len() <= 10);
-        assert_eq!(history.add((0, 100_000), trace(99_999, true)).twin, Some((0, 99_999)), "one of the last");
+        assert_eq!(
+            history.add(0, (0, 100_000), trace(99_999, true)).twin,
+            Some((0, 99_999)),
+            "one of the last"
+        );
         let twins =
-            (0..100_000).filter(|number| history.add((1, *number), trace(*number, true)).twin.is_some());
+            (0..100_000).filter(|number| history.add(1, (1, *number), trace(*number, true)).twin.is_some());
         assert!(twins.count() > 300);
     }
 
     #[test]
     fn a_row_is_late_after_the_line_of_its_request_in_the_same_file() {
         let mut history = History::new(1_000, 10);
-        let mut is_late = |file, id, is_request| history.add((file, 0), trace(id, is_request)).is_late;
+        let mut is_late = |file, id, is_request| history.add(file, (file, 0), trace(id, is_request)).is_late;
         assert!(!is_late(0, 1, false), "a worker's");
         assert!(!is_late(0, 1, true));
         assert!(is_late(0, 1, false));

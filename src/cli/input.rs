@@ -17,6 +17,8 @@ use super::{
     files::{Files, called, shown},
     history::{History, Trace},
     line_counts::LineCounts,
+    log_file::LogFile,
+    logs::in_order,
     parsed::{Parsed, parse},
     place::{Place, Twin},
     selection::{LeftOut, Selection},
@@ -32,7 +34,9 @@ const NAMED: u64 = 20;
 /// The inputs of a command, one after the other.
 #[derive(Debug)]
 pub(super) struct Inputs {
+    /// As they were given.
     paths: Vec<PathBuf>,
+    files: Vec<LogFile>,
     pub(super) selection: Arc<Selection>,
     /// The lines read so far.
     pub(super) read: LineCounts,
@@ -44,6 +48,8 @@ pub(super) struct Inputs {
 #[derive(Debug, Default)]
 struct Reading {
     name: String,
+    log: usize,
+    is_found: bool,
     /// The names of all files so far.
     names: Vec<String>,
     history: History,
@@ -59,7 +65,7 @@ struct Reading {
 
 /// A parsed chunk, with each of the layer's lines mapped to a `T`.
 enum Batch<T> {
-    File(String),
+    File(LogFile),
     Lines(Vec<std::result::Result<Parsed<T>, Piece>>),
     Failed(String),
     End,
@@ -68,8 +74,9 @@ enum Batch<T> {
 impl Inputs {
     pub(super) fn new(Files { files, selection }: &Files) -> Result<Self> {
         let paths = if files.is_empty() { vec![PathBuf::from("-")] } else { files.clone() };
-        let selection = Arc::new(Selection::of(selection, &paths)?);
-        Ok(Self { paths, selection, read: LineCounts::default(), first_double: None })
+        let logs = in_order(&paths)?;
+        let selection = Arc::new(Selection::of(selection, &logs)?);
+        Ok(Self { paths, files: logs, selection, read: LineCounts::default(), first_double: None })
     }
 
     /// The inputs, as a person names them.
@@ -120,8 +127,8 @@ impl Inputs {
         T: Send + 'static,
         Mapper: FnMut(Line) -> T + Send + 'static,
     {
-        let progress = progress_bar(&self.paths);
-        let selection = Arc::clone(&self.selection);
+        let (files, selection) = (self.files.clone(), Arc::clone(&self.selection));
+        let progress = progress_bar(&files);
         let mut traced = || {
             let (mut map, selection) = (mapper(), Arc::clone(&selection));
             move |line: Line| match selection.leaves_out(&line) {
@@ -141,11 +148,11 @@ impl Inputs {
             parsers.push(chunk);
             batches.push(mapped);
         }
-        let (paths, bar) = (self.paths.clone(), progress.clone());
+        let bar = progress.clone();
         thread::spawn(move || {
             let mut parsers = parsers.iter().cycle();
             let mut send = |chunk| parsers.next().is_some_and(|parser| parser.send(chunk).is_ok());
-            paths.iter().all(|path| read(path, &bar, &mut send)) && send(Chunk::End)
+            files.iter().all(|file| read(file, &bar, &mut send)) && send(Chunk::End)
         });
 
         // For lines whose pieces stand in several chunks.
@@ -158,7 +165,11 @@ impl Inputs {
                 Failure::Io(format!("the reader broke down in {name}, after line {length}"))
             };
             let batch = mapped.recv().map_err(died)?;
-            if matches!(batch, Batch::End | Batch::File(_)) {
+            let ends_log = match &batch {
+                Batch::File(next) => next.log != reading.log,
+                batch => matches!(batch, Batch::End),
+            };
+            if ends_log {
                 for (number, line) in reading.begun.finish() {
                     self.add(&mut reading, number, parse(&line, &mut map), &progress, &mut take)?;
                 }
@@ -167,7 +178,7 @@ impl Inputs {
                 Batch::End => break,
                 Batch::File(next) => {
                     reasons.extend(self.unusable(&reading));
-                    reading.begin(next, self.read);
+                    reading.begin(&next, self.read);
                 }
                 Batch::Failed(why) => {
                     return Err(Failure::Io(format!("cannot read {}: {why}", reading.name)));
@@ -199,6 +210,9 @@ impl Inputs {
         let LineCounts { outside, unmatched, .. } = self.read;
         if self.read.lines == 0 {
             reasons.extend(self.selection.nothing(outside, unmatched));
+            if reasons.is_empty() {
+                reasons.push(format!("no file in {} has a line of omni-metrics", self.names()));
+            }
             return Err(Failure::Io(reasons.join("; ")));
         }
         reasons.extend(self.selection.sentence(outside, unmatched));
@@ -215,13 +229,13 @@ impl Inputs {
         progress: &ProgressBar,
         take: &mut impl FnMut(Place<'_>, T) -> Result<()>,
     ) -> Result<()> {
-        let Reading { name, names, history, first_unknown, .. } = reading;
-        let index = names.len().saturating_sub(1);
-        let mut place = Place { file: name, number, index, twin: None };
+        let Reading { name, log, names, history, first_unknown, .. } = reading;
+        let (index, log) = (names.len().saturating_sub(1), *log);
+        let mut place = Place { file: name, number, index, log, twin: None };
         match parsed {
             Parsed::Line(Ok((trace, mapped))) => {
                 self.read.lines += 1;
-                let relation = history.add((index, number), trace);
+                let relation = history.add(log, (index, number), trace);
                 self.read.late += u64::from(relation.is_late);
                 if let Some((file, number)) = relation.twin {
                     self.read.doubles += 1;
@@ -255,10 +269,11 @@ impl Inputs {
                  {SCHEMA})"
             ));
         }
-        if name.is_empty() || read.of_layer() > before.of_layer() {
+        let broken = read.broken - before.broken;
+        let has_lines = read.of_layer() > before.of_layer();
+        if name.is_empty() || has_lines || reading.is_found && broken == 0 {
             return None;
         }
-        let broken = read.broken - before.broken;
         Some(match (*length, broken) {
             (0, _) => format!("{name} is empty"),
             (_, 0) => {
@@ -325,9 +340,12 @@ impl Inputs {
 
 impl Reading {
     /// Begins another file, before which this was read.
-    fn begin(&mut self, name: String, before: LineCounts) {
-        self.names.push(name.clone());
-        (self.name, self.before, self.length, self.first_unknown) = (name, before, 0, None);
+    fn begin(&mut self, file: &LogFile, before: LineCounts) {
+        self.name = shown(&file.path);
+        self.names.push(self.name.clone());
+        (self.log, self.is_found) = (file.log, file.is_found);
+        (self.before, self.length, self.first_unknown) = (before, 0, None);
+        self.begun.go_on();
     }
 }
 

@@ -9,6 +9,8 @@ pub(super) struct Place<'a> {
     pub(super) number: u64,
     /// Which of the files it is: the same one may be given twice.
     pub(super) index: usize,
+    /// Which of the logs the file is a part of.
+    pub(super) log: usize,
     /// Where the same line occurred before, if it did.
     pub(super) twin: Option<Twin<'a>>,
 }

@@ -63,7 +63,7 @@ fn is_same(one: RequestKey, other: RequestKey) -> bool {
     one.0 == other.0 && one.1.abs_diff(other.1) <= 2
 }
 
-/// The state of the processes of a log, one a file. Its size does not depend on how many lines there are.
+/// The state of the processes, one a log. Its size does not depend on how many lines there are.
 #[derive(Debug, Default)]
 pub(super) struct Running {
     files: Vec<OfFile>,
@@ -89,11 +89,14 @@ impl Running {
             return;
         }
         let files = &mut self.files;
-        let at = *self.index.entry(place.index).or_insert_with(|| {
+        let at = *self.index.entry(place.log).or_insert_with(|| {
             files.push(OfFile { name: place.file.to_owned(), ..OfFile::default() });
             files.len() - 1
         });
         if let Some(file) = files.get_mut(at) {
+            if file.name != place.file {
+                place.file.clone_into(&mut file.name);
+            }
             file.add(signs, sign);
         }
     }

@@ -169,6 +169,11 @@ impl Begun {
         cut.into_iter().chain(whole)
     }
 
+    /// The next file of the log begins. What has begun is now named by the line that goes on with it.
+    pub(super) fn go_on(&mut self) {
+        self.lines.iter_mut().flatten().for_each(|(number, _)| *number = 1);
+    }
+
     /// The lines whose rest is missing at the end of a log.
     pub(super) fn finish(&mut self) -> impl Iterator<Item = (u64, Vec<u8>)> + use<> {
         mem::take(&mut self.lines).into_iter().flatten()

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, Read, Seek, SeekFrom},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use indicatif::ProgressBar;
@@ -15,6 +15,7 @@ use crate::{
         chunks::{self, Chunk},
         failure::{Failure, Result},
         files::shown,
+        log_file::LogFile,
         parsed::{Parsed, parse},
         wrapped::{Chunked, Wrapped},
     },
@@ -25,17 +26,18 @@ use crate::{
 const TAIL: u64 = 1 << 18;
 
 /// The latest timestamp of the files; `None` if none of them has a line of the layer.
-pub(super) fn log_end(paths: &[PathBuf]) -> Result<Option<Timestamp>> {
-    let ends = paths.iter().map(|path| end_of_file(path)).collect::<Result<Vec<_>>>()?;
+pub(super) fn log_end(files: &[LogFile]) -> Result<Option<Timestamp>> {
+    let ends = files.iter().map(end_of_file).collect::<Result<Vec<_>>>()?;
     Ok(ends.into_iter().max().flatten())
 }
 
-fn end_of_file(path: &Path) -> Result<Option<Timestamp>> {
+fn end_of_file(file: &LogFile) -> Result<Option<Timestamp>> {
+    let path = &file.path;
     let tail = tail(path).map_err(|error| unreadable(path, &error.to_string()))?;
     match latest(&tail) {
         Some(end) => Ok(Some(end)),
         // The file is compressed, or ends with what other programs have written.
-        None => end_of_whole_file(path),
+        None => end_of_whole_file(file),
     }
 }
 
@@ -48,12 +50,12 @@ fn tail(path: &Path) -> io::Result<Vec<u8>> {
     Ok(tail)
 }
 
-fn end_of_whole_file(path: &Path) -> Result<Option<Timestamp>> {
+fn end_of_whole_file(file: &LogFile) -> Result<Option<Timestamp>> {
     let (mut end, mut failure) = (None, None);
-    chunks::read(path, &ProgressBar::hidden(), &mut |chunk| {
+    chunks::read(file, &ProgressBar::hidden(), &mut |chunk| {
         match chunk {
             Chunk::Lines(lines) => end = end.max(latest(&lines)),
-            Chunk::Failed(why) => failure = Some(unreadable(path, &why)),
+            Chunk::Failed(why) => failure = Some(unreadable(&file.path, &why)),
             _ => {}
         }
         true

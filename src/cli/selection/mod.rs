@@ -1,16 +1,14 @@
 //! The lines that a command takes into account: of a stretch of time, or those that meet a condition.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use super::{
     amount::amount,
     failure::{Failure, Result},
+    log_file::LogFile,
 };
 use crate::{Line, Timestamp};
 
@@ -75,14 +73,14 @@ struct Span {
 
 impl Selection {
     /// Reads the arguments, and the ends of the files if times refer to them.
-    pub(in crate::cli) fn of(args: &SelectionArgs, paths: &[PathBuf]) -> Result<Self> {
+    pub(in crate::cli) fn of(args: &SelectionArgs, files: &[LogFile]) -> Result<Self> {
         let moment = |name: &str, text: &Option<String>| {
             let Some(text) = text else { return Ok(None) };
             Moment::parse(text).map(Some).map_err(|why| Failure::Io(format!("{name} {text}: {why}")))
         };
         let (since, until) = (moment("--since", &args.since)?, moment("--until", &args.until)?);
         let condition = args.condition.as_deref().map(Condition::parse).transpose().map_err(Failure::Io)?;
-        let resolver = Resolver::new([&since, &until], paths)?;
+        let resolver = Resolver::new([&since, &until], files)?;
         let since = since.map(|moment| resolver.resolve(moment, None));
         let until = until.map(|moment| resolver.resolve(moment, since));
         if let (Some(since), Some(until)) = (since, until)
@@ -158,7 +156,7 @@ impl Span {
     }
 }
 
-fn timestamp(line: &Line) -> Timestamp {
+pub(in crate::cli) fn timestamp(line: &Line) -> Timestamp {
     match line {
         Line::Request(line) => line.timestamp,
         Line::Stage(line) => line.timestamp,

@@ -1,11 +1,14 @@
 //! Times as a person gives them, and which moments they are.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::{SpanRelativeTo, civil, tz::Offset};
 
 use super::log_end::log_end;
-use crate::{Timestamp, cli::failure::Result};
+use crate::{
+    Timestamp,
+    cli::{failure::Result, log_file::LogFile},
+};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -50,14 +53,14 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    pub(super) fn new(moments: [&Option<Moment>; 2], paths: &[PathBuf]) -> Result<Self> {
+    pub(super) fn new(moments: [&Option<Moment>; 2], files: &[LogFile]) -> Result<Self> {
         let depends = |moment: &&Option<Moment>| !matches!(moment, None | Some(Moment::At(_)));
         if !moments.iter().any(depends) {
             return Ok(Self { end: 0 });
         }
         // What can only be read once has not ended.
-        let is_file = |path: &PathBuf| path != Path::new("-") && path.is_file();
-        let end = if paths.iter().all(is_file) { log_end(paths)? } else { None };
+        let is_file = |file: &LogFile| file.path != Path::new("-") && file.path.is_file();
+        let end = if files.iter().all(is_file) { log_end(files)? } else { None };
         let now = || jiff::Timestamp::now().as_microsecond();
         Ok(Self { end: end.map_or_else(now, |end| end.unix_micros().try_into().unwrap_or(i64::MAX)) })
     }

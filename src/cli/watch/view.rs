@@ -81,7 +81,7 @@ impl View {
     fn add(&mut self, line: &Line, now: u64) {
         self.read.lines += 1;
         self.run.add(line);
-        let place = Place { file: &self.source, number: self.read.lines, index: 0, twin: None };
+        let place = Place { file: &self.source, number: self.read.lines, index: 0, log: 0, twin: None };
         self.running.add(&self.signs, place, self.signs.of(line));
         if let Line::Request(line) = line {
             self.requests += line.weight();
