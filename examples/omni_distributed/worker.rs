@@ -123,7 +123,7 @@ impl Worker {
                     wav: Wav::of(&ticket.request_id, &out),
                     outcomes: Arc::clone(&outcomes),
                 };
-                tasks.spawn(code2wav::run(speeches, open, None));
+                tasks.spawn(code2wav::run(speeches, open, None, None));
             }
         }
         // The coordinator waits for this: from now on it need not wait for anything but work.

@@ -3,13 +3,18 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use indicatif::ProgressBar;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 use tracing::{Instrument, Span, field, info_span};
 
 use crate::stages::{
     Result, answers,
     code2wav::{Sink, Spoken},
     corpus::opening,
+    ngram::Random,
     thinker::Prompt,
     ticket::Ticket,
     wav::Wav,
@@ -17,7 +22,26 @@ use crate::stages::{
 
 pub(crate) type Answers = answers::Answers<Result<Sound>>;
 
-/// Keeps a number of requests in flight until all are served.
+/// How many requests are sent when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Load {
+    /// As many as keep this number in flight.
+    InFlight(usize),
+    /// This many a second on average, whether or not earlier ones have been answered. The times between them
+    /// have an exponential distribution, as those of many independent users have.
+    Rate { a_second: f64 },
+}
+
+impl Load {
+    pub(crate) fn most_in_flight(self, requests: u32) -> usize {
+        match self {
+            Self::InFlight(limit) => limit,
+            Self::Rate { .. } => requests as usize,
+        }
+    }
+}
+
+/// Sends requests until all are served.
 pub(crate) struct Driver {
     pub(crate) prompts: mpsc::Sender<Prompt>,
     pub(crate) answers: Answers,
@@ -26,16 +50,17 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) async fn drive(
-        self,
-        sentences: Vec<String>,
-        requests: u32,
-        concurrency: usize,
-    ) -> Result<Account> {
+    pub(crate) async fn drive(self, sentences: Vec<String>, requests: u32, load: Load) -> Result<Account> {
         let mut account = Account::default();
         let mut in_flight = JoinSet::new();
+        let mut random = Random::with_seed(1);
+        let mut at = Instant::now();
         for (number, sentence) in (1..=requests).zip(sentences.iter().cycle()) {
-            if in_flight.len() >= concurrency
+            if let Load::Rate { a_second } = load {
+                at += Duration::from_secs_f64(-(1.0 - random.unit()).ln() / a_second);
+                sleep_until(at).await;
+            }
+            if in_flight.len() >= load.most_in_flight(requests)
                 && let Some(served) = in_flight.join_next().await
             {
                 account.add(served?, &self.progress);

@@ -17,6 +17,7 @@ mod stages;
 use std::{
     env, fs,
     io::{self, Write},
+    num::NonZeroU32,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -29,7 +30,7 @@ use tokio::sync::mpsc;
 use tracing_subscriber::prelude::*;
 
 use crate::{
-    driver::{Answers, Driver},
+    driver::{Answers, Driver, Load},
     stages::{
         Result, Tasks, code2wav, corpus, exit_code,
         format::FormatName,
@@ -58,6 +59,12 @@ struct Args {
     /// How many requests to keep in flight
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: u32,
+    /// Instead of a number of requests in flight: how many requests to send a second, at random moments
+    #[arg(long, value_name = "R", conflicts_with = "concurrency", value_parser = rate)]
+    rate: Option<f64>,
+    /// How many sounds to make at once [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    code2wav_workers: Option<NonZeroU32>,
     /// At most how many tokens to generate per request
     #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_tokens: u32,
@@ -70,6 +77,14 @@ struct Args {
     /// Directory for the sound files [default: omni_pipeline in the directory for temporary files]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+}
+
+/// How many requests to send a second.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.01..=100_000.0).contains(&rate) => Ok(rate),
+        _ => Err("a number from 0.01 to 100000 is needed".to_owned()),
+    }
 }
 
 /// A factor that a duration can be multiplied by.
@@ -108,7 +123,11 @@ async fn serve(args: &Args) -> Result<()> {
 
     // The queues hold every request in flight, so none is ever full, and waiting shows where it
     // belongs: before a stage, not in a transfer.
-    let capacity = args.concurrency as usize;
+    let load = match args.rate {
+        Some(a_second) => Load::Rate { a_second },
+        None => Load::InFlight(args.concurrency as usize),
+    };
+    let capacity = load.most_in_flight(args.requests);
     let answers = Answers::new();
     let mut tasks = Tasks::default();
     let (prompts, queue) = mpsc::channel(capacity);
@@ -116,7 +135,12 @@ async fn serve(args: &Args) -> Result<()> {
     let (to_code2wav, speeches) = wire::connect(Edge::Stages(1, 2), capacity, &mut tasks).await?;
     tasks.spawn(thinker::run(Arc::new(thinker), queue, to_talker));
     tasks.spawn(talker::run(texts, to_code2wav));
-    tasks.spawn(code2wav::run(speeches, driver::files(answers.clone(), out.clone()), args.slow_sound));
+    tasks.spawn(code2wav::run(
+        speeches,
+        driver::files(answers.clone(), out.clone()),
+        args.code2wav_workers,
+        args.slow_sound,
+    ));
 
     let driver = Driver {
         prompts: prompts.clone(),
@@ -124,7 +148,7 @@ async fn serve(args: &Args) -> Result<()> {
         progress: progress_bar(args)?,
         max_tokens: args.max_tokens as usize,
     };
-    let mut driver = tokio::spawn(driver.drive(sentences, args.requests, capacity));
+    let mut driver = tokio::spawn(driver.drive(sentences, args.requests, load));
     let account = tokio::select! {
         account = &mut driver => account??,
         ended = tasks.end() => {

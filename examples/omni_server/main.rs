@@ -162,7 +162,7 @@ async fn serve(
     tasks.spawn(thinker::run(Arc::new(thinker), queue, to_talker));
     tasks.spawn(talker::run(texts, to_code2wav));
     let (hang, release) = Hang::new(args.hang_every);
-    tasks.spawn(code2wav::run(speeches, answers.sinks(hang), None));
+    tasks.spawn(code2wav::run(speeches, answers.sinks(hang), None, None));
 
     let listener = TcpListener::bind(args.listen)
         .await

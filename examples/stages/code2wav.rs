@@ -1,6 +1,7 @@
 //! Stage 2: codec frames to sound.
 
 use std::{
+    num::NonZeroU32,
     sync::Arc,
     thread::{self, available_parallelism},
     time::Duration,
@@ -43,14 +44,19 @@ pub(crate) struct Spoken {
     pub(crate) generation: Generation,
 }
 
-/// The task of the stage: several sounds at once, as many as there are processors. With `slow_sound`, a chunk
-/// takes at least that many times as long to make as it plays.
+/// The task of the stage: several sounds at once, as many as there are workers; without a number, as many as
+/// there are processors. With `slow_sound`, a chunk takes at least that many times as long to make as it plays.
 pub(crate) async fn run<S: Sink>(
     mut speeches: mpsc::Receiver<(Ticket, Speech)>,
     open: impl Fn(&Ticket) -> S,
+    workers: Option<NonZeroU32>,
     slow_sound: Option<f64>,
 ) -> Result<()> {
-    let slots = Arc::new(Semaphore::new(available_parallelism()?.get()));
+    let workers = match workers {
+        Some(workers) => workers.get() as usize,
+        None => available_parallelism()?.get(),
+    };
+    let slots = Arc::new(Semaphore::new(workers));
     let mut sounds = JoinSet::<Result<()>>::new();
     loop {
         tokio::select! {

@@ -23,7 +23,7 @@ pub(crate) mod code2wav;
 mod codec;
 pub(crate) mod corpus;
 pub(crate) mod format;
-mod ngram;
+pub(crate) mod ngram;
 pub(crate) mod synth;
 pub(crate) mod talker;
 pub(crate) mod text;

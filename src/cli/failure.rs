@@ -26,7 +26,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-pub(super) type Result<T> = std::result::Result<T, Failure>;
+pub(super) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// Writes a message to stderr. If stderr is closed, the message is lost, but the exit code is the same.
 pub(super) fn complain(message: &str) {

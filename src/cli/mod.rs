@@ -54,6 +54,7 @@ mod text_reader;
 mod timeline;
 mod verbatim;
 mod watch;
+mod what_if;
 mod wrapped;
 
 use failure::{Failure, Result, complain};
@@ -83,6 +84,7 @@ fn help_of(command: &str) -> &'static Help {
         "join" => &join::HELP,
         "report" => &report::HELP,
         "watch" => &watch::HELP,
+        "what-if" => &what_if::HELP,
         "completions" => &COMPLETIONS,
         "man" => &MAN,
         _ => &Help::NONE,
@@ -133,6 +135,8 @@ enum Command {
     Report(report::Args),
     /// Follows a growing log, and shows its rates, percentiles and slowest requests on the terminal
     Watch(watch::Args),
+    /// Predicts a run with other numbers of workers, batch sizes or rates
+    WhatIf(what_if::Args),
     /// Prints shell completions
     Completions {
         /// For which shell
@@ -182,6 +186,7 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
         Command::Join(files) => join::run(Inputs::new(&files)?, out),
         Command::Report(args) => report::run(&args, out),
         Command::Watch(args) => watch::run(&args),
+        Command::WhatIf(args) => what_if::run(&args, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut self::command(), "omni-metrics", &mut script);

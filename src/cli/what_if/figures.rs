@@ -1,0 +1,215 @@
+//! The figures of a run, as it was, replayed and predicted.
+
+use std::{collections::BTreeMap, io::Write};
+
+use serde::Serialize;
+
+use super::{
+    replay::{Arrivals, Outcome},
+    station::Station,
+    trace::Request,
+};
+use crate::{
+    Millis,
+    cli::failure::Result,
+    model::id::OrderedId,
+    write::text::{Cell, Columns},
+};
+
+/// From this difference on, the replay of the log as it was does not fit the log.
+const FITS: f64 = 0.2;
+/// From this share of time on, a stage that works has no room left.
+const FULL: f64 = 0.98;
+/// From this ratio on, a change is shown as a ratio.
+const TIMES: f64 = 3.0;
+
+/// One of the [`Times`].
+type Figure = fn(&Times) -> Millis;
+
+/// A run in numbers.
+#[derive(Debug, Serialize)]
+pub(super) struct Run {
+    requests_per_s: f64,
+    e2e_total_ms: Times,
+    stages: Vec<StageFigures>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Times {
+    mean: Millis,
+    p50: Millis,
+    p90: Millis,
+    p99: Millis,
+}
+
+#[derive(Debug, Serialize)]
+struct StageFigures {
+    stage: String,
+    workers: usize,
+    /// The share of the time that the workers worked.
+    utilisation: f64,
+    /// The most requests that a batch may have.
+    batch_limit: usize,
+    waiting_ms: Times,
+}
+
+/// The three runs.
+#[derive(Debug, Serialize)]
+pub(super) struct Prediction {
+    logged: Run,
+    replayed: Run,
+    predicted: Run,
+    /// What was changed, and what to think of the prediction, in sentences.
+    sentences: Vec<String>,
+}
+
+impl Run {
+    /// The run of the log.
+    pub(super) fn logged(requests: &[Request], stations: &BTreeMap<OrderedId, Station>) -> Self {
+        let first = requests.iter().map(|request| request.created).min().unwrap_or_default();
+        let last = requests.iter().map(|request| request.created + request.e2e).max().unwrap_or_default();
+        let mut waits = BTreeMap::<OrderedId, Vec<u64>>::new();
+        for visit in requests.iter().flat_map(|request| &request.visits) {
+            waits.entry(visit.stage).or_default().push(visit.start.saturating_sub(visit.arrival));
+        }
+        let e2e = requests.iter().map(|request| request.e2e).collect();
+        let stage =
+            |stage: &OrderedId, station: &Station| (waits.remove(stage).unwrap_or_default(), station.busy);
+        Self::new(e2e, last - first, stations, stage)
+    }
+
+    pub(super) fn of(outcome: Outcome, stations: &BTreeMap<OrderedId, Station>) -> Self {
+        let Outcome { e2e, wall, mut stages } = outcome;
+        let stage = |stage: &OrderedId, _: &Station| {
+            stages.remove(stage).map(|stage| (stage.waits, stage.busy)).unwrap_or_default()
+        };
+        Self::new(e2e, wall, stations, stage)
+    }
+
+    fn new(
+        e2e: Vec<u64>,
+        wall: u64,
+        stations: &BTreeMap<OrderedId, Station>,
+        mut waits_and_busy: impl FnMut(&OrderedId, &Station) -> (Vec<u64>, u64),
+    ) -> Self {
+        let seconds = wall.max(1) as f64 / 1e9;
+        let requests_per_s = e2e.len() as f64 / seconds;
+        let stages = stations.iter().map(|(stage, station)| {
+            let (waits, busy) = waits_and_busy(stage, station);
+            StageFigures {
+                stage: station.called(*stage),
+                workers: station.workers,
+                utilisation: busy as f64 / 1e9 / seconds / station.workers as f64,
+                batch_limit: station.batch_limit,
+                waiting_ms: Times::of(waits),
+            }
+        });
+        Self { requests_per_s, stages: stages.collect(), e2e_total_ms: Times::of(e2e) }
+    }
+}
+
+impl Times {
+    fn of(mut times: Vec<u64>) -> Self {
+        times.sort_unstable();
+        let count = times.len() as u128;
+        let sum: u128 = times.iter().map(|time| u128::from(*time)).sum();
+        // The value of the smallest rank that is at least this share of the count.
+        let at = |share: f64| {
+            let rank = (share * times.len() as f64).ceil() as usize;
+            Millis::from_nanos(times.get(rank.max(1) - 1).copied().unwrap_or_default())
+        };
+        let mean = sum.checked_div(count).unwrap_or_default();
+        Self {
+            mean: Millis::from_nanos(mean.try_into().unwrap_or(u64::MAX)),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+        }
+    }
+}
+
+impl Prediction {
+    pub(super) fn new(runs: [Run; 3], arrivals: Arrivals, log_in_flight: usize) -> Self {
+        let [logged, replayed, predicted] = runs;
+        let mut sentences = Vec::new();
+        match arrivals {
+            Arrivals::Open(1.0) => sentences.push("Requests arrive as in the log.".to_owned()),
+            Arrivals::Open(rate) => {
+                sentences.push(format!("Requests arrive as in the log, {rate} times as often."));
+            }
+            Arrivals::Closed(clients) => sentences.push(format!(
+                "{clients} requests are in flight at all times; in the log, {log_in_flight} were."
+            )),
+        }
+        let both = |of: Figure| [&logged, &replayed].map(|run| of(&run.e2e_total_ms).as_f64());
+        let (p50, p99) = (both(|times| times.p50), both(|times| times.p99));
+        sentences.push(format!(
+            "A replay without changes differs from the log by {} at e2e p50 and {} at p99.",
+            relative(p50),
+            relative(p99),
+        ));
+        if [p50, p99].iter().any(|[logged, replayed]| (replayed - logged).abs() > FITS * logged) {
+            sentences.push(
+                "That is much: these stages are not the queues that the replay takes them for, so do not \
+                 rely on the prediction."
+                    .to_owned(),
+            );
+        }
+        let full = predicted.stages.iter().filter(|stage| stage.utilisation > FULL);
+        sentences.extend(full.map(|StageFigures { stage, .. }| {
+            format!(
+                "Stage {stage} has no room left: its queue grows for as long as requests arrive like this, \
+                 so the predicted times depend on the length of the log."
+            )
+        }));
+        Self { logged, replayed, predicted, sentences }
+    }
+
+    pub(super) fn print(&self, out: &mut impl Write) -> Result<()> {
+        let Self { logged, replayed, predicted, sentences } = self;
+        let runs = [logged, replayed, predicted];
+        let heads = ["logged", "replayed", "predicted", "change"];
+        let mut table = Columns::named("What if", heads);
+        let rate = relative([replayed, predicted].map(|run| run.requests_per_s));
+        let cells = runs.iter().map(|run| Cell::Decimal(run.requests_per_s));
+        table.row("requests a second", cells.chain([Cell::Text(&rate)]));
+        let figures: [(&str, Figure); 4] = [
+            ("mean", |times| times.mean),
+            ("p50", |times| times.p50),
+            ("p90", |times| times.p90),
+            ("p99", |times| times.p99),
+        ];
+        for (name, of) in figures {
+            let change = relative([replayed, predicted].map(|run| of(&run.e2e_total_ms).as_f64()));
+            let cells = runs.iter().map(|run| Cell::Time(of(&run.e2e_total_ms)));
+            table.row(&format!("e2e_total_ms, {name}"), cells.chain([Cell::Text(&change)]));
+        }
+        writeln!(out, "{table}\n")?;
+        let mut table = Columns::named("Stage", ["", "workers", "busy", "waiting_ms, p50", "p99"]);
+        table.left(1);
+        for (before, after) in logged.stages.iter().zip(&predicted.stages) {
+            for (run, stage) in [("logged", before), ("predicted", after)] {
+                let busy = format!("{:.0} %", stage.utilisation * 100.0);
+                let cells = [
+                    Cell::Text(run),
+                    Cell::Count(stage.workers as u64),
+                    Cell::Text(&busy),
+                    Cell::Time(stage.waiting_ms.p50),
+                    Cell::Time(stage.waiting_ms.p99),
+                ];
+                table.row(&stage.stage, cells.into_iter());
+            }
+        }
+        writeln!(out, "{table}\n")?;
+        Ok(sentences.iter().try_for_each(|sentence| writeln!(out, "{sentence}"))?)
+    }
+}
+
+/// By how much the second number differs from the first.
+fn relative([before, after]: [f64; 2]) -> String {
+    match after / before {
+        ratio if !ratio.is_finite() => String::new(),
+        ratio if ratio >= TIMES => format!("{ratio:.1} times"),
+        ratio => format!("{:+.1} %", (ratio - 1.0) * 100.0),
+    }
+}

@@ -1,0 +1,232 @@
+//! `what-if`: a run replayed with other numbers of workers, batch sizes or rates.
+
+use std::{collections::BTreeMap, io::Write, num::NonZeroU32, process::ExitCode};
+
+use super::{
+    amount::amount,
+    failure::{Failure, Result, complain},
+    files::Files,
+    help::Help,
+    input::Inputs,
+    json, paint,
+    quantity::Stage,
+};
+use crate::{
+    Line, StageRow,
+    model::id::{OrderedId, unordered},
+    write::text::id,
+};
+
+mod figures;
+mod replay;
+mod station;
+mod trace;
+
+use figures::{Prediction, Run};
+use replay::{Arrivals, replay};
+use station::{Station, stations};
+use trace::Request;
+
+/// How many requests are replayed: the first ones.
+const LIMIT: usize = 200_000;
+
+pub(super) const HELP: Help = Help {
+    examples: &[
+        ("Two workers for stage 2 instead of those of the log", "omni-metrics what-if --workers 2=2 run.log"),
+        (
+            "The same, with half as many requests again",
+            "omni-metrics what-if --workers code2wav=2 --rate 1.5 run.log",
+        ),
+        ("A load test with 16 clients", "omni-metrics what-if --concurrency 16 --batch 0=16 run.log"),
+    ],
+    ..Help::NONE
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    files: Files,
+    /// How many requests, or batches, a stage works on at once; the stage is an id or a name
+    #[arg(long, value_name = "STAGE=N", value_parser = setting)]
+    workers: Vec<(String, usize)>,
+    /// How many requests a batch of a stage may have
+    #[arg(long, value_name = "STAGE=N", value_parser = setting)]
+    batch: Vec<(String, usize)>,
+    /// How many times as many requests arrive
+    #[arg(long, value_name = "FACTOR", value_parser = factor, default_value_t = 1.0)]
+    rate: f64,
+    /// Instead of the log's arrivals, N clients, each of which sends its next request when it has an answer
+    #[arg(long, value_name = "N", conflicts_with = "rate")]
+    concurrency: Option<NonZeroU32>,
+    /// One line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn setting(text: &str) -> Result<(String, usize), String> {
+    let split = text.rsplit_once('=').and_then(|(stage, number)| Some((stage, number.parse().ok()?)));
+    match split {
+        Some((stage, number @ 1..=1_000_000)) if !stage.is_empty() => Ok((stage.to_owned(), number)),
+        _ => Err("a stage and a number of at least 1 are needed, such as `2=4` or `vocoder=4`".to_owned()),
+    }
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (0.001..=1000.0).contains(&factor) => Ok(factor),
+        _ => Err("a number from 0.001 to 1000 is needed".to_owned()),
+    }
+}
+
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
+    let mut inputs = Inputs::new(&args.files)?;
+    let mut log = Log::default();
+    inputs.map(
+        || Entry::of,
+        |place, entry| {
+            // A line that occurs twice would count as two requests.
+            if place.twin.is_none() {
+                log.add(entry);
+            }
+            Ok(())
+        },
+    )?;
+    let prediction = predict(args, log)?;
+    if args.json {
+        json::write(out, &prediction)?;
+        writeln!(out)?;
+    } else {
+        let mut text = Vec::new();
+        prediction.print(&mut text)?;
+        out.write_all(paint::tables(&String::from_utf8_lossy(&text)).as_bytes())?;
+    }
+    Ok(inputs.exit_code(0))
+}
+
+/// A line, as far as a replay needs it.
+enum Entry {
+    Request(Request),
+    /// A request that stands for others, which have no line.
+    Sampled,
+    Row,
+    Other,
+}
+
+impl Entry {
+    fn of(line: Line) -> Self {
+        match line {
+            Line::Request(line) if line.weight() > 1 => Self::Sampled,
+            Line::Request(line) => Self::Request(Request::of(&line)),
+            Line::Stage(_) | Line::Transfer(_) => Self::Row,
+            Line::Summary(_) | Line::Open(_) => Self::Other,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Log {
+    requests: Vec<Request>,
+    sampled: u64,
+    rows: u64,
+    /// Requests past the limit.
+    more: u64,
+}
+
+impl Log {
+    fn add(&mut self, entry: Entry) {
+        match entry {
+            Entry::Request(request) if self.requests.len() < LIMIT => self.requests.push(request),
+            Entry::Request(_) => self.more += 1,
+            Entry::Sampled => self.sampled += 1,
+            Entry::Row => self.rows += 1,
+            Entry::Other => {}
+        }
+    }
+}
+
+fn predict(args: &Args, log: Log) -> Result<Prediction> {
+    let Log { mut requests, sampled, rows, more } = log;
+    if sampled > 0 {
+        let lines = amount(sampled, "line stands", "lines stand");
+        return Err(Failure::Io(format!(
+            "{lines} for further requests that have no line (sample_rate). These held the stages too, so a \
+             replay without them would predict too little waiting"
+        )));
+    }
+    if requests.iter().all(|request| request.visits.is_empty()) {
+        return Err(Failure::Io("no request of the log has a stage with a start and a time".to_owned()));
+    }
+    if rows > 0 {
+        let rows = amount(rows, "row is", "rows are");
+        complain(&format!("{rows} not in a request, and left out (see `omni-metrics join`)"));
+    }
+    if more > 0 {
+        let more = amount(more, "request is", "requests are");
+        complain(&format!("{more} left out: the first {LIMIT} are replayed"));
+    }
+    requests.sort_by_key(|request| request.created);
+    let stations = stations(&mut requests);
+    let scenario = scenario(args, &stations)?;
+    let in_flight = in_flight(&requests);
+    let (as_logged, as_asked) = match args.concurrency {
+        None => (Arrivals::Open(1.0), Arrivals::Open(args.rate)),
+        Some(clients) => (Arrivals::Closed(in_flight), Arrivals::Closed(clients.get() as usize)),
+    };
+    let logged = Run::logged(&requests, &stations);
+    let replayed = Run::of(replay(&requests, &stations, as_logged), &stations);
+    let predicted = Run::of(replay(&requests, &scenario, as_asked), &scenario);
+    Ok(Prediction::new([logged, replayed, predicted], as_asked, in_flight))
+}
+
+/// How many requests were in flight for most of the time that had the most of them.
+fn in_flight(requests: &[Request]) -> usize {
+    station::at_once(requests.iter().map(|request| (request.created, request.created + request.e2e.max(1))))
+}
+
+/// The stations with the numbers of the arguments.
+fn scenario(args: &Args, stations: &BTreeMap<OrderedId, Station>) -> Result<BTreeMap<OrderedId, Station>> {
+    let mut scenario = stations.clone();
+    for (name, workers) in &args.workers {
+        named(&mut scenario, name)?.1.workers = *workers;
+    }
+    for (name, limit) in &args.batch {
+        let (stage, station) = named(&mut scenario, name)?;
+        if station.batches.is_none() && *limit > 1 {
+            let size = station.batch_limit;
+            let requests = amount(size as u64, "request", "requests");
+            return Err(Failure::Io(format!(
+                "--batch {name}={limit}: all batches of stage {stage} have {requests}, so the log does not \
+                 tell how long others take"
+            )));
+        }
+        station.batch_limit = *limit;
+    }
+    Ok(scenario)
+}
+
+/// The station that an argument names by its id or its name.
+fn named<'a>(
+    stations: &'a mut BTreeMap<OrderedId, Station>,
+    name: &str,
+) -> Result<(String, &'a mut Station)> {
+    let wanted = Stage::new(name);
+    let known: Vec<_> = stations.iter().map(|(stage, station)| station.called(*stage)).collect();
+    let found = stations.iter_mut().find(|(stage, station)| {
+        let row = StageRow {
+            stage_id: unordered(**stage),
+            stage_name: station.stage_name.clone(),
+            ..StageRow::default()
+        };
+        wanted.is_of(&row)
+    });
+    let unknown = || Failure::Io(format!("the log has no stage {name}, but {}", known.join(", ")));
+    found.map(|(stage, station)| (station.called(*stage), station)).ok_or_else(unknown)
+}
+
+impl Station {
+    /// The stage, as a person names it.
+    fn called(&self, stage: OrderedId) -> String {
+        let name = self.stage_name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        format!("{}{name}", id(unordered(stage)))
+    }
+}

@@ -1,0 +1,130 @@
+//! `omni-metrics what-if`, as its users run it.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+fn what_if(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_omni-metrics")).arg("what-if").args(arguments).output().unwrap()
+}
+
+fn data(name: &str) -> String {
+    format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn predicted(arguments: &[&str]) -> Value {
+    let output = what_if(&[arguments, &["--json"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A refusal, with exit code 2.
+fn refused(arguments: &[&str]) -> String {
+    let output = what_if(arguments);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A log in which a request comes every 10 ms to one worker, which takes `service` ms.
+fn log(name: &str, requests: u64, service: u64, sample: &str) -> PathBuf {
+    let (mut free, mut lines) = (0, String::new());
+    for number in 0..requests {
+        let created = number * 10;
+        let start = created.max(free);
+        free = start + service;
+        let (queue, e2e, end) = (start - created, free - created, 1_700_000_000_000 + free);
+        let ended = format!(
+            "2023-11-14T22:{:02}:{:02}.{:03}000Z",
+            13 + end / 60_000 % 40,
+            end / 1_000 % 60,
+            end % 1_000
+        );
+        lines += &format!(
+            "{{\"type\":\"request\",\"schema\":1,\"timestamp\":\"{ended}\",\"request_id\":\"r{number}\"{sample},\
+             \"overall_summary\":{{\"e2e_requests\":{},\"e2e_wall_time_ms\":{free},\"e2e_total_tokens\":0,\
+             \"e2e_avg_time_per_request_ms\":1,\"e2e_avg_tokens_per_s\":0,\"stage_wall_time_ms\":[]}},\
+             \"e2e_table\":{{\"e2e_total_ms\":{e2e},\"e2e_total_tokens\":0,\"transfers_total_time_ms\":0,\
+             \"transfers_total_bytes\":0,\"queue_time_ms\":{queue},\"unattributed_time_ms\":{queue}}},\
+             \"stage_table\":[{{\"stage_id\":2,\"batch_id\":null,\"batch_size\":null,\"num_tokens_in\":null,\
+             \"num_tokens_out\":null,\"preprocess_time_ms\":null,\"stage_gen_time_ms\":{service},\
+             \"stage_name\":\"vocoder\",\"busy_time_ms\":{service},\"queue_time_ms\":{queue},\
+             \"start_ms\":{queue},\"events\":1}}],\"transfer_table\":[]}}\n",
+            number + 1
+        );
+    }
+    let path = std::env::temp_dir().join(format!("omni-what-if-{name}-{}.jsonl", std::process::id()));
+    fs::write(&path, lines).unwrap();
+    path
+}
+
+#[test]
+fn a_second_worker_ends_the_queue_of_a_stage_that_had_no_room() {
+    let path = log("workers", 100, 15, "");
+    let file = path.to_str().unwrap();
+    for stage in ["2", "vocoder"] {
+        let prediction = predicted(&["--workers", &format!("{stage}=2"), file]);
+        assert_eq!(prediction["logged"]["stages"][0]["workers"], 1);
+        assert_eq!(prediction["replayed"]["e2e_total_ms"], prediction["logged"]["e2e_total_ms"]);
+        let predicted = &prediction["predicted"];
+        assert_eq!(predicted["stages"][0]["workers"], 2);
+        assert_eq!(predicted["stages"][0]["waiting_ms"]["p99"], 0.0);
+        for mark in ["p50", "p90", "p99"] {
+            assert_eq!(predicted["e2e_total_ms"][mark], 15.0);
+        }
+    }
+    let text = String::from_utf8(what_if(&["--workers", "2=2", file]).stdout).unwrap();
+    for expected in ["| e2e_total_ms, p50  |", "| 2 vocoder | predicted |", "differs from the log by +0.0 %"]
+    {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(text.lines().filter(|line| line.starts_with('|')).all(|line| line.len() <= 100), "{text}");
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn more_requests_fill_a_stage_and_the_text_says_so() {
+    let path = log("rate", 200, 8, "");
+    let file = path.to_str().unwrap();
+    let prediction = predicted(&["--rate", "2", file]);
+    // A request comes every 5 ms, and takes 8: the last one waits for 199 times 3 ms.
+    let e2e = prediction["predicted"]["e2e_total_ms"]["p99"].as_f64().unwrap();
+    assert!((e2e - (8.0 + 197.0 * 3.0)).abs() < 1.0, "{e2e}");
+    let text = String::from_utf8(what_if(&["--rate", "2", file]).stdout).unwrap();
+    assert!(text.contains("Stage 2 vocoder has no room left"), "{text}");
+    let prediction = predicted(&["--concurrency", "3", file]);
+    assert_eq!(prediction["predicted"]["e2e_total_ms"]["p50"], 24.0);
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn what_cannot_be_predicted_is_refused_in_a_sentence() {
+    let pipeline = data("pipeline.jsonl");
+    for (arguments, expected) in [
+        (&["--workers", "7=2", &pipeline][..], "has no stage 7, but 0 thinker, 1 talker, 2 code2wav"),
+        (&["--batch", "talker=4", &pipeline], "all batches of stage 1 talker have 1 request"),
+        (&["--workers", "2=0", &pipeline], "at least 1"),
+        (&["--workers", "2", &pipeline], "such as `2=4`"),
+        (&["--rate", "0", &pipeline], "0.001 to 1000"),
+        (&["--rate", "2", "--concurrency", "4", &pipeline], "cannot be used with"),
+    ] {
+        let error = refused(arguments);
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let path = log("sampled", 10, 5, ",\"sample_rate\":100");
+    assert!(refused(&[path.to_str().unwrap()]).contains("10 lines stand for further requests"));
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_real_pipeline_is_replayed_within_a_fifth_of_its_log() {
+    let prediction = predicted(&["--concurrency", "8", &data("pipeline.jsonl")]);
+    let [logged, replayed] = ["logged", "replayed"].map(|run| &prediction[run]["e2e_total_ms"]);
+    for mark in ["mean", "p50"] {
+        let ratio = replayed[mark].as_f64().unwrap() / logged[mark].as_f64().unwrap();
+        assert!((0.8..1.25).contains(&ratio), "{mark}: {ratio}");
+    }
+}
