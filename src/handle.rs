@@ -62,7 +62,8 @@ impl OmniMetricsHandle {
 
     /// Returns the state, and begins a new run at the same moment. Every request is in exactly one run: in
     /// its totals, in its percentiles, and in the `e2e_requests` of its line. An open request belongs to the
-    /// new run, with its whole time. The counts of lines and warnings are not reset.
+    /// new run, with its whole time, as soon as it has closed. The counts of lines and warnings are not
+    /// reset.
     ///
     /// It costs the same as [`snapshot`](Self::snapshot). For windows of the log, see
     /// [`report_every`](Self::report_every).
