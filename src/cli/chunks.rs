@@ -1,7 +1,6 @@
 //! Whole lines of files, compressed or not, in chunks.
 
 use std::{
-    fs::File,
     io::{self, BufRead, BufReader, IsTerminal, Read},
     mem,
     path::Path,
@@ -10,7 +9,11 @@ use std::{
 use flate2::bufread::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{log_file::LogFile, parsed::LINE_LIMIT};
+use super::{
+    copies::{self, Copies},
+    log_file::LogFile,
+    parsed::LINE_LIMIT,
+};
 
 /// How many bytes are kept of a line that is longer than [`LINE_LIMIT`].
 const LONG_LINE_SHOWN: usize = 64;
@@ -34,9 +37,16 @@ pub(super) enum Chunk {
 }
 
 /// Sends the lines of a file. `false` if nobody receives them any more, or the file can't be read.
-pub(super) fn read(file: &LogFile, progress: &ProgressBar, send: &mut impl FnMut(Chunk) -> bool) -> bool {
+pub(super) fn read(
+    file: &LogFile,
+    copies: &Copies,
+    progress: &ProgressBar,
+    send: &mut impl FnMut(Chunk) -> bool,
+) -> bool {
     send(Chunk::File(file.clone()))
-        && open(&file.path, progress)
+        && copies
+            .open(&file.path)
+            .and_then(|raw| decompressed(raw, progress))
             .and_then(|(reader, is_gzip)| read_lines(reader, is_gzip, send))
             .unwrap_or_else(|error| {
                 send(Chunk::Failed(error.to_string()));
@@ -97,8 +107,10 @@ fn read_lines(
 }
 
 pub(super) fn open(path: &Path, progress: &ProgressBar) -> io::Result<(Box<dyn Read>, bool)> {
-    let raw: Box<dyn Read> =
-        if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
+    decompressed(copies::open(path)?, progress)
+}
+
+fn decompressed(raw: Box<dyn Read>, progress: &ProgressBar) -> io::Result<(Box<dyn Read>, bool)> {
     // A read that is larger than its buffer bypasses the buffer.
     let mut reader = BufReader::new(progress.wrap_read(raw));
     let is_gzip = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);

@@ -13,6 +13,7 @@ use indicatif::ProgressBar;
 use super::{
     amount::amount,
     chunks::{Chunk, progress_bar, read},
+    copies::Copies,
     failure::{Failure, Result, complain},
     files::{Files, called, shown},
     history::{History, Trace},
@@ -37,6 +38,9 @@ pub(super) struct Inputs {
     /// As they were given.
     paths: Vec<PathBuf>,
     files: Vec<LogFile>,
+    copies: Arc<Copies>,
+    /// Whether this is another reading, which says nothing again.
+    is_silent: bool,
     pub(super) selection: Arc<Selection>,
     /// The lines read so far.
     pub(super) read: LineCounts,
@@ -76,7 +80,33 @@ impl Inputs {
         let paths = if files.is_empty() { vec![PathBuf::from("-")] } else { files.clone() };
         let logs = in_order(&paths)?;
         let selection = Arc::new(Selection::of(selection, &logs)?);
-        Ok(Self { paths, files: logs, selection, read: LineCounts::default(), first_double: None })
+        Ok(Self { selection, ..Self::of_everything(paths, logs) })
+    }
+
+    fn of_everything(paths: Vec<PathBuf>, files: Vec<LogFile>) -> Self {
+        Self {
+            paths,
+            files,
+            copies: Arc::default(),
+            is_silent: false,
+            selection: Arc::default(),
+            read: LineCounts::default(),
+            first_double: None,
+        }
+    }
+
+    /// Inputs that can be read [`again`](Self::again).
+    pub(super) fn copied(files: &Files) -> Result<Self> {
+        let inputs = Self::new(files)?;
+        Ok(Self { copies: Arc::new(Copies::of(&inputs.files)?), ..inputs })
+    }
+
+    /// The same inputs, for another reading of all their lines, also of those that are not selected. It
+    /// repeats no message on stderr.
+    pub(super) fn again(&self) -> Self {
+        let copies = Arc::clone(&self.copies);
+        let everything = Self::of_everything(self.paths.clone(), self.files.clone());
+        Self { copies, is_silent: true, ..everything }
     }
 
     /// The inputs, as a person names them.
@@ -148,11 +178,11 @@ impl Inputs {
             parsers.push(chunk);
             batches.push(mapped);
         }
-        let bar = progress.clone();
+        let (copies, bar) = (Arc::clone(&self.copies), progress.clone());
         thread::spawn(move || {
             let mut parsers = parsers.iter().cycle();
             let mut send = |chunk| parsers.next().is_some_and(|parser| parser.send(chunk).is_ok());
-            files.iter().all(|file| read(file, &bar, &mut send)) && send(Chunk::End)
+            files.iter().all(|file| read(file, &copies, &bar, &mut send)) && send(Chunk::End)
         });
 
         // For lines whose pieces stand in several chunks.
@@ -202,6 +232,9 @@ impl Inputs {
         }
         progress.finish_and_clear();
         reasons.extend(self.unusable(&reading));
+        if self.is_silent {
+            return Ok(());
+        }
         if self.read.broken > NAMED {
             let more = amount(self.read.broken - NAMED, "more broken line is", "more broken lines are");
             complain(&format!("{more} left out"));
@@ -332,7 +365,7 @@ impl Inputs {
 
     fn name_broken(&mut self, place: Place<'_>, why: &str, progress: &ProgressBar) {
         self.read.broken += 1;
-        if self.read.broken <= NAMED {
+        if self.read.broken <= NAMED && !self.is_silent {
             progress.suspend(|| complain(&format!("{place}: a broken line is left out: {why}")));
         }
     }

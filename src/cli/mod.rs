@@ -17,12 +17,12 @@ mod amount;
 mod check;
 mod chunks;
 mod complete;
+mod copies;
 mod critical_path;
 mod failure;
 mod files;
 mod help;
 mod history;
-#[allow(dead_code, reason = "the commands that use it are not here yet")]
 mod in_the_way;
 mod input;
 mod invariants;
@@ -55,6 +55,7 @@ mod timeline;
 mod verbatim;
 mod watch;
 mod what_if;
+mod why;
 mod wrapped;
 
 use failure::{Failure, Result, complain};
@@ -68,10 +69,14 @@ const HELP: Help = Help {
     examples: &[
         ("The run in numbers: rates, percentiles, where the time goes", "omni-metrics summary service.log"),
         ("One request in full, from all files", "omni-metrics tables --request req-0003 service.log*"),
+        ("Why a request was slow", "omni-metrics why req-0003 service.log"),
         ("The logs of a Kubernetes node, as they lie there", "omni-metrics summary /var/log/pods"),
         ("A running service", "omni-metrics watch service.log"),
     ],
-    one: Some("`check` has found a violation or a broken line, or `tables --request` has found no line."),
+    one: Some(
+        "`check` has found a violation or a broken line, or `tables --request` or `why` has \
+         found no line.",
+    ),
     ..Help::NONE
 };
 
@@ -85,6 +90,7 @@ fn help_of(command: &str) -> &'static Help {
         "report" => &report::HELP,
         "watch" => &watch::HELP,
         "what-if" => &what_if::HELP,
+        "why" => &why::HELP,
         "completions" => &COMPLETIONS,
         "man" => &MAN,
         _ => &Help::NONE,
@@ -131,6 +137,8 @@ enum Command {
     Check(Files),
     /// Puts the rows of worker processes into their requests, and writes these; the rest is named on stderr
     Join(Files),
+    /// Says where the time of one request went, against the median request, and which others were in the way
+    Why(why::Args),
     /// Writes a page for the browser: distributions, where the time goes, and waterfalls of requests
     Report(report::Args),
     /// Follows a growing log, and shows its rates, percentiles and slowest requests on the terminal
@@ -185,6 +193,7 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
         }
         Command::Join(files) => join::run(Inputs::new(&files)?, out),
         Command::Report(args) => report::run(&args, out),
+        Command::Why(args) => why::run(args, out),
         Command::Watch(args) => watch::run(&args),
         Command::WhatIf(args) => what_if::run(&args, out),
         Command::Completions { shell } => {

@@ -115,6 +115,14 @@ fn transfer(row: &TransferRow) -> impl Iterator<Item = Interval> {
 }
 
 impl Part {
+    /// The stage that ran or was waited for.
+    pub(super) fn stage(self) -> Option<OrderedId> {
+        match self {
+            Self::Waiting(stage) | Self::Stage(stage) => Some(stage),
+            _ => None,
+        }
+    }
+
     fn key(self) -> (u8, OrderedId, u8, OrderedId) {
         match self {
             Self::Queue => (0, 0, 0, 0),

@@ -13,6 +13,7 @@ use crate::{
     Line, Timestamp,
     cli::{
         chunks::{self, Chunk},
+        copies::Copies,
         failure::{Failure, Result},
         files::shown,
         log_file::LogFile,
@@ -52,7 +53,7 @@ fn tail(path: &Path) -> io::Result<Vec<u8>> {
 
 fn end_of_whole_file(file: &LogFile) -> Result<Option<Timestamp>> {
     let (mut end, mut failure) = (None, None);
-    chunks::read(file, &ProgressBar::hidden(), &mut |chunk| {
+    chunks::read(file, &Copies::default(), &ProgressBar::hidden(), &mut |chunk| {
         match chunk {
             Chunk::Lines(lines) => end = end.max(latest(&lines)),
             Chunk::Failed(why) => failure = Some(unreadable(&file.path, &why)),

@@ -1,0 +1,176 @@
+//! Where the time of a request went, against the median request.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::survey::Middle;
+use crate::{
+    E2eTable, Millis, RequestLine, Timestamp,
+    cli::{
+        critical_path::critical_path,
+        in_the_way::Meanwhile,
+        timeline::{Part, Timeline},
+    },
+    model::id::OrderedId,
+};
+
+/// How the request was chosen, and what it is compared with.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) percentile: Option<f64>,
+    /// How many requests have the id.
+    pub(super) occurrences: u64,
+    pub(super) middle: Middle,
+    /// How many lines the log has of requests, and for how many requests they stand.
+    pub(super) requests: u64,
+    pub(super) weight: u64,
+    /// Rows of workers that are not in their requests.
+    pub(super) rows_of_workers: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "why")]
+pub(super) struct Answer {
+    pub(super) request_id: String,
+    pub(super) began: Timestamp,
+    pub(super) ended: Timestamp,
+    pub(super) e2e_total_ms: Millis,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) finish_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errors: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
+    /// The percentile by which it was chosen; absent if by its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) percentile: Option<f64>,
+    /// How many requests have the id; absent if chosen by a percentile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) occurrences: Option<u64>,
+    pub(super) median: Median,
+    /// In the order of a pipeline.
+    pub(super) parts: Vec<Compared>,
+    path: Vec<Segment>,
+    pub(super) meanwhile: Vec<AtStage>,
+    /// Stages and transfers without a start, which are not on the path.
+    pub(super) rows_without_start: usize,
+    pub(super) requests: u64,
+    pub(super) weight: u64,
+    pub(super) rows_of_workers: u64,
+}
+
+/// The median request: the mean of those in the middle fifth by `e2e_total_ms`.
+#[derive(Debug, Serialize)]
+pub(super) struct Median {
+    pub(super) e2e_total_ms: Millis,
+    pub(super) requests: u64,
+    pub(super) fastest_ms: Millis,
+    pub(super) slowest_ms: Millis,
+}
+
+/// A part of the time, in the request and in the median request.
+#[derive(Debug, Serialize)]
+pub(super) struct Compared {
+    #[serde(serialize_with = "as_text")]
+    pub(super) part: Part,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stage_name: Option<String>,
+    pub(super) time_ms: Millis,
+    pub(super) median_ms: Millis,
+    /// Negative if the request spent less time.
+    pub(super) difference_ms: f64,
+}
+
+/// A piece of the critical path, from the creation of the request.
+#[derive(Debug, Serialize)]
+struct Segment {
+    #[serde(serialize_with = "as_text")]
+    part: Part,
+    from_ms: Millis,
+    to_ms: Millis,
+}
+
+/// What a stage did for others.
+#[derive(Debug, Serialize)]
+pub(super) struct AtStage {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stage_name: Option<String>,
+    #[serde(flatten)]
+    pub(super) meanwhile: Meanwhile,
+}
+
+fn as_text<S: serde::Serializer>(part: &Part, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(part)
+}
+
+impl Answer {
+    pub(super) fn of(line: &RequestLine, question: Question, meanwhile: Vec<Meanwhile>) -> Self {
+        let Question { percentile, occurrences, middle, requests, weight, rows_of_workers } = question;
+        let E2eTable { e2e_total_ms, finish_reason, errors, error, .. } = &line.e2e_table;
+        let path = critical_path(&Timeline::of(line));
+        let mut times = BTreeMap::<_, (Millis, Millis)>::new();
+        for segment in &path {
+            let (time, _) = times.entry(segment.part).or_default();
+            *time = time.saturating_add(Millis::from_nanos(segment.length()));
+        }
+        for (part, median) in middle.parts() {
+            times.entry(part).or_default().1 = median;
+        }
+        let names: BTreeMap<_, _> =
+            line.stage_table.iter().filter_map(|row| Some((row.order(), row.stage_name.clone()?))).collect();
+        let name = |stage: OrderedId| names.get(&stage).cloned();
+        let compared = |(part, (time_ms, median_ms)): (Part, (Millis, Millis))| Compared {
+            part,
+            stage_name: part.stage().and_then(name),
+            time_ms,
+            median_ms,
+            difference_ms: difference(time_ms, median_ms),
+        };
+        let micros = e2e_total_ms.as_nanos() / 1_000;
+        let stages = line.stage_table.iter().map(|row| row.start_ms);
+        let starts = stages.chain(line.transfer_table.iter().map(|row| row.start_ms));
+        Self {
+            request_id: line.request_id.clone(),
+            began: Timestamp::from_unix_micros(line.timestamp.unix_micros().saturating_sub(micros)),
+            ended: line.timestamp,
+            e2e_total_ms: *e2e_total_ms,
+            finish_reason: finish_reason.clone(),
+            errors: *errors,
+            error: error.clone(),
+            percentile,
+            occurrences: percentile.is_none().then_some(occurrences),
+            median: Median {
+                e2e_total_ms: middle.e2e,
+                requests: middle.requests,
+                fastest_ms: middle.fastest,
+                slowest_ms: middle.slowest,
+            },
+            parts: times.into_iter().map(compared).collect(),
+            path: path
+                .iter()
+                .map(|segment| Segment {
+                    part: segment.part,
+                    from_ms: Millis::from_nanos(segment.from),
+                    to_ms: Millis::from_nanos(segment.to),
+                })
+                .collect(),
+            meanwhile: meanwhile
+                .into_iter()
+                .map(|meanwhile| AtStage {
+                    stage_name: name(crate::model::id::ordered(meanwhile.stage_id)),
+                    meanwhile,
+                })
+                .collect(),
+            rows_without_start: starts.filter(Option::is_none).count(),
+            requests,
+            weight,
+            rows_of_workers,
+        }
+    }
+}
+
+/// The first time − the second, in milliseconds.
+pub(super) fn difference(one: Millis, other: Millis) -> f64 {
+    one.saturating_sub(other).as_f64() - other.saturating_sub(one).as_f64()
+}

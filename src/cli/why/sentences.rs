@@ -1,0 +1,247 @@
+//! The answer in words, and its table.
+
+use super::answer::{Answer, AtStage, Compared, Median, difference};
+use crate::{
+    Millis,
+    cli::{amount::amount, timeline::Part},
+    model::id::Shown,
+    write::text::{Cell, Columns, grouped},
+};
+
+/// A difference of less than this part of the median request is not explained.
+const SMALL: f64 = 0.05;
+/// Of the parts that took longer, the largest are named until they are this part of the sum.
+const MOST: f64 = 0.8;
+/// How many parts are named at most, and how many stages in which others were in the way.
+const NAMED: usize = 3;
+/// Time at a stage that is less than this part of the request's is not worth a sentence.
+const NOTABLE: f64 = 0.05;
+
+impl Answer {
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let mut sentences = vec![self.length()];
+        if let Some(errors) = self.errors {
+            let text = self.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
+            sentences.push(format!("It had {}{text}.", amount(errors, "error", "errors")));
+        }
+        sentences.extend(self.largest_part());
+        sentences.extend(self.differences());
+        let e2e = self.e2e_total_ms.as_f64();
+        let is_notable = |stage: &&AtStage| stage.meanwhile.time_ms.as_f64() >= NOTABLE * e2e;
+        let mut stages: Vec<_> = self.meanwhile.iter().filter(is_notable).collect();
+        stages.sort_by_key(|stage| std::cmp::Reverse(stage.meanwhile.time_ms));
+        sentences.extend(stages.into_iter().take(NAMED).filter_map(|stage| self.in_the_way(stage)));
+        sentences
+    }
+
+    fn length(&self) -> String {
+        let Self { request_id, e2e_total_ms, began, ended, .. } = self;
+        let median = self.median.e2e_total_ms;
+        let ratio = e2e_total_ms.as_f64() / median.as_f64();
+        let times = match ratio {
+            _ if self.requests < 2 || !ratio.is_finite() => None,
+            _ if (ratio - 1.0).abs() < SMALL => Some("about as long as".to_owned()),
+            _ => Some(format!("{ratio:.1} times")),
+        };
+        let against = times.map(|times| format!(", {times} the median request ({})", time(median)));
+        let (took, against) = (time(*e2e_total_ms), against.unwrap_or_default());
+        let reason = self.finish_reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
+        format!("{request_id} took {took}{against}. It began at {began} and ended at {ended}{reason}.")
+    }
+
+    fn largest_part(&self) -> Option<String> {
+        let largest = self.parts.iter().max_by_key(|part| part.time_ms)?;
+        let share = largest.time_ms.as_f64() / self.e2e_total_ms.as_f64();
+        let most = if share > 0.5 { "most" } else { "the largest part" };
+        let length = format!("{} ({:.0} %)", time(largest.time_ms), share * 100.0);
+        let doing = match largest.part {
+            Part::Unattributed => "in no stage or transfer".to_owned(),
+            Part::Waiting(_) => largest.name(),
+            _ => format!("in {}", largest.subject()),
+        };
+        share.is_finite().then(|| format!("It spent {most} of its time, {length}, {doing}."))
+    }
+
+    /// Which parts took longer than in the median request, or, for a request that was faster, less long.
+    fn differences(&self) -> Option<String> {
+        let Median { e2e_total_ms: median, .. } = self.median;
+        let whole = difference(self.e2e_total_ms, median);
+        if self.requests < 2 || whole.abs() < SMALL * median.as_f64() {
+            return None;
+        }
+        let more = if whole > 0.0 { "more" } else { "less" };
+        let along = |part: &&Compared| part.difference_ms * whole.signum();
+        let mut parts: Vec<_> = self.parts.iter().filter(|part| along(part) > 0.0).collect();
+        parts.sort_by(|one, other| along(other).total_cmp(&along(one)));
+        let all: f64 = parts.iter().map(along).sum();
+        let mut explained = 0.0;
+        let mut named = Vec::new();
+        for part in parts.into_iter().take(NAMED) {
+            if explained >= MOST * all {
+                break;
+            }
+            explained += along(&part);
+            let (name, by) = (part.subject(), millis(part.difference_ms.abs()));
+            let (this, other) = (time(part.time_ms), time(part.median_ms));
+            named.push(format!("{name} took {by} {more} ({this} against {other})"));
+        }
+        let whole = millis(whole.abs());
+        Some(format!("It took {whole} {more} than the median request: {}.", listed(&named)))
+    }
+
+    /// Which requests a stage worked for while this one waited for it, or ran in the same batch.
+    fn in_the_way(&self, at: &AtStage) -> Option<String> {
+        let AtStage { stage_name, meanwhile } = at;
+        let stage = format!("stage {}", Shown(meanwhile.stage_id));
+        let stage = stage_name.as_ref().map_or_else(|| stage.clone(), |name| format!("{stage} {name}"));
+        let length = time(meanwhile.time_ms);
+        let named = meanwhile.named.iter();
+        let mut others: Vec<_> =
+            named.map(|other| format!("{} ({})", other.request_id, time(other.time_ms))).collect();
+        let more = meanwhile.others.saturating_sub(others.len() as u64);
+        match others.len() {
+            _ if more == 0 => {}
+            0 => others.push(amount(more, "other request", "other requests")),
+            _ => others.push(format!("{more} more")),
+        }
+        let listed = listed(&others);
+        if let Some(batch) = meanwhile.batch_id {
+            let together =
+                format!("In {stage}, it ran for {length} in batch {batch}, together with {listed}.");
+            return (!others.is_empty()).then_some(together);
+        }
+        let before = format!("For {length} before {stage} began, nothing of the request ran.");
+        let whole = match meanwhile.others_time_ms {
+            _ if meanwhile.others < 2 => String::new(),
+            whole if whole == meanwhile.time_ms => {
+                " It worked for at least one of them all the time.".to_owned()
+            }
+            whole => format!(" It worked for at least one of them for {}.", time(whole)),
+        };
+        Some(if others.is_empty() {
+            format!("{before} According to the log, that stage worked for no other request meanwhile.")
+        } else {
+            format!("{before} Meanwhile that stage worked for {listed}.{whole}")
+        })
+    }
+
+    pub(super) fn table(&self) -> Columns {
+        let mut table =
+            Columns::named("Where the time went", ["time_ms", "of e2e", "median request", "difference"]);
+        let mut row = |name: &str, this: Millis, median: Millis, difference: f64| {
+            let share = this.as_f64() / self.e2e_total_ms.as_f64();
+            let share = if share.is_finite() { format!("{:.1} %", share * 100.0) } else { "-".to_owned() };
+            let difference = grouped(&format!("{difference:.3}"));
+            let difference = if difference.starts_with('-') { difference } else { format!("+{difference}") };
+            let cells = [Cell::Time(this), Cell::Text(&share), Cell::Time(median), Cell::Text(&difference)];
+            let compared = if self.requests < 2 { 2 } else { 4 };
+            let absent = std::iter::repeat_n((), 4 - compared).map(|()| Cell::Absent);
+            table.row(name, cells.into_iter().take(compared).chain(absent));
+        };
+        for part in &self.parts {
+            row(&part.name(), part.time_ms, part.median_ms, part.difference_ms);
+        }
+        let median = self.median.e2e_total_ms;
+        row("e2e_total_ms", self.e2e_total_ms, median, difference(self.e2e_total_ms, median));
+        table
+    }
+
+    /// What the figures mean, and what the log can't tell.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let choice = match self.percentile {
+            Some(100.0) => Some("It is the slowest request.".to_owned()),
+            Some(percentile) => {
+                Some(format!("It is the slowest request within 1 % of p{percentile} of e2e_total_ms."))
+            }
+            None => None,
+        };
+        let occurrences = self.occurrences.filter(|occurrences| *occurrences > 1);
+        let occurrences = occurrences.map(|occurrences| {
+            format!("{occurrences} requests have the id {}; this is the last one.", self.request_id)
+        });
+        let sampled = (self.weight > self.requests).then(|| {
+            let lines = amount(self.requests, "line stands", "lines stand");
+            let requests = grouped(&self.weight.to_string());
+            format!(
+                "The log is sampled: {lines} for {requests} requests. The median request is weighted; \
+                 requests without a line can't be named."
+            )
+        });
+        let unjoined = (self.rows_of_workers > 0).then(|| {
+            let one = "row of a worker outside of its request";
+            let rows = amount(self.rows_of_workers, one, "rows of workers outside of their requests");
+            format!(
+                "The log is not joined: it has {rows}, where this time shows as unattributed. \
+                 `omni-metrics join` puts the rows in."
+            )
+        });
+        let without_start = (self.rows_without_start > 0).then(|| {
+            let rows =
+                amount(self.rows_without_start as u64, "row of the request has", "rows of the request have");
+            format!("{rows} no start, since no span was entered, and no place in the times above.")
+        });
+        let clock = (!self.meanwhile.is_empty()).then(|| {
+            "Other requests are placed by the timestamps of their lines, to the microsecond.".to_owned()
+        });
+        [choice, occurrences, Some(self.comparison()), sampled, unjoined, without_start, clock]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    fn comparison(&self) -> String {
+        let Median { requests, fastest_ms, slowest_ms, .. } = self.median;
+        if self.requests < 2 {
+            return "The log has no other request to compare with.".to_owned();
+        }
+        let (requests, from, to) =
+            (amount(requests, "request", "requests"), time(fastest_ms), time(slowest_ms));
+        format!(
+            "The median request is the mean of the {requests} in the middle fifth by e2e_total_ms, from \
+             {from} to {to}."
+        )
+    }
+}
+
+impl Compared {
+    /// The name of the part, with that of its stage.
+    fn name(&self) -> String {
+        match (self.part, &self.stage_name) {
+            (part, Some(name)) => format!("{part} {name}"),
+            (part, None) => part.to_string(),
+        }
+    }
+
+    /// The part in a sentence.
+    fn subject(&self) -> String {
+        match self.part {
+            Part::Queue => "the queue".to_owned(),
+            Part::Unattributed => "unattributed time".to_owned(),
+            _ => self.name(),
+        }
+    }
+}
+
+/// A list as a sentence has it.
+fn listed(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [item] => item.clone(),
+        [items @ .., last] => format!("{} and {last}", items.join(", ")),
+    }
+}
+
+fn time(time: Millis) -> String {
+    millis(time.as_f64())
+}
+
+/// Milliseconds with about three digits. The unit stays on the line of its number.
+fn millis(millis: f64) -> String {
+    let decimals = match millis {
+        ..1.0 => 3,
+        ..10.0 => 2,
+        ..1_000.0 => 1,
+        _ => 0,
+    };
+    format!("{}\u{a0}ms", grouped(&format!("{millis:.decimals$}")))
+}

@@ -1,0 +1,180 @@
+//! The first reading: the request to explain, and the median request that it is compared with.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Line, Millis, RequestLine,
+    cli::{
+        critical_path::critical_path,
+        tally::Tally,
+        timeline::{Part, Timeline},
+    },
+    fold::buckets::place,
+};
+
+/// Which part of the requests, by their end-to-end times, is the middle.
+const MIDDLE: (f64, f64) = (0.4, 0.6);
+
+/// The requests so far, by their end-to-end times. Those within a hundredth of each other share a bucket, so
+/// the size does not depend on the number of lines.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    buckets: BTreeMap<usize, Bucket>,
+    /// Whether a request of each bucket is kept.
+    keeps_requests: bool,
+    /// How many lines there are of requests.
+    pub(super) requests: u64,
+    /// How many requests they stand for.
+    pub(super) weight: u64,
+    /// Rows of workers that are not in their requests.
+    pub(super) detached: u64,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    requests: u64,
+    weight: u64,
+    fastest: Millis,
+    slowest: Millis,
+    /// These are weighted sums.
+    e2e: u128,
+    parts: Tally<Part>,
+    /// The slowest request.
+    request: Option<Box<RequestLine>>,
+}
+
+/// The mean of the requests around the median of `e2e_total_ms`.
+#[derive(Debug)]
+pub(super) struct Middle {
+    pub(super) requests: u64,
+    pub(super) fastest: Millis,
+    pub(super) slowest: Millis,
+    pub(super) e2e: Millis,
+    parts: Tally<Part>,
+    weight: u64,
+}
+
+impl Survey {
+    pub(super) fn new(keeps_requests: bool) -> Self {
+        Self { keeps_requests, ..Self::default() }
+    }
+
+    pub(super) fn add(&mut self, line: &Line) {
+        let line = match line {
+            Line::Request(line) => line,
+            Line::Stage(_) | Line::Transfer(_) => {
+                self.detached += 1;
+                return;
+            }
+            Line::Summary(_) | Line::Open(_) => return,
+        };
+        let weight = line.weight();
+        self.requests += 1;
+        self.weight = self.weight.saturating_add(weight);
+        let e2e = line.e2e_table.e2e_total_ms;
+        let bucket = self.buckets.entry(place(e2e.as_nanos())).or_insert_with(|| Bucket::new(e2e));
+        bucket.add(line, weight);
+        if self.keeps_requests && bucket.is_slowest(line) {
+            bucket.request = Some(Box::new(line.clone()));
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &mut Self) {
+        self.requests += other.requests;
+        self.weight = self.weight.saturating_add(other.weight);
+        self.detached += other.detached;
+        for (place, mut bucket) in std::mem::take(&mut other.buckets) {
+            let kept = self.buckets.entry(place).or_insert_with(|| Bucket::new(bucket.fastest));
+            kept.merge(&mut bucket);
+        }
+    }
+
+    /// The slowest request of the bucket that a percentile falls into.
+    pub(super) fn request_at(&mut self, percentile: f64) -> Option<RequestLine> {
+        let rank = (self.weight as f64 * percentile / 100.0).ceil().max(1.0);
+        let mut below = 0_u64;
+        let bucket = self.buckets.values_mut().find(|bucket| {
+            below = below.saturating_add(bucket.weight);
+            below as f64 >= rank
+        });
+        bucket.and_then(|bucket| bucket.request.take()).map(|request| *request)
+    }
+
+    /// The mean of the middle fifth of the requests.
+    pub(super) fn middle(&self) -> Option<Middle> {
+        let (first, last) = (self.weight as f64 * MIDDLE.0, self.weight as f64 * MIDDLE.1);
+        let mut below = 0_u64;
+        let mut whole: Option<Bucket> = None;
+        for bucket in self.buckets.values() {
+            let from = below;
+            below = below.saturating_add(bucket.weight);
+            if (from as f64) < last && below as f64 > first {
+                whole.get_or_insert_with(|| Bucket::new(bucket.fastest)).add_sums(bucket);
+            }
+        }
+        whole.map(|Bucket { requests, weight, fastest, slowest, e2e, parts, .. }| Middle {
+            requests,
+            fastest,
+            slowest,
+            e2e: mean(e2e, weight),
+            parts,
+            weight,
+        })
+    }
+}
+
+impl Middle {
+    /// The mean of each part. Parts that are not told apart are left out.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Part, Millis)> {
+        self.parts.iter().map(|(part, time)| (*part, mean(time, self.weight)))
+    }
+}
+
+fn mean(sum: u128, weight: u64) -> Millis {
+    let mean = sum.saturating_add(u128::from(weight / 2)).checked_div(weight.into()).unwrap_or(0);
+    Millis::from_nanos(mean.try_into().unwrap_or(u64::MAX))
+}
+
+impl Bucket {
+    fn new(e2e: Millis) -> Self {
+        let (requests, weight, parts) = (0, 0, Tally::default());
+        Self { requests, weight, fastest: e2e, slowest: e2e, e2e: 0, parts, request: None }
+    }
+
+    fn add(&mut self, line: &RequestLine, weight: u64) {
+        let e2e = line.e2e_table.e2e_total_ms;
+        self.requests += 1;
+        self.weight = self.weight.saturating_add(weight);
+        (self.fastest, self.slowest) = (self.fastest.min(e2e), self.slowest.max(e2e));
+        self.e2e += u128::from(e2e.as_nanos()) * u128::from(weight);
+        for segment in critical_path(&Timeline::of(line)) {
+            self.parts.add(segment.part, u128::from(segment.length()) * u128::from(weight));
+        }
+    }
+
+    fn merge(&mut self, other: &mut Self) {
+        self.add_sums(other);
+        if let Some(request) = other.request.take()
+            && self.is_slowest(&request)
+        {
+            self.request = Some(request);
+        }
+    }
+
+    fn add_sums(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.weight = self.weight.saturating_add(other.weight);
+        self.fastest = self.fastest.min(other.fastest);
+        self.slowest = self.slowest.max(other.slowest);
+        self.e2e += other.e2e;
+        self.parts.merge(&other.parts);
+    }
+
+    /// Of equally slow requests, time and id decide, so that the order in which they are added does not.
+    fn is_slowest(&self, line: &RequestLine) -> bool {
+        let key = |line: &RequestLine| (line.e2e_table.e2e_total_ms, line.timestamp);
+        self.request
+            .as_deref()
+            .is_none_or(|kept| (key(kept), kept.request_id.as_str()) < (key(line), line.request_id.as_str()))
+    }
+}

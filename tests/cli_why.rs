@@ -1,0 +1,315 @@
+//! `omni-metrics why`: where the time of a request went, and which others were in the way.
+
+#[path = "support/reader.rs"]
+mod reader;
+mod support;
+
+use std::{fs, path::PathBuf};
+
+use reader::{omni_of, stdout, text};
+use serde_json::Value;
+use support::Rig;
+use tracing::info_span;
+
+const PIPELINE: &str = "tests/data/pipeline.jsonl";
+const ENGINE: &str = "tests/data/engine.jsonl";
+
+/// A file of this test's own.
+fn file(name: &str, content: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+/// The answer as JSON, of a log on standard input.
+fn answer(args: &[&str], log: &str) -> Value {
+    let args: Vec<_> = ["why", "--json"].iter().chain(args).copied().collect();
+    serde_json::from_str(&stdout(&omni_of(&args, log))).unwrap()
+}
+
+/// The answer in words, every sentence on one line.
+fn words(args: &[&str], log: &str) -> String {
+    let args: Vec<_> = ["why"].iter().chain(args).copied().collect();
+    let text = stdout(&omni_of(&args, log));
+    text.split('\n').fold(String::new(), |text, line| {
+        let separator = if line.starts_with('|') || line.is_empty() { "\n" } else { " " };
+        text + separator + line
+    })
+}
+
+fn usual(rig: &Rig, id: &str) {
+    info_span!(parent: None, "request", request_id = id).in_scope(|| {
+        rig.wait_ms(1);
+        let stage = info_span!("stage", stage_id = 1, stage_name = "vocoder");
+        stage.in_scope(|| rig.wait_ms(9));
+    });
+}
+
+/// Ten requests of 10 ms, of which nine are spent in stage 1. Then `big` holds the stage for 80 ms. `small`
+/// comes 10 ms later, is ready for the stage after 2 ms more, and has it for 5 ms after `big`.
+fn blocked() -> String {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        (0..10).for_each(|n| usual(rig, &format!("usual-{n}")));
+        let big = info_span!(parent: None, "request", request_id = "big");
+        let in_big = info_span!(parent: &big, "stage", stage_id = 1, stage_name = "vocoder");
+        let held = in_big.enter();
+        rig.wait_ms(10);
+        let small = info_span!(parent: None, "request", request_id = "small", finish_reason = "stop");
+        rig.wait_ms(2);
+        let in_small = info_span!(parent: &small, "stage", stage_id = 1, stage_name = "vocoder");
+        rig.wait_ms(68);
+        drop(held);
+        in_small.in_scope(|| rig.wait_ms(5));
+    });
+    rig.log.text()
+}
+
+#[test]
+fn a_request_that_blocked_another_is_named_with_its_time() {
+    let words = words(&["small"], &blocked());
+    for sentence in [
+        "small took 75.0 ms, 7.5 times the median request (10.0 ms). ",
+        "It spent most of its time, 68.0 ms (91 %), waiting for stage 1 vocoder. ",
+        "It took 65.0 ms more than the median request: waiting for stage 1 vocoder took 68.0 ms more (68.0 ms against \
+         0.000 ms).",
+        "For 70.0 ms before stage 1 vocoder began, nothing of the request ran. Meanwhile that stage worked for big \
+         (70.0 ms).",
+        "| queue                       |   2.000 |   2.7 % |          1.000 |     +1.000 |",
+        "| waiting for stage 1 vocoder |  68.000 |  90.7 % |          0.000 |    +68.000 |",
+        "| stage 1 vocoder             |   5.000 |   6.7 % |          9.000 |     -4.000 |",
+        "| e2e_total_ms                |  75.000 | 100.0 % |         10.000 |    +65.000 |",
+    ] {
+        assert!(words.contains(sentence), "{sentence}\n{words}");
+    }
+    let answer = answer(&["small"], &blocked());
+    let meanwhile = answer["meanwhile"].as_array().unwrap();
+    assert_eq!(meanwhile.len(), 1, "{answer}");
+    assert_eq!((&meanwhile[0]["stage_id"], &meanwhile[0]["others"]), (&1.into(), &1.into()));
+    assert_eq!(meanwhile[0]["named"][0]["request_id"], "big");
+}
+
+#[test]
+fn a_request_that_waited_for_nobody_has_nobody_in_the_way() {
+    let log = blocked();
+    let words = words(&["usual-3"], &log);
+    let sentence = "For 1.00 ms before stage 1 vocoder began, nothing of the request ran. According to the log, that \
+                    stage worked for no other request meanwhile.";
+    assert!(words.contains(sentence), "{words}");
+    assert!(
+        words.contains("usual-3 took 10.0 ms, about as long as the median request (10.0 ms)."),
+        "{words}"
+    );
+    assert!(!words.contains("more than the median request"), "{words}");
+}
+
+#[test]
+fn the_parts_of_any_request_add_up_to_its_time() {
+    for path in [PIPELINE, ENGINE] {
+        let log = fs::read_to_string(path).unwrap();
+        let ids = log.lines().filter_map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            (line["type"] == "request").then(|| line["request_id"].as_str().unwrap().to_owned())
+        });
+        for id in ids.step_by(7) {
+            let answer = answer(&[&id, path], "");
+            let nanos = |value: &Value| (value.as_f64().unwrap() * 1e6).round() as i64;
+            let sum = |name: &str| {
+                answer["parts"].as_array().unwrap().iter().map(|part| nanos(&part[name])).sum::<i64>()
+            };
+            let e2e = nanos(&answer["e2e_total_ms"]);
+            assert_eq!(sum("time_ms"), e2e, "{answer}");
+            // Each mean is rounded.
+            let median = nanos(&answer["median"]["e2e_total_ms"]);
+            assert!((sum("median_ms") - median).abs() < 20, "{answer}");
+            assert!((sum("difference_ms") - (e2e - median)).abs() < 20, "{answer}");
+            let path = answer["path"].as_array().unwrap();
+            let ends = path.iter().map(|segment| nanos(&segment["to_ms"]));
+            let starts = path.iter().map(|segment| nanos(&segment["from_ms"]));
+            assert!(starts.eq(std::iter::once(0).chain(ends).take(path.len())), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn a_request_is_chosen_by_its_time() {
+    let log = fs::read_to_string(PIPELINE).unwrap();
+    let mut times: Vec<_> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["type"] == "request")
+        .map(|line| line["e2e_table"]["e2e_total_ms"].as_f64().unwrap())
+        .collect();
+    times.sort_by(f64::total_cmp);
+    for (choice, rank) in [
+        (&["--slowest"][..], 40),
+        (&["--p99"], 40),
+        (&["--p90"], 36),
+        (&["--p50"], 20),
+        (&["--percentile", "12.5"], 5),
+        (&["--percentile", "0"], 1),
+    ] {
+        let args: Vec<_> = choice.iter().copied().chain([PIPELINE]).collect();
+        let (found, exact) = (answer(&args, "")["e2e_total_ms"].as_f64().unwrap(), times[rank - 1]);
+        assert!((found / exact - 1.0).abs() < 0.016, "{choice:?}: {found} {exact}");
+        assert!(times.contains(&found));
+    }
+    assert_eq!(answer(&["--slowest", PIPELINE], "")["e2e_total_ms"], times[39]);
+}
+
+#[test]
+fn standard_input_is_read_twice_as_well() {
+    let log = fs::read_to_string(PIPELINE).unwrap();
+    for choice in ["--slowest", "req-0017"] {
+        assert_eq!(answer(&[choice], &log), answer(&[choice, PIPELINE], ""));
+        assert_eq!(answer(&[choice, "-"], &log), answer(&[choice, PIPELINE], ""));
+    }
+}
+
+#[test]
+fn of_an_id_that_occurs_several_times_the_last_is_taken_and_their_number_said() {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        (1..=3).for_each(|n| {
+            info_span!("request", request_id = "again").in_scope(|| rig.wait_ms(n));
+        })
+    });
+    let log = rig.log.text();
+    let answer = answer(&["again"], &log);
+    assert_eq!((&answer["e2e_total_ms"], &answer["occurrences"]), (&3.0.into(), &3.into()));
+    assert!(words(&["again"], &log).contains("3 requests have the id again; this is the last one."));
+    // A line that occurs twice is one request.
+    let twice = format!("{log}{log}");
+    let output = omni_of(&["why", "--json", "again"], &twice);
+    let answer: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(answer["occurrences"], 3);
+    assert!(text(&output.stderr).contains("3 lines occur twice"), "{output:?}");
+}
+
+#[test]
+fn a_selection_chooses_the_requests_to_compare_and_not_those_in_the_way() {
+    let log = blocked();
+    let chosen = answer(&["--slowest", "--where", "e2e_total_ms < 76"], &log);
+    assert_eq!(chosen["request_id"], "small");
+    assert_eq!(chosen["meanwhile"][0]["named"][0]["request_id"], "big");
+    let alone = answer(&["small", "--where", "request_id == 'small'"], &log);
+    assert_eq!((&alone["requests"], &alone["meanwhile"][0]["others"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn others_are_named_up_to_a_number_and_the_rest_is_counted() {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        let requests = (0..20).map(|n| info_span!(parent: None, "request", request_id = format!("r{n}")));
+        let requests: Vec<_> = requests.collect();
+        let batch = info_span!(parent: None, "stage", stage_id = 0, batch_id = 7);
+        requests.iter().for_each(|request| {
+            batch.follows_from(request);
+        });
+        let last = info_span!(parent: None, "request", request_id = "last");
+        let stage = info_span!(parent: &last, "stage", stage_id = 0);
+        batch.in_scope(|| rig.wait_ms(30));
+        drop(batch);
+        stage.in_scope(|| rig.wait_ms(1));
+    });
+    let log = rig.log.text();
+    let waited = words(&["last", "--others", "2"], &log);
+    assert!(
+        waited.contains("(30.0 ms) and 18 more. It worked for at least one of them all the time."),
+        "{waited}"
+    );
+    let none = words(&["last", "--others", "0"], &log);
+    assert!(none.contains("worked for 20 other requests."), "{none}");
+    let batch = words(&["r4"], &log);
+    assert!(batch.contains("In stage 0, it ran for 30.0 ms in batch 7, together with "), "{batch}");
+    assert!(batch.contains(" and 16 more."), "{batch}");
+}
+
+#[test]
+fn a_sampled_log_and_one_that_is_not_joined_are_said_to_be() {
+    let log = fs::read_to_string(PIPELINE).unwrap();
+    let sampled = log.replace(
+        r#","overall_summary":{"e2e_requests""#,
+        r#","sample_rate":10,"overall_summary":{"e2e_requests""#,
+    );
+    let found = words(&["req-0004"], &sampled);
+    assert!(found.contains("The log is sampled: 40 lines stand for 400 requests."), "{found}");
+    assert!(!words(&["req-0004"], &log).contains("sampled"));
+    let unlike = sampled.replacen(r#""sample_rate":10"#, r#""sample_rate":100000"#, 1);
+    assert_eq!(answer(&["--p50"], &unlike)["request_id"], "req-0001", "most requests are like the first");
+
+    let front = Rig::new();
+    front.run_text(|rig| {
+        usual(rig, "other");
+        info_span!(parent: None, "request", request_id = "r").in_scope(|| rig.wait_ms(100));
+    });
+    let worker = Rig::new();
+    worker.run_text(|rig| {
+        rig.wait_ms(30);
+        info_span!("stage", stage_id = 3, request_id = "r").in_scope(|| rig.wait_ms(60));
+    });
+    let (front, worker) =
+        (file("why-front.log", &front.log.text()), file("why-worker.log", &worker.log.text()));
+    let files = [front.to_str().unwrap(), worker.to_str().unwrap()];
+    let apart = words(&["r", files[0], files[1]], "");
+    assert!(
+        apart.contains("The log is not joined: it has 1 row of a worker outside of its request"),
+        "{apart}"
+    );
+    assert!(
+        apart.contains("It spent most of its time, 100.0 ms (100 %), in no stage or transfer."),
+        "{apart}"
+    );
+    let joined = stdout(&omni_of(&["join", files[0], files[1]], ""));
+    let together = words(&["r"], &joined);
+    assert!(together.contains("It spent most of its time, 60.0 ms (60 %), in stage 3."), "{together}");
+    assert!(!together.contains("not joined"), "{together}");
+}
+
+#[test]
+fn broken_lines_are_named_once_and_texts_of_the_log_reach_no_terminal_raw() {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        let stage_name = "\u{1b}[31mred\u{202e}";
+        let request = info_span!("request", request_id = "a\u{1b}]0;title\u{7}b");
+        request.in_scope(|| {
+            info_span!("stage", stage_id = 0, stage_name).in_scope(|| rig.wait_ms(5));
+            tracing::error!("bad \u{1b}[2J");
+        });
+    });
+    let log = format!("{}{{\"type\":\"request\",\"schema\":1\nfrom elsewhere\n", rig.log.text());
+    for args in [&["why", "--slowest"][..], &["why", "--slowest", "--json"]] {
+        let output = omni_of(args, &log);
+        let found = stdout(&output);
+        assert!(!found.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{found}");
+        let complaints = text(&output.stderr);
+        assert_eq!(complaints.matches("broken line").count(), 1, "{complaints}");
+    }
+    let found = words(&["--slowest"], &log);
+    assert!(found.contains("It had 1 error: bad "), "{found}");
+    assert!(found.contains("The log has no other request to compare with."), "{found}");
+}
+
+#[test]
+fn a_question_without_an_answer_says_why() {
+    let log = fs::read_to_string(PIPELINE).unwrap();
+    for (args, code, message) in [
+        (&["why", "nobody", PIPELINE][..], 1, "no line of request nobody"),
+        (&["why", "--p99"], 2, "standard input is empty"),
+        (&["why", PIPELINE], 2, "tests/data/pipeline.jsonl is a file: name a request before it"),
+        (&["why"], 2, "which request? Name its id, or choose one with --slowest"),
+        (&["why", "--percentile", "101", PIPELINE], 2, "expected a number from 0 to 100"),
+        (&["why", "--p99", "--p50", PIPELINE], 2, "cannot be used with"),
+        (&["why", "req-0004", "no-such-file"], 2, "cannot read no-such-file"),
+    ] {
+        let output = omni_of(args, "");
+        assert_eq!(output.status.code(), Some(code), "{args:?} {output:?}");
+        assert!(text(&output.stderr).contains(message), "{args:?} {output:?}");
+    }
+    let summary = log.lines().last().unwrap();
+    let output = omni_of(&["why", "--slowest"], summary);
+    assert!(
+        output.status.code() == Some(1) && text(&output.stderr).contains("no line of a request"),
+        "{output:?}"
+    );
+}
