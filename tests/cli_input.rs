@@ -217,3 +217,51 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1)).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+#[test]
+fn compressed_logs_are_read_also_in_several_parts() {
+    let [first, second] = &parts::<2>();
+    // A frame that has no content, as `pzstd` writes it.
+    let skipped = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, b'a', b'b', b'\n'];
+    let compressed = [
+        [gzip(first.as_bytes()), gzip(second.as_bytes())].concat(),
+        [xz(first.as_bytes()), xz(second.as_bytes())].concat(),
+        [zstd(first.as_bytes()), zstd(second.as_bytes())].concat(),
+        [&skipped, &*zstd(first.as_bytes()), &skipped, &zstd(second.as_bytes())].concat(),
+        // Made by `zstd --ultra -22` and `xz -9`, with checksums.
+        include_bytes!("data/first.jsonl.zst").to_vec(),
+        include_bytes!("data/first.jsonl.xz").to_vec(),
+    ];
+    let one = PIPELINE.lines().next().unwrap().to_owned() + "\n";
+    for (at, bytes) in compressed.iter().enumerate() {
+        let logs = directory("compressed", &[("log", bytes)]);
+        let expected = summary_of(if at < 4 { PIPELINE } else { &one });
+        assert_eq!(stdout(&omni_in(&logs, &["summary", "--json", "log"])), expected, "{at}");
+    }
+}
+
+#[test]
+fn a_compressed_log_that_is_cut_keeps_the_lines_before_the_cut() {
+    let long = PIPELINE.repeat(8);
+    for compressed in [gzip(long.as_bytes()), xz(long.as_bytes()), zstd(long.as_bytes())] {
+        let logs = directory("cut", &[("log", &compressed[..compressed.len() - 9])]);
+        let output = omni_in(&logs, &["summary", "--json", "log"]);
+        let said = text(&output.stderr);
+        assert!(said.contains("the file is cut"), "{said}");
+        let summary: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let requests = summary["overall_summary"]["e2e_requests"].as_u64().unwrap();
+        assert!((40..=320).contains(&requests) && summary["broken_lines"] != json!(0), "{requests}");
+        let nothing = directory("nothing", &[("log", &compressed[..7])]);
+        assert_eq!(omni_in(&nothing, &["summary", "log"]).status.code(), Some(2));
+    }
+}

@@ -1,15 +1,15 @@
 //! Whole lines of files, compressed or not, in chunks.
 
 use std::{
-    io::{self, BufRead, BufReader, IsTerminal, Read},
+    io::{self, BufReader, IsTerminal, Read},
     mem,
     path::Path,
 };
 
-use flate2::bufread::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
+    compressed::content,
     copies::{self, Copies},
     log_file::LogFile,
     parsed::LINE_LIMIT,
@@ -47,7 +47,7 @@ pub(super) fn read(
         && copies
             .open(&file.path)
             .and_then(|raw| decompressed(raw, progress))
-            .and_then(|(reader, is_gzip)| read_lines(reader, is_gzip, send))
+            .and_then(|(reader, is_compressed)| read_lines(reader, is_compressed, send))
             .unwrap_or_else(|error| {
                 send(Chunk::Failed(error.to_string()));
                 false
@@ -57,7 +57,7 @@ pub(super) fn read(
 /// Sends whole lines as soon as they are read. `false` if nobody receives them any more.
 fn read_lines(
     mut reader: impl Read,
-    is_gzip: bool,
+    is_compressed: bool,
     send: &mut impl FnMut(Chunk) -> bool,
 ) -> io::Result<bool> {
     let (mut lines, mut has_begun, mut is_too_long) = (Vec::new(), false, false);
@@ -72,7 +72,7 @@ fn read_lines(
                 return Ok(lines.is_empty() || send(Chunk::Lines(lines)));
             }
             // The compressed log of a service that was killed has no end.
-            Err(error) if is_gzip && has_begun => {
+            Err(error) if is_compressed && has_begun => {
                 lines.truncate(kept);
                 return Ok(
                     (lines.is_empty() || send(Chunk::Lines(lines))) && send(Chunk::Cut(error.to_string()))
@@ -112,11 +112,7 @@ pub(super) fn open(path: &Path, progress: &ProgressBar) -> io::Result<(Box<dyn R
 
 fn decompressed(raw: Box<dyn Read>, progress: &ProgressBar) -> io::Result<(Box<dyn Read>, bool)> {
     // A read that is larger than its buffer bypasses the buffer.
-    let mut reader = BufReader::new(progress.wrap_read(raw));
-    let is_gzip = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    let reader: Box<dyn Read> =
-        if is_gzip { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
-    Ok((reader, is_gzip))
+    content(BufReader::new(progress.wrap_read(raw)))
 }
 
 /// The progress bar, which is hidden unless the input is long and stderr is a terminal.

@@ -17,6 +17,7 @@ mod amount;
 mod check;
 mod chunks;
 mod complete;
+mod compressed;
 mod copies;
 mod critical_path;
 mod failure;
@@ -118,7 +119,7 @@ const MAN: Help = Help {
 /// Reads the logs of services that use the omni-metrics layer.
 ///
 /// Lines that are not the layer's are passed over, so that whatever else went to stderr may stay in.
-/// Files may be compressed (gzip). Without files, or for `-`, standard input is read.
+/// Files may be compressed (gzip, xz, zstd). Without files, or for `-`, standard input is read.
 #[derive(Debug, Parser)]
 #[command(name = "omni-metrics", version)]
 struct Args {

@@ -12,6 +12,7 @@ use super::clock::TICK;
 use crate::{
     Line,
     cli::{
+        compressed::is_compressed,
         parsed::{LINE_LIMIT, Parsed, parse},
         wrapped::{Begun, Wrapped},
     },
@@ -29,8 +30,8 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     }
     if metadata.is_file() {
         let mut begin = Vec::new();
-        (&file).take(2).read_to_end(&mut begin)?;
-        if begin == [0x1f, 0x8b] {
+        (&file).take(6).read_to_end(&mut begin)?;
+        if is_compressed(&begin) {
             return Err(io::Error::other("it is compressed, and grows no more; there is `summary` for it"));
         }
         file.rewind()?;
