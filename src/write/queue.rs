@@ -34,7 +34,8 @@ const STALL_LIMIT: Duration = Duration::from_secs(5);
 /// lost the lines.
 ///
 /// Keep the guard until the last request has closed and the summary is written: declare it before a
-/// [`SummaryGuard`](crate::SummaryGuard), since variables are dropped in reverse order.
+/// [`SummaryGuard`](crate::SummaryGuard) and a [`ReportGuard`](crate::ReportGuard), which write lines when
+/// they are dropped, since variables are dropped in reverse order.
 ///
 /// [`OmniMetricsLayer::with_queued_writer`]: crate::OmniMetricsLayer::with_queued_writer
 #[derive(Debug)]
