@@ -1,7 +1,7 @@
 //! Requests that hang until a report has named them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         atomic::{AtomicBool, Ordering},
         mpsc,
@@ -35,6 +35,8 @@ pub(crate) struct Hung {
     pub(crate) requests: u64,
     /// No report was seen to name them.
     pub(crate) unreported: u64,
+    /// The ids of these. The line may wait in the queue, behind a slow writer.
+    given_up: BTreeSet<String>,
     pub(crate) faults: Vec<String>,
 }
 
@@ -58,6 +60,7 @@ impl Hung {
                 }
             }
             hung.unreported += open.len() as u64;
+            hung.given_up.extend(open.into_keys());
         }
         hung
     }
@@ -73,6 +76,7 @@ impl Hung {
                 self.faults.push(format!("it hangs otherwise ({how:?}): {text}"));
             }
             Some(_) => {}
+            None if self.given_up.remove(id) => self.unreported -= 1,
             None if id.starts_with(PREFIX) => self.faults.push(format!("it was open no more: {text}")),
             // Other traffic, on a busy machine.
             None => {}
