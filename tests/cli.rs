@@ -612,67 +612,6 @@ fn completions_and_a_manual_page_are_generated() {
 }
 
 #[test]
-fn a_report_is_one_page_that_needs_nothing_else() {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report.html");
-    stdout(&omni(&["report", PIPELINE, "-o", path.to_str().unwrap()]));
-    let page = fs::read_to_string(&path).unwrap();
-    assert_eq!(page, stdout(&omni(&["report", PIPELINE])), "the same without a file");
-    for outside in ["http:", "https:", "src=", "@import", "url("] {
-        assert!(!page.contains(outside), "{outside}");
-    }
-    let data = page.split_once("type=\"application/json\">").unwrap().1.split_once("</script>").unwrap().0;
-    let data: Value = serde_json::from_str(data).unwrap();
-    let summary: Value = serde_json::from_str(&stdout(&omni(&["summary", "--json", PIPELINE]))).unwrap();
-    assert_eq!(data.as_array().unwrap().len(), 40);
-    assert_eq!(data[0]["id"], summary["slowest"][0]["request_id"]);
-    assert_eq!(data[0]["e2e"], summary["slowest"][0]["e2e_total_ms"]);
-    for share in summary["shares_of_e2e"].as_array().unwrap() {
-        let shown =
-            format!("{}: {:.1} %", share["part"].as_str().unwrap(), share["share"].as_f64().unwrap() * 100.0);
-        assert!(page.contains(&shown), "{shown}");
-    }
-}
-
-#[test]
-fn a_report_keeps_its_colours_on_paper_and_in_a_forced_palette() {
-    let page = stdout(&omni(&["report", PIPELINE]));
-    let rule =
-        page.split_once(".columns, .column > div, .bar, .bar > div, .legend span, .track, .track div {");
-    let rule = rule.unwrap().1.split_once('}').unwrap().0;
-    assert!(
-        rule.contains(" print-color-adjust: exact;") && rule.contains(" forced-color-adjust: none;"),
-        "{rule}"
-    );
-    assert!(page.contains("@media screen and (prefers-color-scheme: dark)"), "paper is light");
-}
-
-#[test]
-fn a_report_of_a_sample_says_how_to_find_the_other_requests() {
-    let log: String =
-        (0..1_500).map(|n| pipeline_lines()[0].replace("req-0001", &format!("r{n}")) + "\n").collect();
-    let path = file("it's a log.jsonl", log);
-    let page = stdout(&omni(&["report", path.to_str().unwrap()]));
-    assert!(page.contains("data-requests=\"1,500\" data-sampled"), "{page}");
-    assert!(page.contains("it&#x27;\\&#x27;&#x27;s a log.jsonl&#x27;\""), "as an argument in a shell");
-    assert!(!stdout(&omni(&["report", PIPELINE])).contains(" data-sampled"), "all of them are there");
-}
-
-#[test]
-fn a_report_of_no_request_and_of_a_hostile_log_is_a_page_too() {
-    let row = r#"{"type":"stage","schema":1,"timestamp":"2026-11-24T08:46:41.000000Z","request_id":null,"stage_id":7,"events":1}"#;
-    let page = stdout(&omni_of(&["report"], format!("not of ours\n{row}").as_bytes()));
-    assert!(page.contains("1 foreign line<") && page.trim_end().ends_with("</html>"));
-    let evil = "</script><b>{{ 7*6000000007 }}";
-    let line = pipeline_lines()[0].replace("req-0001", evil).replace("\"thinker\"", &format!("{evil:?}"));
-    assert!(line.contains(evil));
-    let page = stdout(&omni_of(&["report"], line.as_bytes()));
-    assert!(!page.contains("<b>") && !page.contains("42000000049"), "neither markup nor template");
-    let output = omni(&["report", PIPELINE, "-o", "/no/such/directory/page.html"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("cannot write /no/such/directory/page.html"));
-}
-
-#[test]
 fn a_line_that_is_too_long_is_one_line() {
     let line = &pipeline_lines()[0];
     let long = "x".repeat(17 << 20);

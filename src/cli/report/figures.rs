@@ -7,6 +7,11 @@ pub(super) fn count(number: u64) -> String {
     grouped(&number.to_string())
 }
 
+/// A number of requests, with the noun.
+pub(super) fn requests(number: u64) -> String {
+    format!("{} {}", count(number), if number == 1 { "request" } else { "requests" })
+}
+
 /// A number with two decimals below 10, one below 100, and none from there on.
 pub(super) fn decimal(number: f64) -> String {
     match number {
@@ -25,5 +30,57 @@ pub(super) fn shown(time: Millis) -> String {
         millis if millis >= 1_000.0 => format!("{} s", decimal(millis / 1_000.0)),
         millis if millis >= 1.0 || millis == 0.0 => format!("{} ms", decimal(millis)),
         millis => format!("{} µs", decimal(millis * 1e3)),
+    }
+}
+
+/// A share in percent. Only a share of zero is `0 %`, and only a share of one `100 %`.
+pub(super) fn percent(part: u64, whole: u64) -> String {
+    match part as f64 / whole.max(1) as f64 * 100.0 {
+        0.0 => "0 %".to_owned(),
+        100.0 => "100 %".to_owned(),
+        percent if percent < 0.01 => "less than 0.01 %".to_owned(),
+        percent if percent < 1.0 => format!("{percent:.2} %"),
+        percent => format!("{:.1} %", percent.min(99.9)),
+    }
+}
+
+/// A round number of an axis, without decimals that say nothing: `20 k` is 20,000.
+pub(super) fn round(number: f64) -> String {
+    match number {
+        number if number >= 1e15 => format!("{number:e}"),
+        number if number >= 1e9 => format!("{} G", plain(number / 1e9)),
+        number if number >= 1e6 => format!("{} M", plain(number / 1e6)),
+        number if number >= 1e4 => format!("{} k", plain(number / 1e3)),
+        number => plain(number),
+    }
+}
+
+fn plain(number: f64) -> String {
+    grouped(&((number * 1e6).round() / 1e6).to_string())
+}
+
+/// A round time of an axis, in nanoseconds. All ticks from a second on are in seconds, so that they compare.
+pub(super) fn round_time(nanos: f64) -> String {
+    match nanos {
+        0.0 => "0".to_owned(),
+        nanos if nanos >= 1e9 => format!("{} s", plain(nanos / 1e9)),
+        nanos if nanos >= 1e6 => format!("{} ms", plain(nanos / 1e6)),
+        nanos if nanos >= 1e3 => format!("{} µs", plain(nanos / 1e3)),
+        nanos => format!("{} ns", plain(nanos)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short_and_never_say_none_for_some() {
+        let percents = [(0, 5), (1, 1_000_000), (1, 300), (1, 3), (99_999, 100_000), (4, 4)];
+        let expected = ["0 %", "less than 0.01 %", "0.33 %", "33.3 %", "99.9 %", "100 %"];
+        assert_eq!(percents.map(|(part, whole)| percent(part, whole)), expected);
+        let times = [0.0, 500.0, 2e3, 250e6, 5e9, 2e12].map(round_time);
+        assert_eq!(times, ["0", "500 ns", "2 µs", "250 ms", "5 s", "2,000 s"]);
+        assert_eq!([0.1 + 0.2, 5e3, 25e3, 1.5e6, 1e18].map(round), ["0.3", "5,000", "25 k", "1.5 M", "1e18"]);
     }
 }

@@ -5,114 +5,110 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
-    column::Column,
-    figures::{count, shown},
+    axis::Axis,
+    figures::{count, requests, shown},
+    plot::{Field, Mark, Path, Plot},
+    spent::{Part, Spent, StageNames},
 };
-use crate::{
-    Millis, RequestLine,
-    cli::{
-        amount::amount,
-        parts::{Share, Times},
-    },
-};
+use crate::{Millis, RequestLine};
 
 /// How many columns the distribution has at most.
-const COLUMNS: u32 = 48;
+const COLUMNS: u32 = 60;
 /// How many bins a doubling of the latency has. All are equally wide on a logarithmic axis, so that requests
-/// spread evenly over it have a flat distribution.
-const BINS: f64 = 96.0;
+/// spread evenly over it have a flat distribution. A bin is 3 % wide.
+pub(super) const BINS: u32 = 24;
 
 /// The times of requests, by the bin of their latency.
 #[derive(Debug, Default)]
-pub(super) struct Latencies(BTreeMap<u32, Times>);
+pub(super) struct Latencies(BTreeMap<u32, Spent>);
 
 /// The bin of a latency. Zero has no logarithm, and shares the bin of a nanosecond.
-fn bin(latency: Millis) -> u32 {
-    ((latency.as_nanos().max(1) as f64).log2() * BINS) as u32
+pub(super) fn bin(latency: Millis) -> u32 {
+    ((latency.as_nanos().max(1) as f64).log2() * f64::from(BINS)) as u32
 }
 
-/// Where a bin begins.
-fn start(bin: u32) -> Millis {
-    Millis::from_nanos((f64::from(bin) / BINS).exp2().round() as u64)
+/// Where a bin begins, in nanoseconds.
+pub(super) fn start(bin: u32) -> f64 {
+    (f64::from(bin) / f64::from(BINS)).exp2()
 }
 
-#[derive(Serialize)]
-pub(super) struct Chart {
-    columns: Vec<Column>,
-    most: String,
-    /// What the chart says, in a sentence.
-    text: String,
-    first: String,
-    last: String,
+/// The distribution, as the script of the page recounts it for a part of the requests.
+#[derive(Debug, Serialize)]
+pub(super) struct Columns {
+    /// The first bin of the first column.
+    first: u32,
+    /// How many bins a column has.
+    width: u32,
+    counts: Vec<u64>,
+    /// The count at the top of the chart.
+    top: f64,
+}
+
+/// A row of the distribution as a table.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    range: String,
+    requests: String,
 }
 
 /// Where the time of some requests goes.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct Bar {
     name: String,
+    /// The mean latency.
+    mean: String,
     parts: Vec<BarPart>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct BarPart {
-    #[serde(flatten)]
-    share: Share,
+    part: String,
+    class: String,
+    /// A request.
     time: String,
     percent: String,
     width: f64,
-    colour: String,
 }
 
 impl Latencies {
-    pub(super) fn add(&mut self, line: &RequestLine) {
-        self.0.entry(bin(line.e2e_table.e2e_total_ms)).or_default().add(line);
+    pub(super) fn add(&mut self, line: &RequestLine, parts: &[(Part, u64)]) {
+        self.0.entry(bin(line.e2e_table.e2e_total_ms)).or_default().add(parts, line.weight());
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
-        other.0.iter().for_each(|(bin, times)| self.0.entry(*bin).or_default().merge(times));
+        other.0.iter().for_each(|(bin, spent)| self.0.entry(*bin).or_default().merge(spent));
+    }
+
+    /// The axis of all latencies, from a whole column to a whole column.
+    pub(super) fn axis(&self) -> Option<Axis> {
+        let columns = self.columns()?;
+        let end = columns.first + columns.width * columns.counts.len() as u32;
+        Some(Axis::log(start(columns.first), start(end)))
     }
 
     /// The distribution, in columns of equally many bins: each is longer than the one before by one factor.
-    pub(super) fn chart(&self, marks: &[(&'static str, Millis)]) -> Option<Chart> {
+    pub(super) fn columns(&self) -> Option<Columns> {
         let (first, last) = (*self.0.first_key_value()?.0, *self.0.last_key_value()?.0);
         let width = (last - first + 1).div_ceil(COLUMNS);
-        let column = |bin: u32| bin.checked_sub(first).map(|bin| (bin / width) as usize);
         let mut counts = vec![0; ((last - first) / width + 1) as usize];
-        for (bin, times) in &self.0 {
-            if let Some(counted) = column(*bin).and_then(|column| counts.get_mut(column)) {
-                *counted += times.requests;
+        for (bin, spent) in &self.0 {
+            if let Some(counted) = counts.get_mut(((bin - first) / width) as usize) {
+                *counted += spent.requests;
             }
         }
-        let begin = |column: usize| first + column as u32 * width;
-        let most = counts.iter().copied().max().unwrap_or(1).max(1);
-        let length = counts.len();
-        let columns = counts.into_iter().enumerate().map(|(at, counted)| {
-            let inside: Vec<_> = marks
-                .iter()
-                .filter(|(_, time)| column(bin(*time)) == Some(at))
-                .map(|(name, _)| *name)
-                .collect();
-            Column {
-                name: format!("{} to {}", shown(start(begin(at))), shown(start(begin(at + 1)))),
-                value: requests(counted),
-                height: counted as f64 / most as f64 * 100.0,
-                mark: inside.join(" "),
-            }
-        });
-        let text: Vec<_> = marks.iter().map(|(name, time)| format!("{name} {}", shown(*time))).collect();
-        Some(Chart {
-            columns: columns.collect(),
-            most: requests(most),
-            text: format!("End-to-end latency of requests: {}", text.join(", ")),
-            first: shown(start(first)),
-            last: shown(start(begin(length))),
-        })
+        let most = counts.iter().copied().max().unwrap_or(0);
+        Some(Columns { first, width, top: (most as f64 * 1.05).max(1.0), counts })
+    }
+
+    /// The parts of all requests.
+    pub(super) fn whole(&self) -> Spent {
+        sum(self.0.values(), u64::MAX)
     }
 
     /// Where the time goes: of all requests, of the faster half, and of the slowest.
-    pub(super) fn bars(&self) -> Vec<Bar> {
-        let whole = sum(self.0.values(), u64::MAX);
-        let mut bars = vec![bar("all requests".to_owned(), &whole)];
+    pub(super) fn bars(&self, stages: &StageNames) -> Vec<Bar> {
+        let whole = self.whole();
+        let mut bars = vec![Bar::of("all requests".to_owned(), &whole, stages)];
         for (of, name, is_slow) in
             [(2, "fastest half", false), (10, "slowest tenth", true), (100, "slowest hundredth", true)]
         {
@@ -122,57 +118,82 @@ impl Latencies {
             }
             let some =
                 if is_slow { sum(self.0.values().rev(), wanted) } else { sum(self.0.values(), wanted) };
-            bars.push(bar(format!("{name} ({})", count(some.requests)), &some));
+            bars.push(Bar::of(format!("{name} ({})", count(some.requests)), &some, stages));
         }
         bars
     }
 }
 
+impl Columns {
+    /// When each column begins and ends, with its count.
+    fn iter(&self) -> impl Iterator<Item = (f64, f64, u64)> {
+        let at = |column: usize| start(self.first + column as u32 * self.width);
+        self.counts.iter().enumerate().map(move |(n, count)| (at(n), at(n + 1), *count))
+    }
+
+    pub(super) fn plot(&self, axis: Axis, marks: &[(&'static str, Millis)]) -> Plot {
+        let field = Field { x: axis, y: Axis::linear(0.0, self.top) };
+        let mut path = Path::default();
+        for (from, to, count) in self.iter() {
+            path.rectangle(&field, (from, to), (0.0, count as f64));
+        }
+        let texts: Vec<_> = marks.iter().map(|(name, time)| format!("{name} {}", shown(*time))).collect();
+        let label = format!("Distribution of the end-to-end latency: {}.", texts.join(", "));
+        let title = "Requests by end-to-end latency".to_owned();
+        let mut plot = Plot::new("distribution", title, label, field.x.times(12), field.y.counts(5));
+        plot.layer("columns", "requests", path);
+        plot.marks = marks
+            .iter()
+            .zip(texts)
+            .map(|((_, time), text)| Mark { at: field.x.place(time.as_nanos() as f64) * 100.0, text })
+            .collect();
+        plot
+    }
+
+    /// The columns that have requests.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let time = |nanos: f64| shown(Millis::from_nanos(nanos.round() as u64));
+        let filled = self.iter().filter(|(_, _, count)| *count > 0);
+        let row = |(from, to, count)| Row {
+            range: format!("{} to {}", time(from), time(to)),
+            requests: requests(count),
+        };
+        filled.map(row).collect()
+    }
+}
+
 /// The sum of the first buckets that together have at least the wanted number of requests.
-fn sum<'a>(buckets: impl Iterator<Item = &'a Times>, wanted: u64) -> Times {
-    let mut sum = Times::default();
-    for times in buckets {
+fn sum<'a>(buckets: impl Iterator<Item = &'a Spent>, wanted: u64) -> Spent {
+    let mut sum = Spent::default();
+    for spent in buckets {
         if sum.requests >= wanted {
             break;
         }
-        sum.merge(times);
+        sum.merge(spent);
     }
     sum
 }
 
-fn bar(name: String, times: &Times) -> Bar {
-    let shares: Vec<_> = times.shares().collect();
-    let whole: f64 = shares.iter().map(|share| share.share).sum::<f64>().max(1.0);
-    let parts = shares.into_iter().map(|share| BarPart {
-        time: shown(share.time_ms),
-        percent: format!("{:.1} %", share.share * 100.0),
-        width: share.share / whole * 100.0,
-        colour: colour(&share.part),
-        share,
-    });
-    Bar { name, parts: parts.collect() }
-}
-
-/// The class of a part's colour, the same wherever it is shown.
-fn colour(part: &str) -> String {
-    match part.strip_prefix("stage ") {
-        Some(id) => format!("stage-{}", id.parse::<u64>().map_or(7, |id| id % 7)),
-        None => part.replace(' ', "-"),
-    }
-}
-
-/// A number of requests, with the noun.
-fn requests(counted: u64) -> String {
-    match counted {
-        0 | 1 => amount(counted, "request", "requests"),
-        _ => format!("{} requests", count(counted)),
+impl Bar {
+    fn of(name: String, spent: &Spent, stages: &StageNames) -> Self {
+        let whole = spent.total();
+        let share = |time: u128| time as f64 / whole.max(1) as f64 * 100.0;
+        let each = |time: u128| shown(Millis::from_f64(spent.each_ms(time)).unwrap_or_default());
+        let parts = spent.parts().into_iter().filter(|(_, time)| *time > 0).map(|(part, time)| BarPart {
+            part: part.name(stages),
+            class: part.class(),
+            time: each(time),
+            percent: format!("{:.1} %", share(time)),
+            width: share(time),
+        });
+        Self { name, mean: each(whole), parts: parts.collect() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::E2eTable;
+    use crate::{E2eTable, cli::report::spent::spent};
 
     fn taking(nanos: f64) -> RequestLine {
         let e2e_total_ms = Millis::from_nanos(nanos as u64);
@@ -180,66 +201,62 @@ mod tests {
         RequestLine { e2e_table, ..RequestLine::default() }
     }
 
-    fn latencies(millis: impl Iterator<Item = u64>) -> Latencies {
+    fn of(lines: impl Iterator<Item = RequestLine>) -> Latencies {
         let mut latencies = Latencies::default();
-        millis.for_each(|millis| latencies.add(&taking(millis as f64 * 1e6)));
+        lines.for_each(|line| latencies.add(&line, &spent(&line)));
         latencies
+    }
+
+    fn latencies(millis: impl Iterator<Item = u64>) -> Latencies {
+        of(millis.map(|millis| taking(millis as f64 * 1e6)))
     }
 
     #[test]
     fn every_request_is_in_a_column() {
-        for range in [0..1, 5..6, 100..200, 0..1_000_000] {
-            let chart = latencies(range.clone().step_by(7)).chart(&[]).unwrap();
-            assert!((1..=COLUMNS as usize).contains(&chart.columns.len()), "{range:?}");
-            let count =
-                |column: &Column| column.value.split_once(' ').unwrap().0.replace(',', "").parse::<usize>();
-            let counted: usize = chart.columns.iter().map(|column| count(column).unwrap()).sum();
-            assert_eq!(counted, range.step_by(7).count());
+        for range in [0..1, 5..6, 100..200, 0..200_000] {
+            let columns = latencies(range.clone().step_by(7)).columns().unwrap();
+            assert!((1..=COLUMNS as usize).contains(&columns.counts.len()), "{range:?}");
+            assert_eq!(columns.counts.iter().sum::<u64>(), range.step_by(7).count() as u64);
         }
-        assert!(Latencies::default().chart(&[]).is_none());
-    }
-
-    fn heights(chart: &Chart) -> Vec<f64> {
-        chart.columns.iter().map(|column| column.height).collect()
+        assert!(Latencies::default().columns().is_none() && Latencies::default().axis().is_none());
     }
 
     #[test]
     fn latencies_spread_evenly_over_the_axis_have_a_flat_distribution() {
-        let mut latencies = Latencies::default();
         // From 1 ms to 10 s.
-        (0..200_000).for_each(|n| latencies.add(&taking(1e6 * 1e4_f64.powf(f64::from(n) / 200_000.0))));
-        let heights = heights(&latencies.chart(&[]).unwrap());
+        let spread = (0..40_000).map(|n| taking(1e6 * 1e4_f64.powf(f64::from(n) / 40_000.0)));
+        let counts = of(spread).columns().unwrap().counts;
         // The first column may begin before the first latency, and the last one end after the last.
-        let inner = &heights[1..heights.len() - 1];
-        assert!(inner.len() > COLUMNS as usize / 2, "{heights:?}");
-        assert!(inner.iter().all(|height| *height > 99.0), "{heights:?}");
+        let inner = &counts[1..counts.len() - 1];
+        let most = *counts.iter().max().unwrap() as f64;
+        assert!(inner.len() > COLUMNS as usize / 2, "{counts:?}");
+        assert!(inner.iter().all(|count| *count as f64 > most * 0.95), "{counts:?}");
     }
 
     #[test]
     fn columns_are_equally_wide_and_an_empty_one_stays_empty() {
-        let mut latencies = Latencies::default();
-        for nanos in [1e6, 1.001e6, 1e9] {
-            latencies.add(&taking(nanos));
-        }
-        let chart = latencies.chart(&[("p50", Millis::from_nanos(1_001_000))]).unwrap();
-        let filled = chart.columns.iter().filter(|column| column.height > 0.0).count();
-        assert_eq!((filled, heights(&chart)[0]), (2, 100.0));
-        assert_eq!((&*chart.columns[0].mark, &*chart.columns[1].value), ("p50", "0 requests"));
-        for bin in 700..6_000 {
-            let [width, next] = [bin, bin + 1].map(|bin| start(bin + 1).as_f64() / start(bin).as_f64());
-            assert!((width / next - 1.0).abs() < 0.02, "{bin}");
+        let latencies = of([1e6, 1.001e6, 1e9].map(taking).into_iter());
+        let columns = latencies.columns().unwrap();
+        assert_eq!((columns.counts.iter().filter(|count| **count > 0).count(), columns.counts[0]), (2, 2));
+        let plot = columns.plot(latencies.axis().unwrap(), &[("p50", Millis::from_nanos(1_000_000_000))]);
+        assert!(plot.marks[0].at > 95.0 && plot.label.ends_with("p50 1.00 s."), "{plot:?}");
+        let rows = columns.rows();
+        assert_eq!((rows.len(), &*rows[0].requests, &*rows[1].requests), (2, "2 requests", "1 request"));
+        for bin in 700..1_000 {
+            let [width, next] = [bin, bin + 1].map(|bin| start(bin + 1) / start(bin));
+            assert!((width / next - 1.0).abs() < 1e-9, "{bin}");
         }
     }
 
     #[test]
     fn the_slowest_are_the_slowest() {
-        let bars = latencies(1..=1_000).bars();
+        let bars = latencies(1..=1_000).bars(&StageNames::default());
         let names: Vec<_> = bars.iter().map(|bar| &*bar.name).collect();
         assert_eq!(names[0], "all requests");
         // A bucket is taken as a whole.
         let slow: u64 = names[3].trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
-        assert!((10..=20).contains(&slow), "{names:?}");
-        let unattributed = bars[3].parts.iter().find(|part| part.share.part == "unattributed").unwrap();
-        assert!(unattributed.share.time_ms.as_f64() / slow as f64 > 980.0);
+        assert!((10..=40).contains(&slow), "{names:?}");
+        assert_eq!((bars[3].parts.len(), &*bars[3].parts[0].part), (1, "unattributed"));
+        assert_eq!(bars[3].mean, "992 ms");
     }
 }

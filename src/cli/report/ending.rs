@@ -1,0 +1,87 @@
+//! How requests ended, as the page tells them apart.
+
+use crate::{E2eTable, RequestLine, cli::outcome::has_failed};
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ending {
+    Completed,
+    Aborted,
+    Failed,
+}
+
+impl Ending {
+    pub(super) const ALL: [Self; 3] = [Self::Completed, Self::Aborted, Self::Failed];
+
+    pub(super) fn of(e2e: &E2eTable) -> Self {
+        match (e2e.finish_reason.as_deref(), has_failed(e2e)) {
+            (Some("abort"), _) => Self::Aborted,
+            (_, true) => Self::Failed,
+            (_, false) => Self::Completed,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Aborted => "aborted",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Requests by how they ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Endings {
+    completed: u64,
+    aborted: u64,
+    failed: u64,
+}
+
+impl Endings {
+    pub(super) fn add(&mut self, line: &RequestLine) {
+        let count = match Ending::of(&line.e2e_table) {
+            Ending::Completed => &mut self.completed,
+            Ending::Aborted => &mut self.aborted,
+            Ending::Failed => &mut self.failed,
+        };
+        *count += line.weight();
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.completed += other.completed;
+        self.aborted += other.aborted;
+        self.failed += other.failed;
+    }
+
+    pub(super) fn of(&self, ending: Ending) -> u64 {
+        match ending {
+            Ending::Completed => self.completed,
+            Ending::Aborted => self.aborted,
+            Ending::Failed => self.failed,
+        }
+    }
+
+    pub(super) fn all(&self) -> u64 {
+        self.completed + self.aborted + self.failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_was_dropped_is_told_from_one_that_failed() {
+        let ended = |reason: Option<&str>, errors| {
+            let finish_reason = reason.map(str::to_owned);
+            let e2e_table = E2eTable { finish_reason, errors, ..E2eTable::default() };
+            RequestLine { e2e_table, sample_rate: Some(3), ..RequestLine::default() }
+        };
+        let mut endings = Endings::default();
+        let reasons = [(Some("stop"), Some(1)), (None, None), (None, Some(2)), (Some("error"), None)];
+        reasons.into_iter().for_each(|(reason, errors)| endings.add(&ended(reason, errors)));
+        endings.add(&ended(Some("abort"), Some(1)));
+        assert_eq!((Ending::ALL.map(|ending| endings.of(ending)), endings.all()), ([6, 3, 6], 15));
+    }
+}

@@ -1,0 +1,98 @@
+//! What stands at the top of the page.
+
+use serde::Serialize;
+
+use super::{
+    ending::{Ending, Endings},
+    figures::{count, decimal, percent, shown},
+    spent::{Part, Spent},
+};
+use crate::{
+    Millis, OverallSummary, Timestamp,
+    cli::{objectives::Attainment, summary::LogSummary},
+};
+
+/// A headline number.
+#[derive(Debug, Serialize)]
+pub(super) struct Tile {
+    name: String,
+    value: String,
+}
+
+/// An objective, and how the requests stand to it.
+#[derive(Debug, Serialize)]
+pub(super) struct Objective {
+    text: String,
+    met: String,
+    broke: String,
+    share: String,
+    /// Whether as many requests met it as are wanted, if that was said.
+    is_attained: Option<bool>,
+}
+
+/// The first lines: when the run was, and how its requests ended.
+pub(super) fn facts(extent: (u64, u64), endings: &Endings) -> Vec<Tile> {
+    let at = |micros| Timestamp::from_unix_micros(micros).to_string().replace('T', " ").replace('Z', " UTC");
+    let (begin, end) = extent;
+    let duration = Millis::from_nanos((end - begin).saturating_mul(1_000));
+    let share = |ending| percent(endings.of(ending), endings.all());
+    let mut facts = vec![
+        tile("start", at(begin)),
+        tile("end", at(end)),
+        tile("duration", shown(duration)),
+        tile(
+            "error share",
+            format!("{} ({} failed)", share(Ending::Failed), count(endings.of(Ending::Failed))),
+        ),
+    ];
+    let aborted = endings.of(Ending::Aborted);
+    facts.extend(
+        (aborted > 0).then(|| tile("aborted", format!("{} ({})", share(Ending::Aborted), count(aborted)))),
+    );
+    facts
+}
+
+pub(super) fn tiles(
+    summary: &LogSummary,
+    requests: u64,
+    marks: &[(&'static str, Millis)],
+    whole: &Spent,
+) -> Vec<Tile> {
+    let OverallSummary { e2e_wall_time_ms, e2e_total_tokens, e2e_avg_tokens_per_s, .. } =
+        &summary.line.overall_summary;
+    let seconds = e2e_wall_time_ms.as_f64() / 1e3;
+    let rate = if seconds > 0.0 { requests as f64 / seconds } else { 0.0 };
+    let mut tiles = vec![tile("requests", count(requests)), tile("requests a second", decimal(rate))];
+    tiles.extend(marks.iter().map(|(mark, time)| tile(&format!("e2e, {mark}"), shown(*time))));
+    tiles.extend([
+        tile("tokens", count(*e2e_total_tokens)),
+        tile("tokens a second", decimal(*e2e_avg_tokens_per_s)),
+    ]);
+    tiles.extend(summary.objectives.iter().flat_map(|objectives| {
+        let goodput = decimal(objectives.goodput_requests_per_s);
+        let met = percent(objectives.met, objectives.judged);
+        [tile("met objectives", met), tile("goodput a second", goodput)]
+    }));
+    let share = |is_it: fn(&Part) -> bool| {
+        let time: u128 = whole.parts().iter().filter(|(part, _)| is_it(part)).map(|(_, time)| time).sum();
+        (time > 0).then(|| format!("{:.1} %", time as f64 / whole.total().max(1) as f64 * 100.0))
+    };
+    tiles.extend(share(|part| matches!(part, Part::Waiting(_))).map(|share| tile("waiting", share)));
+    tiles.extend(share(|part| *part == Part::Unattributed).map(|share| tile("unattributed", share)));
+    tiles
+}
+
+pub(super) fn objectives(attainment: &Attainment) -> Vec<Objective> {
+    let each = attainment.each.iter().map(|row| Objective {
+        text: row.objective.clone(),
+        met: count(row.met),
+        broke: count(row.broke),
+        share: percent(row.met, row.met + row.broke),
+        is_attained: row.is_attained,
+    });
+    each.collect()
+}
+
+fn tile(name: &str, value: String) -> Tile {
+    Tile { name: name.to_owned(), value }
+}

@@ -1,0 +1,189 @@
+//! The content of the page, and its markup.
+
+use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
+
+use super::{
+    SCRIPT,
+    ending::{Ending, Endings},
+    figures::count,
+    head,
+    latency::Latencies,
+    over_time::OverTime,
+    overview::Overview,
+    points::Points,
+    sample::Sample,
+    spent::{StageNames, spent},
+    stages,
+    stretches::Stretches,
+};
+use crate::{
+    Line, Millis, RequestLine,
+    cli::{
+        amount::amount,
+        failure::{Failure, Result},
+        input::Inputs,
+        objectives::Objectives,
+        running::Running,
+        summary::{LogSummary, NamedCount, Summary},
+    },
+    write::text::printable,
+};
+
+/// The figures of the lines so far. Their size does not depend on how many lines there are.
+pub(super) struct Page {
+    summary: Summary,
+    objectives: Objectives,
+    /// How many lines of requests there are; each may stand for several requests.
+    lines: u64,
+    endings: Endings,
+    stage_names: StageNames,
+    latencies: Latencies,
+    stretches: Stretches,
+    points: Points,
+    sample: Sample,
+}
+
+impl Page {
+    pub(super) fn new(objectives: &Objectives) -> Self {
+        Self {
+            summary: Summary::new(0).with_objectives(objectives),
+            objectives: objectives.clone(),
+            lines: 0,
+            endings: Endings::default(),
+            stage_names: StageNames::default(),
+            latencies: Latencies::default(),
+            stretches: Stretches::default(),
+            points: Points::default(),
+            sample: Sample::default(),
+        }
+    }
+
+    pub(super) fn add(&mut self, line: &Line) {
+        self.summary.add(line);
+        if let Line::Request(line) = line {
+            self.add_request(line);
+        }
+    }
+
+    fn add_request(&mut self, line: &RequestLine) {
+        let parts = spent(line);
+        self.lines += 1;
+        self.endings.add(line);
+        self.stage_names.add(line);
+        self.latencies.add(line, &parts);
+        self.stretches.add(line, &parts);
+        self.points.add(line);
+        self.sample.add(line, &self.objectives);
+    }
+
+    pub(super) fn merge(&mut self, other: &mut Self) {
+        self.summary.merge(&mut other.summary);
+        self.lines += other.lines;
+        self.endings.merge(&other.endings);
+        self.stage_names.merge(&other.stage_names);
+        self.latencies.merge(&other.latencies);
+        self.stretches.merge(&mut other.stretches);
+        self.points.merge(&mut other.points);
+        self.sample.merge(&mut other.sample);
+    }
+
+    pub(super) fn into_html(self, inputs: &Inputs) -> Result<String> {
+        let summary = self.summary.into_log_summary(inputs.read, Running::default());
+        let of_run = Run {
+            endings: self.endings,
+            stage_names: self.stage_names,
+            latencies: self.latencies,
+            stretches: self.stretches,
+        };
+        let run = of_run.context(&summary, self.points.in_order().as_deref());
+        let sample = self.sample.into_json();
+        let besides = summary.besides();
+        let page = context! {
+            files => inputs.names(),
+            arguments => inputs.arguments(),
+            run => run,
+            sampled => summary.sampled.map(|sampled| sampled.sentence()),
+            shown => sample.shown,
+            slowest => sample.slowest,
+            failed_shown => sample.failed,
+            is_sampled => (sample.shown as u64) < self.lines,
+            lines => count(self.lines),
+            data => Value::from_safe_string(sample.json),
+            failed => Value::from(Serde(&shown_texts(summary.failed))),
+            reasons => Value::from(Serde(&shown_texts(summary.finish_reasons))),
+            warnings => Value::from(Serde(&shown_texts(summary.warnings))),
+            besides => besides,
+            style => Value::from_safe_string(include_str!("style.css").to_owned()),
+            script => Value::from_safe_string(SCRIPT.to_owned()),
+        };
+        let mut templates = Environment::new();
+        templates.add_function("amount", |number: u64, one: &str, many: &str| amount(number, one, many));
+        templates.set_auto_escape_callback(|_| AutoEscape::Html);
+        let rendered =
+            templates.render_str(concat!(include_str!("plot.html"), include_str!("page.html")), page);
+        rendered.map_err(|error| Failure::Io(format!("cannot make the page: {error:#}")))
+    }
+}
+
+/// The requests of a run.
+struct Run {
+    endings: Endings,
+    stage_names: StageNames,
+    latencies: Latencies,
+    stretches: Stretches,
+}
+
+impl Run {
+    /// What the template shows of them; nothing if there are none.
+    fn context(&self, summary: &LogSummary, points: Option<&[super::points::Point]>) -> Value {
+        let found = (self.stretches.extent(), OverTime::of(&self.stretches));
+        let ((Some(extent), Some(over_time)), Some(latency), Some(distribution)) =
+            (found, self.latencies.axis(), self.latencies.columns())
+        else {
+            return Value::from(());
+        };
+        let percentiles = &summary.line.percentiles;
+        let e2e = percentiles.e2e_total_ms.iter();
+        let marks: Vec<(_, Millis)> =
+            e2e.flat_map(|times| [("p50", times.p50), ("p90", times.p90), ("p99", times.p99)]).collect();
+        let (whole, names) = (self.latencies.whole(), &self.stage_names);
+        let plots = [
+            Some(over_time.in_flight()),
+            Some(over_time.spent(&whole, names)),
+            over_time.failures(),
+            Some(over_time.rate("requests-a-second", "Requests a second", |at| at.endings.all())),
+            Some(over_time.rate("tokens-a-second", "Tokens a second", |at| at.tokens)),
+        ];
+        let plots: Vec<_> = plots.into_iter().flatten().collect();
+        let (distribution_plot, rows) = (distribution.plot(latency, &marks), distribution.rows());
+        let axes = (over_time.axis(), latency);
+        let overview = Overview::of(&self.stretches, distribution, axes, &whole, names);
+        // Numbers and strings go into a `String` without an error.
+        let overview = serde_json::to_string(&overview).unwrap_or_default().replace('<', "\\u003c");
+        let all = self.endings.all();
+        context! {
+            facts => Value::from(Serde(&head::facts(extent, &self.endings))),
+            tiles => Value::from(Serde(&head::tiles(summary, all, &marks, &whole))),
+            objectives => Value::from(Serde(&summary.objectives.as_ref().map(head::objectives))),
+            met => summary.objectives.as_ref().map(|objectives| objectives.sentences().join(" ")),
+            has_failures => self.endings.of(Ending::Completed) < all,
+            are_points => points.is_some(),
+            latency => Value::from(Serde(&over_time.latency(points, latency))),
+            plots => Value::from(Serde(&plots)),
+            window => over_time.window(),
+            rows => Value::from(Serde(&over_time.rows())),
+            distribution => Value::from(Serde(&distribution_plot)),
+            distribution_rows => Value::from(Serde(&rows)),
+            bars => Value::from(Serde(&self.latencies.bars(names))),
+            percentiles => Value::from(Serde(&stages::percentiles(percentiles, names))),
+            outputs => Value::from(Serde(&stages::outputs(&summary.outputs, names))),
+            overview => Value::from_safe_string(crate::cli::json::escaped(overview)),
+        }
+    }
+}
+
+/// Names without control characters, such as those that reorder a text.
+fn shown_texts(mut counts: Vec<NamedCount>) -> Vec<NamedCount> {
+    counts.iter_mut().for_each(|row| row.name = printable(&row.name).into_owned());
+    counts
+}

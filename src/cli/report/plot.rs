@@ -1,0 +1,162 @@
+//! A chart as markup: marks in a picture that stretches, and texts that do not.
+//!
+//! It is drawn here, and not by a chart crate, because none of them carries it. Colours must come from the
+//! style sheet (dark, printed and forced palettes), and texts must keep their size when a chart shrinks to
+//! the width of a phone. `plotters`, `kuva`, `charts-rs` and `plotlib` write colours and font sizes into
+//! every element, and place texts in pixels of one width. `poloto` has classes, but no logarithmic axis.
+//! `charming` draws in ECharts, which takes a megabyte of script or V8. A point costs 95 bytes with
+//! `plotters`, 58 with `kuva`, 24 with `poloto`, and 11 here.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::axis::{Axis, Tick};
+
+/// The size of the picture, in units of its own.
+const WIDTH: f64 = 2000.0;
+const HEIGHT: f64 = 1000.0;
+
+/// A chart.
+#[derive(Debug, Serialize)]
+pub(super) struct Plot {
+    /// By which the script finds it.
+    pub(super) id: &'static str,
+    pub(super) title: String,
+    /// What it shows, for those who do not see it.
+    pub(super) label: String,
+    pub(super) layers: Vec<Layer>,
+    pub(super) areas: Vec<Layer>,
+    pub(super) marks: Vec<Mark>,
+    x: Vec<Tick>,
+    y: Vec<Tick>,
+    grid: String,
+}
+
+/// Marks of one class, and what they are for the legend.
+#[derive(Debug, Serialize)]
+pub(super) struct Layer {
+    pub(super) class: String,
+    pub(super) path: String,
+    pub(super) name: String,
+}
+
+/// A line across a chart, with a text.
+#[derive(Debug, Serialize)]
+pub(super) struct Mark {
+    pub(super) at: f64,
+    pub(super) text: String,
+}
+
+impl Plot {
+    pub(super) fn new(id: &'static str, title: String, label: String, x: Vec<Tick>, y: Vec<Tick>) -> Self {
+        let mut grid = String::new();
+        for tick in &x {
+            let _ = write!(grid, "M{:.0} 0V{HEIGHT}", tick.at / 100.0 * WIDTH);
+        }
+        for tick in &y {
+            let _ = write!(grid, "M0 {:.0}H{WIDTH}", (1.0 - tick.at / 100.0) * HEIGHT);
+        }
+        Self { id, title, label, layers: Vec::new(), areas: Vec::new(), marks: Vec::new(), x, y, grid }
+    }
+
+    /// Adds marks, if there are any.
+    pub(super) fn layer(&mut self, class: &str, name: &str, path: Path) {
+        if !path.0.is_empty() {
+            self.layers.push(Layer { class: class.to_owned(), path: path.0, name: name.to_owned() });
+        }
+    }
+}
+
+/// From a value to another.
+type Range = (f64, f64);
+
+/// The places of a chart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field {
+    pub(super) x: Axis,
+    pub(super) y: Axis,
+}
+
+impl Field {
+    fn x(&self, value: f64) -> f64 {
+        (self.x.place(value) * WIDTH).round()
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        ((1.0 - self.y.place(value)) * HEIGHT).round()
+    }
+}
+
+/// The marks of one class.
+#[derive(Debug, Default)]
+pub(super) struct Path(String);
+
+impl Path {
+    /// A point: a line without a length, whose round or square ends are drawn.
+    pub(super) fn dot(&mut self, field: &Field, x: f64, y: f64) {
+        let _ = write!(self.0, "M{} {}h0", field.x(x), field.y(y));
+    }
+
+    pub(super) fn rectangle(&mut self, field: &Field, x: Range, y: Range) {
+        let (left, right, bottom, top) = (field.x(x.0), field.x(x.1), field.y(y.0), field.y(y.1));
+        if bottom > top {
+            let _ = write!(self.0, "M{left} {bottom}V{top}H{right}V{bottom}z");
+        }
+    }
+
+    /// A line of steps, interrupted where there is no value.
+    pub(super) fn steps(&mut self, field: &Field, steps: impl Iterator<Item = (Range, Option<f64>)>) {
+        let mut is_down = false;
+        for ((from, to), value) in steps {
+            if let Some(value) = value {
+                let (from, to, y) = (field.x(from), field.x(to), field.y(value));
+                let _ = match is_down {
+                    true => write!(self.0, "V{y}H{to}"),
+                    false => write!(self.0, "M{from} {y}H{to}"),
+                };
+            }
+            is_down = value.is_some();
+        }
+    }
+
+    /// The area between two lines of steps, as a polygon of a style.
+    pub(super) fn between(field: &Field, steps: &[(Range, Range)]) -> String {
+        let at = |x: f64, y: f64| {
+            format!("{:.2}% {:.2}%", field.x.place(x) * 100.0, (1.0 - field.y.place(y)) * 100.0)
+        };
+        let upper = steps.iter().flat_map(|((from, to), (_, high))| [at(*from, *high), at(*to, *high)]);
+        let lower = steps.iter().rev().flat_map(|((from, to), (low, _))| [at(*to, *low), at(*from, *low)]);
+        upper.chain(lower).collect::<Vec<_>>().join(",")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field() -> Field {
+        Field { x: Axis::linear(0.0, 10.0), y: Axis::linear(0.0, 4.0) }
+    }
+
+    #[test]
+    fn marks_stand_where_their_values_are() {
+        let mut dots = Path::default();
+        dots.dot(&field(), 5.0, 1.0);
+        dots.dot(&field(), 99.0, 9.0);
+        assert_eq!(dots.0, "M1000 750h0M2000 0h0", "what is outside stands at the edge");
+        let mut columns = Path::default();
+        columns.rectangle(&field(), (0.0, 1.0), (0.0, 2.0));
+        columns.rectangle(&field(), (1.0, 2.0), (0.0, 0.0));
+        assert_eq!(columns.0, "M0 1000V500H200V1000z", "none where there is nothing");
+        let mut line = Path::default();
+        let values = [Some(1.0), Some(2.0), None, Some(4.0)];
+        let steps = (0..).map(f64::from).zip(values).map(|(at, value)| ((at, at + 1.0), value));
+        line.steps(&field(), steps);
+        assert_eq!(line.0, "M0 750H200V500H400M600 0H800");
+        let area = Path::between(&field(), &[((0.0, 5.0), (0.0, 2.0)), ((5.0, 10.0), (1.0, 3.0))]);
+        let corners = "0.00% 50.00%,50.00% 50.00%,50.00% 25.00%,100.00% 25.00%,\
+                       100.00% 75.00%,50.00% 75.00%,50.00% 100.00%,0.00% 100.00%";
+        assert_eq!(area, corners);
+    }
+}

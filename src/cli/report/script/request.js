@@ -1,0 +1,95 @@
+// A request: what is known of it, and its waterfall.
+const waterfall = element("waterfall");
+let chosen = null;
+
+const copy = async (text, from, told) => {
+  try {
+    await navigator.clipboard.writeText(text);
+    told.textContent = "Copied";
+  } catch {
+    // A browser may refuse it to a file: then the text is selected, to be copied by hand.
+    getSelection().selectAllChildren(from);
+    told.textContent = "Selected";
+  }
+  setTimeout(() => (told.textContent = "Copy id"), 2000);
+};
+const list = (entries) => {
+  const made = make("dl");
+  for (const [name, value] of entries) {
+    const entry = make("div");
+    entry.append(make("dt", "", name), make("dd", "", String(value)));
+    made.append(entry);
+  }
+  return made;
+};
+
+const drawRequest = (request) => {
+  const e2e = named("e2e", request.numbers);
+  const name = make("h3", "", request.id);
+  const copies = button("Copy id", "", () => copy(request.id, name, copies));
+  const known = facts("e2e", { ...e2e, error: null });
+  known.push(["began", new Date(request.at).toISOString()], ["ended", request.ended]);
+  if (request.trace) known.push(["trace_id", request.trace], ["span_id", request.span ?? "–"]);
+  if (request.weight) known.push(["stands for", amount(request.weight, "request", "requests")]);
+  waterfall.replaceChildren(name, copies, list(known));
+  if (request.fields) waterfall.append(list(request.fields.map(([field, value]) => ["fields." + field, value])));
+  if (e2e.error) waterfall.append(make("p", "error", "Error: " + e2e.error));
+  for (const broke of request.broke ?? []) waterfall.append(make("p", "error", "Broke the objective " + broke));
+
+  const controls = make("div", "zoom");
+  const range = make("span");
+  let [from, to] = [0, request.e2e || 1];
+  let lanes = null;
+  const zoom = (wanted) => {
+    const length = Math.max(1e-6, Math.min(wanted[1] - wanted[0], request.e2e || 1));
+    from = Math.max(0, Math.min(wanted[0], (request.e2e || 1) - length));
+    to = from + length;
+    const focused = lanes && [...lanes.children].indexOf(document.activeElement);
+    const drawn = drawLanes(request, [from, to], zoom);
+    if (lanes) lanes.replaceWith(drawn);
+    else waterfall.append(drawn);
+    lanes = drawn;
+    if (focused > 0) lanes.children[focused]?.focus();
+    range.textContent = `${short(from)} to ${short(to)}`;
+  };
+  const scale = (factor) => {
+    const middle = (from + to) / 2;
+    zoom([middle - (to - from) * factor / 2, middle + (to - from) * factor / 2]);
+  };
+  const move = (share) => zoom([from + (to - from) * share, to + (to - from) * share]);
+  controls.append(
+    button("+", "Zoom in", () => scale(0.5)), button("−", "Zoom out", () => scale(2)),
+    button("←", "Earlier", () => move(-0.5)), button("→", "Later", () => move(0.5)),
+    button("Whole request", "", () => zoom([0, request.e2e])), range);
+  waterfall.append(controls);
+  zoom([from, to]);
+
+  const notes = ["A bar begins where the row does; a row of several spans is drawn in one piece. Hatched before it is the stage's own " +
+    "queue; a line across it is its first or last output. Behind the lanes, hatched grey is time in which nothing of the request " +
+    "ran. A click on a lane, or Enter, zooms to it."];
+  if (request.more) notes.push(`${amount(request.more, "more row is", "more rows are")} left out.`);
+  notes.push(...(request.warnings ?? []).map((warning) => "Warning: " + warning));
+  waterfall.append(...notes.map((note) => make("p", "", note)));
+};
+
+// Shows a request, and brings it into view if a person has asked for it elsewhere.
+const show = (request, isAsked) => {
+  chosen = request;
+  encircle(ring, request);
+  drawRequest(request);
+  mark();
+  if (isAsked) {
+    link();
+    waterfall.scrollIntoView({ block: "nearest" });
+  }
+};
+const showNone = (id) => {
+  chosen = null;
+  encircle(ring, null);
+  const search = element("search");
+  if (!("sampled" in search.dataset)) return waterfall.replaceChildren(make("p", "", "No request has such an id."));
+  waterfall.replaceChildren(
+    make("p", "", `Only ${count(requests.length)} of ${search.dataset.requests} requests are in this page, and none ` +
+      "of these has such an id. This command finds the others, by their whole id:"),
+    make("pre", "", `omni-metrics tables --request ${quoted(id)} ${search.dataset.files}`));
+};

@@ -1,0 +1,221 @@
+//! What the time of requests was spent on.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    RequestLine,
+    cli::{
+        critical_path::critical_path,
+        tally::Tally,
+        timeline::{self, Timeline},
+    },
+    model::id::{OrderedId, Shown, unordered},
+};
+
+/// How many stages have a colour of their own.
+const COLOURS: u64 = 6;
+
+/// What a request spends time on. The parts that most requests have come first, since a [`Tally`] keeps the
+/// smallest ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    Queue,
+    Transfers,
+    Unattributed,
+    /// For a stage, while nothing of the request ran.
+    Waiting(OrderedId),
+    Stage(OrderedId),
+    /// All that is not told apart.
+    Others,
+}
+
+impl Part {
+    /// The part that the page shows for one of a timeline.
+    pub(super) fn of(part: timeline::Part) -> Self {
+        match part {
+            timeline::Part::Queue => Self::Queue,
+            timeline::Part::Waiting(stage) => Self::Waiting(stage),
+            timeline::Part::Stage(stage) => Self::Stage(stage),
+            timeline::Part::Sending(_) | timeline::Part::InFlight(_) | timeline::Part::Receiving(_) => {
+                Self::Transfers
+            }
+            timeline::Part::Unattributed => Self::Unattributed,
+        }
+    }
+
+    pub(super) fn name(self, stages: &StageNames) -> String {
+        match self {
+            Self::Queue => "queue".to_owned(),
+            Self::Transfers => "transfers".to_owned(),
+            Self::Unattributed => "unattributed".to_owned(),
+            Self::Waiting(stage) => format!("waiting for {}", stages.of(stage)),
+            Self::Stage(stage) => stages.of(stage),
+            Self::Others => "other parts".to_owned(),
+        }
+    }
+
+    /// The classes of its colour, the same wherever it is shown.
+    pub(super) fn class(self) -> String {
+        match self {
+            Self::Queue => "queue".to_owned(),
+            Self::Transfers => "transfers".to_owned(),
+            Self::Unattributed => "unattributed".to_owned(),
+            Self::Waiting(stage) => format!("waiting {}", colour(stage)),
+            Self::Stage(stage) => colour(stage),
+            Self::Others => "others".to_owned(),
+        }
+    }
+
+    /// In a short form, for the script: `w2` is the wait for stage 2.
+    pub(super) fn code(self) -> String {
+        match self {
+            Self::Queue => "q".to_owned(),
+            Self::Transfers => "t".to_owned(),
+            Self::Unattributed => "u".to_owned(),
+            Self::Waiting(stage) => format!("w{}", Shown(unordered(stage))),
+            Self::Stage(stage) => format!("s{}", Shown(unordered(stage))),
+            Self::Others => "o".to_owned(),
+        }
+    }
+
+    /// Where it stands among the parts of a bar: a stage after the wait for it.
+    fn order(self) -> (u8, OrderedId, u8) {
+        match self {
+            Self::Queue => (0, 0, 0),
+            Self::Waiting(stage) => (1, stage, 0),
+            Self::Stage(stage) => (1, stage, 1),
+            Self::Others => (2, 0, 0),
+            Self::Transfers => (3, 0, 0),
+            Self::Unattributed => (4, 0, 0),
+        }
+    }
+}
+
+fn colour(stage: OrderedId) -> String {
+    format!("stage-{}", unordered(stage).map_or(COLOURS, |id| id % COLOURS))
+}
+
+/// What one request spent its time on, in nanoseconds, which add up to its time.
+pub(super) fn spent(line: &RequestLine) -> Vec<(Part, u64)> {
+    let path = critical_path(&Timeline::of(line));
+    path.iter().map(|interval| (Part::of(interval.part), interval.length())).collect()
+}
+
+/// The times of many requests, by part.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spent {
+    pub(super) requests: u64,
+    parts: Tally<Part>,
+}
+
+impl Spent {
+    pub(super) fn add(&mut self, parts: &[(Part, u64)], weight: u64) {
+        self.requests += weight;
+        parts.iter().for_each(|(part, time)| self.parts.add(*part, u128::from(*time) * u128::from(weight)));
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.parts.merge(&other.parts);
+    }
+
+    /// The parts in order, with the sum of their times in nanoseconds.
+    pub(super) fn parts(&self) -> Vec<(Part, u128)> {
+        let rest = (self.parts.rest > 0).then_some((Part::Others, self.parts.rest));
+        let mut parts: Vec<_> = self.parts.iter().map(|(part, time)| (*part, time)).chain(rest).collect();
+        parts.sort_unstable_by_key(|(part, _)| part.order());
+        parts
+    }
+
+    pub(super) fn of(&self, part: Part) -> u128 {
+        self.parts.iter().find(|(known, _)| **known == part).map_or(0, |(_, time)| time)
+    }
+
+    /// The sum of all parts, in nanoseconds.
+    pub(super) fn total(&self) -> u128 {
+        self.parts.rest + self.parts.iter().map(|(_, time)| time).sum::<u128>()
+    }
+
+    /// A time in milliseconds a request.
+    pub(super) fn each_ms(&self, time: u128) -> f64 {
+        time as f64 / self.requests.max(1) as f64 / 1e6
+    }
+}
+
+/// The names of stages: of several that one stage had, the first by the alphabet.
+#[derive(Debug, Default)]
+pub(super) struct StageNames(BTreeMap<OrderedId, Option<String>>);
+
+impl StageNames {
+    const LIMIT: usize = 256;
+
+    pub(super) fn add(&mut self, line: &RequestLine) {
+        line.stage_table.iter().for_each(|row| self.add_name(row.order(), row.stage_name.as_deref()));
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        other.0.iter().for_each(|(stage, name)| self.add_name(*stage, name.as_deref()));
+    }
+
+    fn add_name(&mut self, stage: OrderedId, name: Option<&str>) {
+        let known = self.0.entry(stage).or_default();
+        if let Some(name) = name
+            && known.as_deref().is_none_or(|known| name < known)
+        {
+            *known = Some(name.to_owned());
+        }
+        if self.0.len() > Self::LIMIT {
+            self.0.pop_last();
+        }
+    }
+
+    /// The name of a stage, with its id.
+    pub(super) fn of(&self, stage: OrderedId) -> String {
+        let id = Shown(unordered(stage));
+        match self.0.get(&stage) {
+            Some(Some(name)) => format!("{id} {}", crate::write::text::printable(name)),
+            _ => format!("stage {id}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{E2eTable, Millis, StageRow};
+
+    fn named(name: Option<&str>) -> RequestLine {
+        let row = StageRow {
+            stage_id: Some(7),
+            stage_name: name.map(str::to_owned),
+            start_ms: Some(Millis::from_nanos(40)),
+            queue_time_ms: Some(Millis::from_nanos(30)),
+            stage_gen_time_ms: Some(Millis::from_nanos(50)),
+            ..StageRow::default()
+        };
+        let (e2e_total_ms, queue_time_ms) = (Millis::from_nanos(100), Some(Millis::from_nanos(40)));
+        let e2e_table = E2eTable { e2e_total_ms, queue_time_ms, ..E2eTable::default() };
+        RequestLine { e2e_table, stage_table: vec![row], sample_rate: Some(2), ..RequestLine::default() }
+    }
+
+    #[test]
+    fn the_parts_of_a_request_add_up_to_its_time_as_often_as_its_line_counts() {
+        let mut sum = Spent::default();
+        let line = named(None);
+        sum.add(&spent(&line), line.weight());
+        let parts: Vec<_> = sum.parts().into_iter().map(|(part, time)| (part.code(), time)).collect();
+        let expected = [("q", 20), ("w7", 60), ("s7", 100), ("u", 20)];
+        assert_eq!(parts, expected.map(|(code, time)| (code.to_owned(), time)));
+        assert_eq!((sum.total(), sum.requests, sum.each_ms(200_000_000)), (200, 2, 100.0));
+    }
+
+    #[test]
+    fn a_stage_has_one_name_whatever_the_order_of_the_lines() {
+        let (mut one, mut other) = (StageNames::default(), StageNames::default());
+        [Some("b\u{202e}"), None, Some("c")].into_iter().for_each(|name| one.add(&named(name)));
+        other.add(&named(None));
+        assert_eq!((one.of(7), other.of(7)), ("7 b\\u{202e}".to_owned(), "stage 7".to_owned()));
+        other.merge(&one);
+        assert_eq!((other.of(7), other.of(u128::MAX)), (one.of(7), "stage none".to_owned()));
+    }
+}

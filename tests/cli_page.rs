@@ -1,0 +1,221 @@
+//! The page of `omni-metrics report`: its data and its markup. `.ci/browser` tries it in a browser.
+
+#[path = "support/reader.rs"]
+mod reader;
+mod support;
+
+use std::{fs, path::Path, process::Output};
+
+use reader::{omni_of, stdout, text};
+use serde_json::{Value, json};
+use support::Rig;
+use tracing::info_span;
+
+/// A log that the example `omni_pipeline` wrote: 40 requests and the summary.
+const PIPELINE: &str = "tests/data/pipeline.jsonl";
+
+fn omni(args: &[&str]) -> Output {
+    omni_of(args, "")
+}
+
+fn report(log: &str) -> String {
+    stdout(&omni_of(&["report"], log))
+}
+
+fn pipeline() -> String {
+    fs::read_to_string(PIPELINE).unwrap()
+}
+
+/// The first request of the pipeline, with other texts in place of its id.
+fn requests(ids: impl Iterator<Item = String>) -> String {
+    let log = pipeline();
+    let line = log.lines().next().unwrap();
+    ids.map(|id| line.replace("req-0001", &id) + "\n").collect()
+}
+
+/// A list or an object that the page has for its script.
+fn data(page: &str, id: &str) -> Value {
+    let begin = format!("<script id=\"{id}\" type=\"application/json\">");
+    let data = page.split_once(&begin).unwrap().1.split_once("</script>").unwrap().0;
+    serde_json::from_str(data).unwrap()
+}
+
+/// The sum of a number over the stretches of the run.
+fn over_time(page: &str, column: usize) -> u64 {
+    let run = data(page, "run");
+    run["stretches"].as_array().unwrap().iter().map(|stretch| stretch[column].as_u64().unwrap()).sum()
+}
+
+/// How many points of a class the first chart has.
+fn points(page: &str, class: &str) -> usize {
+    let begin = format!("<path class=\"dots {class}\" d=\"");
+    page.split_once(&begin).map_or(0, |(_, rest)| rest.split_once('"').unwrap().0.matches('M').count())
+}
+
+#[test]
+fn the_page_is_one_file_that_needs_nothing_else() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report.html");
+    stdout(&omni(&["report", PIPELINE, "-o", path.to_str().unwrap()]));
+    let page = fs::read_to_string(&path).unwrap();
+    assert_eq!(page, stdout(&omni(&["report", PIPELINE])), "the same without a file");
+    for outside in ["https:", "src=", "@import", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    // The name space of SVG is no address that a browser opens.
+    assert_eq!(page.matches("http:").count(), page.matches("http://www.w3.org/2000/svg").count());
+    assert!(page.starts_with("<!doctype html>"));
+}
+
+#[test]
+fn its_requests_and_figures_are_those_of_the_summary() {
+    let page = stdout(&omni(&["report", PIPELINE]));
+    let summary: Value = serde_json::from_str(&stdout(&omni(&["summary", "--json", PIPELINE]))).unwrap();
+    let requests = data(&page, "data");
+    assert_eq!(requests.as_array().unwrap().len(), 40);
+    assert_eq!(requests[0]["id"], summary["slowest"][0]["request_id"]);
+    assert_eq!(requests[0]["e2e"], summary["slowest"][0]["e2e_total_ms"]);
+    assert_eq!((over_time(&page, 0), points(&page, "completed")), (40, 40));
+    assert_eq!(over_time(&page, 3), summary["overall_summary"]["e2e_total_tokens"]);
+    let p99 = summary["percentiles"]["stages"][2]["stage_gen_time_ms"]["p99"].as_f64().unwrap();
+    assert!(page.contains("<th scope=\"row\">stage gen</th><td>40</td>"), "{page}");
+    assert!(page.contains(&format!("<td>{p99:.1} ms</td>")), "{p99}");
+}
+
+#[test]
+fn the_parts_of_every_request_and_of_the_run_add_up_to_the_time() {
+    let page = stdout(&omni(&["report", PIPELINE]));
+    let mut total = 0.0;
+    for request in data(&page, "data").as_array().unwrap() {
+        let mut until = 0.0;
+        for piece in request["path"].as_array().unwrap() {
+            assert_eq!(piece[1].as_f64().unwrap(), until, "{request}");
+            until = piece[2].as_f64().unwrap();
+        }
+        assert_eq!(request["e2e"].as_f64(), Some(until));
+        total += until;
+    }
+    let run = data(&page, "run");
+    let times =
+        run["stretches"].as_array().unwrap().iter().flat_map(|stretch| stretch[6].as_array().unwrap());
+    let times: f64 = times.skip(1).step_by(2).map(|time| time.as_f64().unwrap()).sum();
+    // Each sum of a stretch is rounded to a microsecond.
+    assert!((times - total).abs() < 1.0, "{times} {total}");
+}
+
+#[test]
+fn failed_and_aborted_requests_are_told_apart() {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        for reason in ["stop", "error", "abort", "abort", "length"] {
+            let request = info_span!("request", finish_reason = reason, model = "m");
+            request.in_scope(|| rig.wait_ms(5));
+        }
+    });
+    let page = report(&rig.log.text());
+    assert_eq!([0, 1, 2].map(|column| over_time(&page, column)), [2, 2, 1]);
+    let drawn = ["completed", "aborted", "failed"].map(|class| points(&page, class));
+    assert_eq!(drawn, [2, 2, 1]);
+    for shown in ["<dd>20.0 % (1 failed)</dd>", "<dt>aborted</dt><dd>40.0 % (2)</dd>", "id=\"failures\""] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert_eq!(data(&page, "data")[0]["fields"], json!([["model", "m"]]));
+    let sound = stdout(&omni(&["report", PIPELINE]));
+    assert!(sound.contains("No request failed or was aborted.") && !sound.contains("id=\"failures\""));
+}
+
+#[test]
+fn objectives_stand_at_the_top_and_at_the_requests_that_broke_them() {
+    let page = stdout(&omni(&["report", PIPELINE, "--slo", "e2e=20ms@99%"]));
+    let broke =
+        data(&page, "data").as_array().unwrap().iter().filter(|one| one.get("broke").is_some()).count();
+    assert!((1..40).contains(&broke), "{broke}");
+    let row = format!("<th scope=\"row\">e2e=20ms@99%</th><td>{}</td><td>{broke}</td>", 40 - broke);
+    assert!(page.contains(&row) && page.contains(" %, missed</td>"), "{row}");
+    assert!(!stdout(&omni(&["report", PIPELINE])).contains("<h2>Objectives"));
+}
+
+#[test]
+fn lines_of_a_sampled_log_count_as_often_as_they_stand_for() {
+    let log: String = pipeline()
+        .lines()
+        .filter(|line| line.starts_with("{\"type\":\"request\""))
+        .enumerate()
+        .map(|(n, line)| match n % 2 {
+            0 => line.replacen(",\"overall_summary\"", ",\"sample_rate\":50,\"overall_summary\"", 1) + "\n",
+            _ => line.to_owned() + "\n",
+        })
+        .collect();
+    let page = report(&log);
+    assert!(page.contains("The log is sampled: 40 request lines stand for about 1020 requests"), "{page}");
+    assert!(page.contains("<dt>requests</dt><dd>1,020</dd>"));
+    assert_eq!((over_time(&page, 0), points(&page, "completed")), (1_020, 40));
+    let counts = data(&page, "run")["distribution"]["counts"].clone();
+    assert_eq!(counts.as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum::<u64>(), 1_020);
+    let weights = data(&page, "data");
+    let weights = weights.as_array().unwrap().iter().map(|request| request["weight"].as_u64().unwrap_or(1));
+    assert_eq!(weights.sum::<u64>(), 1_020);
+}
+
+#[test]
+fn a_sample_of_requests_says_how_to_find_the_others() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("it's a log.jsonl");
+    fs::write(&path, requests((0..1_500).map(|n| format!("r{n}")))).unwrap();
+    let page = stdout(&omni(&["report", path.to_str().unwrap()]));
+    assert!(page.contains("data-requests=\"1,500\" data-sampled"), "{page}");
+    assert!(page.contains("it&#x27;\\&#x27;&#x27;s a log.jsonl&#x27;\""), "as an argument in a shell");
+    assert_eq!((points(&page, "completed"), over_time(&page, 0)), (1_500, 1_500));
+    assert!(!stdout(&omni(&["report", PIPELINE])).contains(" data-sampled"), "all of them are there");
+}
+
+#[test]
+fn many_requests_are_a_density_and_the_page_stays_small() {
+    let page = report(&requests((0..6_000).map(|n| format!("r{n}"))));
+    assert!(page.contains("class=\"density level-") && points(&page, "completed") == 0);
+    assert_eq!(over_time(&page, 0), 6_000);
+    assert!(page.len() < 1_500_000, "{}", page.len());
+}
+
+#[test]
+fn several_files_are_one_run() {
+    let (one, other) = (file("one.jsonl", 0), file("other.jsonl", 1));
+    let page = stdout(&omni(&["report", &one, &other]));
+    assert_eq!(over_time(&page, 0), 40);
+    assert!(page.contains("one.jsonl, ") && page.contains("other.jsonl"));
+}
+
+/// A file with every second request of the pipeline.
+fn file(name: &str, which: usize) -> String {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let log: String = pipeline().lines().skip(which).step_by(2).map(|line| line.to_owned() + "\n").collect();
+    fs::write(&path, log).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn colours_stay_on_paper_and_in_a_forced_palette() {
+    let page = stdout(&omni(&["report", PIPELINE]));
+    let rule =
+        page.split_once(".field, .field path, .field div, .bar, .bar > div, i, .track, .track div, .gap {");
+    let rule = rule.unwrap().1.split_once('}').unwrap().0;
+    assert!(
+        rule.contains(" print-color-adjust: exact;") && rule.contains(" forced-color-adjust: none;"),
+        "{rule}"
+    );
+    assert!(page.contains("@media screen and (prefers-color-scheme: dark)"), "paper is light");
+}
+
+#[test]
+fn a_log_without_requests_and_a_hostile_one_make_a_page_too() {
+    let row = r#"{"type":"stage","schema":1,"timestamp":"2026-11-24T08:46:41.000000Z","request_id":null,"stage_id":7,"events":1}"#;
+    let page = report(&format!("not of ours\n{row}"));
+    assert!(page.contains("1 foreign line<") && page.trim_end().ends_with("</html>"));
+    assert!(page.contains(": no requests") && !page.contains("<script"));
+    let evil = "</script><b>{{ 7*6000000007 }}";
+    let log = requests(std::iter::once(evil.to_owned())).replace("\"thinker\"", &format!("{evil:?}"));
+    assert!(log.contains(evil));
+    let page = report(&log);
+    assert!(!page.contains("<b>") && !page.contains("42000000049"), "neither markup nor template");
+    let output = omni(&["report", PIPELINE, "-o", "/no/such/directory/page.html"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("cannot write /no/such/directory/page.html"));
+}
