@@ -1,4 +1,4 @@
-//! Selections of the reader: `--since`, `--until`, `--where`, and what is said of the lines that they leave out.
+//! Selections of the reader (`--since`, `--until`, `--where`), groups (`--by`, `--every`) and percentiles.
 
 use std::{
     fs,
@@ -261,4 +261,148 @@ fn detached_rows_have_the_numbers_of_their_row() {
     assert!(text(&output.stdout).starts_with("1 line is sound"), "{output:?}");
     let output = omni(&["check", "--where", "e2e_total_ms > 0", &log]);
     assert!(text(&output.stdout).starts_with("4 lines are sound"), "{output:?}");
+}
+
+fn stdout(args: &[&str]) -> String {
+    let output = omni(args);
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    text(&output.stdout)
+}
+
+fn groups(args: &[&str], log: &str) -> Vec<Value> {
+    let table: Value =
+        serde_json::from_str(&stdout(&[&["summary", "--json"][..], args, &[log]].concat())).unwrap();
+    table["groups"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_summary_has_a_row_for_each_value_of_a_key() {
+    let log = file("slices_by.jsonl", log());
+    let counts = |by: &str| {
+        let groups = groups(&["--by", by], &log);
+        let count = |group: &Value| (group["group"].as_str().unwrap().to_owned(), group["count"].clone());
+        groups.iter().map(count).map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(counts("finish_reason"), "error 2, none 1, stop 1");
+    assert_eq!(counts("fields.model"), "x 2, none 1, y 1");
+    assert_eq!(counts("fields.tier"), "none 2, 3 1, 2.5 1");
+    assert_eq!(counts("stage_name"), "thinker 4");
+    assert_eq!(counts("stage_id"), "0 4");
+    let errors = &groups(&["--by", "finish_reason", "--percentiles", "50,99.9"], &log)[0];
+    let e2e = &errors["e2e_total_ms"];
+    assert_eq!((&errors["failed_share"], &errors["tokens"]), (&json!(1.0), &json!(14)));
+    assert_eq!((&e2e["mean"], &e2e["max"], e2e.get("p90")), (&json!(650.0), &json!(700.0), None));
+    assert!((e2e["p50"].as_f64().unwrap() - 600.0).abs() < 6.0 && e2e["p99.9"].as_f64().unwrap() > 693.0);
+    // From the creation of the first request to the end of the last one.
+    let per_s = errors["per_s"].as_f64().unwrap();
+    assert!((per_s - 2.0 / 14_400.1).abs() < 1e-6, "{per_s}");
+    let table = stdout(&["summary", "--by", "finish_reason", &log]);
+    assert!(table.contains("| error         |        2 | 0.0 | 100.0 % |"), "{table}");
+}
+
+#[test]
+fn a_summary_has_a_row_for_each_stretch_of_time_also_where_nothing_ended() {
+    let log = file("slices_every.jsonl", log());
+    let of = |args: &[&str]| {
+        let from = |group: &Value| group["from"].as_str().unwrap()[11..16].to_owned();
+        let row = |group: &Value| format!("{} {}", from(group), group["count"]);
+        groups(args, &log).iter().map(row).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(of(&["--every", "1h"]), "22:00 2, 23:00 1, 00:00 0, 01:00 0, 02:00 1");
+    assert_eq!(of(&["--every", "1h", "--by", "fields.model"]), "22:00 2, 23:00 1, 02:00 1");
+    let rate = groups(&["--every", "1h"], &log)[0]["per_s"].as_f64().unwrap();
+    assert!((rate - 2.0 / 3600.0).abs() < 1e-6, "{rate}");
+    let wide = omni(&["summary", "--every", "1s", "--json", &log]);
+    let said = "omni-metrics: stretches of 1 s would be more than 1000 rows; these are of 16 s\n";
+    assert_eq!(text(&wide.stderr), said);
+    let table: Value = serde_json::from_slice(&wide.stdout).unwrap();
+    let total: u64 =
+        table["groups"].as_array().unwrap().iter().map(|row| row["count"].as_u64().unwrap()).sum();
+    assert_eq!((total, &table["every_ms"]), (4, &json!(16_000.0)));
+}
+
+#[test]
+fn more_groups_than_the_limit_are_one_with_all_that_they_have() {
+    let line = |n: u64| {
+        let (at, id) = (format!("2026-01-31T22:00:00.{n:06}Z"), format!("r{n:04}"));
+        request(&id, &at, json!({"e2e_total_ms": 2.0}), json!({"n": n}))
+    };
+    let log = file("slices_many.jsonl", (0..300).map(line).collect::<String>());
+    let rows = groups(&["--by", "fields.n"], &log);
+    assert_eq!(rows.len(), 257);
+    let last = rows.last().unwrap();
+    assert_eq!(
+        (&last["group"], &last["count"], &last["tokens"]),
+        (&json!("others"), &json!(44), &json!(308))
+    );
+    let rows = groups(&["--by", "request_id", "--every", "1s"], &log);
+    assert_eq!((rows.len(), &rows[16]["count"]), (17, &json!(284)));
+}
+
+#[test]
+fn sampled_lines_weigh_in_groups() {
+    let mut lines: Vec<String> = log().lines().map(str::to_owned).collect();
+    lines[1] = lines[1].replace("\"overall_summary\"", "\"sample_rate\":10,\"overall_summary\"");
+    let log = file("slices_sampled.jsonl", lines.join("\n"));
+    let rows = groups(&["--by", "fields.model"], &log);
+    assert_eq!(
+        (&rows[0]["count"], &rows[0]["failed"], &rows[0]["tokens"]),
+        (&json!(11), &json!(10), &json!(77))
+    );
+    assert_eq!(rows[0]["e2e_total_ms"]["count"], json!(11));
+    let mean = rows[0]["e2e_total_ms"]["mean"].as_f64().unwrap();
+    assert!((mean - 6100.0 / 11.0).abs() < 1e-5, "{mean}");
+}
+
+#[test]
+fn groups_as_csv_are_quoted_and_have_every_percentile() {
+    let mut content = log();
+    content += &request("e", "2026-02-01T02:00:00.000000Z", json!({}), json!({"model": "a \"b\", c"}));
+    let log = file("slices_csv.jsonl", content);
+    let csv = stdout(&["summary", "--by", "fields.model", "--percentiles", "95", "--csv", &log]);
+    let mut lines = csv.lines();
+    let heads = "fields.model,requests,per_s,failed,failed_share,tokens,tokens_per_s,e2e_total_ms_mean,\
+                 e2e_total_ms_p95,e2e_total_ms_max,first_output_ms_mean,first_output_ms_p95,first_output_ms_max";
+    assert_eq!(lines.next(), Some(heads));
+    assert!(lines.next().unwrap().starts_with("x,2,"), "{csv}");
+    assert!(csv.contains("\n\"a \"\"b\"\", c\",1,"), "{csv}");
+    let refused = refused(&["--csv"], &log);
+    assert!(refused.contains("--csv is for the table of groups: add --by or --every"), "{refused}");
+    let output = omni(&["summary", "--by", "finishreason", &log]);
+    let said = "there is no key finishreason; did you mean finish_reason?";
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains(said), "{output:?}");
+}
+
+#[test]
+fn chosen_percentiles_take_the_place_of_the_usual_ones() {
+    let log = "tests/data/pipeline.jsonl";
+    let table = stdout(&["summary", "--percentiles", "25,99.99", log]);
+    let heads = table.lines().find(|line| line.contains("| count")).unwrap();
+    let heads: Vec<_> = heads.split('|').map(str::trim).collect();
+    assert_eq!(heads, ["", "Field", "count", "mean", "p25", "p99.99", "max", ""]);
+    assert!(table.contains("| 0->1 tx_time_ms ") && table.contains("| stage 2 first_output_ms "), "{table}");
+    // The same percentiles as the usual ones are the same figures.
+    let usual: Value = serde_json::from_str(&stdout(&["summary", "--json", log])).unwrap();
+    let chosen = stdout(&["summary", "--json", "--percentiles", "50,99", log]);
+    let chosen: Value = serde_json::from_str(&chosen).unwrap();
+    let row = |number: &str, stage: Value| {
+        let rows = chosen["chosen_percentiles"].as_array().unwrap();
+        rows.iter().find(|row| row["number"] == number && row["stage_id"] == stage).unwrap()
+    };
+    for (row, usual) in [
+        (row("e2e_total_ms", Value::Null), &usual["percentiles"]["e2e_total_ms"]),
+        (row("tokens_per_s", Value::Null), &usual["percentiles"]["tokens_per_s"]),
+        (row("queue_time_ms", json!(1)), &usual["percentiles"]["stages"][1]["queue_time_ms"]),
+    ] {
+        for key in ["count", "p50", "p99", "max"] {
+            assert_eq!(row[key].as_f64(), usual[key].as_f64(), "{row} {key}");
+        }
+    }
+    assert!(!refused_by_clap(&["summary", "--percentiles", "50,101", log]).is_empty());
+}
+
+fn refused_by_clap(args: &[&str]) -> String {
+    let output = omni(args);
+    assert_eq!(output.status.code(), Some(2));
+    text(&output.stderr)
 }

@@ -15,6 +15,7 @@ use clap_complete::Shell;
 
 mod amount;
 mod check;
+mod chosen;
 mod chunks;
 mod complete;
 mod compressed;
@@ -22,6 +23,7 @@ mod copies;
 mod critical_path;
 mod failure;
 mod files;
+mod groups;
 mod help;
 mod history;
 mod in_the_way;

@@ -6,8 +6,10 @@ use serde::Serialize;
 
 use super::{
     amount::{LATE_ROW, LATE_ROWS, amount},
-    failure::Result,
+    chosen::Chosen,
+    failure::{Failure, Result, complain},
     files::Files,
+    groups::{GroupArgs, Grouping, Percent, RequestGroups},
     help::Help,
     input::Inputs,
     json,
@@ -40,6 +42,19 @@ pub(super) const HELP: Help = Help {
             "The p99 of the latency",
             "omni-metrics summary --json service.log | jq .percentiles.e2e_total_ms.p99",
         ),
+        (
+            "What happened between 12:03 and 12:05",
+            "omni-metrics summary --since 12:03 --until 12:05 service.log",
+        ),
+        (
+            "The failed requests of one model",
+            "omni-metrics summary --where 'finish_reason == \"error\" && fields.model == \"x\"' service.log",
+        ),
+        ("A row for each model", "omni-metrics summary --by fields.model service.log"),
+        (
+            "A row for each ten seconds, for a spreadsheet",
+            "omni-metrics summary --every 10s --csv service.log",
+        ),
     ],
     ..Help::NONE
 };
@@ -51,6 +66,16 @@ pub(super) struct Args {
     /// One line of JSON, with the keys of the layer's own summary line
     #[arg(long)]
     json: bool,
+    /// The table of --by or --every as comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// Which percentiles to show, in percent [default: 50,90,99,99.9; of groups: 50,90,99]
+    ///
+    /// Example: `omni-metrics summary --percentiles 50,95,99.9 FILE`
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    percentiles: Vec<Percent>,
+    #[command(flatten)]
+    groups: GroupArgs,
     /// How many of the slowest requests to show
     #[arg(long, value_name = "N", default_value_t = 5)]
     slowest: usize,
@@ -60,6 +85,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files)?;
+    if let Some(grouping) = args.groups.grouping() {
+        return run_by_groups(args, &grouping, inputs, out);
+    }
+    if args.csv {
+        return Err(Failure::Io("--csv is for the table of groups: add --by or --every".to_owned()));
+    }
     let (signs, mut running) = (Signs::default(), Running::default());
     let signs_of_cores = signs.clone();
     let summary = inputs.fold_and_map(
@@ -69,15 +100,42 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         move |line| signs_of_cores.of(line),
         |place, sign| running.add(&signs, place, sign),
     )?;
-    let log_summary = summary.into_log_summary(inputs.read, running);
+    let chosen = Chosen::of(&summary.histograms, &args.percentiles);
+    let log_summary = LogSummary { chosen, ..summary.into_log_summary(inputs.read, running) };
     inputs.warn_of_doubles();
     if args.json {
         json::write(out, &log_summary)?;
         writeln!(out)?;
     } else {
         let mut text = Vec::new();
-        log_summary.print(&mut text)?;
+        log_summary.print(&args.percentiles, &mut text)?;
         out.write_all(paint::tables(&String::from_utf8_lossy(&text)).as_bytes())?;
+    }
+    Ok(inputs.exit_code(0))
+}
+
+/// Prints a row for each group.
+fn run_by_groups(
+    args: &Args,
+    grouping: &Grouping,
+    mut inputs: Inputs,
+    out: &mut impl Write,
+) -> Result<ExitCode> {
+    let grouping = grouping.clone();
+    let groups =
+        inputs.fold(|| RequestGroups::new(grouping.clone()), RequestGroups::add, RequestGroups::merge)?;
+    let percents = if args.percentiles.is_empty() { &Percent::USUAL[..] } else { &args.percentiles };
+    let table = groups.into_table(percents);
+    inputs.warn_of_doubles();
+    table.remark().iter().for_each(|remark| complain(remark));
+    match (args.json, args.csv) {
+        (true, _) => {
+            json::write(out, &table)?;
+            writeln!(out)?;
+        }
+        (_, true) => table.write_csv(out)?,
+        _ if table.is_empty() => writeln!(out, "no requests")?,
+        _ => writeln!(out, "{}", paint::tables(&table.text().to_string()))?,
     }
     Ok(inputs.exit_code(0))
 }
@@ -231,6 +289,7 @@ impl Summary {
                 percentiles: self.histograms.percentiles(),
                 ..SummaryLine::default()
             },
+            chosen: Vec::new(),
             sampled: self.sampling.figures(),
             shares_of_e2e: self.times.shares().collect(),
             outputs: self.outputs.figures(),
@@ -279,6 +338,9 @@ fn kind(warning: &str) -> String {
 pub(super) struct LogSummary {
     #[serde(flatten)]
     pub(super) line: SummaryLine,
+    /// The percentiles that were asked for.
+    #[serde(rename = "chosen_percentiles", skip_serializing_if = "Vec::is_empty")]
+    chosen: Vec<Chosen>,
     /// How many requests and rows the lines stand for, if some were chosen by their hash.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sampled: Option<Sampled>,
@@ -354,7 +416,7 @@ impl LogSummary {
             .collect()
     }
 
-    fn print(&self, out: &mut impl Write) -> Result<()> {
+    fn print(&self, percents: &[Percent], out: &mut impl Write) -> Result<()> {
         let OverallSummary { e2e_requests, .. } = self.line.overall_summary;
         if let Some(sampled) = &self.sampled {
             writeln!(out, "{}\n", sampled.sentence())?;
@@ -362,7 +424,13 @@ impl LogSummary {
         if e2e_requests == 0 {
             writeln!(out, "no requests")?;
         } else {
-            write!(out, "{}", self.line)?;
+            if percents.is_empty() {
+                write!(out, "{}", self.line)?;
+            } else {
+                let chosen = Chosen::table(&self.chosen, percents);
+                writeln!(out, "{}", self.line.overall_summary)?;
+                writeln!(out, "Percentiles until {}\n{chosen}\n", self.line.timestamp)?;
+            }
             let mut table = Columns::named("Where the time goes", ["time_ms", "of e2e", ""]);
             for Share { part, time_ms, share } in &self.shares_of_e2e {
                 let (percent, bar) = (format!("{:.1} %", share * 100.0), bar(*share));

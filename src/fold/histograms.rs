@@ -38,8 +38,12 @@ impl Exact {
 impl Histogram<'_> {
     /// The value that `permille` of a thousand values do not exceed.
     fn permille(self, count: u64, permille: u64) -> u64 {
-        let rank = (u128::from(count) * u128::from(permille)).div_ceil(1000).max(1);
-        let mut below = 0;
+        self.at_rank((u128::from(count) * u128::from(permille)).div_ceil(1000))
+    }
+
+    /// The value that so many values do not exceed, which is at least one.
+    fn at_rank(self, rank: u128) -> u64 {
+        let (mut below, rank) = (0, rank.max(1));
         let place = self.counts.iter().position(|count| {
             below += u128::from(*count);
             below >= rank
@@ -67,6 +71,27 @@ impl Histogram<'_> {
     fn times(self) -> Option<Distribution<Millis>> {
         self.distribution(Millis::from_nanos)
     }
+}
+
+/// What a distribution is of.
+#[cfg(feature = "cli")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Request,
+    Stage(Option<u64>),
+    Edge(Option<u64>, Option<u64>),
+}
+
+/// The values of a number at chosen ranks, in its own unit.
+#[cfg(feature = "cli")]
+#[derive(Debug)]
+pub(crate) struct Quantiles {
+    pub(crate) whose: Whose,
+    pub(crate) name: &'static str,
+    pub(crate) count: u64,
+    pub(crate) mean: f64,
+    pub(crate) values: Vec<f64>,
+    pub(crate) max: f64,
 }
 
 /// The place of the request's histogram of tokens a second, behind those of its times and ratios.
@@ -283,6 +308,47 @@ impl Histograms {
             *exact = Exact::default();
         }
         (*stages, *edges) = (SmallestIds::default(), SmallestIds::default());
+    }
+
+    /// The values at chosen ranks, which `rank` finds for a count of values, of every number that there is.
+    #[cfg(feature = "cli")]
+    pub(crate) fn at_ranks(&self, ranks: &[impl Fn(u64) -> u64]) -> Vec<Quantiles> {
+        const NANOS: f64 = 1e6;
+        let mut all = Vec::new();
+        let mut add = |whose, name, at: usize, scale: f64| {
+            let histogram = self.histogram(at);
+            let (count, Exact { sum, max }) = (histogram.counts.iter().sum::<u64>(), histogram.exact);
+            if count > 0 {
+                let value = |rank: u64| histogram.at_rank(rank.into()).min(max) as f64 / scale;
+                let values = ranks.iter().map(|rank| value(rank(count))).collect();
+                let mean = (sum / u128::from(count)) as f64 / scale;
+                all.push(Quantiles { whose, name, count, mean, values, max: max as f64 / scale });
+            }
+        };
+        for (at, name) in Percentiles::TIMES.iter().enumerate() {
+            add(Whose::Request, name, at, NANOS);
+        }
+        for (at, name) in (Percentiles::TIMES.len()..).zip(Percentiles::RATIOS) {
+            add(Whose::Request, name, at, MILLION);
+        }
+        add(Whose::Request, "tokens_per_s", RATE, 1e3);
+        for (at, id) in self.stages.in_order() {
+            let (whose, first) = (Whose::Stage(unordered(id)), FIRST_OF_STAGES + at * PER_STAGE);
+            for (at, name) in (first..).zip(StagePercentiles::TIMES) {
+                add(whose, name, at, NANOS);
+            }
+            add(whose, "inter_output_ms", first + GAPS, NANOS);
+            for (at, name) in (first + StagePercentiles::TIMES.len()..).zip(StagePercentiles::RATIOS) {
+                add(whose, name, at, MILLION);
+            }
+        }
+        for (at, (from, to)) in self.edges.in_order() {
+            let first = FIRST_OF_EDGES + at * PER_EDGE;
+            for (at, name) in (first..).zip(TransferPercentiles::TIMES) {
+                add(Whose::Edge(unordered(from), unordered(to)), name, at, NANOS);
+            }
+        }
+        all
     }
 
     pub(crate) fn percentiles(&self) -> Percentiles {

@@ -20,6 +20,7 @@ mod values;
 
 use condition::Condition;
 use moment::{Moment, Resolver};
+pub(in crate::cli) use names::near;
 
 #[derive(Debug, Default, Clone, clap::Args)]
 #[command(next_help_heading = "Selection")]

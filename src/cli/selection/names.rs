@@ -162,7 +162,7 @@ fn is_there(select: &SelectExpr, id: u64) -> Expr {
 }
 
 /// The names that are most like this one, the most alike first.
-pub(super) fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub(in crate::cli) fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut near: Vec<_> = known
         .map(|known| (strsim::jaro_winkler(name, known), known))
         .filter(|(like, _)| *like >= ALIKE)

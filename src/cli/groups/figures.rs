@@ -1,0 +1,117 @@
+//! The figures of requests, or of rows of stages, by group.
+
+use super::{GroupTable, Grouping, Groups, Merge, Percent, Spread, table::Figure};
+use crate::{Line, Millis, RequestLine, StageRow, cli::outcome::has_failed};
+
+/// The times of a request whose percentiles are shown, and those of a row of a stage: the name, and a short
+/// one for the head of a column.
+const TIMES_OF_REQUEST: [(&str, &str); 2] = [("e2e_total_ms", "e2e"), ("first_output_ms", "first")];
+const TIMES_OF_STAGE: [(&str, &str); 3] =
+    [("stage_gen_time_ms", "gen"), ("queue_time_ms", "queue"), ("first_output_ms", "first")];
+
+/// The figures of the lines so far, by group.
+#[derive(Debug)]
+pub(in crate::cli) struct RequestGroups {
+    grouping: Grouping,
+    groups: Groups<Figures>,
+    /// The creation of the first request and the end of the last one, in microseconds.
+    span: Option<(u64, u64)>,
+}
+
+/// The figures of a group.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    /// Requests, or rows of stages in them.
+    pub(super) count: u64,
+    /// Those of requests that have failed.
+    pub(super) failed: u64,
+    pub(super) tokens: u64,
+    /// In the order of the names above.
+    pub(super) times: [Spread; 3],
+}
+
+impl Figures {
+    fn add(&mut self, weight: u64, has_failed: bool, tokens: u64, times: [Option<Millis>; 3]) {
+        self.count = self.count.saturating_add(weight);
+        self.failed = self.failed.saturating_add(if has_failed { weight } else { 0 });
+        self.tokens = self.tokens.saturating_add(tokens.saturating_mul(weight));
+        for (spread, time) in self.times.iter_mut().zip(times) {
+            if let Some(time) = time {
+                spread.add(time, weight);
+            }
+        }
+    }
+}
+
+impl Merge for Figures {
+    fn merge(&mut self, other: Self) {
+        let Self { count, failed, tokens, times } = other;
+        self.count = self.count.saturating_add(count);
+        self.failed = self.failed.saturating_add(failed);
+        self.tokens = self.tokens.saturating_add(tokens);
+        self.times.iter_mut().zip(times).for_each(|(spread, times)| spread.merge(times));
+    }
+}
+
+impl RequestGroups {
+    pub(in crate::cli) fn new(grouping: Grouping) -> Self {
+        let groups = Groups::new(&grouping);
+        Self { grouping, groups, span: None }
+    }
+
+    pub(in crate::cli) fn add(&mut self, line: &Line) {
+        let Line::Request(line) = line else { return };
+        let end = line.timestamp.unix_micros();
+        let created = end.saturating_sub(line.e2e_table.e2e_total_ms.as_nanos() / 1_000);
+        self.widen(created, end);
+        if self.grouping.is_of_stages() {
+            line.stage_table.iter().for_each(|row| self.add_stage(line, row));
+        } else {
+            self.add_request(line);
+        }
+    }
+
+    fn widen(&mut self, created: u64, end: u64) {
+        let (first, last) = self.span.unwrap_or((created, end));
+        self.span = Some((first.min(created), last.max(end)));
+    }
+
+    fn add_request(&mut self, line: &RequestLine) {
+        let e2e = &line.e2e_table;
+        let first_output = line.stage_table.iter().filter_map(|row| row.first_output_ms).min();
+        let name = self.grouping.by.as_ref().and_then(|by| by.of_request(line));
+        let figures = self.groups.at(line.timestamp, name);
+        let times = [Some(e2e.e2e_total_ms), first_output, None];
+        figures.add(line.weight(), has_failed(e2e), e2e.e2e_total_tokens, times);
+    }
+
+    fn add_stage(&mut self, line: &RequestLine, row: &StageRow) {
+        let name = self.grouping.by.as_ref().and_then(|by| by.of_stage(row));
+        let figures = self.groups.at(line.timestamp, name);
+        let tokens = row.num_tokens_out.unwrap_or(0);
+        let times = [row.stage_gen_time_ms, row.queue_time_ms, row.first_output_ms];
+        figures.add(line.weight(), has_failed(&line.e2e_table), tokens, times);
+    }
+
+    pub(in crate::cli) fn merge(&mut self, other: &mut Self) {
+        self.groups.merge(&mut other.groups);
+        if let Some((created, end)) = other.span {
+            self.widen(created, end);
+        }
+    }
+
+    /// The table of the figures, with these percentiles.
+    pub(in crate::cli) fn into_table(self, percents: &[Percent]) -> GroupTable {
+        let Self { grouping, groups, span } = self;
+        let is_of_stages = grouping.is_of_stages();
+        let names = if is_of_stages { &TIMES_OF_STAGE[..] } else { &TIMES_OF_REQUEST };
+        let width = groups.width();
+        let mut rows = groups.into_groups(&grouping);
+        if grouping.width.is_none() {
+            // The largest groups come first, and the rest last.
+            rows.sort_by_key(|group| (group.is_rest, u64::MAX - group.value.count));
+        }
+        let times = names.iter().map(|(name, short)| Figure { name, short });
+        GroupTable::new(&grouping, width, span.unwrap_or_default(), rows, times.collect(), percents)
+    }
+}

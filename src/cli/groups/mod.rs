@@ -1,0 +1,232 @@
+//! Lines in groups: by a key, by the time at which they end, or by both.
+
+use std::{collections::BTreeSet, mem, time::Duration};
+
+use super::selection::near;
+use crate::{RequestLine, StageRow, Timestamp};
+
+mod bounded;
+mod buckets;
+mod figures;
+mod spread;
+mod table;
+
+pub(in crate::cli) use bounded::{Grouped, Merge};
+use buckets::Buckets;
+pub(in crate::cli) use figures::RequestGroups;
+pub(in crate::cli) use spread::{Percent, Spread};
+pub(in crate::cli) use table::GroupTable;
+
+/// How many groups are told apart; the rest is one more, `others`.
+const GROUPS: usize = 256;
+/// The same if there are stretches of time as well.
+const GROUPS_OF_BUCKET: usize = 16;
+
+#[derive(Debug, Default, Clone, clap::Args)]
+#[command(next_help_heading = "Groups")]
+pub(in crate::cli) struct GroupArgs {
+    /// A row for each value of the key: finish_reason, error, request_id, stage_name, stage_id, fields.NAME
+    ///
+    /// At most 256 groups, or 16 with --every, those whose keys come first; the rest is `others`. For
+    /// stage_name and stage_id, rows of stages are counted.
+    /// Example: `omni-metrics summary --by fields.model FILE`
+    #[arg(long, value_name = "KEY", value_parser = Key::parse)]
+    by: Option<Key>,
+    /// A row for each stretch of time of this length (10s, 5m, 1h), by the end of the requests
+    ///
+    /// If that makes more than 1,000 rows, the stretches are 2, 4, 8… times as long. With --by, a row for
+    /// each pair. Example: `omni-metrics summary --every 10s --by finish_reason FILE`
+    #[arg(long, value_name = "SPAN", value_parser = width)]
+    every: Option<Duration>,
+}
+
+impl GroupArgs {
+    /// How lines are to be grouped, if at all.
+    pub(in crate::cli) fn grouping(&self) -> Option<Grouping> {
+        let Self { by, every } = self;
+        let width = every.map(|every| u64::try_from(every.as_micros()).unwrap_or(u64::MAX));
+        (by.is_some() || every.is_some()).then(|| Grouping { by: by.clone(), width })
+    }
+}
+
+fn width(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(width) if width >= Duration::from_millis(1) => Ok(width),
+        Ok(_) => Err("expected a millisecond or more".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// How lines are grouped.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct Grouping {
+    pub(in crate::cli) by: Option<Key>,
+    /// The length of the stretches of time, in microseconds.
+    pub(in crate::cli) width: Option<u64>,
+}
+
+impl Grouping {
+    /// Whether rows of stages are counted rather than requests.
+    pub(in crate::cli) fn is_of_stages(&self) -> bool {
+        matches!(self.by, Some(Key::StageName | Key::StageId))
+    }
+}
+
+/// What lines are grouped by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) enum Key {
+    FinishReason,
+    Error,
+    RequestId,
+    StageName,
+    StageId,
+    Field(String),
+}
+
+/// The value of a key, and so the name of a group. Numbers come before texts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::cli) enum Name {
+    Absent,
+    Number(u64),
+    Text(String),
+}
+
+impl Key {
+    const NAMES: [(&'static str, Self); 5] = [
+        ("finish_reason", Self::FinishReason),
+        ("error", Self::Error),
+        ("request_id", Self::RequestId),
+        ("stage_name", Self::StageName),
+        ("stage_id", Self::StageId),
+    ];
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(name) = text.strip_prefix("fields.").filter(|name| !name.is_empty()) {
+            return Ok(Self::Field(name.to_owned()));
+        }
+        if let Some((_, key)) = Self::NAMES.iter().find(|(name, _)| *name == text) {
+            return Ok(key.clone());
+        }
+        let names = || Self::NAMES.iter().map(|(name, _)| *name);
+        Err(match near(text, names()).as_slice() {
+            [] => format!(
+                "there is no key {text}; did you mean fields.{text}? Other keys are {}",
+                names().collect::<Vec<_>>().join(", ")
+            ),
+            near => format!("there is no key {text}; did you mean {}?", near.join(" or ")),
+        })
+    }
+
+    /// The name of the group of a request; `None` for keys of a stage.
+    fn of_request(&self, line: &RequestLine) -> Option<Name> {
+        let text =
+            |text: &Option<String>| text.as_ref().map_or(Name::Absent, |text| Name::Text(text.clone()));
+        Some(match self {
+            Self::FinishReason => text(&line.e2e_table.finish_reason),
+            Self::Error => text(&line.e2e_table.error),
+            Self::RequestId => Name::Text(line.request_id.clone()),
+            Self::Field(name) => {
+                let value = line.fields.get(name.as_str());
+                value.map_or(Name::Absent, |value| match value {
+                    crate::FieldValue::Unsigned(number) => Name::Number(*number),
+                    value => Name::Text(value.to_string()),
+                })
+            }
+            Self::StageName | Self::StageId => return None,
+        })
+    }
+
+    fn of_stage(&self, row: &StageRow) -> Option<Name> {
+        match self {
+            Self::StageName => Some(row.stage_name.clone().map_or(Name::Absent, Name::Text)),
+            Self::StageId => Some(row.stage_id.map_or(Name::Absent, Name::Number)),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Field(name) => write!(f, "fields.{name}"),
+            key => {
+                f.write_str(Self::NAMES.iter().find(|(_, named)| named == key).map_or("", |(name, _)| name))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Absent => f.write_str("none"),
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Values in the groups of a [`Grouping`], in bounded memory.
+#[derive(Debug)]
+pub(in crate::cli) struct Groups<T> {
+    buckets: Buckets<Grouped<Name, T>>,
+    limit: usize,
+}
+
+/// One group: the stretch of time, the name, and the value.
+#[derive(Debug)]
+pub(in crate::cli) struct Group<T> {
+    /// The stretch of time, in microseconds since the Unix epoch, if there are several.
+    pub(in crate::cli) stretch: Option<(u64, u64)>,
+    /// `None` if lines are not grouped by a key, or for the rest.
+    pub(in crate::cli) name: Option<Name>,
+    pub(in crate::cli) is_rest: bool,
+    pub(in crate::cli) value: T,
+}
+
+impl<T: Default + Merge> Groups<T> {
+    pub(in crate::cli) fn new(grouping: &Grouping) -> Self {
+        let limit = if grouping.width.is_some() { GROUPS_OF_BUCKET } else { GROUPS };
+        Self { buckets: Buckets::new(grouping.width.unwrap_or(u64::MAX)), limit }
+    }
+
+    /// The value of a group. Without a key, there is one group for a stretch of time.
+    pub(in crate::cli) fn at(&mut self, timestamp: Timestamp, name: Option<Name>) -> &mut T {
+        let limit = self.limit;
+        let groups = self.buckets.at(timestamp.unix_micros(), || Grouped::new(limit));
+        groups.at(name.unwrap_or(Name::Absent))
+    }
+
+    pub(in crate::cli) fn merge(&mut self, other: &mut Self) {
+        let (width, limit) = (other.buckets.width(), self.limit);
+        self.buckets.merge(mem::replace(&mut other.buckets, Buckets::new(width)), || Grouped::new(limit));
+    }
+
+    /// The length of the stretches of time, in microseconds.
+    pub(in crate::cli) fn width(&self) -> u64 {
+        self.buckets.width()
+    }
+
+    /// The groups, by time and then by name, the rest last. The same names are told apart in all stretches.
+    pub(in crate::cli) fn into_groups(self, grouping: &Grouping) -> Vec<Group<T>> {
+        let (width, limit) = (self.buckets.width(), self.limit);
+        let names: BTreeSet<Name> =
+            self.buckets.iter().flat_map(|(_, groups)| groups.names().cloned()).collect();
+        let kept: BTreeSet<Name> = names.into_iter().take(limit).collect();
+        let mut all = Vec::new();
+        for (start, groups) in self.buckets.into_stretches() {
+            let stretch = grouping.width.map(|_| (start, start.saturating_add(width)));
+            let (known, mut rest) = groups.into_parts();
+            for (name, value) in known {
+                if kept.contains(&name) {
+                    let name = grouping.by.as_ref().map(|_| name);
+                    all.push(Group { stretch, name, is_rest: false, value });
+                } else {
+                    rest.get_or_insert_default().merge(value);
+                }
+            }
+            all.extend(rest.map(|value| Group { stretch, name: None, is_rest: true, value }));
+        }
+        all
+    }
+}

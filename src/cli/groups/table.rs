@@ -1,0 +1,256 @@
+//! The figures of groups, as a text table, as JSON, and as CSV.
+
+use std::{collections::BTreeMap, io::Write};
+
+use serde::Serialize;
+
+use super::{Group, Grouping, Percent, figures::Figures};
+use crate::{
+    Timestamp,
+    cli::failure::{Failure, Result},
+    write::text::{Cell, Columns, grouped},
+};
+
+/// A time whose percentiles are shown: its name, and a short one for the head of a column.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Figure {
+    pub(super) name: &'static str,
+    pub(super) short: &'static str,
+}
+
+/// The groups of a log, as they are shown.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "groups")]
+pub(in crate::cli) struct GroupTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    /// The length of the stretches of time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    every_ms: Option<f64>,
+    /// What is counted: `requests`, or `stage_rows`.
+    counted: &'static str,
+    groups: Vec<Row>,
+    #[serde(skip)]
+    times: Vec<Figure>,
+    #[serde(skip)]
+    percents: Vec<Percent>,
+    /// The length that was asked for, if it made too many rows.
+    #[serde(skip)]
+    asked_ms: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    count: u64,
+    per_s: Option<f64>,
+    failed: u64,
+    failed_share: Option<f64>,
+    tokens: u64,
+    tokens_per_s: Option<f64>,
+    #[serde(flatten)]
+    times: BTreeMap<&'static str, Option<Times>>,
+}
+
+/// One of the times, in milliseconds.
+#[derive(Debug, Serialize)]
+struct Times {
+    count: u64,
+    mean: f64,
+    #[serde(flatten)]
+    percentiles: BTreeMap<String, f64>,
+    max: f64,
+}
+
+impl GroupTable {
+    pub(super) fn new(
+        grouping: &Grouping,
+        width: u64,
+        span: (u64, u64),
+        groups: Vec<Group<Figures>>,
+        times: Vec<Figure>,
+        percents: &[Percent],
+    ) -> Self {
+        let row = |group: Group<Figures>| Row::of(group, span, &times, percents);
+        let mut rows = Vec::new();
+        for group in groups {
+            // Where nothing has ended, there is a row of zeros, unless each row has a name.
+            if let (Some((start, _)), None) = (group.stretch, &grouping.by) {
+                let next = rows.last().and_then(|row: &Row| row.until).map_or(start, Timestamp::unix_micros);
+                let empty = |start: u64| Group {
+                    stretch: Some((start, start.saturating_add(width))),
+                    name: None,
+                    is_rest: false,
+                    value: Figures::default(),
+                };
+                let starts = std::iter::successors(Some(next), |start| start.checked_add(width));
+                rows.extend(starts.take_while(|next| *next < start).map(|next| row(empty(next))));
+            }
+            rows.push(row(group));
+        }
+        let ms = |micros: u64| micros as f64 / 1e3;
+        Self {
+            by: grouping.by.as_ref().map(ToString::to_string),
+            every_ms: grouping.width.map(|_| ms(width)),
+            counted: if grouping.is_of_stages() { "stage_rows" } else { "requests" },
+            groups: rows,
+            asked_ms: grouping.width.filter(|asked| *asked != width).map(ms),
+            times,
+            percents: percents.to_vec(),
+        }
+    }
+
+    pub(in crate::cli) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Says that the stretches of time are longer than those that were asked for.
+    pub(in crate::cli) fn remark(&self) -> Option<String> {
+        let (asked, every) = (self.asked_ms?, self.every_ms?);
+        Some(format!(
+            "stretches of {} s would be more than 1000 rows; these are of {} s",
+            asked / 1e3,
+            every / 1e3
+        ))
+    }
+
+    /// A row for each group. Of the first time, there are all percentiles, and of the others the first one.
+    pub(in crate::cli) fn text(&self) -> Columns {
+        let shown = |at: usize| {
+            if at == 0 { self.percents.as_slice() } else { self.percents.get(..1).unwrap_or_default() }
+        };
+        let times: Vec<_> = (0..)
+            .zip(&self.times)
+            .flat_map(|(at, figure)| shown(at).iter().map(move |percent| (figure, percent)))
+            .collect();
+        let is_pair = self.by.is_some() && self.every_ms.is_some();
+        let name = if self.every_ms.is_some() { "from" } else { self.by.as_deref().unwrap_or_default() };
+        let second = self.by.clone().filter(|_| is_pair);
+        let count = if self.counted == "requests" { "requests" } else { "rows" };
+        let heads = ["/s", "failed"].map(str::to_owned).into_iter();
+        let heads = second.into_iter().chain([count.to_owned()]).chain(heads);
+        let heads = heads.chain(times.iter().map(|(figure, percent)| format!("{} {percent}", figure.short)));
+        let mut table = Columns::titled(name, heads.chain(["tokens/s".to_owned()]));
+        for row in &self.groups {
+            let group = row.group.as_deref().unwrap_or_default();
+            let from = row.from.map(moment);
+            let failed =
+                row.failed_share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0));
+            let decimal = |number: Option<f64>| number.map_or(Cell::Absent, Cell::Decimal);
+            // Thousandths of a request mean little.
+            let rates = [row.per_s, row.tokens_per_s]
+                .map(|rate| rate.map_or_else(|| "–".to_owned(), |rate| grouped(&format!("{rate:.1}"))));
+            let [per_s, tokens_per_s] = rates.each_ref().map(|rate| Cell::Text(rate));
+            let times = times.iter().map(|(figure, percent)| {
+                let times = row.times.get(figure.name).and_then(Option::as_ref);
+                decimal(times.and_then(|times| times.percentiles.get(&percent.to_string()).copied()))
+            });
+            let cells = is_pair.then_some(Cell::Text(group)).into_iter();
+            let cells = cells.chain([Cell::Count(row.count), per_s, Cell::Text(&failed)]);
+            let cells = cells.chain(times).chain([tokens_per_s]);
+            table.row(from.as_deref().unwrap_or(group), cells);
+        }
+        if is_pair {
+            table.left(1);
+        }
+        table
+    }
+
+    /// A line with the names of the columns, and a line for each group. What is absent is empty.
+    pub(in crate::cli) fn write_csv(&self, out: &mut impl Write) -> Result<()> {
+        let mut csv = csv::Writer::from_writer(out);
+        let failed = |error: csv::Error| match error.into_kind() {
+            csv::ErrorKind::Io(error) => Failure::from(error),
+            kind => Failure::Io(format!("cannot write CSV: {kind:?}")),
+        };
+        let by = self.by.clone();
+        let (is_timed, is_named) = (self.every_ms.is_some(), by.is_some());
+        let mut heads: Vec<String> = Vec::new();
+        heads.extend(is_timed.then(|| ["from", "until"].map(str::to_owned)).into_iter().flatten());
+        heads.extend(by);
+        heads.extend(
+            [self.counted, "per_s", "failed", "failed_share", "tokens", "tokens_per_s"].map(str::to_owned),
+        );
+        for figure in &self.times {
+            heads.push(format!("{}_mean", figure.name));
+            heads.extend(self.percents.iter().map(|percent| format!("{}_{percent}", figure.name)));
+            heads.push(format!("{}_max", figure.name));
+        }
+        csv.write_record(&heads).map_err(failed)?;
+        let number = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
+        for row in &self.groups {
+            let mut fields: Vec<String> = Vec::new();
+            if is_timed {
+                fields
+                    .extend([row.from, row.until].map(|at| at.map(|at| at.to_string()).unwrap_or_default()));
+            }
+            fields.extend(is_named.then(|| row.group.clone().unwrap_or_default()));
+            fields.extend([row.count.to_string(), number(row.per_s), row.failed.to_string()]);
+            fields.extend([number(row.failed_share), row.tokens.to_string(), number(row.tokens_per_s)]);
+            for figure in &self.times {
+                let times = row.times.get(figure.name).and_then(Option::as_ref);
+                fields.push(number(times.map(|times| times.mean)));
+                let percentile = |percent: &Percent| {
+                    number(times.and_then(|times| times.percentiles.get(&percent.to_string()).copied()))
+                };
+                fields.extend(self.percents.iter().map(percentile));
+                fields.push(number(times.map(|times| times.max)));
+            }
+            csv.write_record(&fields).map_err(failed)?;
+        }
+        Ok(csv.flush()?)
+    }
+}
+
+impl Row {
+    fn of(group: Group<Figures>, span: (u64, u64), times: &[Figure], percents: &[Percent]) -> Self {
+        let Group { stretch, name, is_rest, value } = group;
+        let (start, end) = stretch.unwrap_or(span);
+        let seconds = end.saturating_sub(start) as f64 / 1e6;
+        let rate = |count: u64| (seconds > 0.0).then(|| rounded(count as f64 / seconds));
+        let share = (value.count > 0).then(|| rounded(value.failed as f64 / value.count as f64));
+        let spread = |(figure, spread): (&Figure, &super::Spread)| {
+            let percentiles = percents
+                .iter()
+                .filter_map(|percent| Some((percent.to_string(), spread.percentile(*percent)?.as_f64())));
+            let times = spread.mean().zip(spread.max()).map(|(mean, max)| Times {
+                count: spread.count(),
+                mean: mean.as_f64(),
+                percentiles: percentiles.collect(),
+                max: max.as_f64(),
+            });
+            (figure.name, times)
+        };
+        Self {
+            from: stretch.map(|(start, _)| Timestamp::from_unix_micros(start)),
+            until: stretch.map(|(_, end)| Timestamp::from_unix_micros(end)),
+            group: name.map(|name| name.to_string()).or_else(|| is_rest.then(|| "others".to_owned())),
+            count: value.count,
+            per_s: rate(value.count),
+            failed: value.failed,
+            failed_share: share,
+            tokens: value.tokens,
+            tokens_per_s: rate(value.tokens),
+            times: times.iter().zip(&value.times).map(spread).collect(),
+        }
+    }
+}
+
+/// To six decimals.
+fn rounded(number: f64) -> f64 {
+    (number * 1e6).round() / 1e6
+}
+
+/// A moment without decimals that are zero.
+fn moment(at: Timestamp) -> String {
+    let text = at.to_string();
+    match text.strip_suffix(".000000Z") {
+        Some(text) => format!("{text}Z"),
+        None => text,
+    }
+}
