@@ -1,5 +1,6 @@
 """Compares what the files in sql/ make of logs, on DuckDB and on ClickHouse, with what the reader does."""
 
+import bisect
 import copy
 import datetime
 import gzip
@@ -192,6 +193,7 @@ def compare_requests(joined, keys, database):
         same(f"{what}: timestamp", micros(line["timestamp"]), micros(row["timestamp"]))
         same(f"{what}: warnings", sorted(line.get("warnings", [])), sorted(row["warnings"] or []))
         same(f"{what}: trace_id", line.get("trace_id"), row["trace_id"])
+        same(f"{what}: weight", weight(line), row["weight"])
         same(f"{what}: fields", line.get("fields", {}), fields(row["fields"]))
         for view, table, ids, columns in [("stage_row", "stage_table", ["stage_id"], STAGE),
                                           ("transfer_row", "transfer_table", ["from_stage", "to_stage"], EDGE)]:
@@ -219,20 +221,39 @@ def distributions(percentiles):
     return {key: values for key, values in found.items() if values}
 
 
+def weight(line):
+    """How many requests a line stands for."""
+    return max(line.get("sample_rate") or 1, 1)
+
+
 def values_of(joined, key):
-    """All values of a number in the joined lines."""
+    """All values of a number in the joined lines, each as often as its line says."""
     of, stage_id, from_stage, to_stage, number = key
     if number == "tokens_per_s":
-        tables = [line["e2e_table"] for line in joined]
-        return [table["e2e_total_tokens"] * 1e3 / table["e2e_total_ms"] for table in tables if table["e2e_total_ms"]]
-    if of == "request":
-        rows = [line["e2e_table"] for line in joined]
+        tables = [(line["e2e_table"], weight(line)) for line in joined]
+        rows = [({number: table["e2e_total_tokens"] * 1e3 / table["e2e_total_ms"]}, weight) for table, weight in tables
+                if table["e2e_total_ms"]]
+    elif of == "request":
+        rows = [(line["e2e_table"], weight(line)) for line in joined]
     elif of == "stage":
-        rows = [row for line in joined for row in line["stage_table"] if row["stage_id"] == stage_id]
+        rows = [(row, weight(line)) for line in joined for row in line["stage_table"] if row["stage_id"] == stage_id]
     else:
-        rows = [row for line in joined for row in line["transfer_table"]
+        rows = [(row, weight(line)) for line in joined for row in line["transfer_table"]
                 if (row["from_stage"], row["to_stage"]) == (from_stage, to_stage)]
-    return [row[number] for row in rows if row.get(number) is not None]
+    return [(row[number], weight) for row, weight in rows if row.get(number) is not None]
+
+
+def weighs(joined):
+    """Whether the reader's figures are those of SQL: it does not weigh lines."""
+    return all(weight(line) == 1 for line in joined)
+
+
+def at_rank(values, rank):
+    """The value at a rank, of sorted values with weights."""
+    for value, weight in values:
+        rank -= weight
+        if rank <= 0:
+            return value
 
 
 def compare_percentiles(joined, summary, database):
@@ -248,13 +269,20 @@ def compare_percentiles(joined, summary, database):
             within = MEAN
         if key[-1] == "real_time_factor":
             within = MILLIONTH + 1e-6 * reader["max"]
-        same(f"{what}: count", reader["count"], row["count"])
-        same(f"{what}: mean", reader["mean"], row["mean"], within)
+        total = sum(weight for _, weight in values)
+        same(f"{what}: lines", len(values), row["lines"])
+        same(f"{what}: count by the lines", total, row["count"])
+        mean = sum(value * weight for value, weight in values) / total
+        same(f"{what}: mean by the lines", mean, row["mean"], within + 1e-12 * mean)
+        if weighs(joined):
+            same(f"{what}: count", reader["count"], row["count"])
+            same(f"{what}: mean", reader["mean"], row["mean"], within)
         same(f"{what}: max", reader["max"], row["max"], within)
         for name, permille in [("p50", 500), ("p90", 900), ("p99", 990), ("p999", 999)]:
             # Both take the nearest rank. SQL has the value there, the reader the middle of its bucket.
-            same(f"{what}: {name}", values[-(-len(values) * permille // 1000) - 1], row[name], within)
-            same(f"{what}: {name} of the reader", reader[name], row[name], PERCENTILE * row[name] + within)
+            same(f"{what}: {name}", at_rank(values, -(-total * permille // 1000)), row[name], within)
+            if weighs(joined):
+                same(f"{what}: {name} of the reader", reader[name], row[name], PERCENTILE * row[name] + within)
 
 
 def compare_slowest(summary, database):
@@ -287,6 +315,10 @@ def compare_parts(summary, database):
         same(f"{what}: share", reader["share"], row["share"], 1e-9)
 
 
+def complete(logs):
+    return [json.loads(line) for line in run(READER, "join", *logs).stdout.splitlines()]
+
+
 def compare(what, logs):
     """Both databases with the reader, over the same logs."""
     join = run(READER, "join", *logs)
@@ -308,7 +340,8 @@ def compare(what, logs):
         if summary:
             compare_percentiles(joined, summary, database)
             compare_slowest(summary, database)
-            compare_parts(summary, database)
+            if weighs(joined):
+                compare_parts(summary, database)
         rows = database.rows("SELECT sum(worker_rows) AS n FROM request")[0]["n"]
         database.close()
         ok(f"{what}, {kind.name}: {len(joined)} requests, {rows or 0} rows of workers, {sum(lost.values())} lost")
@@ -486,6 +519,15 @@ def by_chance(seed):
     return write("chance.jsonl", lines)
 
 
+def sampled(log, seed):
+    """The same lines, of which most stand for several requests."""
+    chance = random.Random(seed)
+    rates = {f"r{n}": chance.choice([None, 1, 2, 10, 10, 1_000]) for n in range(200)}
+    lines = [json.loads(text) for text in lines_of(log) if text]
+    return write("sampled.jsonl", [line | ({"sample_rate": rates[line["request_id"]]} if rates[line["request_id"]] else {})
+                                   for line in lines])
+
+
 def with_others(logs, path):
     """All lines in one file, between lines of others and cut ones, with keys that nobody knows."""
     chance = random.Random(1)
@@ -507,14 +549,80 @@ def with_others(logs, path):
 
 def fleet(requests):
     """A simulated fleet, whose clocks are off: its logs in both databases, and against what really happened."""
-    binary, logs = TARGET / "debug" / "omni_fleet", WORK / "fleet"
-    run(binary, "run", "--out", logs, "--requests", requests, "--restarts", max(24, requests // 1_000),
-        "--start", START.isoformat() + "Z")
-    compare(f"64 simulated processes, {requests} requests", sorted(logs.glob("*.jsonl")))
-    found = subprocess.run([binary, "check", logs / "truth.json", WORK / "complete.jsonl"], capture_output=True, text=True)
+    directory = WORK / "fleet"
+    logs = simulate(directory, requests)
+    compare(f"64 simulated processes, {requests} requests", logs)
+    found = subprocess.run([TARGET / "debug" / "omni_fleet", "check", directory / "truth.json", WORK / "complete.jsonl"],
+                           capture_output=True, text=True)
     assert found.returncode == 0, found.stdout + found.stderr
     ok(f"64 simulated processes, what really happened: {found.stdout.splitlines()[0]}")
     print(found.stdout)
+
+
+def simulate(directory, requests, *options):
+    """The logs of a fleet. The same number of requests gives the same requests, whatever is kept of them."""
+    run(TARGET / "debug" / "omni_fleet", "run", "--out", directory, "--requests", requests,
+        "--restarts", max(24, requests // 1_000), "--start", START.isoformat() + "Z", *options)
+    return sorted(directory.glob("*.jsonl"))
+
+
+def is_chosen(request_id):
+    """Whether `Keep::one_in(ONE_IN)` chooses an id, as its documentation has it."""
+    hash = 0xcbf29ce484222325
+    for byte in request_id.encode():
+        hash = (hash ^ byte) * 0x100000001b3 % 2**64
+    for shift, factor in [(30, 0xbf58476d1ce4e5b9), (27, 0x94d049bb133111eb)]:
+        hash = (hash ^ hash >> shift) * factor % 2**64
+    return (hash ^ hash >> 31) % ONE_IN == 0
+
+
+ONE_IN = 10
+# How many standard deviations a weighted figure may be off: one in 15,000 is off by more.
+DEVIATIONS = 4
+
+
+def near(what, expected, found, deviation):
+    assert abs(expected - found) <= DEVIATIONS * deviation, \
+        f"{what}: expected {expected} ± {deviation:.1f}, found {found}"
+
+
+def sampled_fleet(requests):
+    """The same fleet, which keeps one in ten requests and all that failed or were slow: against the whole logs."""
+    logs = simulate(WORK / "sampled", requests, "--keep-one-in", ONE_IN)
+    compare(f"64 simulated processes, one in {ONE_IN} of {requests} requests", logs)
+
+    # What is kept is what was to be kept, and says so; the rest of each line is as it would be without sampling.
+    expected, kept = [], [json.loads(text) for log in logs for text in lines_of(log) if text]
+    for text in (text for log in sorted((WORK / "fleet").glob("*.jsonl")) for text in lines_of(log) if text):
+        line = json.loads(text)
+        table, chosen = line.get("e2e_table"), is_chosen(line["request_id"])
+        if table and (table["finish_reason"] not in ["stop", "length"] or table["e2e_total_ms"] > 1_000):
+            expected.append(line)
+        elif chosen:
+            expected.append(line | {"sample_rate": ONE_IN})
+    same("kept lines", expected, kept)
+
+    # Figures of the whole fleet, and what the lines of the sampled one say of them.
+    whole = complete(sorted((WORK / "fleet").glob("*.jsonl")))
+    sampled_rate = [line for line in kept if line.get("sample_rate")]
+    spread = math.sqrt((ONE_IN - 1) * ONE_IN * sum(line["type"] == "request" for line in sampled_rate))
+    for kind in [Duck, Click]:
+        database = kind(logs)
+        times = sorted(line["e2e_table"]["e2e_total_ms"] for line in whole)
+        row = next(row for row in database.file("percentiles") if row["number"] == "e2e_total_ms")
+        near(f"{kind.name}: requests", len(whole), row["count"], spread)
+        for name, share in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)]:
+            rank = bisect.bisect(times, row[name])
+            near(f"{kind.name}: rank of {name}", share * len(whole), rank, max(spread * math.sqrt(share * (1 - share)), 1))
+        found = database.rows("SELECT stage_id, sum(greatest(coalesce(sample_rate, 1), 1)) AS rows FROM worker_row"
+                              " WHERE type = 'stage' GROUP BY stage_id")
+        for row in found:
+            # A request has up to three rows of a stage, which are kept or left out together.
+            rows = sum(stage["events"] for line in whole for stage in line["stage_table"]
+                       if stage["stage_id"] == row["stage_id"])
+            near(f"{kind.name}: rows of stage {row['stage_id']}", rows, row["rows"], spread * 3)
+        database.close()
+        ok(f"64 simulated processes, one in {ONE_IN}, {kind.name}: {len(kept)} lines agree with the whole logs")
 
 
 def main():
@@ -543,9 +651,12 @@ def main():
     compare("absent, early and late rows", [edges()])
     for seed in range(3):
         compare(f"requests and rows by chance ({seed})", [by_chance(seed)])
+        compare(f"requests and rows by chance ({seed}), sampled", [sampled(by_chance(seed), seed)])
     compare("no request at all", [write("none.jsonl", [line("stage", "x", 1, **stage_keys(0, 1.0))])])
     # A long run is asked for by hand: `.ci/sql 200000`.
-    fleet(int(sys.argv[3]) if len(sys.argv) > 3 else 3_000)
+    requests = int(sys.argv[3]) if len(sys.argv) > 3 else 3_000
+    fleet(requests)
+    sampled_fleet(requests)
     print(f"{passed} passed, 0 failed")
 
 

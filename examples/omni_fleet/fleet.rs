@@ -12,6 +12,7 @@ use std::{
 
 use futures_executor::{LocalPool, LocalSpawner};
 use futures_util::task::LocalSpawnExt;
+use omni_metrics::Keep;
 use rand::Rng;
 use tokio::sync::oneshot;
 
@@ -46,6 +47,8 @@ pub struct Settings {
     pub restarts: u64,
     /// By how much wall clocks are off, at most.
     pub max_offset: Duration,
+    /// Which requests have lines, and rows in the logs of workers.
+    pub keep: Keep,
     /// The true time at the start, after 2026-01-31T12:00:00Z.
     pub start: SystemTime,
 }
@@ -137,7 +140,9 @@ impl Fleet {
         let most = i64::try_from(self.settings.max_offset.as_nanos())?;
         let offset = chance(self.settings.seed, 1, life * 1_000 + process as u64).random_range(-most..=most);
         let unix_start = u64::try_from(self.settings.start.duration_since(UNIX_EPOCH)?.as_nanos())?;
-        self.processes.get(process).map_or(Ok(()), |process| process.start(unix_start, offset))
+        self.processes
+            .get(process)
+            .map_or(Ok(()), |process| process.start(unix_start, offset, self.settings.keep.clone()))
     }
 
     /// Opens the account of an attempt.

@@ -15,6 +15,7 @@ use std::{
 
 use clap::Parser;
 use omni_fleet::{Result, Settings, check, run};
+use omni_metrics::Keep;
 
 /// Simulates a fleet whose processes write real logs
 #[derive(Debug, Parser)]
@@ -40,6 +41,10 @@ enum Args {
         /// By how much the wall clock of a process is off, at most
         #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = humantime::parse_duration)]
         max_offset: Duration,
+        /// Of every process, keep one in N requests, and all that failed or took more than a second; without it,
+        /// keep all
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        keep_one_in: Option<u32>,
         /// The true time at the start
         #[arg(long, value_name = "TIME", default_value = "2026-02-01T00:00:00Z", value_parser = humantime::parse_rfc3339)]
         start: SystemTime,
@@ -56,6 +61,9 @@ enum Args {
     },
 }
 
+/// Requests that took longer are kept in any case.
+const SLOW: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     match perform(Args::parse()) {
         Ok(code) => code,
@@ -69,8 +77,9 @@ fn main() -> ExitCode {
 
 fn perform(args: Args) -> Result<ExitCode> {
     match args {
-        Args::Run { seed, requests, rate, processes, restarts, max_offset, start, out } => {
-            let settings = Settings { seed, requests, rate, processes, restarts, max_offset, start };
+        Args::Run { seed, requests, rate, processes, restarts, max_offset, keep_one_in, start, out } => {
+            let keep = keep_one_in.map_or_else(Keep::all, |n| Keep::one_in(n).failed().slower_than(SLOW));
+            let settings = Settings { seed, requests, rate, processes, restarts, max_offset, keep, start };
             let logs = run(&settings, &out)?;
             writeln!(io::stdout(), "{} logs in {}", logs.len(), out.display())?;
             Ok(ExitCode::SUCCESS)

@@ -17,7 +17,7 @@ use futures_util::{
     FutureExt,
     future::{Shared, select},
 };
-use omni_metrics::{Clock, MockClock, OmniMetricsLayer};
+use omni_metrics::{Clock, Keep, MockClock, OmniMetricsLayer};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{Dispatch, dispatcher};
 use tracing_subscriber::{layer::SubscriberExt, registry};
@@ -60,7 +60,7 @@ impl Process {
     }
 
     /// Starts the process. `unix_start` is the true wall clock at the start of the simulation.
-    pub(crate) fn start(&self, unix_start: u64, offset: i64) -> Result<()> {
+    pub(crate) fn start(&self, unix_start: u64, offset: i64, keep: Keep) -> Result<()> {
         let now = self.time.now();
         let (clock, mock) = Clock::mock();
         // The wall clock of a mock clock is its origin and what it was advanced by.
@@ -68,7 +68,8 @@ impl Process {
         let ahead = u64::try_from(ahead).map_err(|_| "the fleet starts before the origin of its clocks")?;
         mock.advance(Duration::from_nanos(ahead));
         self.log.lock().1 = true;
-        let layer = OmniMetricsLayer::new().with_writer(Arc::clone(&self.log)).with_clock(clock);
+        let layer =
+            OmniMetricsLayer::new().with_writer(Arc::clone(&self.log)).with_clock(clock).with_keep(keep);
         let (end, ended) = oneshot::channel();
         let life = Life {
             time: self.time.clone(),

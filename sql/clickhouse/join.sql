@@ -5,6 +5,14 @@
 -- times are milliseconds, points in time since the request was created; sums are rounded to the nanosecond.
 -- What is not summed is of the last row by time, where the reader takes the last that it read.
 -- `waiting_time_ms` is as the request's own line has it; `omni-metrics join` adds the waits of workers' rows.
+--
+-- A line with `sample_rate` n stands for n requests, another line for one: that is its `weight`, and the weight
+-- of the request's rows. Sums and percentiles of a sampled log need it: see `parts.sql`, `percentiles.sql`.
+-- Weights do not help where lines are missing altogether:
+-- * The slowest request of all may have no line, and `lost_row` counts only rows that have one.
+-- * A request that is kept because it is slow or failed has weight 1, but workers keep rows by the hash of the
+--   id alone: one in n such requests has rows of workers. So figures of workers' stages and edges lack these
+--   requests. Take them from `worker_row`, each row weighted by its own `sample_rate`.
 
 -- The lines that the views are of. For a large table, narrow it to a period, as in
 -- AND timestamp > now() - INTERVAL 1 DAY. A request whose rows lie beyond the edge of it lacks them.
@@ -17,25 +25,27 @@ SETTINGS do_not_merge_across_partitions_select_final = 1;
 CREATE OR REPLACE VIEW request_line AS
 SELECT request_id, timestamp,
     row_number() OVER (PARTITION BY request_id ORDER BY timestamp, e2e_table.e2e_total_ms) AS attempt,
-    e2e_table, stage_table, transfer_table, trace_id, span_id, fields, warnings
+    greatest(sample_rate, 1) AS weight, e2e_table, stage_table, transfer_table, trace_id, span_id, fields,
+    warnings
 FROM selected_line WHERE type = 'request';
 
 -- Rows of workers, each with the one request that it is in, or nearest to; of several, the one that it
 -- overlaps most; of those, the one whose ends are nearest. A stage that was never entered has not started.
 CREATE OR REPLACE VIEW worker_row AS
 WITH requests AS (
-    SELECT request_id, arraySort(groupArray((attempt, timestamp, e2e_table.e2e_total_ms))) AS attempts
+    SELECT request_id, arraySort(groupArray((attempt, timestamp, e2e_table.e2e_total_ms, weight))) AS attempts
     FROM request_line GROUP BY request_id)
 SELECT line.*,
     arrayMap(request -> (request.1,
         (toUnixTimestamp64Micro(line.timestamp) - toUnixTimestamp64Micro(request.2)) / 1e3 + request.3,
-        request.3), requests.attempts) AS ends,
+        request.3, request.4), requests.attempts) AS ends,
     arraySort(request -> (
             greatest(request.2 - ifNull(line.wall_time_ms, 0) - request.3, -request.2, 0),
             -(least(request.2, request.3) - greatest(request.2 - ifNull(line.wall_time_ms, 0), 0)),
             abs(request.2 - ifNull(line.wall_time_ms, 0)) + abs(request.2 - request.3)), ends)[1]
         AS nearest,
-    nearest.1 AS attempt, nearest.2 AS end_ms, end_ms - ifNull(line.wall_time_ms, 0) AS begin_ms,
+    nearest.1 AS attempt, nearest.4 AS weight, nearest.2 AS end_ms,
+    end_ms - ifNull(line.wall_time_ms, 0) AS begin_ms,
     if(line.type = 'stage' AND line.queue_time_ms IS NULL, NULL, round(greatest(begin_ms, 0), 6)) AS start_ms
 FROM selected_line AS line INNER JOIN requests USING (request_id)
 WHERE line.type IN ('stage', 'transfer');
@@ -50,10 +60,10 @@ GROUP BY request_id;
 -- One row a request and stage. The request's own row comes first.
 CREATE OR REPLACE VIEW stage_row AS
 WITH parts AS (
-    SELECT request_id, attempt, -inf AS at, false AS detached, row.stage_id AS stage, row.batch_id AS batch,
-        row.batch_size AS size, row.num_tokens_in AS tokens_in, row.num_tokens_out AS tokens_out,
-        row.preprocess_time_ms AS preprocess, row.stage_gen_time_ms AS gen, row.stage_name AS name,
-        row.busy_time_ms AS busy, row.queue_time_ms AS queue, row.start_ms AS start,
+    SELECT request_id, attempt, weight, -inf AS at, false AS detached, row.stage_id AS stage,
+        row.batch_id AS batch, row.batch_size AS size, row.num_tokens_in AS tokens_in,
+        row.num_tokens_out AS tokens_out, row.preprocess_time_ms AS preprocess, row.stage_gen_time_ms AS gen,
+        row.stage_name AS name, row.busy_time_ms AS busy, row.queue_time_ms AS queue, row.start_ms AS start,
         row.first_output_ms AS first_output, row.time_per_output_token_ms AS per_token,
         row.num_tokens_cached AS cached, row.num_tokens_reasoning AS reasoning, row.outputs AS chunks,
         row.last_output_ms AS last_output, row.inter_output_mean_ms AS mean_gap,
@@ -62,8 +72,9 @@ WITH parts AS (
         row.events AS spans, row.fields AS further
     FROM request_line ARRAY JOIN stage_table AS row
     UNION ALL
-    SELECT request_id, attempt, end_ms, true, stage_id, batch_id, batch_size, num_tokens_in, num_tokens_out,
-        preprocess_time_ms, stage_gen_time_ms, stage_name, busy_time_ms, queue_time_ms, start_ms,
+    SELECT request_id, attempt, weight, end_ms, true, stage_id, batch_id, batch_size, num_tokens_in,
+        num_tokens_out, preprocess_time_ms, stage_gen_time_ms, stage_name, busy_time_ms, queue_time_ms,
+        start_ms,
         round(greatest(begin_ms, 0) + first_output_after_ms, 6), time_per_output_token_ms, num_tokens_cached,
         num_tokens_reasoning, outputs, round(greatest(begin_ms, 0) + last_output_after_ms, 6),
         inter_output_mean_ms, inter_output_max_ms, media_ms, underruns, underrun_total_ms, share_time_ms,
@@ -76,7 +87,7 @@ paused AS (
         chunk - max(last_output) OVER (PARTITION BY request_id, attempt, stage ORDER BY chunk
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS pause
     FROM parts)
-SELECT request_id, attempt, stage AS stage_id,
+SELECT request_id, attempt, weight, stage AS stage_id,
     argMax(batch, at) AS batch_id, argMax(size, at) AS batch_size,
     sum(tokens_in) AS num_tokens_in, sum(tokens_out) AS num_tokens_out,
     round(sum(preprocess), 6) AS preprocess_time_ms, round(sum(gen), 6) AS stage_gen_time_ms,
@@ -101,30 +112,31 @@ SELECT request_id, attempt, stage AS stage_id,
     arrayFold((known, added) -> JSONMergePatch(known, added.2),
         arraySort(groupArrayIf((at, further), further <> '')), '{}') AS fields,
     max(detached) AS has_detached
-FROM paused GROUP BY request_id, attempt, stage;
+FROM paused GROUP BY request_id, attempt, weight, stage;
 
 -- One row a request and edge. `total_time_ms` is the three parts together.
 CREATE OR REPLACE VIEW transfer_row AS
 WITH parts AS (
-    SELECT request_id, attempt, -inf AS at, false AS detached, row.from_stage AS sender,
-        row.to_stage AS receiver, row.size_bytes AS bytes, row.tx_time_ms AS tx, row.rx_decode_time_ms AS rx,
+    SELECT request_id, attempt, weight, -inf AS at, false AS detached,
+        row.from_stage AS sender, row.to_stage AS receiver, row.size_bytes AS bytes, row.tx_time_ms AS tx,
+        row.rx_decode_time_ms AS rx,
         row.in_flight_time_ms AS flight, row.total_time_ms AS total, row.start_ms AS start,
         row.events AS spans, row.fields AS further
     FROM request_line ARRAY JOIN transfer_table AS row
     UNION ALL
-    SELECT request_id, attempt, end_ms, true, from_stage, to_stage, size_bytes, tx_time_ms, rx_decode_time_ms,
-        in_flight_time_ms,
+    SELECT request_id, attempt, weight, end_ms, true, from_stage, to_stage, size_bytes, tx_time_ms,
+        rx_decode_time_ms, in_flight_time_ms,
         ifNull(tx_time_ms, 0) + ifNull(rx_decode_time_ms, 0) + ifNull(in_flight_time_ms, 0), start_ms,
         events, fields
     FROM worker_row WHERE type = 'transfer')
-SELECT request_id, attempt, sender AS from_stage, receiver AS to_stage, sum(bytes) AS size_bytes,
+SELECT request_id, attempt, weight, sender AS from_stage, receiver AS to_stage, sum(bytes) AS size_bytes,
     round(sum(tx), 6) AS tx_time_ms, round(sum(rx), 6) AS rx_decode_time_ms,
     round(sum(flight), 6) AS in_flight_time_ms, round(sum(total), 6) AS total_time_ms, min(start) AS start_ms,
     sum(spans) AS events,
     arrayFold((known, added) -> JSONMergePatch(known, added.2),
         arraySort(groupArrayIf((at, further), further <> '')), '{}') AS fields,
     max(detached) AS has_detached
-FROM parts GROUP BY request_id, attempt, sender, receiver;
+FROM parts GROUP BY request_id, attempt, weight, sender, receiver;
 
 -- How much of a request's time rows of workers cover that its own rows do not: gaps and islands. Stretches in
 -- order of their begin; each adds what lies past all ends before it. One of a worker begins when its message
@@ -166,7 +178,7 @@ stages AS (
 transfers AS (
     SELECT request_id, attempt, sum(size_bytes) AS bytes, sum(total_time_ms) AS time_ms
     FROM transfer_row GROUP BY request_id, attempt)
-SELECT line.request_id AS request_id, line.attempt AS attempt,
+SELECT line.request_id AS request_id, line.attempt AS attempt, line.weight AS weight,
     greatest(line.timestamp, workers.last_end) AS timestamp,
     round(greatest(e2e_table.e2e_total_ms, last_end_ms), 6) AS e2e_total_ms,
     if(worker_rows > 0, ifNull(tokens_in, 0) + ifNull(tokens_out, 0), e2e_table.e2e_total_tokens)

@@ -1,6 +1,7 @@
 -- Where the time of all requests goes, and how much that is of the sum of `e2e_total_ms`. Parts that overlap
 -- are counted in full, so the shares need not add up to one. `queue` is without the waiting for the stage that
--- ended it, `unattributed` without `waiting` and `queue`. ClickHouse, after `join.sql`.
+-- ended it, `unattributed` without `waiting` and `queue`. Each request counts as often as its weight says.
+-- ClickHouse, after `join.sql`.
 WITH firsts AS (
     SELECT stages.request_id AS request_id, stages.attempt AS attempt,
         max(ifNull(stages.waiting_time_ms, 0)) AS first_waiting_ms
@@ -13,9 +14,9 @@ divided AS (
         round(greatest(unattributed_time_ms - waiting_ms - queue_ms, 0), 6) AS rest_ms
     FROM request LEFT JOIN firsts USING (request_id, attempt)),
 whole AS (
-    SELECT sum(e2e_total_ms) AS e2e, sum(queue_ms) AS queue,
-        sum(transfers_total_time_ms) AS transfers,
-        sum(waiting_ms) AS waiting, sum(rest_ms) AS unattributed,
+    SELECT sum(e2e_total_ms * weight) AS e2e, sum(queue_ms * weight) AS queue,
+        sum(transfers_total_time_ms * weight) AS transfers,
+        sum(waiting_ms * weight) AS waiting, sum(rest_ms * weight) AS unattributed,
         count(waiting_time_ms) AS waits
     FROM divided HAVING count() > 0),
 parts AS (
@@ -25,7 +26,7 @@ parts AS (
     WHERE named.2 <> 'waiting' OR waits > 0
     UNION ALL
     SELECT if(stage_id IS NULL, 3, 2), stage_id, 'stage ' || ifNull(toString(stage_id), '-'),
-        sum(ifNull(stage_gen_time_ms, 0))
+        sum(ifNull(stage_gen_time_ms, 0) * weight)
     FROM stage_row GROUP BY stage_id),
 shares AS (
     SELECT *, spent / nullIf(sumIf(spent, place = 0) OVER (), 0) AS share FROM parts)

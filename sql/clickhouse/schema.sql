@@ -12,6 +12,8 @@ CREATE TABLE IF NOT EXISTS lines
     schema UInt32,
     timestamp DateTime64(6, 'UTC') CODEC(Delta, ZSTD),
     request_id Nullable(String) CODEC(ZSTD),
+    -- A line stands for so many requests; 0 where it says nothing, which is one.
+    sample_rate UInt32 CODEC(ZSTD),
     trace_id Nullable(String) CODEC(ZSTD),
     span_id Nullable(String) CODEC(ZSTD),
     fields String CODEC(ZSTD),

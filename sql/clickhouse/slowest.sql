@@ -2,6 +2,8 @@
 --
 -- A part is its time, its place in the order in which the reader names parts, its stage and its name; of
 -- parts that took as long, the later one is named.
+-- Weights do not complete this list: a request that was left out of a sampled log may have been slower, unless
+-- the layer keeps all slow requests (`Keep::slower_than`). `weight` is how many requests the line stands for.
 WITH firsts AS (
     SELECT stages.request_id AS request_id, stages.attempt AS attempt,
         max(ifNull(stages.waiting_time_ms, 0)) AS first_waiting_ms
@@ -21,8 +23,8 @@ slowest AS (
     SELECT * FROM divided
     -- As many as you like.
     ORDER BY e2e_total_ms DESC, request_id DESC, timestamp DESC LIMIT 5)
-SELECT request_id, attempt, e2e_total_ms, dominating.4 AS dominating_part, dominating.1 AS dominating_time_ms,
-    timestamp
+SELECT request_id, attempt, weight, e2e_total_ms, dominating.4 AS dominating_part,
+    dominating.1 AS dominating_time_ms, timestamp
 FROM (
     -- A request without stages finds the part of place 0, which lasts as long as none.
     SELECT slowest.*, arrayReverseSort([stages.longest, (round(queue_ms, 6), 3, 0, 'queue'),

@@ -5,11 +5,20 @@
 -- times are milliseconds, points in time since the request was created; sums are rounded to the nanosecond.
 -- What is not summed is of the last row by time, where the reader takes the last that it read.
 -- `waiting_time_ms` is as the request's own line has it; `omni-metrics join` adds the waits of workers' rows.
+--
+-- A line with `sample_rate` n stands for n requests, another line for one: that is its `weight`, and the weight
+-- of the request's rows. Sums and percentiles of a sampled log need it: see `parts.sql`, `percentiles.sql`.
+-- Weights do not help where lines are missing altogether:
+-- * The slowest request of all may have no line, and `lost_row` counts only rows that have one.
+-- * A request that is kept because it is slow or failed has weight 1, but workers keep rows by the hash of the
+--   id alone: one in n such requests has rows of workers. So figures of workers' stages and edges lack these
+--   requests. Take them from `worker_row`, each row weighted by its own `sample_rate`.
 
 -- Requests as their own lines tell them.
 CREATE OR REPLACE VIEW request_line AS
 SELECT request_id, timestamp,
     row_number() OVER (PARTITION BY request_id ORDER BY timestamp, e2e_table.e2e_total_ms) AS attempt,
+    greatest(coalesce(sample_rate, 1), 1) AS weight,
     unnest(e2e_table), stage_table, transfer_table, trace_id, span_id, fields, warnings
 FROM lines WHERE type = 'request';
 
@@ -18,7 +27,7 @@ FROM lines WHERE type = 'request';
 -- table, since all that follows reads it.
 CREATE OR REPLACE TABLE worker_row AS
 WITH placed AS (
-    SELECT row.*, request.attempt, request.e2e_total_ms,
+    SELECT row.*, request.attempt, request.weight, request.e2e_total_ms,
         (epoch_us(row.timestamp) - epoch_us(request.timestamp)) / 1e3 + request.e2e_total_ms AS end_ms,
         end_ms - coalesce(row.wall_time_ms, 0) AS begin_ms
     FROM lines AS row JOIN request_line AS request USING (request_id)
@@ -40,11 +49,12 @@ GROUP BY request_id;
 -- One row a request and stage.
 CREATE OR REPLACE VIEW stage_row AS
 WITH parts AS (
-    SELECT request_id, attempt, NULL AS end_ms, false AS is_detached, unnest(stage_table) AS row
+    SELECT request_id, attempt, weight, NULL AS end_ms, false AS is_detached, unnest(stage_table) AS row
     FROM request_line
     UNION ALL BY NAME
-    SELECT request_id, attempt, end_ms, true AS is_detached, {stage_id: stage_id, batch_id: batch_id,
-        batch_size: batch_size, num_tokens_in: num_tokens_in, num_tokens_out: num_tokens_out,
+    SELECT request_id, attempt, weight, end_ms, true AS is_detached, {stage_id: stage_id,
+        batch_id: batch_id, batch_size: batch_size, num_tokens_in: num_tokens_in,
+        num_tokens_out: num_tokens_out,
         preprocess_time_ms: preprocess_time_ms, stage_gen_time_ms: stage_gen_time_ms, stage_name: stage_name,
         busy_time_ms: busy_time_ms, queue_time_ms: queue_time_ms, start_ms: start_ms,
         first_output_ms: round(greatest(begin_ms, 0) + first_output_after_ms, 6),
@@ -65,7 +75,7 @@ paused AS (
     SELECT *, chunk_ms - max(row.last_output_ms) OVER (PARTITION BY request_id, attempt, row.stage_id
         ORDER BY chunk_ms NULLS LAST ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS pause_ms
     FROM chunks)
-SELECT request_id, attempt, row.stage_id AS stage_id,
+SELECT request_id, attempt, weight, row.stage_id AS stage_id,
     -- The request's own row comes first.
     last(row.batch_id ORDER BY end_ms NULLS FIRST) FILTER (row.batch_id IS NOT NULL) AS batch_id,
     last(row.batch_size ORDER BY end_ms NULLS FIRST) FILTER (row.batch_size IS NOT NULL) AS batch_size,
@@ -102,16 +112,17 @@ FROM paused GROUP BY ALL;
 -- One row a request and edge. `total_time_ms` is the three parts together.
 CREATE OR REPLACE VIEW transfer_row AS
 WITH parts AS (
-    SELECT request_id, attempt, NULL AS end_ms, false AS is_detached, unnest(transfer_table) AS row
+    SELECT request_id, attempt, weight, NULL AS end_ms, false AS is_detached, unnest(transfer_table) AS row
     FROM request_line
     UNION ALL BY NAME
-    SELECT request_id, attempt, end_ms, true AS is_detached, {from_stage: from_stage, to_stage: to_stage,
-        size_bytes: size_bytes, tx_time_ms: tx_time_ms, rx_decode_time_ms: rx_decode_time_ms,
+    SELECT request_id, attempt, weight, end_ms, true AS is_detached, {from_stage: from_stage,
+        to_stage: to_stage, size_bytes: size_bytes, tx_time_ms: tx_time_ms,
+        rx_decode_time_ms: rx_decode_time_ms,
         in_flight_time_ms: in_flight_time_ms, total_time_ms: coalesce(tx_time_ms, 0)
             + coalesce(rx_decode_time_ms, 0) + coalesce(in_flight_time_ms, 0),
         start_ms: start_ms, events: events, fields: fields} AS row
     FROM worker_row WHERE type = 'transfer')
-SELECT request_id, attempt, row.from_stage AS from_stage, row.to_stage AS to_stage,
+SELECT request_id, attempt, weight, row.from_stage AS from_stage, row.to_stage AS to_stage,
     sum(row.size_bytes)::UBIGINT AS size_bytes, round(sum(row.tx_time_ms), 6) AS tx_time_ms,
     round(sum(row.rx_decode_time_ms), 6) AS rx_decode_time_ms,
     round(sum(row.in_flight_time_ms), 6) AS in_flight_time_ms,
@@ -161,7 +172,7 @@ tokens AS (
 transfers AS (
     SELECT request_id, attempt, coalesce(sum(size_bytes), 0) AS bytes, round(sum(total_time_ms), 6) AS time_ms
     FROM transfer_row GROUP BY ALL)
-SELECT request_id, attempt, greatest(line.timestamp, workers.last) AS timestamp,
+SELECT request_id, attempt, weight, greatest(line.timestamp, workers.last) AS timestamp,
     round(greatest(e2e_total_ms, end_ms), 6) AS e2e_total_ms,
     if(worker_rows > 0, coalesce(tokens, 0), e2e_total_tokens)::UBIGINT AS e2e_total_tokens,
     if(worker_rows > 0, coalesce(time_ms, 0), transfers_total_time_ms) AS transfers_total_time_ms,

@@ -8,7 +8,7 @@ SELECT row_number() OVER () AS line, *
 FROM read_json(getvariable('logs'), format = 'newline_delimited', ignore_errors = true,
     maximum_object_size = 16777216, columns = {
     type: 'VARCHAR', schema: 'UINTEGER', timestamp: 'TIMESTAMP', request_id: 'VARCHAR',
-    trace_id: 'VARCHAR', span_id: 'VARCHAR', fields: 'JSON', warnings: 'VARCHAR[]',
+    sample_rate: 'UINTEGER', trace_id: 'VARCHAR', span_id: 'VARCHAR', fields: 'JSON', warnings: 'VARCHAR[]',
     -- Of a request.
     e2e_table: 'STRUCT(
         e2e_total_ms DOUBLE, e2e_total_tokens UBIGINT, transfers_total_time_ms DOUBLE,

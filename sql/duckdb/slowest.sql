@@ -1,6 +1,8 @@
 -- The slowest requests, and the part that most of each one's time went into. DuckDB, after `join.sql`.
 --
 -- `place` is the order in which the reader names parts; of parts that took as long, the later one is named.
+-- Weights do not complete this list: a request that was left out of a sampled log may have been slower, unless
+-- the layer keeps all slow requests (`Keep::slower_than`). `weight` is how many requests the line stands for.
 WITH firsts AS (
     SELECT request_id, attempt, max(stage_row.waiting_time_ms) AS first_waiting_ms
     FROM stage_row JOIN request USING (request_id, attempt)
@@ -29,6 +31,6 @@ parts AS (
         {time_ms: rest_ms, place: 6, stage: 0, part: 'unattributed'}],
         lambda part: part IS NOT NULL)) AS dominating
     FROM slowest LEFT JOIN stages USING (request_id, attempt))
-SELECT request_id, attempt, e2e_total_ms, dominating.part AS dominating_part,
+SELECT request_id, attempt, weight, e2e_total_ms, dominating.part AS dominating_part,
     dominating.time_ms AS dominating_time_ms, timestamp
 FROM parts ORDER BY e2e_total_ms DESC, request_id DESC, timestamp DESC;

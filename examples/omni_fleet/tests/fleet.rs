@@ -10,7 +10,7 @@ use std::{
 };
 
 use omni_fleet::{Findings, Settings, TRUTH, check, run};
-use omni_metrics::Line;
+use omni_metrics::{Keep, Line};
 
 /// The mock clock begins at 2026-01-31T12:00:00Z; this is an hour later.
 const START: Duration = Duration::from_secs(1_769_864_400);
@@ -25,6 +25,7 @@ fn settings(max_offset: Duration) -> Settings {
         processes: 64,
         restarts: 24,
         max_offset,
+        keep: Keep::all(),
         start: UNIX_EPOCH + START,
     }
 }
