@@ -18,8 +18,8 @@ from chdb import session
 
 TARGET = pathlib.Path(sys.argv[1]).resolve()
 WORK = pathlib.Path(sys.argv[2]).resolve()
-READER = TARGET / "debug" / "omni-metrics"
-EXAMPLES = TARGET / "debug" / "examples"
+READER = TARGET / "omni-metrics"
+EXAMPLES = TARGET / "examples"
 SQL = pathlib.Path("sql")
 QUERIES = ["percentiles", "slowest", "parts"]
 KINDS = ["request", "stage", "transfer"]
@@ -552,7 +552,7 @@ def fleet(requests):
     directory = WORK / "fleet"
     logs = simulate(directory, requests)
     compare(f"64 simulated processes, {requests} requests", logs)
-    found = subprocess.run([TARGET / "debug" / "omni_fleet", "check", directory / "truth.json", WORK / "complete.jsonl"],
+    found = subprocess.run([TARGET / "omni_fleet", "check", directory / "truth.json", WORK / "complete.jsonl"],
                            capture_output=True, text=True)
     assert found.returncode == 0, found.stdout + found.stderr
     ok(f"64 simulated processes, what really happened: {found.stdout.splitlines()[0]}")
@@ -561,7 +561,7 @@ def fleet(requests):
 
 def simulate(directory, requests, *options):
     """The logs of a fleet. The same number of requests gives the same requests, whatever is kept of them."""
-    run(TARGET / "debug" / "omni_fleet", "run", "--out", directory, "--requests", requests,
+    run(TARGET / "omni_fleet", "run", "--out", directory, "--requests", requests,
         "--restarts", max(24, requests // 1_000), "--start", START.isoformat() + "Z", *options)
     return sorted(directory.glob("*.jsonl"))
 
@@ -627,7 +627,7 @@ def sampled_fleet(requests):
 
 def main():
     logs = WORK / "logs"
-    run(TARGET / "debug" / "omni_distributed", "--log-stats", "--log-dir", logs, "--requests", "60", "--concurrency", "6",
+    run(TARGET / "omni_distributed", "--log-stats", "--log-dir", logs, "--requests", "60", "--concurrency", "6",
         "--out", WORK / "sound", stdin=subprocess.DEVNULL)
     distributed = sorted(logs.glob("*.jsonl"))
     same("logs", 4, len(distributed))

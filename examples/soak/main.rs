@@ -197,6 +197,7 @@ fn report(
             hung.requests > 0 && hung.unreported <= dropped && hung.faults.is_empty()
         }),
         ("open requests were listed by age", runs.disordered == 0),
+        ("open requests were found by their ids", runs.asked > 0 && runs.mistaken == 0),
         ("nothing is open", snapshot.open_requests == 0),
         ("memory stayed flat", last <= warm + MEMORY_NOISE_MIB),
     ];

@@ -22,6 +22,10 @@ pub(crate) struct Runs {
     pub(crate) torn: u64,
     /// How many lists of open requests were too long, or not ordered by age.
     pub(crate) disordered: u64,
+    /// How many of these requests were still open when they were asked for by id, with their tables.
+    pub(crate) asked: u64,
+    /// How many of these were another request.
+    pub(crate) mistaken: u64,
 }
 
 impl Runs {
@@ -64,6 +68,11 @@ pub(crate) fn take(handle: &OmniMetricsHandle, running: &AtomicBool, every: Dura
         let open = handle.open_requests(OPEN_REQUESTS);
         let is_ordered = open.is_sorted_by(|older, newer| older.age_ms >= newer.age_ms);
         runs.disordered += u64::from(!is_ordered || open.len() > OPEN_REQUESTS);
+        for id in open.iter().filter_map(|request| request.request_id.as_deref()) {
+            let Some(line) = handle.request(id) else { continue };
+            runs.asked += 1;
+            runs.mistaken += u64::from(line.request_id != id);
+        }
     }
     runs
 }
