@@ -140,14 +140,17 @@ FROM parts GROUP BY request_id, attempt, weight, sender, receiver;
 
 -- How much of a request's time rows of workers cover that its own rows do not: gaps and islands. Stretches in
 -- order of their begin; each adds what lies past all ends before it. One of a worker begins when its message
--- was sent.
+-- was sent, and so does one of the request's own transfers that has no sending span.
 CREATE OR REPLACE VIEW covered AS
 WITH stretches AS (
     SELECT request_id, attempt, true AS is_own, row.start_ms AS since,
         row.start_ms + row.stage_gen_time_ms AS until
     FROM request_line ARRAY JOIN stage_table AS row
     UNION ALL
-    SELECT request_id, attempt, true, row.start_ms, row.start_ms + row.total_time_ms
+    SELECT request_id, attempt, true,
+        if(row.start_ms IS NULL, NULL, greatest(row.start_ms
+            - if(row.tx_time_ms IS NULL, ifNull(row.in_flight_time_ms, 0), 0), 0)) AS sent,
+        sent + row.total_time_ms
     FROM request_line ARRAY JOIN transfer_table AS row
     UNION ALL
     SELECT request_id, attempt, false, greatest(begin_ms - ifNull(in_flight_time_ms, 0), 0),
