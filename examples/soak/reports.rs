@@ -17,6 +17,8 @@ const ROUNDING_MICROS: u64 = 2;
 pub(crate) struct Reports {
     pub(crate) lines: u64,
     pub(crate) open_lines: u64,
+    /// Open requests that reports counted and did not name, because there were too many at once.
+    pub(crate) unnamed: u64,
     /// In all windows.
     pub(crate) requests: u64,
     windows: Windows,
@@ -59,6 +61,7 @@ impl Reports {
     pub(crate) fn enter_open(&mut self, line: &OpenLine) -> Option<&'static str> {
         self.lines += 1;
         self.open_lines += 1;
+        self.unnamed += line.more.unwrap_or(0);
         let Some(id) = line.request.request_id.clone() else { return Some("an open request without an id") };
         if Duration::from(line.request.age_ms) < OLD {
             return Some("an open request that is not old");
