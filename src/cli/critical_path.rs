@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 
 use super::timeline::{Interval, Part, Timeline};
+use crate::Millis;
 
 /// The time from the creation of a request to its end, divided into intervals that follow each other, each of
 /// one part. Their lengths add up to `e2e_total_ms`.
@@ -17,6 +18,43 @@ pub(super) fn critical_path(timeline: &Timeline) -> Vec<Interval> {
     path.divide_idle(timeline);
     path.intervals.sort_unstable_by_key(|interval| interval.from);
     path.intervals
+}
+
+/// What is wrong with a path: it must divide the whole time, and give each row only time of its own.
+pub(super) fn flaws(path: &[Interval], timeline: &Timeline) -> Vec<String> {
+    let mut own: Vec<_> = timeline.rows.iter().chain(&timeline.waits).collect();
+    own.sort_unstable_by_key(|interval| (interval.part, interval.from));
+    let is_own = |segment: &Interval| {
+        let first = own.partition_point(|interval| interval.part < segment.part);
+        let mut of_part = own.iter().skip(first).take_while(|interval| interval.part == segment.part);
+        of_part.any(|interval| interval.from <= segment.from && segment.to <= interval.to)
+    };
+    let (mut flaws, mut until) = (Vec::new(), 0);
+    for segment in path {
+        let Interval { part, from, to } = *segment;
+        let times = [until, from, to].map(Millis::from_nanos);
+        let [expected, shown_from, shown_to] = times;
+        if from != until || from >= to {
+            let found = format!("found it from {shown_from} to {shown_to}");
+            flaws.push(format!("critical path: expected {part} from {expected} on, {found}"));
+        }
+        let is_right = match part {
+            Part::Queue => to <= timeline.queue,
+            Part::Unattributed => true,
+            _ => is_own(segment),
+        };
+        if !is_right {
+            let times = format!("from {shown_from} to {shown_to}");
+            flaws.push(format!("critical path: {part} is on it {times}, outside of its own time"));
+        }
+        until = to;
+    }
+    if until != timeline.end {
+        let [expected, found] = [timeline.end, until].map(Millis::from_nanos);
+        let what = "critical path: its lengths do not add up to e2e_total_ms";
+        flaws.push(format!("{what}: expected {expected}, found {found}"));
+    }
+    flaws
 }
 
 /// The path under construction.
@@ -94,7 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{E2eTable, Line, Millis, RequestLine, StageRow, TransferRow};
+    use crate::{E2eTable, Line, RequestLine, StageRow, TransferRow};
 
     fn path(timeline: &Timeline) -> Vec<(String, u64, u64)> {
         let shown = |interval: Interval| (interval.part.to_string(), interval.from, interval.to);
@@ -165,6 +203,31 @@ mod tests {
             ("stage 1", 70, 100),
         ];
         assert_eq!(path(&timeline), on_path(&expected));
+    }
+
+    #[test]
+    fn a_path_with_a_gap_an_overlap_or_the_time_of_another_row_has_a_flaw() {
+        let timeline =
+            Timeline { end: 30, queue: 10, rows: vec![stage(0, 10, 20)], waits: vec![wait(0, 5, 10)] };
+        let interval = |part, from, to| Interval { part, from, to };
+        let (queue, rest) = (interval(Part::Queue, 0, 5), interval(Part::Unattributed, 20, 30));
+        let right = [queue, wait(0, 5, 10), stage(0, 10, 20), rest];
+        assert_eq!(critical_path(&timeline), right);
+        assert_eq!(flaws(&right, &timeline), Vec::<String>::new());
+        for (at, wrong) in [
+            (0, interval(Part::Queue, 0, 4)),
+            (0, interval(Part::Queue, 0, 6)),
+            (1, wait(1, 5, 10)),
+            (1, wait(0, 5, 5)),
+            (2, stage(0, 10, 21)),
+            (2, stage(0, 9, 20)),
+            (3, interval(Part::Queue, 20, 30)),
+            (3, interval(Part::Unattributed, 20, 29)),
+        ] {
+            let mut path = right;
+            path[at] = wrong;
+            assert!(!flaws(&path, &timeline).is_empty(), "{path:?}");
+        }
     }
 
     /// The requests of a log.
@@ -277,6 +340,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(until, line.e2e_table.e2e_total_ms.as_nanos());
+            prop_assert_eq!(flaws(&path, &timeline), Vec::<String>::new());
         }
 
         #[test]

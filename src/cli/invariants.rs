@@ -6,8 +6,8 @@
 use std::fmt::{self, Display};
 
 use super::{
-    critical_path::critical_path,
-    timeline::{Interval, Part, Timeline},
+    critical_path::{critical_path, flaws},
+    timeline::Timeline,
 };
 use crate::{
     E2eTable, Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow, Window,
@@ -126,38 +126,8 @@ fn check_request(line: &RequestLine, remarks: &mut Remarks) {
         note_late_output(row, e2e, remarks);
     }
     line.transfer_table.iter().for_each(|row| check_transfer(row, remarks));
-    check_path(&Timeline::of(line), remarks);
-}
-
-/// The critical path divides the whole time, and gives each row only time of its own.
-fn check_path(timeline: &Timeline, remarks: &mut Remarks) {
-    let mut own: Vec<_> = timeline.rows.iter().chain(&timeline.waits).collect();
-    own.sort_unstable_by_key(|interval| (interval.part, interval.from));
-    let is_own = |segment: &Interval| {
-        let first = own.partition_point(|interval| interval.part < segment.part);
-        let mut of_part = own.iter().skip(first).take_while(|interval| interval.part == segment.part);
-        of_part.any(|interval| interval.from <= segment.from && segment.to <= interval.to)
-    };
-    let mut until = 0;
-    for segment in critical_path(timeline) {
-        let Interval { part, from, to } = segment;
-        remarks.unless(from == until && from < to, || {
-            let [until, from, to] = [until, from, to].map(Millis::from_nanos);
-            format!("critical path: expected {part} from {until} on, found it from {from} to {to}")
-        });
-        let is_right = match part {
-            Part::Queue => to <= timeline.queue,
-            Part::Unattributed => true,
-            _ => is_own(&segment),
-        };
-        remarks.unless(is_right, || {
-            let [from, to] = [from, to].map(Millis::from_nanos);
-            format!("critical path: {part} is on it from {from} to {to}, outside of its own time")
-        });
-        until = to;
-    }
-    let (expected, found) = (Millis::from_nanos(timeline.end), Millis::from_nanos(until));
-    remarks.same("critical path: its lengths do not add up to e2e_total_ms", expected, found);
+    let timeline = Timeline::of(line);
+    flaws(&critical_path(&timeline), &timeline).into_iter().for_each(|flaw| remarks.add(flaw));
 }
 
 /// What follows from the rows but for the totals, and errors.

@@ -178,3 +178,62 @@ impl Bucket {
             .is_none_or(|kept| (key(kept), kept.request_id.as_str()) < (key(line), line.request_id.as_str()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{E2eTable, StageRow};
+
+    /// A request that takes this many microseconds, of which stage 0 works for the given ones.
+    fn request(id: &str, e2e: u64, worked: u64, sample_rate: Option<u32>) -> Line {
+        let micros = |micros: u64| Millis::from_nanos(micros * 1_000);
+        let row = StageRow {
+            stage_id: Some(0),
+            start_ms: Some(Millis::ZERO),
+            stage_gen_time_ms: Some(micros(worked)),
+            ..StageRow::default()
+        };
+        Line::Request(RequestLine {
+            request_id: id.to_owned(),
+            sample_rate,
+            e2e_table: E2eTable { e2e_total_ms: micros(e2e), ..E2eTable::default() },
+            stage_table: vec![row],
+            ..RequestLine::default()
+        })
+    }
+
+    fn survey(lines: &[Line]) -> Survey {
+        let mut surveys = [Survey::new(true), Survey::new(true)];
+        for (n, line) in lines.iter().enumerate() {
+            surveys[n % 2].add(line);
+        }
+        let [mut one, mut other] = surveys;
+        one.merge(&mut other);
+        one
+    }
+
+    #[test]
+    fn the_middle_is_a_weighted_mean_whose_parts_add_up() {
+        let middle = survey(&[
+            request("fast", 10, 10, Some(2)),
+            request("a", 10_000, 9_000, Some(3)),
+            request("b", 10_004, 1_004, None),
+            request("slow", 90_000, 9_000, Some(2)),
+        ])
+        .middle()
+        .unwrap();
+        let parts: Vec<_> = middle.parts().map(|(part, time)| (part.to_string(), time.as_nanos())).collect();
+        assert_eq!((middle.requests, middle.e2e.as_nanos()), (2, 10_001_000));
+        assert_eq!(parts, [("stage 0".to_owned(), 7_001_000), ("unattributed".to_owned(), 3_000_000)]);
+        assert_eq!([middle.fastest, middle.slowest].map(Millis::as_nanos), [10_000_000, 10_004_000]);
+    }
+
+    #[test]
+    fn a_percentile_is_that_of_the_requests_for_which_the_lines_stand() {
+        let lines: Vec<_> =
+            (1..=100).map(|n| request(&n.to_string(), n * n, n, Some(1 + (n > 90) as u32))).collect();
+        for (percentile, id) in [(0.0, "1"), (50.0, "55"), (90.0, "95"), (100.0, "100")] {
+            assert_eq!(survey(&lines).request_at(percentile).unwrap().request_id, id, "{percentile}");
+        }
+    }
+}
