@@ -182,6 +182,13 @@ mod tests {
     }
 
     #[test]
+    fn of_rows_that_finish_at_once_the_one_that_began_last_counts() {
+        let rows = vec![stage(0, 0, 100), stage(2, 50, 100), stage(1, 50, 100)];
+        let timeline = Timeline { end: 100, rows, ..Timeline::default() };
+        assert_eq!(path(&timeline), on_path(&[("stage 0", 0, 50), ("stage 1", 50, 100)]));
+    }
+
+    #[test]
     fn a_row_that_outlasts_its_request_counts_until_the_end() {
         let rows = vec![stage(0, 0, 500), stage(1, 40, 90), stage(2, 120, 300)];
         let timeline = Timeline { end: 100, rows, ..Timeline::default() };
