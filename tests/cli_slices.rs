@@ -406,3 +406,90 @@ fn refused_by_clap(args: &[&str]) -> String {
     assert_eq!(output.status.code(), Some(2));
     text(&output.stderr)
 }
+
+#[test]
+fn join_selects_requests_when_they_are_complete() {
+    let row = r#"{"type":"stage","schema":1,"timestamp":"2026-01-31T22:30:00.000000Z","request_id":"b","stage_id":2,"batch_id":null,"batch_size":null,"num_tokens_in":null,"num_tokens_out":9,"preprocess_time_ms":null,"stage_gen_time_ms":4.0,"busy_time_ms":null,"queue_time_ms":null,"start_ms":null,"wall_time_ms":4.0,"events":1}"#;
+    let log = file("slices_join.jsonl", log() + row + "\n");
+    for expression in
+        ["finish_reason == 'error' && e2e_total_tokens == 16", "stages.exists(s, s.stage_id == 2)"]
+    {
+        let output = omni(&["join", "--where", expression, &log]);
+        let lines = text(&output.stdout);
+        assert!(lines.lines().count() == 1 && lines.contains("\"num_tokens_out\":9"), "{output:?}");
+        assert_eq!(text(&output.stderr), "omni-metrics: 3 lines are left out by --where\n");
+    }
+    let output = omni(&["join", "--where", "e2e_total_ms > 9000", &log]);
+    let said =
+        "no line is selected: 4 lines are left out by --where; the log has lines from 2026-01-31T22:00";
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains(said), "{output:?}");
+}
+
+#[test]
+fn tables_as_json_are_the_lines_that_are_selected() {
+    let log = file("slices_tables.jsonl", log() + "not ours\n");
+    let lines = stdout(&["tables", "--json", "--where", "errors > 0", &log]);
+    let content = self::log();
+    let expected: Vec<_> = content.lines().skip(1).take(2).collect();
+    assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(
+        stdout(&["tables", "--json", "--last", "1", &log]).trim_end(),
+        content.lines().last().unwrap()
+    );
+}
+
+/// The log, in which the lines of the model `x` violate a rule.
+fn unsound_log() -> String {
+    let unsound = |line: &str| {
+        let is_x = line.contains("\"model\":\"x\"");
+        if is_x {
+            line.replace("\"unattributed_time_ms\":1.0", "\"unattributed_time_ms\":999.0")
+        } else {
+            line.to_owned()
+        }
+    };
+    log().lines().map(|line| unsound(line) + "\n").collect()
+}
+
+#[test]
+fn check_counts_violations_by_group() {
+    let log = file("slices_check_by.jsonl", unsound_log());
+    let output = omni(&["check", "--by", "fields.model", &log]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for row in ["| x            |     2 |          2 |", "| y            |     1 |          0 |"] {
+        assert!(said.contains(row), "{said}");
+    }
+    let said = text(&omni(&["check", "--every", "1h", "--by", "finish_reason", &log]).stdout);
+    assert!(
+        said.contains("| from, finish_reason                ")
+            && said.contains("22:00:00.000000Z, error |     1 |"),
+        "{said}"
+    );
+}
+
+#[test]
+fn check_as_json_is_a_line_for_each_finding_and_the_counts() {
+    let log = file("slices_check_json.jsonl", unsound_log() + "{\"type\":\"request\",\"sch\n");
+    let output = omni(&["check", "--json", "--by", "fields.model", &log]);
+    let lines: Vec<Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(output.status.code(), Some(1));
+    let violation = &lines[0];
+    assert_eq!((&violation["type"], &violation["line"]), (&json!("violation"), &json!(1)));
+    assert!(violation["text"].as_str().unwrap().contains("unattributed_time_ms"), "{violation}");
+    let verdict = lines.last().unwrap();
+    let found = lines.iter().filter(|line| line["type"] == "violation").count();
+    for (key, expected) in [
+        ("type", json!("check")),
+        ("is_sound", json!(false)),
+        ("lines", json!(4)),
+        ("violations", json!(found)),
+        ("broken_lines", json!(1)),
+        ("numbers_checked", json!(true)),
+    ] {
+        assert_eq!(verdict[key], expected, "{key}: {verdict}");
+    }
+    let x = verdict["groups"].as_array().unwrap().iter().find(|group| group["group"] == "x").unwrap();
+    assert_eq!((&x["lines"], &x["violations"]), (&json!(2), &json!(2)));
+}

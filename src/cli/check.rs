@@ -2,18 +2,27 @@
 
 use std::{io::Write, mem, process::ExitCode};
 
+use serde::Serialize;
+
 use super::{
     amount::{LATE_ROW, LATE_ROWS, amount},
     failure::Result,
+    files::Files,
+    groups::{Group, GroupArgs, Grouping, Groups, Merge, Name},
     help::Help,
     input::Inputs,
     invariants::{Remarks, check_line},
+    json,
     line_counts::LineCounts,
     numbers::{Findings, Numbers},
     paint,
     place::Place,
+    selection::timestamp,
 };
-use crate::{Line, write::text::printable};
+use crate::{
+    Line, Timestamp,
+    write::text::{Cell, Columns, printable},
+};
 
 /// How many lines that occur twice are named; more are counted.
 const DOUBLES: u64 = 20;
@@ -21,6 +30,7 @@ const DOUBLES: u64 = 20;
 pub(super) const HELP: Help = Help {
     examples: &[
         ("Verifies every line, and that no line is missing", "omni-metrics check service.log"),
+        ("Which model has the violations", "omni-metrics check --by fields.model service.log"),
         ("The same in CI, for the program's stderr", "omni-metrics check stderr.log && echo sound"),
     ],
     zero: Some("Every line is sound."),
@@ -28,13 +38,38 @@ pub(super) const HELP: Help = Help {
     ..Help::NONE
 };
 
-pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> {
-    let mut log = Log::default();
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    files: Files,
+    /// A line of JSON for each violation and note, and one at the end with the counts
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    groups: GroupArgs,
+}
+
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
+    let mut inputs = Inputs::new(&args.files)?;
+    let grouping = args.groups.grouping();
+    let mut groups = grouping.as_ref().map(Groups::<Checked>::new);
+    let mut log = Log { is_json: args.json, ..Log::default() };
     let is_whole = inputs.selection.is_everything();
     inputs.map(
-        || |line| Found::of(&line),
+        || {
+            let grouping = grouping.clone();
+            move |line| Found::of(&line, grouping.as_ref())
+        },
         |place, found| {
             log.enter(place, out)?;
+            if let Some(groups) = &mut groups {
+                let mut checked = Checked { lines: 1, ..Checked::default() };
+                checked.violations = found.remarks.violations.len() as u64;
+                checked.notes = found.remarks.notes.len() as u64;
+                found.names.iter().for_each(|name| {
+                    groups.at(found.timestamp, Some(name.clone())).merge(checked);
+                });
+            }
             let Remarks { violations: mut sentences, notes } = found.remarks;
             log.note(place, &notes, out)?;
             match (place.twin, found.number) {
@@ -58,10 +93,22 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
     log.finish(out)?;
     if let Some(more) = log.doubles.checked_sub(DOUBLES).filter(|more| *more > 0) {
         log.violations += more;
-        writeln!(out, "{}", amount(more, "more line occurs twice", "more lines occur twice"))?;
+        if !args.json {
+            writeln!(out, "{}", amount(more, "more line occurs twice", "more lines occur twice"))?;
+        }
+    }
+    let groups = groups.zip(grouping).map(|(groups, grouping)| CheckedGroups::of(groups, &grouping));
+    let is_sound = log.violations == 0 && inputs.read.broken == 0;
+    if args.json {
+        let summary = Verdict::of(&log, inputs.read, is_whole, groups.map(|groups| groups.rows));
+        json::write(out, &summary)?;
+        writeln!(out)?;
+        return Ok(inputs.exit_code(if is_sound { 0 } else { 1 }));
+    }
+    if let Some(groups) = groups {
+        writeln!(out, "{}\n", paint::tables(&groups.text().to_string()))?;
     }
     let LineCounts { lines, foreign, broken, unknown, late, .. } = inputs.read;
-    let is_sound = log.violations == 0 && broken == 0;
     let mut parts = Vec::new();
     if is_sound {
         parts.push(paint::good(amount(lines, "line is sound", "lines are sound")).to_string());
@@ -97,6 +144,124 @@ struct Log {
     /// Notes on lines.
     notes: u64,
     doubles: u64,
+    is_json: bool,
+}
+
+/// What was found in a line or in a file, as JSON.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Finding<'a> {
+    Violation {
+        file: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        line: Option<u64>,
+        text: &'a str,
+    },
+    Note {
+        file: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        line: Option<u64>,
+        text: &'a str,
+    },
+}
+
+/// The last line of JSON.
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "check")]
+struct Verdict {
+    is_sound: bool,
+    lines: u64,
+    violations: u64,
+    notes: u64,
+    broken_lines: u64,
+    foreign_lines: u64,
+    unknown_schema_lines: u64,
+    late_rows: u64,
+    doubled_lines: u64,
+    left_out_lines: u64,
+    /// Whether the numbers of the run's requests were checked for gaps.
+    numbers_checked: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<Vec<CheckedGroup>>,
+}
+
+impl Verdict {
+    fn of(log: &Log, read: LineCounts, numbers_checked: bool, groups: Option<Vec<CheckedGroup>>) -> Self {
+        Self {
+            is_sound: log.violations == 0 && read.broken == 0,
+            lines: read.lines,
+            violations: log.violations,
+            notes: log.notes,
+            broken_lines: read.broken,
+            foreign_lines: read.foreign,
+            unknown_schema_lines: read.unknown,
+            late_rows: read.late,
+            doubled_lines: read.doubles,
+            left_out_lines: read.outside + read.unmatched,
+            numbers_checked,
+            groups,
+        }
+    }
+}
+
+/// What was found in the lines of a group.
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+struct Checked {
+    lines: u64,
+    violations: u64,
+    notes: u64,
+}
+
+impl Merge for Checked {
+    fn merge(&mut self, other: Self) {
+        self.lines += other.lines;
+        self.violations += other.violations;
+        self.notes += other.notes;
+    }
+}
+
+#[derive(Serialize)]
+struct CheckedGroup {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    #[serde(flatten)]
+    checked: Checked,
+}
+
+/// What was found, by group.
+struct CheckedGroups {
+    title: String,
+    rows: Vec<CheckedGroup>,
+}
+
+impl CheckedGroups {
+    fn of(groups: Groups<Checked>, grouping: &Grouping) -> Self {
+        let row = |group: Group<Checked>| CheckedGroup {
+            from: group.from(),
+            until: group.until(),
+            group: group.label(),
+            checked: group.value,
+        };
+        let from = grouping.width.map(|_| "from".to_owned());
+        let title = from.into_iter().chain(grouping.by.as_ref().map(ToString::to_string));
+        let title = title.collect::<Vec<_>>().join(", ");
+        Self { title, rows: groups.into_groups(grouping).into_iter().map(row).collect() }
+    }
+
+    fn text(&self) -> Columns {
+        let mut table = Columns::named(&self.title, ["lines", "violations", "notes"]);
+        for CheckedGroup { from, group, checked, .. } in &self.rows {
+            let from = from.map(|from| from.to_string());
+            let name: Vec<_> = from.into_iter().chain(group.clone()).collect();
+            let Checked { lines, violations, notes } = *checked;
+            table.row(&name.join(", "), [lines, violations, notes].into_iter().map(Cell::Count));
+        }
+        table
+    }
 }
 
 impl Log {
@@ -115,11 +280,19 @@ impl Log {
 
     fn write(&mut self, place: Place<'_>, sentences: &[String], out: &mut impl Write) -> Result<()> {
         self.violations += sentences.len() as u64;
+        if self.is_json {
+            let (file, line) = (place.file, Some(place.number));
+            return say(out, sentences.iter().map(|text| Finding::Violation { file, line, text }));
+        }
         Ok(sentences.iter().try_for_each(|sentence| writeln!(out, "{place}: {}", printable(sentence)))?)
     }
 
     fn note(&mut self, place: Place<'_>, notes: &[String], out: &mut impl Write) -> Result<()> {
         self.notes += notes.len() as u64;
+        if self.is_json {
+            let (file, line) = (place.file, Some(place.number));
+            return say(out, notes.iter().map(|text| Finding::Note { file, line, text }));
+        }
         Ok(notes.iter().try_for_each(|note| writeln!(out, "{place}: note: {}", printable(note)))?)
     }
 
@@ -127,6 +300,11 @@ impl Log {
         let Some((.., file)) = self.file.take() else { return Ok(()) };
         let Findings { violations, more, notes } = mem::take(&mut self.numbers).finish();
         self.violations += violations.len() as u64 + more;
+        if self.is_json {
+            let (file, line) = (file.as_str(), None);
+            say(out, violations.iter().map(|text| Finding::Violation { file, line, text }))?;
+            return say(out, notes.iter().map(|text| Finding::Note { file, line, text }));
+        }
         violations.iter().chain(&notes).try_for_each(|sentence| writeln!(out, "{file}: {sentence}"))?;
         if more > 0 {
             let gaps = amount(more, "more gap or repeated number", "more gaps and repeated numbers");
@@ -142,6 +320,17 @@ struct Found {
     number: Option<RequestNumber>,
     /// The name of the line in a sentence.
     name: String,
+    timestamp: Timestamp,
+    /// The groups of the line, if there are any.
+    names: Vec<Name>,
+}
+
+/// Writes a line of JSON for each finding.
+fn say<'a>(out: &mut impl Write, mut findings: impl Iterator<Item = Finding<'a>>) -> Result<()> {
+    findings.try_for_each(|finding| {
+        json::write(out, &finding)?;
+        Ok(writeln!(out)?)
+    })
 }
 
 /// The number of requests in the run, as a line has it.
@@ -153,7 +342,12 @@ enum RequestNumber {
 }
 
 impl Found {
-    fn of(line: &Line) -> Self {
+    fn of(line: &Line, grouping: Option<&Grouping>) -> Self {
+        let by = |grouping: &Grouping| match &grouping.by {
+            Some(by) => by.of_line(line),
+            None => vec![Name::Absent],
+        };
+        let names = grouping.map(by).unwrap_or_default();
         let number = match line {
             Line::Request(line) => Some(RequestNumber::Request(line.overall_summary.e2e_requests)),
             Line::Summary(line) => Some(RequestNumber::Summary(line.overall_summary.e2e_requests)),
@@ -169,6 +363,6 @@ impl Found {
             Line::Summary(_) => "summary".to_owned(),
             Line::Open(_) => format!("open request {id}"),
         };
-        Self { remarks: check_line(line), number, name }
+        Self { remarks: check_line(line), number, name, timestamp: timestamp(line), names }
     }
 }

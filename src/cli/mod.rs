@@ -7,6 +7,7 @@
 
 use std::{
     io::{self, Write},
+    mem,
     process::ExitCode,
 };
 
@@ -65,6 +66,7 @@ use failure::{Failure, Result, complain};
 use files::Files;
 use help::Help;
 use input::Inputs;
+use selection::Sieve;
 pub(crate) use text_reader::Text;
 
 /// The help of the whole program.
@@ -137,7 +139,7 @@ enum Command {
     Summary(summary::Args),
     /// Verifies every line: exit code 1 and a sentence for each violation or broken line, 2 for unusable
     /// input
-    Check(Files),
+    Check(check::Args),
     /// Puts the rows of worker processes into their requests, and writes these; the rest is named on stderr
     Join(Files),
     /// Says where the time of one request went, against the median request, and which others were in the way
@@ -187,14 +189,23 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
     match command {
         Command::Tables(args) => tables::run(&args, out),
         Command::Summary(args) => summary::run(&args, out),
-        Command::Check(files) => {
+        Command::Check(args) => {
             // Until the end it writes violations only.
-            check::run(Inputs::new(&files)?, out).map_err(|failure| match failure {
+            check::run(&args, out).map_err(|failure| match failure {
                 Failure::Hangup(_) => Failure::Hangup(ExitCode::from(1)),
                 other => other,
             })
         }
-        Command::Join(files) => join::run(Inputs::new(&files)?, out),
+        Command::Join(files) => {
+            let mut inputs = Inputs::new(&files)?;
+            let selection = mem::take(&mut inputs.selection);
+            if selection.is_everything() {
+                return join::run(inputs, out);
+            }
+            let mut sieve = Sieve::new(selection, out);
+            let code = join::run(inputs, &mut sieve)?;
+            sieve.finish().map(|()| code)
+        }
         Command::Report(args) => report::run(&args, out),
         Command::Why(args) => why::run(args, out),
         Command::Watch(args) => watch::run(&args),

@@ -7,7 +7,7 @@ use super::{
     files::Files,
     help::Help,
     input::Inputs,
-    paint,
+    json, paint,
 };
 use crate::{Line, write::text::printable};
 
@@ -15,6 +15,10 @@ pub(super) const HELP: Help = Help {
     examples: &[
         ("One request, and the rows of workers that name it", "omni-metrics tables --request req-0003 *.log"),
         ("The last three requests", "omni-metrics tables --last 3 service.log"),
+        (
+            "The lines of requests that took more than a second, for another tool",
+            "omni-metrics tables --json --where 'e2e_total_ms > 1000' service.log >slow.jsonl",
+        ),
     ],
     one: Some("No line names the request of `--request`."),
     ..Help::NONE
@@ -30,6 +34,19 @@ pub(super) struct Args {
     /// Only the last N requests, and rows of workers
     #[arg(long, value_name = "N")]
     last: Option<usize>,
+    /// The lines themselves, as JSON, rather than tables
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    fn print(&self, line: &Line, out: &mut impl Write) -> Result<()> {
+        if self.json {
+            json::write(out, line)?;
+            return Ok(writeln!(out)?);
+        }
+        Ok(out.write_all(paint::tables(&line.to_string()).as_bytes())?)
+    }
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
@@ -47,7 +64,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
             // These are no requests that have ended.
             Some(_) if matches!(line, Line::Summary(_) | Line::Open(_)) => {}
             None => {
-                out.write_all(paint::tables(&line.to_string()).as_bytes())?;
+                args.print(&line, out)?;
                 // If standard input is the pipe of a running service, its lines are shown at once.
                 out.flush()?;
             }
@@ -61,7 +78,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         Ok(())
     })?;
     for line in last {
-        out.write_all(paint::tables(&line.to_string()).as_bytes())?;
+        args.print(&line, out)?;
     }
     match &args.request {
         Some(wanted) if !is_found => {

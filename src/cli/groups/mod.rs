@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, mem, time::Duration};
 
 use super::selection::near;
-use crate::{RequestLine, StageRow, Timestamp};
+use crate::{Line, RequestLine, StageRow, Timestamp};
 
 mod bounded;
 mod buckets;
@@ -143,6 +143,19 @@ impl Key {
             _ => None,
         }
     }
+
+    /// The groups that a line belongs to: one, or those of the stages of a request.
+    pub(in crate::cli) fn of_line(&self, line: &Line) -> Vec<Name> {
+        let names: BTreeSet<_> = match line {
+            Line::Request(line) => match self.of_request(line) {
+                Some(name) => BTreeSet::from([name]),
+                None => line.stage_table.iter().filter_map(|row| self.of_stage(row)).collect(),
+            },
+            Line::Stage(line) => self.of_stage(&line.row).into_iter().collect(),
+            Line::Transfer(_) | Line::Summary(_) | Line::Open(_) => BTreeSet::new(),
+        };
+        if names.is_empty() { vec![Name::Absent] } else { names.into_iter().collect() }
+    }
 }
 
 impl std::fmt::Display for Key {
@@ -182,6 +195,21 @@ pub(in crate::cli) struct Group<T> {
     pub(in crate::cli) name: Option<Name>,
     pub(in crate::cli) is_rest: bool,
     pub(in crate::cli) value: T,
+}
+
+impl<T> Group<T> {
+    /// The name, or `others`; `None` if lines are grouped by time only.
+    pub(in crate::cli) fn label(&self) -> Option<String> {
+        self.name.as_ref().map(Name::to_string).or_else(|| self.is_rest.then(|| "others".to_owned()))
+    }
+
+    pub(in crate::cli) fn from(&self) -> Option<Timestamp> {
+        self.stretch.map(|(start, _)| Timestamp::from_unix_micros(start))
+    }
+
+    pub(in crate::cli) fn until(&self) -> Option<Timestamp> {
+        self.stretch.map(|(_, end)| Timestamp::from_unix_micros(end))
+    }
 }
 
 impl<T: Default + Merge> Groups<T> {

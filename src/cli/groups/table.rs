@@ -209,7 +209,8 @@ impl GroupTable {
 
 impl Row {
     fn of(group: Group<Figures>, span: (u64, u64), times: &[Figure], percents: &[Percent]) -> Self {
-        let Group { stretch, name, is_rest, value } = group;
+        let (from, until, label) = (group.from(), group.until(), group.label());
+        let Group { stretch, value, .. } = group;
         let (start, end) = stretch.unwrap_or(span);
         let seconds = end.saturating_sub(start) as f64 / 1e6;
         let rate = |count: u64| (seconds > 0.0).then(|| rounded(count as f64 / seconds));
@@ -227,9 +228,9 @@ impl Row {
             (figure.name, times)
         };
         Self {
-            from: stretch.map(|(start, _)| Timestamp::from_unix_micros(start)),
-            until: stretch.map(|(_, end)| Timestamp::from_unix_micros(end)),
-            group: name.map(|name| name.to_string()).or_else(|| is_rest.then(|| "others".to_owned())),
+            from,
+            until,
+            group: label,
             count: value.count,
             per_s: rate(value.count),
             failed: value.failed,

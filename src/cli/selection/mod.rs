@@ -16,11 +16,13 @@ mod condition;
 mod log_end;
 mod moment;
 mod names;
+mod sieve;
 mod values;
 
 use condition::Condition;
 use moment::{Moment, Resolver};
 pub(in crate::cli) use names::near;
+pub(in crate::cli) use sieve::Sieve;
 
 #[derive(Debug, Default, Clone, clap::Args)]
 #[command(next_help_heading = "Selection")]

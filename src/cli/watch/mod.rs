@@ -12,6 +12,7 @@ use std::{
 use super::{
     failure::{Failure, Result},
     help::Help,
+    selection::{Selection, SelectionArgs},
 };
 use crate::write::text::printable;
 
@@ -39,6 +40,8 @@ pub(super) struct Args {
     /// A log that is being written; without it, or for `-`, standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    selection: SelectionArgs,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
@@ -71,9 +74,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     };
     thread::spawn(move || follow().or_else(|error| send.send(Err(error)).map_err(drop)));
 
+    // What is still written ends now.
+    let selection = Selection::of(&args.selection, &[])?;
     let ends = listen()?;
     let mut terminal = ratatui::try_init()?;
-    let mut view = View::new(source.clone());
+    let mut view = View::new(source.clone(), selection);
     let outcome = loop {
         if let Err(error) = view.take(&lines) {
             break Err(unreadable(error));

@@ -26,6 +26,7 @@ use crate::{
         parsed::Parsed,
         place::Place,
         running::{Running, Signs, StillOpen},
+        selection::{LeftOut, Selection},
         summary::Summary,
     },
     write::text::printable,
@@ -36,6 +37,7 @@ const OPEN: usize = 5;
 
 pub(super) struct View {
     source: String,
+    selection: Selection,
     read: LineCounts,
     requests: u64,
     has_ended: bool,
@@ -46,9 +48,10 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(source: String) -> Self {
+    pub(super) fn new(source: String, selection: Selection) -> Self {
         Self {
             source,
+            selection,
             read: LineCounts::default(),
             requests: 0,
             has_ended: false,
@@ -63,7 +66,11 @@ impl View {
         // Not all of an old log at once, so that the view is drawn in between.
         for _ in 0..AHEAD {
             match lines.try_recv() {
-                Ok(Ok(Parsed::Line(line))) => self.add(&line, now()),
+                Ok(Ok(Parsed::Line(line))) => match self.selection.leaves_out(&line) {
+                    None => self.add(&line, now()),
+                    Some(LeftOut::ByTime) => self.read.outside += 1,
+                    Some(LeftOut::ByCondition) => self.read.unmatched += 1,
+                },
                 Ok(Ok(Parsed::Foreign)) => self.read.foreign += 1,
                 Ok(Ok(Parsed::Broken(_))) => self.read.broken += 1,
                 Ok(Ok(Parsed::Unknown(_))) => self.read.unknown += 1,
@@ -135,11 +142,12 @@ impl View {
             seconds => amount(seconds, "second", "seconds"),
         };
         let (requests, tokens) = (rates.requests(), rates.tokens());
-        let LineCounts { foreign, broken, unknown, .. } = self.read;
+        let LineCounts { foreign, broken, unknown, outside, unmatched, .. } = self.read;
         let mut counts = amount(self.requests, "request", "requests");
         for (count, one, many) in [
             (broken, "broken line", "broken lines"),
             (foreign, "foreign line", "foreign lines"),
+            (outside + unmatched, "line left out", "lines left out"),
             (unknown, "line of an unknown schema", "lines of an unknown schema"),
         ] {
             if count > 0 {
@@ -244,7 +252,7 @@ mod tests {
     fn a_request_leaves_the_last_minute_after_a_minute_whatever_its_clock_says() {
         const NOW: u64 = 1_800_000_000_000_000;
         for ahead in [0, 1_000_000_000_000] {
-            let mut view = View::new("log".to_owned());
+            let mut view = View::new("log".to_owned(), Selection::default());
             let timestamp = Timestamp::from_unix_micros(NOW + ahead);
             let line = RequestLine { timestamp, request_id: "late".to_owned(), ..RequestLine::default() };
             view.add(&Line::Request(line), NOW);
@@ -259,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_request_that_is_open_for_long_is_shown_until_it_ends() {
-        let mut view = View::new("log".to_owned());
+        let mut view = View::new("log".to_owned(), Selection::default());
         let age_ms = Millis::from_nanos(12_000_000_000);
         let stage = OpenStage { stage_id: Some(1), age_ms, ..OpenStage::default() };
         let request_id = "hangs".to_owned();
