@@ -22,6 +22,7 @@ mod complete;
 mod compressed;
 mod copies;
 mod critical_path;
+mod export;
 mod failure;
 mod files;
 mod groups;
@@ -93,6 +94,7 @@ fn help_of(command: &str) -> &'static Help {
         "check" => &check::HELP,
         "join" => &join::HELP,
         "report" => &report::HELP,
+        "export" => &export::HELP,
         "watch" => &watch::HELP,
         "what-if" => &what_if::HELP,
         "why" => &why::HELP,
@@ -146,6 +148,8 @@ enum Command {
     Why(why::Args),
     /// Writes a page for the browser: distributions, where the time goes, and waterfalls of requests
     Report(report::Args),
+    /// Writes the log for other tools: as a trace for Perfetto, or as a table of comma-separated values
+    Export(export::Args),
     /// Follows a growing log, and shows its rates, percentiles and slowest requests on the terminal
     Watch(watch::Args),
     /// Predicts a run with other numbers of workers, batch sizes or rates
@@ -208,6 +212,7 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
         }
         Command::Report(args) => report::run(&args, out),
         Command::Why(args) => why::run(args, out),
+        Command::Export(args) => export::run(&args, out),
         Command::Watch(args) => watch::run(&args),
         Command::WhatIf(args) => what_if::run(&args, out),
         Command::Completions { shell } => {

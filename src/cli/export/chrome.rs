@@ -1,0 +1,259 @@
+//! A trace in the JSON format of Chrome's viewer, which Perfetto reads too.
+//!
+//! The format: <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BinaryHeap},
+    io::{self, Write},
+    mem,
+};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    lanes::Lanes,
+    trace::{Group, Slice, Slices, Track},
+};
+use crate::{
+    Timestamp,
+    cli::{failure::Result, input::Inputs, json::escaped, timeline::Part},
+    model::id::{OrderedId, Shown, unordered},
+};
+
+/// How many lines are held back, so that they are written in the order of their beginnings: lines come in the
+/// order of their ends.
+const HELD: usize = 1 << 16;
+/// How many processes a trace has; further stages and edges share one.
+const PROCESSES: usize = 512;
+/// How far before the first line the time of the trace begins, in nanoseconds: a line that is written later
+/// may begin earlier, and a viewer does not show negative times.
+const HEAD: u64 = 86_400_000_000_000;
+
+pub(super) fn write(inputs: &mut Inputs, out: &mut impl Write) -> Result<()> {
+    let mut trace = Trace { out, held: BinaryHeap::new(), writer: None };
+    inputs.map(|| |line| Slices::of(&line), |_, slices| slices.map_or(Ok(()), |slices| trace.add(slices)))?;
+    trace.finish()
+}
+
+/// A trace, and the lines that are held back.
+struct Trace<'a, W> {
+    out: &'a mut W,
+    held: BinaryHeap<ByBegin>,
+    writer: Option<Events>,
+}
+
+/// Lines, the earliest as the greatest.
+struct ByBegin(Slices);
+
+/// What has been written.
+struct Events {
+    /// Time zero of the trace, in nanoseconds since the Unix epoch.
+    zero: u64,
+    processes: BTreeMap<Track, Process>,
+    names: BTreeMap<OrderedId, String>,
+    flows: u64,
+    /// No event has been written yet.
+    is_first: bool,
+}
+
+#[derive(Default)]
+struct Process {
+    id: usize,
+    lanes: Lanes,
+}
+
+/// An event of the format; its times are in microseconds.
+#[derive(Default, Serialize)]
+struct Event<'a> {
+    ph: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    cat: &'static str,
+    name: &'a str,
+    pid: usize,
+    tid: usize,
+    ts: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dur: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    /// A flow ends in the slice around its end, not in the next one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bp: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    args: Option<&'a Map<String, Value>>,
+}
+
+impl<W: Write> Trace<'_, W> {
+    fn add(&mut self, slices: Slices) -> Result<()> {
+        self.held.push(ByBegin(slices));
+        if self.held.len() > HELD { self.write_earliest() } else { Ok(()) }
+    }
+
+    fn write_earliest(&mut self) -> Result<()> {
+        let Some(ByBegin(slices)) = self.held.pop() else { return Ok(()) };
+        if self.writer.is_none() {
+            self.writer = Some(Events::begin(slices.begin, self.out)?);
+        }
+        self.writer.as_mut().map_or(Ok(()), |writer| writer.add(slices, self.out))
+    }
+
+    fn finish(mut self) -> Result<()> {
+        while !self.held.is_empty() {
+            self.write_earliest()?;
+        }
+        match self.writer {
+            Some(writer) => writer.finish(self.out),
+            None => Ok(writeln!(self.out, r#"{{"traceEvents":[]}}"#)?),
+        }
+    }
+}
+
+impl Events {
+    fn begin(first: u64, out: &mut impl Write) -> Result<Self> {
+        let zero = first.saturating_sub(HEAD);
+        let begin = Timestamp::from_unix_micros(zero / 1_000);
+        let zero = zero / 1_000 * 1_000;
+        let other = json!({ "time_0": begin.to_string() });
+        write!(out, r#"{{"displayTimeUnit":"ms","otherData":{other},"traceEvents":["#)?;
+        Ok(Self { zero, processes: BTreeMap::new(), names: BTreeMap::new(), flows: 0, is_first: true })
+    }
+
+    fn process(&mut self, track: Track) -> &mut Process {
+        let track = if self.processes.len() < PROCESSES || self.processes.contains_key(&track) {
+            track
+        } else {
+            Track::Others
+        };
+        // Viewers take the process 0 for the kernel's.
+        let id = self.processes.len() + 1;
+        self.processes.entry(track).or_insert_with(|| Process { id, lanes: Lanes::default() })
+    }
+
+    fn add(&mut self, slices: Slices, out: &mut impl Write) -> Result<()> {
+        let mut places = Vec::with_capacity(slices.groups.len());
+        for group in &slices.groups {
+            let process = self.process(group.track);
+            let place = (process.id, process.lanes.next(group.from(), group.to()) + 1);
+            for slice in &group.slices {
+                self.slice(slice, place, out)?;
+            }
+            places.push(place);
+        }
+        for flow in slices.flows() {
+            let ends = flow.map(|at| Some((slices.groups.get(at)?, *places.get(at)?)));
+            if let [Some(from), Some(transfer), Some(to)] = ends {
+                self.flow(from, transfer, to, out)?;
+            }
+        }
+        for (stage, name) in slices.names {
+            if self.names.len() < PROCESSES || self.names.contains_key(&stage) {
+                self.names.insert(stage, name);
+            }
+        }
+        Ok(())
+    }
+
+    fn slice(&mut self, slice: &Slice, (pid, tid): (usize, usize), out: &mut impl Write) -> Result<()> {
+        let Slice { name, from, to, arguments } = slice;
+        let ts = self.micros(*from);
+        let dur = Some(to.saturating_sub(*from) as f64 / 1e3);
+        self.put(&Event { ph: "X", name, pid, tid, ts, dur, args: Some(arguments), ..Event::default() }, out)
+    }
+
+    /// An arrow from the sending stage over the transfer to the receiving one.
+    fn flow(
+        &mut self,
+        (from, from_place): (&Group, (usize, usize)),
+        (transfer, transfer_place): (&Group, (usize, usize)),
+        (to, to_place): (&Group, (usize, usize)),
+        out: &mut impl Write,
+    ) -> Result<()> {
+        // A flow begins within a slice, and goes forward in time.
+        let leaves = from.to().saturating_sub(1).max(from.from()).min(transfer.from());
+        let steps = [
+            ("s", leaves, from_place),
+            ("t", transfer.from(), transfer_place),
+            ("f", to.from().max(transfer.from()), to_place),
+        ];
+        self.flows += 1;
+        for (ph, time, (pid, tid)) in steps {
+            let (ts, id) = (self.micros(time), Some(self.flows));
+            let bp = (ph != "s").then_some("e");
+            let (cat, name) = ("transfer", "transfer");
+            self.put(&Event { ph, cat, name, pid, tid, ts, id, bp, ..Event::default() }, out)?;
+        }
+        Ok(())
+    }
+
+    fn micros(&self, time: u64) -> f64 {
+        time.saturating_sub(self.zero) as f64 / 1e3
+    }
+
+    /// Writes the names of the processes and lanes, which viewers accept in any place.
+    fn finish(mut self, out: &mut impl Write) -> Result<()> {
+        for (order, (track, Process { id, lanes })) in mem::take(&mut self.processes).iter().enumerate() {
+            let name = self.name_of(*track);
+            self.name(("process_name", json!({ "name": name })), (*id, 0), out)?;
+            self.name(("process_sort_index", json!({ "sort_index": order })), (*id, 0), out)?;
+            for lane in 1..=lanes.len() {
+                self.name(("thread_name", json!({ "name": format!("lane {lane}") })), (*id, lane), out)?;
+            }
+        }
+        Ok(writeln!(out, "]}}")?)
+    }
+
+    fn name_of(&self, track: Track) -> String {
+        let shown = |stage| {
+            let name = self.names.get(&stage).map(|name| format!(" {name}")).unwrap_or_default();
+            format!("{}{name}", Shown(unordered(stage)))
+        };
+        match track {
+            Track::Requests => "requests".to_owned(),
+            Track::Of(Part::Sending((from, to))) => {
+                format!("transfers {} → {}", Shown(unordered(from)), Shown(unordered(to)))
+            }
+            Track::Of(Part::Waiting(stage)) => format!("waiting for stage {}", shown(stage)),
+            Track::Of(Part::Stage(stage)) => format!("stage {}", shown(stage)),
+            Track::Of(part) => part.to_string(),
+            Track::Others => "further stages and transfers".to_owned(),
+        }
+    }
+
+    fn name(
+        &mut self,
+        (name, args): (&'static str, Value),
+        (pid, tid): (usize, usize),
+        out: &mut impl Write,
+    ) -> Result<()> {
+        let args = args.as_object().cloned().unwrap_or_default();
+        self.put(&Event { ph: "M", name, pid, tid, args: Some(&args), ..Event::default() }, out)
+    }
+
+    fn put(&mut self, event: &Event<'_>, out: &mut impl Write) -> Result<()> {
+        let separator = if mem::take(&mut self.is_first) { "\n" } else { ",\n" };
+        let json = serde_json::to_string(event).map_err(io::Error::from)?;
+        Ok(write!(out, "{separator}{}", escaped(json))?)
+    }
+}
+
+impl PartialEq for ByBegin {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for ByBegin {}
+
+impl PartialOrd for ByBegin {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByBegin {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.0.begin.cmp(&self.0.begin)
+    }
+}

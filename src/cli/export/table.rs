@@ -1,0 +1,125 @@
+//! A table of comma-separated values: a column for each number, in the order of the lines.
+
+use std::io::Write;
+
+use crate::{
+    Detached, E2eTable, Fields, Line, RequestLine, StageRow, Timestamp, TransferRow,
+    cli::{
+        failure::{Failure, Result},
+        input::Inputs,
+        json::escaped,
+    },
+    model::{
+        numbers::{Number, Table as NumberTable},
+        rows::Value,
+    },
+    write::text::printable,
+};
+
+/// What the rows of the table are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Table {
+    /// A row for each request
+    Requests,
+    /// A row for each stage of a request, and for each stage row of a worker
+    Stages,
+    /// A row for each edge of a request, and for each transfer row of a worker
+    Transfers,
+}
+
+/// What every row begins with.
+const KEYS: [&str; 3] = ["request_id", "timestamp", "sample_rate"];
+
+pub(super) fn write(table: Table, inputs: &mut Inputs, out: &mut impl Write) -> Result<()> {
+    let mut csv = csv::Writer::from_writer(out);
+    let names = match table {
+        Table::Requests => names::<E2eTable>(),
+        Table::Stages => names::<StageRow>(),
+        Table::Transfers => names::<TransferRow>(),
+    };
+    let head = KEYS.into_iter().chain(names).chain(["fields", "trace_id"]);
+    csv.write_record(head).map_err(failure)?;
+    inputs.map(
+        || move |line| rows(table, &line),
+        |_, rows: Vec<Vec<String>>| rows.iter().try_for_each(|row| csv.write_record(row).map_err(failure)),
+    )?;
+    Ok(csv.flush()?)
+}
+
+fn failure(error: csv::Error) -> Failure {
+    std::io::Error::from(error).into()
+}
+
+/// The rows of a line.
+fn rows(table: Table, line: &Line) -> Vec<Vec<String>> {
+    match (table, line) {
+        (Table::Requests, Line::Request(line)) => {
+            vec![row(&Keys::of_request(line), &line.e2e_table, &line.fields)]
+        }
+        (Table::Stages, Line::Request(line)) => {
+            let keys = Keys::of_request(line);
+            line.stage_table.iter().map(|stage| row(&keys, stage, &stage.fields)).collect()
+        }
+        (Table::Transfers, Line::Request(line)) => {
+            let keys = Keys::of_request(line);
+            line.transfer_table.iter().map(|edge| row(&keys, edge, &edge.fields)).collect()
+        }
+        (Table::Stages, Line::Stage(line)) => vec![row(&Keys::of_row(line), &line.row, &line.row.fields)],
+        (Table::Transfers, Line::Transfer(line)) => {
+            vec![row(&Keys::of_row(line), &line.row, &line.row.fields)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What a line says of each of its rows.
+struct Keys<'a> {
+    request_id: Option<&'a str>,
+    timestamp: Timestamp,
+    sample_rate: Option<u32>,
+    trace_id: Option<&'a str>,
+}
+
+impl<'a> Keys<'a> {
+    fn of_request(line: &'a RequestLine) -> Self {
+        Self {
+            request_id: Some(&line.request_id),
+            timestamp: line.timestamp,
+            sample_rate: line.sample_rate,
+            trace_id: line.trace_id.as_deref(),
+        }
+    }
+
+    fn of_row<Row>(line: &'a Detached<Row>) -> Self {
+        Self {
+            request_id: line.request_id.as_deref(),
+            timestamp: line.timestamp,
+            sample_rate: line.sample_rate,
+            trace_id: line.trace_id.as_deref(),
+        }
+    }
+}
+
+fn names<Row: NumberTable>() -> Vec<&'static str> {
+    Row::NUMBERS.iter().map(|number| number.name).collect()
+}
+
+fn row<Row: NumberTable>(keys: &Keys<'_>, row: &Row, fields: &Fields) -> Vec<String> {
+    let value = |number: &Number<Row>| match (number.get)(row) {
+        Some(Value::Count(count)) => count.to_string(),
+        Some(Value::Time(time)) => time.to_string(),
+        Some(Value::Ratio(ratio)) => ratio.to_string(),
+        Some(Value::Text(text)) => printable(text).into_owned(),
+        None => String::new(),
+    };
+    // A spreadsheet or a terminal shows this text.
+    let text = |text: Option<&str>| printable(text.unwrap_or_default()).into_owned();
+    let Keys { request_id, timestamp, sample_rate, trace_id } = *keys;
+    let sample_rate = sample_rate.map(|rate| rate.to_string()).unwrap_or_default();
+    let fields = match serde_json::to_string(fields) {
+        Ok(json) if json != "{}" => escaped(json),
+        _ => String::new(),
+    };
+    let begin = [text(request_id), timestamp.to_string(), sample_rate];
+    begin.into_iter().chain(Row::NUMBERS.iter().map(value)).chain([fields, text(trace_id)]).collect()
+}
