@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import gzip
 import json
 import pathlib
 import subprocess
@@ -81,6 +82,14 @@ def same(what, expected, found):
     assert expected == found, f"{what}: expected {expected!r}, found {found!r}"
 
 
+def await_that(what, is_so):
+    for _ in range(600):
+        if is_so():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{what}: it did not come")
+
+
 def report(name, log, *arguments):
     page = OUT / name
     subprocess.run([READER, "report", log, "-o", page, *arguments], check=True)
@@ -104,6 +113,7 @@ def check_list(browser, requests):
     browser.click("#list tbody tr:nth-child(3)")
     same("a click shows the request", ids[2], browser.text("#waterfall h3"))
     rows = len(requests[2]["stage_table"]) + len(requests[2]["transfer_table"]) + 1
+    same("who was in its way", True, browser.text("#waterfall .way").startswith("In the way: stage 2 code2wav worked for "))
     same("its rows, and the critical path", rows, browser.run("return document.querySelectorAll('.lane').length"))
     same("the address names it", f"#request={ids[2]}", browser.run("return location.hash"))
     browser.type("#list tbody tr:nth-child(3) a", KEYS["down"])
@@ -150,8 +160,12 @@ def check_waterfall(browser):
     assert browser.text(".zoom span") != whole
     browser.click(".zoom button:nth-child(5)")
     same("the whole request", whole, browser.text(".zoom span"))
+    browser.run("""
+        window.told = [];
+        const button = document.querySelector('#waterfall > button');
+        new MutationObserver(() => told.push(button.textContent)).observe(button, {childList: true})""")
     browser.click("#waterfall > button")
-    assert browser.text("#waterfall > button") in ("Copied", "Selected"), browser.text("#waterfall > button")
+    await_that("the id is copied", lambda: browser.run("return told[0]") in ("Copied", "Selected"))
 
 
 def check_brush(browser, requests):
@@ -195,11 +209,9 @@ def check_points(browser, requests):
     same("the point's request", wanted, browser.text("#waterfall h3"))
     browser.type("#latency .field", KEYS["end"] + KEYS["enter"])
     browser.run(f"location.hash = 'request={requests[11]['request_id']}'")
-    time.sleep(0.2)
-    same("the request of the address", requests[11]["request_id"], browser.text("#waterfall h3"))
+    await_that("the request of the address", lambda: browser.text("#waterfall").startswith(requests[11]["request_id"]))
     browser.run("location.hash = 'request=nowhere'")
-    time.sleep(0.2)
-    same("or none", "No request has such an id.", browser.text("#waterfall"))
+    await_that("or none", lambda: browser.text("#waterfall") == "No request has such an id.")
     browser.run(f"location.hash = 'request={requests[0]['request_id']}'")
 
 
@@ -304,10 +316,10 @@ def check_hostile(browser):
 
 def check_large(browser):
     """A million requests make a page that is no larger than it must be."""
-    large = OUT / "large.jsonl"
+    large = OUT / "large.jsonl.gz"
     lines = [json.loads(line) for line in LOG.read_text().splitlines()[:40]]
     start = datetime.datetime(2026, 11, 24, 8, 0, tzinfo=datetime.timezone.utc)
-    with large.open("w") as log:
+    with gzip.open(large, "wt", compresslevel=1) as log:
         for n in range(1_000_000):
             line = lines[n % 40]
             line["request_id"] = f"request-{n:07}"

@@ -88,8 +88,9 @@ fn the_parts_of_every_request_and_of_the_run_add_up_to_the_time() {
     for request in data(&page, "data").as_array().unwrap() {
         let mut until = 0.0;
         for piece in request["path"].as_array().unwrap() {
-            assert_eq!(piece[1].as_f64().unwrap(), until, "{request}");
-            until = piece[2].as_f64().unwrap();
+            let end = piece[1].as_f64().unwrap();
+            assert!(end > until, "{request}");
+            until = end;
         }
         assert_eq!(request["e2e"].as_f64(), Some(until));
         total += until;
@@ -218,4 +219,18 @@ fn a_log_without_requests_and_a_hostile_one_make_a_page_too() {
     let output = omni(&["report", PIPELINE, "-o", "/no/such/directory/page.html"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("cannot write /no/such/directory/page.html"));
+}
+
+#[test]
+fn a_request_names_those_that_were_in_its_way_also_from_standard_input() {
+    let page = report(&pipeline());
+    let requests = data(&page, "data");
+    let ids: Vec<_> = requests.as_array().unwrap().iter().map(|request| request["id"].clone()).collect();
+    // Stage, batch, the time there, the time for others, how many others, and which.
+    let ways = requests[0]["way"].as_array().unwrap();
+    let way = ways.iter().find(|way| way[0] == 2).unwrap();
+    assert!(way[3].as_f64() <= way[2].as_f64() && way[4].as_u64() > Some(2), "{way}");
+    let named = way[5].as_array().unwrap();
+    assert!(named.len() == 2 && named.iter().all(|other| ids.contains(&other[0])), "{way}");
+    assert!(!named.iter().any(|other| other[0] == requests[0]["id"]), "not itself");
 }

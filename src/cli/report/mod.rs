@@ -10,6 +10,7 @@ use super::{
     failure::{Failure, Result},
     files::Files,
     help::Help,
+    in_the_way::InTheWay,
     input::Inputs,
     objectives::Objectives,
 };
@@ -30,8 +31,12 @@ mod spent;
 mod stages;
 mod stretch;
 mod stretches;
+mod way;
 
 use page::Page;
+
+/// How many of the requests that were in the way of one are named for each stage.
+const NAMED: usize = 2;
 
 /// The script of the page, one noun a file.
 const SCRIPT: &str = concat!(
@@ -75,10 +80,13 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         let instead = "name a file for it, `-o FILE`, or send it to one, `> FILE`";
         return Err(Failure::Io(format!("the page is not for a terminal; {instead}")));
     }
-    let mut inputs = Inputs::new(&args.files)?;
-    let page = inputs.fold(|| Page::new(&args.objectives), Page::add, Page::merge)?;
-    let html = page.into_html(&inputs)?;
+    let mut inputs = Inputs::copied(&args.files)?;
+    let page = inputs.fold(|| Page::new(&args.objectives), Page::add, Page::merge)?.sampled();
     inputs.warn_of_doubles();
+    // What was in the way of a request is known once it is known which requests the page shows.
+    let nobody = InTheWay::new(page.waiters(), NAMED);
+    let found = inputs.again().fold(|| nobody.clone(), InTheWay::add, InTheWay::merge)?;
+    let html = page.into_html(&inputs, &found.into_meanwhile())?;
     match &args.output {
         None => out.write_all(html.as_bytes())?,
         Some(path) => std::fs::write(path, html)

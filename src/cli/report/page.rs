@@ -11,7 +11,7 @@ use super::{
     over_time::OverTime,
     overview::Overview,
     points::Points,
-    sample::Sample,
+    sample::{Sample, Sampled},
     spent::{StageNames, spent},
     stages,
     stretches::Stretches,
@@ -21,6 +21,7 @@ use crate::{
     cli::{
         amount::amount,
         failure::{Failure, Result},
+        in_the_way::{Meanwhile, Waiter},
         input::Inputs,
         objectives::Objectives,
         running::Running,
@@ -87,7 +88,13 @@ impl Page {
         self.sample.merge(&mut other.sample);
     }
 
-    pub(super) fn into_html(self, inputs: &Inputs) -> Result<String> {
+    /// The same, after the last line.
+    pub(super) fn sampled(mut self) -> SampledPage {
+        let sample = std::mem::take(&mut self.sample).into_sampled();
+        SampledPage { page: self, sample }
+    }
+
+    fn into_html(self, sample: &Sampled, meanwhile: &[Vec<Meanwhile>], inputs: &Inputs) -> Result<String> {
         let summary = self.summary.into_log_summary(inputs.read, Running::default());
         let of_run = Run {
             endings: self.endings,
@@ -96,7 +103,6 @@ impl Page {
             stretches: self.stretches,
         };
         let run = of_run.context(&summary, self.points.in_order().as_deref());
-        let sample = self.sample.into_json();
         let besides = summary.besides();
         let page = context! {
             files => inputs.names(),
@@ -108,7 +114,7 @@ impl Page {
             failed_shown => sample.failed,
             is_sampled => (sample.shown as u64) < self.lines,
             lines => count(self.lines),
-            data => Value::from_safe_string(sample.json),
+            data => Value::from_safe_string(sample.to_json(meanwhile)),
             failed => Value::from(Serde(&shown_texts(summary.failed))),
             reasons => Value::from(Serde(&shown_texts(summary.finish_reasons))),
             warnings => Value::from(Serde(&shown_texts(summary.warnings))),
@@ -122,6 +128,23 @@ impl Page {
         let rendered =
             templates.render_str(concat!(include_str!("plot.html"), include_str!("page.html")), page);
         rendered.map_err(|error| Failure::Io(format!("cannot make the page: {error:#}")))
+    }
+}
+
+/// A page with the requests that it shows.
+pub(super) struct SampledPage {
+    page: Page,
+    sample: Sampled,
+}
+
+impl SampledPage {
+    pub(super) fn waiters(&self) -> Vec<Waiter> {
+        self.sample.waiters()
+    }
+
+    /// The markup, with what was in the way of each request that is shown.
+    pub(super) fn into_html(self, inputs: &Inputs, meanwhile: &[Vec<Meanwhile>]) -> Result<String> {
+        self.page.into_html(&self.sample, meanwhile, inputs)
     }
 }
 

@@ -1,40 +1,74 @@
 //! The requests whose waterfalls the page shows: the slowest, some that failed, and a random sample.
 
 use std::{
-    cmp::Reverse,
+    cmp::{Ordering, Reverse},
     collections::{BTreeSet, BinaryHeap},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use super::shown::to_json;
+use super::{shown::to_json, way};
 use crate::{
     Millis, RequestLine,
-    cli::{json::escaped, objectives::Objectives, outcome::has_failed},
+    cli::{
+        in_the_way::{Meanwhile, Waiter},
+        json::escaped,
+        objectives::Objectives,
+        outcome::has_failed,
+    },
 };
 
 /// How many of the slowest requests are shown, how many that failed, and how many random ones.
 const SLOWEST: usize = 300;
 const FAILED: usize = 200;
 const RANDOM: usize = 500;
-/// How many bytes of JSON all of them may have.
-const ROOM: usize = 1_000_000;
+/// How many bytes of JSON all of them may have, and how many what was in their way.
+const ROOM: usize = 850_000;
+const ROOM_OF_WAYS: usize = 150_000;
 
 /// The requests kept so far. Those that failed and the random ones are chosen by a hash, so that the same log
 /// gives the same page.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
-    slowest: BinaryHeap<Reverse<(Millis, u64, String)>>,
+    slowest: BinaryHeap<Reverse<(Millis, u64, Kept)>>,
     failed: Chosen<FAILED>,
     random: Chosen<RANDOM>,
 }
 
-/// Requests with the smallest hashes, each with its hash, its latency, and its JSON.
+/// A request that may be shown.
+#[derive(Debug, Clone)]
+struct Kept {
+    json: String,
+    waiter: Waiter,
+}
+
+impl Ord for Kept {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.json.cmp(&other.json)
+    }
+}
+
+impl PartialOrd for Kept {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Kept {}
+
+/// Requests with the smallest hashes, each with its hash and its latency.
 #[derive(Debug, Default)]
-struct Chosen<const LIMIT: usize>(BinaryHeap<(u64, Millis, String)>);
+struct Chosen<const LIMIT: usize>(BinaryHeap<(u64, Millis, Kept)>);
 
 /// The sample as the page has it.
 pub(super) struct Sampled {
-    pub(super) json: String,
+    /// Slowest first.
+    requests: Vec<Kept>,
     pub(super) shown: usize,
     /// How many of them are the slowest of all.
     pub(super) slowest: usize,
@@ -53,8 +87,8 @@ impl<const LIMIT: usize> Chosen<LIMIT> {
         }
     }
 
-    fn in_order(self) -> impl Iterator<Item = (Millis, u64, String)> {
-        self.0.into_sorted_vec().into_iter().map(|(chance, e2e, json)| (e2e, chance, escaped(json)))
+    fn in_order(self) -> impl Iterator<Item = (Millis, u64, Kept)> {
+        self.0.into_sorted_vec().into_iter().map(|(chance, e2e, kept)| (e2e, chance, kept))
     }
 }
 
@@ -71,15 +105,15 @@ impl Sample {
         if !is_slow && !is_failed && !is_random {
             return;
         }
-        let json = to_json(line, objectives);
+        let kept = Kept { json: to_json(line, objectives), waiter: Waiter::of(line) };
         if is_slow {
-            self.slowest.push(Reverse((e2e, chance, json.clone())));
+            self.slowest.push(Reverse((e2e, chance, kept.clone())));
         }
         if is_failed {
-            self.failed.0.push((chance, e2e, json.clone()));
+            self.failed.0.push((chance, e2e, kept.clone()));
         }
         if is_random {
-            self.random.0.push((chance, e2e, json));
+            self.random.0.push((chance, e2e, kept));
         }
         self.trim();
     }
@@ -99,18 +133,19 @@ impl Sample {
         self.random.trim();
     }
 
-    /// A list, slowest first.
-    pub(super) fn into_json(self) -> Sampled {
-        // Escaped only here, since most of the requests that are added are dropped later.
+    /// As many of them as there is room for.
+    pub(super) fn into_sampled(self) -> Sampled {
         let slowest = self.slowest.into_sorted_vec().into_iter();
-        let slowest = slowest.map(|Reverse((e2e, chance, json))| (e2e, chance, escaped(json)));
+        let slowest = slowest.map(|Reverse((e2e, chance, kept))| (e2e, chance, kept));
         let mut left = ROOM;
         let mut shown = BTreeSet::new();
-        let mut take = |requests: &mut dyn Iterator<Item = (Millis, u64, String)>| {
-            for request in requests {
-                let room = left.checked_sub(request.2.len() + 2);
+        let mut take = |requests: &mut dyn Iterator<Item = (Millis, u64, Kept)>| {
+            for (e2e, chance, kept) in requests {
+                // Escaped only here, since most of the requests that are added are dropped later.
+                let kept = Kept { json: escaped(kept.json), ..kept };
+                let room = left.checked_sub(kept.json.len() + 2);
                 if let Some(room) = room
-                    && shown.insert(request)
+                    && shown.insert((e2e, chance, kept))
                 {
                     left = room;
                 }
@@ -120,8 +155,32 @@ impl Sample {
         let slowest = take(&mut { slowest });
         let failed = take(&mut self.failed.in_order()) - slowest;
         let all = take(&mut self.random.in_order());
-        let list: Vec<_> = shown.iter().rev().map(|(_, _, json)| json.as_str()).collect();
-        Sampled { json: format!("[{}]", list.join(",\n")), shown: all, slowest, failed }
+        let requests = shown.into_iter().rev().map(|(_, _, kept)| kept).collect();
+        Sampled { requests, shown: all, slowest, failed }
+    }
+}
+
+impl Sampled {
+    pub(super) fn waiters(&self) -> Vec<Waiter> {
+        self.requests.iter().map(|kept| kept.waiter.clone()).collect()
+    }
+
+    /// A list, with what the stages did while each request waited for them: of the slowest ones, as long as
+    /// there is room.
+    pub(super) fn to_json(&self, meanwhile: &[Vec<Meanwhile>]) -> String {
+        let mut left = ROOM_OF_WAYS;
+        let with_way = |(kept, meanwhile): (&Kept, &Vec<Meanwhile>)| {
+            let way = escaped(way::to_json(meanwhile));
+            match (left.checked_sub(way.len()), kept.json.strip_suffix('}')) {
+                (Some(room), Some(members)) if !way.is_empty() => {
+                    left = room;
+                    format!("{members},\"way\":{way}}}")
+                }
+                _ => kept.json.clone(),
+            }
+        };
+        let requests: Vec<_> = self.requests.iter().zip(meanwhile).map(with_way).collect();
+        format!("[{}]", requests.join(",\n"))
     }
 }
 
@@ -148,6 +207,11 @@ mod tests {
         sample.add(&line, &Objectives::default());
     }
 
+    /// Without anything in the way.
+    fn json(sampled: &Sampled) -> String {
+        sampled.to_json(&vec![Vec::new(); sampled.shown])
+    }
+
     #[test]
     fn the_slowest_are_there_and_all_of_it_has_its_room() {
         let (mut one, mut other) = (Sample::default(), Sample::default());
@@ -156,7 +220,8 @@ mod tests {
             add(sample, line(n, &"é</script>".repeat(40)));
         }
         one.merge(&mut other);
-        let Sampled { json, shown, slowest, .. } = one.into_json();
+        let sampled = one.into_sampled();
+        let (json, Sampled { shown, slowest, .. }) = (json(&sampled), sampled);
         assert!(json.len() <= ROOM && slowest == SLOWEST.min(shown) && shown > 50, "{} {shown}", json.len());
         assert!(!json.contains('<'));
         let requests: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
@@ -168,7 +233,8 @@ mod tests {
     fn few_requests_are_all_there_once() {
         let mut sample = Sample::default();
         (0..100).for_each(|n| add(&mut sample, line(n, "x")));
-        let Sampled { json, shown, slowest, failed } = sample.into_json();
+        let sampled = sample.into_sampled();
+        let (json, Sampled { shown, slowest, failed, .. }) = (json(&sampled), sampled);
         assert_eq!((shown, slowest, failed, json.matches("\"id\":").count()), (100, 100, 0, 100));
     }
 
@@ -178,7 +244,8 @@ mod tests {
         (0..30_000).for_each(|n| {
             add(&mut sample, RequestLine { stage_table: Vec::new(), warnings: Vec::new(), ..line(n, "") });
         });
-        let Sampled { json, shown, slowest, failed } = sample.into_json();
+        let sampled = sample.into_sampled();
+        let (json, Sampled { shown, slowest, failed, .. }) = (json(&sampled), sampled);
         // The sets may share a few requests.
         assert_eq!(slowest, SLOWEST);
         assert!((190..=FAILED).contains(&failed) && (950..=1_000).contains(&shown), "{failed} {shown}");

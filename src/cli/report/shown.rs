@@ -34,8 +34,8 @@ struct Shown<'a> {
     numbers: Vec<Option<Figure<'a>>>,
     stages: Vec<Row<'a>>,
     transfers: Vec<Row<'a>>,
-    /// The critical path: each piece with its part, and when it begins and ends.
-    path: Vec<(String, Millis, Millis)>,
+    /// The critical path: each piece with its part, and when it ends; the next one begins there.
+    path: Vec<(String, Millis)>,
     /// Rows that are left out.
     #[serde(skip_serializing_if = "is_zero")]
     more: usize,
@@ -158,10 +158,10 @@ fn json(line: &RequestLine, objectives: &Objectives, rows: usize) -> String {
     let is_whole = rows == ROWS;
     let further = |row| if is_whole { fields(row) } else { Vec::new() };
     let path = critical_path(&Timeline::of(line));
-    let path = path.iter().take(if is_whole { PIECES } else { PIECES / 8 }).map(|piece| {
-        let [from, to] = [piece.from, piece.to].map(Millis::from_nanos);
-        (Part::of(piece.part).code(), from, to)
-    });
+    let path = path
+        .iter()
+        .take(if is_whole { PIECES } else { PIECES / 8 })
+        .map(|piece| (Part::of(piece.part).code(), Millis::from_nanos(piece.to)));
     let broke = objectives.slo.iter().filter(|objective| objective.is_met(line) == Some(false));
     let shown = Shown {
         id: cut(&line.request_id),
@@ -233,7 +233,7 @@ mod tests {
         line.e2e_table.e2e_total_ms = Millis::from_nanos(2_000_000);
         line.fields = [("model".into(), text(300)), ("n".into(), FieldValue::Unsigned(3))].into();
         let json: serde_json::Value = serde_json::from_str(&to_json(&line, &Objectives::default())).unwrap();
-        assert_eq!(json["path"], serde_json::json!([["u", 0.0, 2.0]]));
+        assert_eq!(json["path"], serde_json::json!([["u", 2.0]]));
         assert_eq!((&json["fields"][1], &json["trace"]), (&serde_json::json!(["n", 3]), &"t".into()));
         assert_eq!(json["fields"][0][1], "x".repeat(TEXT));
         let fields = (0..32).map(|n| (format!("f{n}").into(), text(1_000))).collect();

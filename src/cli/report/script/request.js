@@ -23,6 +23,25 @@ const list = (entries) => {
   return made;
 };
 
+// For whom the stages worked while the request waited for them; what is too short to matter is left out.
+const NOTABLE = 0.05;
+const inTheWay = (request) => (request.way ?? [])
+  .filter(([, , there, busy]) => Math.min(there, busy) >= NOTABLE * request.e2e)
+  .map(([stage, batch, there, busy, others, named]) => {
+    const name = partByCode.get("s" + id(stage))?.name ?? id(stage);
+    const all = amount(others, "other request", "other requests");
+    const sentence = make("p", "way", batch === null
+      ? `In the way: ${name.startsWith("stage") ? name : "stage " + name} worked for ${all} during ${short(busy)} of the ${short(there)} that this request waited: `
+      : `In the way: batch ${batch} of ${name.startsWith("stage") ? name : "stage " + name} had ${all} during ${short(busy)} of its ${short(there)}: `);
+    named.forEach(([other, millis], n) => {
+      const anchor = make("a", "", other);
+      anchor.href = "#" + new URLSearchParams({ request: other });
+      sentence.append(n ? ", " : "", anchor, ` (${short(millis)})`);
+    });
+    if (others > named.length) sentence.append(` and ${count(others - named.length)} more`);
+    return sentence;
+  });
+
 const drawRequest = (request) => {
   const e2e = named("e2e", request.numbers);
   const name = make("h3", "", request.id);
@@ -35,6 +54,8 @@ const drawRequest = (request) => {
   if (request.fields) waterfall.append(list(request.fields.map(([field, value]) => ["fields." + field, value])));
   if (e2e.error) waterfall.append(make("p", "error", "Error: " + e2e.error));
   for (const broke of request.broke ?? []) waterfall.append(make("p", "error", "Broke the objective " + broke));
+
+  waterfall.append(...inTheWay(request));
 
   const controls = make("div", "zoom");
   const range = make("span");

@@ -20,6 +20,8 @@ const partByCode = new Map(run.parts.map(([code, name, className]) => [code, { n
 const part = (code) => partByCode.get(code) ?? { name: "other parts", className: "others" };
 
 for (const request of requests) {
+  // A piece of the path begins where the one before it ends.
+  request.path = request.path.map(([code, to], n, path) => [code, n ? path[n - 1][1] : 0, to]);
   const times = new Map();
   for (const [code, from, to] of request.path) times.set(code, (times.get(code) ?? 0) + to - from);
   const most = [...times].reduce((one, other) => (other[1] > one[1] ? other : one), ["u", 0]);
