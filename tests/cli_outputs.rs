@@ -116,6 +116,14 @@ fn check_finds_each_violation_by_itself() {
         (vec![(row, "underruns", Value::Null)], "stage 0: underruns and underrun_total_ms"),
         (
             vec![
+                (row, "media_ms", Value::Null),
+                (row, "real_time_factor", Value::Null),
+                (e2e, "real_time_factor", Value::Null),
+            ],
+            "stage 0: underruns: expected only with media_ms",
+        ),
+        (
+            vec![
                 (row, "outputs", json!(0)),
                 (row, "inter_output_mean_ms", Value::Null),
                 (row, "inter_output_max_ms", Value::Null),

@@ -4,13 +4,18 @@
 mod reader;
 mod support;
 
-use omni_metrics::Keep;
-use reader::{omni_of, stdout};
+use std::{thread, time::Duration};
+
+use omni_metrics::{Keep, OmniMetricsLayer};
+use reader::{omni_of, stdout, text};
 use serde_json::Value;
-use support::Rig;
-use tracing::{error, info_span};
+use support::{Log, Rig};
+use tracing::{Dispatch, error, info_span};
+use tracing_subscriber::{layer::SubscriberExt, registry};
 
 const RATE: u32 = 10;
+/// How many logs are generated for the rate of violations that are none.
+const SEEDS: u64 = 60;
 
 /// Numbers by chance, the same in every run.
 struct Random(u64);
@@ -24,6 +29,11 @@ impl Random {
 
 /// One request: most take 5 to 25 ms; one in 50 fails.
 fn serve(rig: &Rig, id: &str, random: &mut Random) {
+    let tokens = 10 + random.below(90);
+    serve_tokens(rig, id, random, tokens);
+}
+
+fn serve_tokens(rig: &Rig, id: &str, random: &mut Random, tokens: u64) {
     let reason = match random.below(100) {
         0 => "error",
         1 => "abort",
@@ -31,7 +41,7 @@ fn serve(rig: &Rig, id: &str, random: &mut Random) {
         _ => "stop",
     };
     let request = info_span!("request", request_id = id, finish_reason = reason).entered();
-    let (time, tokens) = (5 + random.below(20), 10 + random.below(90));
+    let time = 5 + random.below(20);
     rig.wait_ms(1);
     let stage = info_span!("stage", stage_id = 0, num_tokens_in = 7, output = tracing::field::Empty);
     stage.in_scope(|| {
@@ -53,7 +63,14 @@ fn log(keep: Keep, requests: u64, seed: u64) -> String {
     let rig = Rig::with(|layer| layer.with_keep(keep));
     let mut random = Random(seed);
     rig.run_text(|rig| {
-        (0..requests).for_each(|n| serve(rig, &format!("{seed}-{n}"), &mut random));
+        for n in 0..requests {
+            // Of the even seeds, a few requests have most of the tokens.
+            let tokens = match random.below(300) {
+                0 if seed % 2 == 0 => 50_000,
+                _ => 10 + random.below(90),
+            };
+            serve_tokens(rig, &format!("{seed}-{n}"), &mut random, tokens);
+        }
         rig.handle.write_summary();
     });
     rig.log.text()
@@ -141,4 +158,192 @@ fn detached_rows_and_warnings_are_weighted_as_well() {
     assert!((rows - 2_000.0).abs() < 450.0, "{rows}");
     let warnings: Vec<_> = summary["warnings"].as_array().unwrap().iter().collect();
     assert_eq!(warnings[0]["count"].as_f64(), Some(rows), "{warnings:?}");
+}
+
+/// The exit code and what `check` says.
+fn check(log: &str) -> (Option<i32>, String) {
+    let output = omni_of(&["check"], log);
+    (output.status.code(), text(&output.stdout))
+}
+
+/// The log without the lines that are chosen, each by its number among those.
+fn without(log: &str, is_chosen: impl Fn(&str) -> bool, is_removed: impl Fn(usize) -> bool) -> String {
+    let mut chosen = 0;
+    let kept = log.lines().filter(|line| {
+        let is_one = is_chosen(line);
+        chosen += usize::from(is_one);
+        !is_one || !is_removed(chosen - 1)
+    });
+    kept.map(|line| format!("{line}\n")).collect()
+}
+
+fn is_sampled(line: &str) -> bool {
+    line.contains(r#""sample_rate":"#)
+}
+
+/// A line that is kept because its request failed.
+fn is_failed(line: &str) -> bool {
+    line.contains(r#""type":"request""#) && !is_sampled(line)
+}
+
+fn assert_unsound(log: &str, sentence: &str) {
+    let (code, said) = check(log);
+    assert!(code == Some(1) && said.contains(sentence), "{sentence}: {said}");
+}
+
+#[test]
+fn a_sampled_log_is_sound_and_so_is_a_part_of_it() {
+    let mut unsound = Vec::new();
+    for seed in 1..=SEEDS {
+        let requests = [300, 1_000, 3_000][seed as usize % 3];
+        let keep = match seed % 4 {
+            0 => Keep::one_in(RATE),
+            1 => Keep::one_in(RATE).failed(),
+            2 => Keep::one_in(3).failed().slower_than(Duration::from_millis(24)),
+            _ => Keep::one_in(50).slower_than(Duration::from_millis(26)).with_warnings(),
+        };
+        let log = log(keep, requests, seed);
+        let (code, said) = check(&log);
+        if code != Some(0) {
+            unsound.push(said);
+        }
+        // A later part of the log, as of one that was rotated.
+        let lines: Vec<_> = log.lines().collect();
+        let later = lines[lines.len() / 2..].join("\n");
+        let (code, said) = check(&later);
+        if code != Some(0) && requests > 300 {
+            unsound.push(said);
+        }
+    }
+    // Each of the hundred has two figures, of which at most 0.1 % are called violations.
+    assert!(unsound.len() <= 1, "{unsound:?}");
+}
+
+#[test]
+fn lines_that_are_missing_from_a_sampled_log_are_found() {
+    let log = sampled(3_000, 7);
+    assert_eq!(check(&log).0, Some(0), "{}", check(&log).1);
+    assert_unsound(&without(&log, is_failed, |n| n == 5), "(1 line is missing)");
+    assert_unsound(&without(&log, is_sampled, |n| n == 5), "(1 line is missing)");
+    assert_unsound(&without(&log, is_sampled, |n| n % 10 == 0), "lines are missing)");
+}
+
+#[test]
+fn a_sample_that_is_not_fair_is_found() {
+    let log = sampled(20_000, 9);
+    assert_eq!(check(&log).0, Some(0), "{}", check(&log).1);
+    assert_unsound(&without(&log, is_sampled, |n| n % 6 == 0), "requests since e2e_requests");
+    assert_unsound(&without(&log, is_sampled, |n| n % 4 == 0), "tokens since e2e_requests");
+}
+
+#[test]
+fn a_line_with_another_rate_is_found() {
+    let log = sampled(2_000, 9);
+    let replaced = |from: &str, to: &str, at: usize| {
+        let (at, _) = log.match_indices(from).nth(at).unwrap();
+        format!("{}{to}{}", &log[..at], &log[at + from.len()..])
+    };
+    let rate = r#""sample_rate":10"#;
+    assert_unsound(&replaced(rate, r#""sample_rate":7"#, 30), "a divisor of the hash of request_id 9-");
+    assert_unsound(&replaced(rate, r#""sample_rate":1"#, 30), "expected at least 2 or nothing, found 1");
+    // It divides the hash of each of them as well.
+    assert_unsound(&replaced(rate, r#""sample_rate":5"#, 30), "sample_rate: expected 10, as in -:");
+    assert_unsound(&replaced(&format!("{rate},"), "", 30), "sample_rate: expected one, since the request");
+    let failed = log.lines().filter(|line| is_failed(line)).nth(3).unwrap();
+    let with_rate = failed.replacen(r#","overall_summary""#, r#","sample_rate":10,"overall_summary""#, 1);
+    assert_unsound(&log.replace(failed, &with_rate), "sample_rate: expected");
+}
+
+#[test]
+fn a_line_that_occurs_twice_is_found_also_with_another_id() {
+    let log = sampled(2_000, 10);
+    let line = log.lines().filter(|line| is_sampled(line)).nth(40).unwrap();
+    let twice = log.replacen(line, &format!("{line}\n{line}"), 1);
+    assert_unsound(&twice, "expected once, found the same line");
+    let failed = log.lines().filter(|line| is_failed(line)).nth(3).unwrap();
+    let other = failed.replacen(r#""request_id":"10-"#, r#""request_id":"11-"#, 1);
+    let twice = log.replacen(failed, &format!("{failed}\n{other}"), 1);
+    assert_unsound(&twice, "e2e_requests: expected each number of a run at most once, found");
+}
+
+#[test]
+fn windows_count_the_lines_of_a_class_that_is_kept() {
+    let rig = Rig::with(|layer| layer.with_keep(Keep::one_in(RATE).failed()));
+    let mut random = Random(11);
+    rig.run_text(|rig| {
+        let reports = rig.handle.report_every(Duration::from_millis(1), Duration::from_secs(3_600));
+        for window in 1..=4 {
+            (0..500).for_each(|n| serve(rig, &format!("{window}-{n}"), &mut random));
+            let last = window * 500;
+            while !rig.log.text().lines().any(|line| counts(line, last)) {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        drop(reports);
+    });
+    let log = rig.log.text();
+    assert_eq!(check(&log).0, Some(0), "{}", check(&log).1);
+    // From the middle on, as a rotated log begins, so that no count of lines gives it away.
+    let middle = log.lines().position(|line| counts(line, 1_000)).unwrap();
+    let later: String = log.lines().skip(middle).map(|line| format!("{line}\n")).collect();
+    assert_eq!(check(&later).0, Some(0), "{}", check(&later).1);
+    let aborted = |line: &str| is_failed(line) && line.contains(r#""finish_reason":"abort""#);
+    let sentence = "have finish_reason `abort`, found";
+    assert_unsound(&without(&later, aborted, |n| n == 0), sentence);
+}
+
+/// Whether the line is a report of the run with so many requests.
+fn counts(line: &str, requests: u64) -> bool {
+    line.starts_with(r#"{"type":"summary""#) && line.contains(&format!(r#""e2e_requests":{requests},"#))
+}
+
+#[test]
+fn the_log_of_concurrent_requests_is_sound_while_reports_are_written() {
+    let log = Log::default();
+    let layer = OmniMetricsLayer::new().with_writer(log.clone()).with_keep(Keep::one_in(RATE).failed());
+    let handle = layer.handle();
+    let dispatch = Dispatch::new(registry().with(layer));
+    let reports = handle.report_every(Duration::from_millis(1), Duration::from_secs(3_600));
+    let run = |thread: u64| {
+        let mut random = Random(thread);
+        for n in 0..4_000 {
+            let reason = if random.below(20) == 0 { "error" } else { "stop" };
+            let request = info_span!("request", request_id = format!("{thread}-{n}"), finish_reason = reason);
+            request.in_scope(|| info_span!("stage", stage_id = 0, num_tokens_out = n % 50).in_scope(|| ()));
+        }
+    };
+    thread::scope(|scope| {
+        for thread in 0..8 {
+            let (dispatch, run) = (&dispatch, &run);
+            scope.spawn(move || tracing::dispatcher::with_default(dispatch, || run(thread)));
+        }
+    });
+    drop(reports);
+    handle.write_summary();
+    let log = log.text();
+    assert_eq!(check(&log).0, Some(0), "{}", check(&log).1);
+    assert_unsound(&without(&log, is_failed, |n| n == 700), "(1 line is missing)");
+}
+
+#[test]
+fn restarts_and_runs_that_are_taken_are_told_apart() {
+    let rig = Rig::with(|layer| layer.with_keep(Keep::one_in(RATE).failed()));
+    let mut random = Random(12);
+    rig.run_text(|rig| {
+        for run in 0..5 {
+            (0..700).for_each(|n| serve(rig, &format!("{run}-{n}"), &mut random));
+            rig.handle.write_summary();
+            rig.handle.take();
+        }
+    });
+    let taken = rig.log.text();
+    assert_eq!(check(&taken).0, Some(0), "{}", check(&taken).1);
+    let rig = Rig::with(|layer| layer.with_keep(Keep::one_in(RATE).failed()));
+    rig.run_text(|rig| {
+        rig.wait_ms(3_600_000);
+        (0..700).for_each(|n| serve(rig, &format!("{n}"), &mut random));
+        rig.handle.write_summary();
+    });
+    let restarted = [sampled(900, 13), rig.log.text()].concat();
+    assert_eq!(check(&restarted).0, Some(0), "{}", check(&restarted).1);
 }

@@ -17,6 +17,7 @@ use super::{
     numbers::{Findings, Numbers},
     paint,
     place::Place,
+    sample_check::{SampleCheck, Witness},
     selection::timestamp,
 };
 use crate::{
@@ -87,6 +88,9 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
                 (None, Some(RequestNumber::Summary(requests))) => log.numbers.end(requests),
                 (None, None) => {}
             }
+            if is_whole && place.twin.is_none() {
+                sentences.extend(log.sample.add(place, found.witness));
+            }
             log.write(place, &sentences, out)
         },
     )?;
@@ -140,6 +144,7 @@ struct Log {
     /// Its number, that of its log, and its name.
     file: Option<(usize, usize, String)>,
     numbers: Numbers,
+    sample: SampleCheck,
     violations: u64,
     /// Notes on lines.
     notes: u64,
@@ -298,17 +303,21 @@ impl Log {
 
     fn finish(&mut self, out: &mut impl Write) -> Result<()> {
         let Some((.., file)) = self.file.take() else { return Ok(()) };
-        let Findings { violations, more, notes } = mem::take(&mut self.numbers).finish();
+        let by_number = mem::take(&mut self.numbers);
+        // Most numbers are missing in a sampled log, which has more to show instead.
+        let of_sample = mem::take(&mut self.sample).finish(&file);
+        let Findings { violations, more, notes } = of_sample.unwrap_or_else(|| by_number.finish(&file));
         self.violations += violations.len() as u64 + more;
         if self.is_json {
-            let (file, line) = (file.as_str(), None);
-            say(out, violations.iter().map(|text| Finding::Violation { file, line, text }))?;
-            return say(out, notes.iter().map(|text| Finding::Note { file, line, text }));
+            let place = |sentence| located(sentence, &file);
+            let file = file.as_str();
+            say(out, violations.iter().map(place).map(|(line, text)| Finding::Violation { file, line, text }))?;
+            return say(out, notes.iter().map(place).map(|(line, text)| Finding::Note { file, line, text }));
         }
-        violations.iter().chain(&notes).try_for_each(|sentence| writeln!(out, "{file}: {sentence}"))?;
+        let mut sentences = violations.iter().chain(&notes);
+        sentences.try_for_each(|sentence| writeln!(out, "{}", printable(sentence)))?;
         if more > 0 {
-            let gaps = amount(more, "more gap or repeated number", "more gaps and repeated numbers");
-            writeln!(out, "{file}: e2e_requests: {gaps}")?;
+            writeln!(out, "{file}: {}", amount(more, "more violation", "more violations"))?;
         }
         Ok(())
     }
@@ -318,11 +327,19 @@ impl Log {
 struct Found {
     remarks: Remarks,
     number: Option<RequestNumber>,
+    witness: Witness,
     /// The name of the line in a sentence.
     name: String,
     timestamp: Timestamp,
     /// The groups of the line, if there are any.
     names: Vec<Name>,
+}
+
+/// The number of the line and the text of a sentence that begins with its place in the file.
+fn located<'a>(sentence: &'a str, file: &str) -> (Option<u64>, &'a str) {
+    let in_file = sentence.strip_prefix(file).and_then(|rest| rest.strip_prefix(':'));
+    let Some((number, text)) = in_file.and_then(|rest| rest.split_once(' ')) else { return (None, sentence) };
+    (number.strip_suffix(':').and_then(|number| number.parse().ok()), text)
 }
 
 /// Writes a line of JSON for each finding.
@@ -363,6 +380,7 @@ impl Found {
             Line::Summary(_) => "summary".to_owned(),
             Line::Open(_) => format!("open request {id}"),
         };
-        Self { remarks: check_line(line), number, name, timestamp: timestamp(line), names }
+        let witness = Witness::of(line);
+        Self { remarks: check_line(line), number, witness, name, timestamp: timestamp(line), names }
     }
 }

@@ -140,22 +140,22 @@ impl History {
 
 /// The last keys, and a value for each.
 #[derive(Debug)]
-struct Recent<V> {
+pub(super) struct Recent<V> {
     values: HashMap<u64, V>,
     order: VecDeque<u64>,
     limit: usize,
 }
 
 impl<V> Recent<V> {
-    fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self { values: HashMap::new(), order: VecDeque::new(), limit }
     }
 
-    fn get(&self, key: u64) -> Option<&V> {
+    pub(super) fn get(&self, key: u64) -> Option<&V> {
         self.values.get(&key)
     }
 
-    fn insert(&mut self, key: u64, value: V) {
+    pub(super) fn insert(&mut self, key: u64, value: V) {
         if self.values.insert(key, value).is_some() {
             return;
         }

@@ -13,6 +13,7 @@ use crate::{
     E2eTable, Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow, Window,
     model::{
         id::Shown,
+        keep::is_chosen,
         numbers::{factor_of_request, total_tokens, total_transfers},
         warnings::Warnings,
     },
@@ -27,10 +28,20 @@ pub(super) struct Remarks {
 
 pub(super) fn check_line(line: &Line) -> Remarks {
     let mut remarks = Remarks::default();
+    let id = line.request_id();
     match line {
-        Line::Request(line) => check_request(line, &mut remarks),
-        Line::Stage(line) => check_stage(&line.row, &mut remarks),
-        Line::Transfer(line) => check_transfer(&line.row, &mut remarks),
+        Line::Request(line) => {
+            check_sample_rate(line.sample_rate, id, &mut remarks);
+            check_request(line, &mut remarks);
+        }
+        Line::Stage(line) => {
+            check_sample_rate(line.sample_rate, id, &mut remarks);
+            check_stage(&line.row, &mut remarks);
+        }
+        Line::Transfer(line) => {
+            check_sample_rate(line.sample_rate, id, &mut remarks);
+            check_transfer(&line.row, &mut remarks);
+        }
         Line::Summary(line) => {
             check_summary(&line.overall_summary, &mut remarks);
             line.window.iter().for_each(|window| check_window(window, &mut remarks));
@@ -88,7 +99,7 @@ impl Remarks {
     }
 
     /// What a part is, beside the whole.
-    fn note_part(&mut self, what: impl Display, whole: Option<u64>, part: Option<u64>) {
+    fn note_part<T: PartialOrd + Display>(&mut self, what: impl Display, whole: Option<T>, part: Option<T>) {
         if let (Some(whole), Some(part)) = (whole, part)
             && part > whole
         {
@@ -123,11 +134,25 @@ fn check_request(line: &RequestLine, remarks: &mut Remarks) {
     for row in &line.stage_table {
         check_stage(row, remarks);
         check_waiting(row, remarks);
+        check_busy(row, e2e, remarks);
         note_late_output(row, e2e, remarks);
     }
     line.transfer_table.iter().for_each(|row| check_transfer(row, remarks));
     let timeline = Timeline::of(line);
     flaws(&critical_path(&timeline), &timeline).into_iter().for_each(|flaw| remarks.add(flaw));
+}
+
+/// A line with a rate is one that the hash of its id has chosen.
+fn check_sample_rate(sample_rate: Option<u32>, request_id: Option<&str>, remarks: &mut Remarks) {
+    let Some(rate) = sample_rate else { return };
+    let is_chosen = request_id.is_some_and(|id| is_chosen(id, rate));
+    remarks.unless(rate > 1 && is_chosen, || match (rate, request_id) {
+        (0 | 1, _) => format!("sample_rate: expected at least 2 or nothing, found {rate}"),
+        (_, None) => format!("sample_rate: expected none without a request_id, found {rate}"),
+        (_, Some(id)) => {
+            format!("sample_rate: expected a divisor of the hash of request_id {id}, found {rate}")
+        }
+    });
 }
 
 /// What follows from the rows but for the totals, and errors.
@@ -153,13 +178,11 @@ fn check_e2e(e2e: &E2eTable, rows: &[StageRow], remarks: &mut Remarks) {
 fn check_stage(row: &StageRow, remarks: &mut Remarks) {
     let (stage, gen_time) = (Shown(row.stage_id), row.stage_gen_time_ms);
     let of = |sentence| OfStage(row.stage_id, sentence);
+    // Measured times fit together. So one of them was recorded.
     let what = of("preprocess_time_ms is more than stage_gen_time_ms");
-    remarks.at_most(what, gen_time, row.preprocess_time_ms);
-    let (span_time, busy) = match row.wall_time_ms {
-        Some(wall) => (Some(wall), "busy_time_ms is more than wall_time_ms"),
-        None => (gen_time, "busy_time_ms is more than stage_gen_time_ms"),
-    };
-    remarks.at_most(of(busy), span_time, row.busy_time_ms);
+    remarks.note_part(what, gen_time, row.preprocess_time_ms);
+    let what = of("busy_time_ms is more than wall_time_ms");
+    remarks.at_most(what, row.wall_time_ms, row.busy_time_ms);
     if let Some(share) = row.share_time_ms {
         remarks.unless(gen_time.is_some_and(|gen_time| share < gen_time), || {
             let gen_time = gen_time.map_or("one".to_owned(), |gen_time| gen_time.to_string());
@@ -187,6 +210,9 @@ fn check_media(row: &StageRow, remarks: &mut Remarks) {
     };
     remarks.unless(is_sound, || {
         format!("stage {stage}: underruns and underrun_total_ms: expected both, and both zero or neither")
+    });
+    remarks.unless(row.underruns.is_none() || row.media_ms.is_some(), || {
+        format!("stage {stage}: underruns: expected only with media_ms, found without")
     });
 }
 
@@ -248,11 +274,29 @@ fn check_waiting(row: &StageRow, remarks: &mut Remarks) {
     remarks.at_most(what, Some(row.queue_time_ms.unwrap_or_default()), row.waiting_time_ms);
 }
 
+/// The layer measures no more busy time than span time, which `stage_gen_time_ms` is unless it was recorded. A
+/// single span that serves only this request does not end after it.
+fn check_busy(row: &StageRow, e2e: &E2eTable, remarks: &mut Remarks) {
+    let is_one_span = row.events == 1 && !is_shared(row);
+    // A row that `join` has added starts at zero if it began before the request, by another clock.
+    let start = row.start_ms.filter(|start| is_one_span && *start > Millis::ZERO);
+    let rest = start.map(|start| e2e.e2e_total_ms.saturating_sub(start));
+    if rest.and_then(after).is_some_and(|rest| row.busy_time_ms > Some(rest)) {
+        let what = OfStage(row.stage_id, "busy_time_ms is more than e2e_total_ms - start_ms");
+        return remarks.at_most(what, rest, row.busy_time_ms);
+    }
+    let what = OfStage(row.stage_id, "busy_time_ms is more than stage_gen_time_ms, so this was recorded");
+    remarks.note_part(what, row.stage_gen_time_ms, row.busy_time_ms);
+}
+
+fn is_shared(row: &StageRow) -> bool {
+    row.share_time_ms.is_some() || row.batch_size.is_some_and(|size| size > 1)
+}
+
 /// An output that was recorded while its span was not entered may come after the end of the request. Of a
 /// batch, which may go on after the request, that is no wonder.
 fn note_late_output(row: &StageRow, e2e: &E2eTable, remarks: &mut Remarks) {
-    let is_shared = row.share_time_ms.is_some() || row.batch_size.is_some_and(|size| size > 1);
-    if let Some(last) = row.last_output_ms.filter(|last| !is_shared && *last > e2e.e2e_total_ms) {
+    if let Some(last) = row.last_output_ms.filter(|last| !is_shared(row) && *last > e2e.e2e_total_ms) {
         let (stage, end) = (Shown(row.stage_id), e2e.e2e_total_ms);
         let what = "last_output_ms is more than e2e_total_ms";
         remarks.notes.push(format!("stage {stage}: {what}: expected at most {end}, found {last}"));

@@ -49,6 +49,7 @@ mod quantity;
 mod report;
 mod rotation;
 mod running;
+mod sample_check;
 mod sampling;
 mod selection;
 mod stage_outputs;

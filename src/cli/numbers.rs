@@ -186,7 +186,15 @@ impl Numbers {
         }
     }
 
-    pub(super) fn finish(mut self) -> Findings {
+    /// What there is to say of the numbers of a file.
+    pub(super) fn finish(self, file: &str) -> Findings {
+        let Findings { mut violations, more, mut notes } = self.findings();
+        let sentences = violations.iter_mut().chain(&mut notes);
+        sentences.for_each(|sentence| sentence.insert_str(0, &format!("{file}: ")));
+        Findings { violations, more, notes }
+    }
+
+    fn findings(mut self) -> Findings {
         let tail = if self.head.is_some() { LOCALITY } else { TAIL };
         for (number, since) in self.missing().collect::<Vec<_>>() {
             let gap = self.resolve(number, since);
@@ -250,7 +258,7 @@ mod tests {
     fn findings(numbers: impl IntoIterator<Item = u64>) -> Findings {
         let mut log = Numbers::default();
         numbers.into_iter().for_each(|number| log.add(number));
-        log.finish()
+        log.findings()
     }
 
     fn violations(numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
@@ -305,7 +313,7 @@ mod tests {
         let mut log = Numbers::default();
         numbers().for_each(|number| log.add(number));
         log.end(12);
-        let Findings { violations, notes, .. } = log.finish();
+        let Findings { violations, notes, .. } = log.findings();
         assert_eq!((violations.len(), notes.len()), (1, 0), "{violations:?}");
     }
 
@@ -321,7 +329,7 @@ mod tests {
         let mut log = Numbers::default();
         (1..=300_000).for_each(|number| log.add(number * 2));
         assert!(log.open.len() <= LIMIT + 2);
-        let Findings { violations, more, notes } = log.finish();
+        let Findings { violations, more, notes } = log.findings();
         assert!(violations.len() == NAMED && more > 0 && notes[0].contains("too many gaps"), "{notes:?}");
         // Of many short runs, next to nothing is kept.
         let mut log = Numbers::default();

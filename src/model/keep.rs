@@ -119,14 +119,13 @@ impl Keep {
 
     fn is_chosen(&self, e2e: &E2eTable, has_warnings: bool) -> bool {
         let is_slow = self.slower_than.is_some_and(|limit| Duration::from(e2e.e2e_total_ms) > limit);
-        let is_good = e2e.finish_reason.as_deref().is_none_or(|reason| ["stop", "length"].contains(&reason));
-        is_slow || self.failed && !(is_good && e2e.errors.is_none()) || self.with_warnings && has_warnings
+        is_slow || self.failed && is_failed(e2e) || self.with_warnings && has_warnings
     }
 
     fn sample(&self, request_id: &str) -> Kept {
-        match hash(request_id).checked_rem(self.one_in.into()) {
-            Some(0) => Kept::Line(Some(self.one_in)),
-            _ => Kept::LeftOut,
+        match is_chosen(request_id, self.one_in) {
+            true => Kept::Line(Some(self.one_in)),
+            false => Kept::LeftOut,
         }
     }
 }
@@ -135,6 +134,17 @@ impl Default for Keep {
     fn default() -> Self {
         Self::all()
     }
+}
+
+/// Whether [`Keep::failed`] keeps the request.
+pub(crate) fn is_failed(e2e: &E2eTable) -> bool {
+    let is_good = e2e.finish_reason.as_deref().is_none_or(|reason| ["stop", "length"].contains(&reason));
+    !is_good || e2e.errors.is_some()
+}
+
+/// Whether the hash chooses the id as one in `one_in`.
+pub(crate) fn is_chosen(request_id: &str, one_in: u32) -> bool {
+    hash(request_id).checked_rem(one_in.into()) == Some(0)
 }
 
 /// As the documentation of [`Keep`] gives it.

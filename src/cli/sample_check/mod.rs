@@ -1,0 +1,126 @@
+//! Whether a log of which the layer has left out lines by their hash is sound: a fair sample of its runs, with
+//! all lines of the classes that are kept.
+
+use super::{history::Recent, numbers::Findings, place::Place};
+
+mod bounds;
+mod counters;
+mod estimate;
+mod run;
+mod segment;
+mod witness;
+
+use counters::LineCounters;
+use run::Run;
+pub(super) use witness::Witness;
+use witness::{Request, Totals};
+
+/// How many runs of a file are told apart at once.
+const RUNS: usize = 8;
+/// How many ids of requests are remembered.
+const IDS: usize = 1 << 16;
+/// How many violations of a file are named.
+const NAMED: usize = 20;
+
+/// The lines of a file. Its size does not depend on how many there are.
+#[derive(Debug)]
+pub(super) struct SampleCheck {
+    is_sampled: bool,
+    counters: LineCounters,
+    /// The one with the latest line is the last.
+    runs: Vec<Run>,
+    ids: Recent<()>,
+    ids_repeat: bool,
+    violations: Vec<String>,
+}
+
+impl Default for SampleCheck {
+    fn default() -> Self {
+        Self {
+            is_sampled: false,
+            counters: LineCounters::default(),
+            runs: Vec::new(),
+            ids: Recent::new(IDS),
+            ids_repeat: false,
+            violations: Vec::new(),
+        }
+    }
+}
+
+impl SampleCheck {
+    /// Adds a line, and returns the violation that it is, if it is of a sampled log.
+    pub(super) fn add(&mut self, place: Place<'_>, witness: Witness) -> Option<String> {
+        match witness {
+            Witness::Request(request) => self.add_request(*request, place),
+            Witness::Summary(totals) => {
+                self.add_totals(*totals, place);
+                None
+            }
+            Witness::Row { is_sampled } => {
+                self.is_sampled |= is_sampled;
+                self.counters.add_row();
+                None
+            }
+            Witness::Open => {
+                self.counters.add_other();
+                None
+            }
+        }
+    }
+
+    fn add_request(&mut self, request: Request, place: Place<'_>) -> Option<String> {
+        self.counters.add_request(request.run.requests);
+        if request.sample_rate.is_some() {
+            self.is_sampled = true;
+            self.ids_repeat |= self.ids.get(request.id).is_some();
+            self.ids.insert(request.id, ());
+        }
+        let distances =
+            self.runs.iter().enumerate().filter_map(|(at, run)| Some((run.distance(&request)?, at)));
+        let run = match distances.min_by_key(|(distance, at)| (*distance, usize::MAX - at)) {
+            Some((_, at)) => self.runs.remove(at),
+            None => Run::new(request.begin_of_run()),
+        };
+        self.latest(run).and_then(|run| run.add(request, &place)).filter(|_| self.is_sampled)
+    }
+
+    fn add_totals(&mut self, totals: Totals, place: Place<'_>) {
+        self.is_sampled |= totals.left_out > 0;
+        self.counters.add_summary(&place, &totals);
+        let run = match self.runs.iter().rposition(|run| run.may_have(&totals)) {
+            Some(at) => self.runs.remove(at),
+            None => Run::new(totals.at.saturating_sub(totals.run.wall)),
+        };
+        let is_whole = self.counters.is_whole();
+        if let Some(run) = self.latest(run) {
+            run.add_totals(totals, &place, is_whole);
+        }
+    }
+
+    /// Makes the run the one with the latest line.
+    fn latest(&mut self, run: Run) -> Option<&mut Run> {
+        if self.runs.len() >= RUNS {
+            let oldest = self.runs.remove(0);
+            self.violations.extend(oldest.finish(self.ids_repeat));
+        }
+        self.runs.push(run);
+        self.runs.last_mut()
+    }
+
+    /// What there is to say of a sampled log; `None` if it is not sampled.
+    pub(super) fn finish(self, file: &str) -> Option<Findings> {
+        if !self.is_sampled {
+            return None;
+        }
+        let (mut violations, note) = self.counters.finish();
+        violations.extend(self.violations);
+        violations.extend(self.runs.into_iter().flat_map(|run| run.finish(self.ids_repeat)));
+        let more = violations.len().saturating_sub(NAMED) as u64;
+        violations.truncate(NAMED);
+        let repeat = "sample: a request_id occurs again, so that requests were not chosen one by one; their \
+                      number and their tokens are not checked";
+        let notes = note.into_iter().chain(self.ids_repeat.then(|| repeat.to_owned()));
+        let notes = notes.map(|note| format!("{file}: note: {note}")).collect();
+        Some(Findings { violations, more, notes })
+    }
+}

@@ -1,0 +1,261 @@
+//! One run of a sampled log, against the exact totals of its summary lines.
+//!
+//! The number of a request's line, and the tokens and the time of the run up to it, are exact although other
+//! lines were left out. So the lines between two numbers are a sample of known size.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt::Display,
+    mem,
+};
+
+use super::{
+    estimate::Estimate,
+    segment::Segment,
+    witness::{Request, State, Totals},
+};
+
+/// Timestamps have microseconds, so that the beginnings of one run differ by as much.
+const ROUNDING: u64 = 2_000;
+/// How many lines wait until those with smaller numbers have come, and of how many the number is remembered.
+const AHEAD: usize = 2_048;
+const NUMBERS: usize = 8_192;
+/// How many stretches between summary lines wait for late lines.
+const SEGMENTS: usize = 64;
+/// The first line of a run has a number up to this if the beginning of the run is in the file.
+const FIRST: u64 = 256;
+
+/// A line that is named in a violation.
+#[derive(Debug, Clone)]
+struct Named {
+    place: String,
+    /// How long its request took, in nanoseconds.
+    e2e: u64,
+}
+
+/// What the lines of a run have shown so far. Its size does not depend on how many there are.
+#[derive(Debug)]
+pub(super) struct Run {
+    begin: u64,
+    /// Up to the line with the greatest number.
+    last: State,
+    last_end: u64,
+    /// The smallest number of a line.
+    first: u64,
+    /// The `sample_rate` of its lines, and the first line that has it.
+    rate: Option<(u32, String)>,
+    ahead: BTreeMap<u64, Request>,
+    /// The time of the run up to each of the greatest numbers.
+    numbers: BTreeMap<u64, u64>,
+    doubled: BTreeSet<u64>,
+    estimate: Estimate,
+    /// The stretch since the last summary line.
+    segment: Segment,
+    /// Those before it, the last one at the end.
+    segments: VecDeque<Segment>,
+    /// Of the last summary line, and its place.
+    totals: Option<(Totals, String)>,
+    /// The slowest request with a `sample_rate`: none of its time is slow enough to be kept for that.
+    slowest_sampled: Option<Named>,
+    /// The fastest request without one that neither failed nor has warnings, so that it was kept as slow.
+    fastest_slow: Option<Named>,
+    /// The fastest that failed, has no warnings and no `sample_rate`.
+    fastest_failed: Option<Named>,
+    /// The first that failed and has a `sample_rate`.
+    failed_sampled: Option<Named>,
+    violations: Vec<String>,
+    /// Violations if failed requests are kept.
+    shortages: Vec<String>,
+}
+
+impl Run {
+    pub(super) fn new(begin: u64) -> Self {
+        Self {
+            begin,
+            last: State::default(),
+            last_end: begin,
+            rate: None,
+            ahead: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            doubled: BTreeSet::new(),
+            estimate: Estimate::default(),
+            segment: Segment::default(),
+            first: u64::MAX,
+            segments: VecDeque::new(),
+            totals: None,
+            slowest_sampled: None,
+            fastest_slow: None,
+            fastest_failed: None,
+            failed_sampled: None,
+            violations: Vec::new(),
+            shortages: Vec::new(),
+        }
+    }
+
+    /// How far the beginning of the request's run is from that of this run; `None` if they are two runs.
+    /// Within a run, tokens and time grow with the number. A later run begins later, as a rule when most of
+    /// this one is over.
+    pub(super) fn distance(&self, request: &Request) -> Option<u64> {
+        let (run, last, begin) = (&request.run, &self.last, request.begin_of_run());
+        let is_ordered = match run.requests.cmp(&last.requests) {
+            Ordering::Less => run.tokens <= last.tokens && run.wall <= last.wall,
+            Ordering::Equal => run.wall == last.wall,
+            Ordering::Greater => run.tokens >= last.tokens && run.wall >= last.wall,
+        };
+        let room = ROUNDING.max(self.last_end.saturating_sub(self.begin) / 2);
+        (is_ordered && begin <= self.begin.saturating_add(room)).then(|| begin.abs_diff(self.begin))
+    }
+
+    /// Whether the summary line may be of this run: its totals lie between those of the lines with smaller
+    /// and with greater numbers.
+    pub(super) fn may_have(&self, totals: &Totals) -> bool {
+        let run = &totals.run;
+        let is_after = |before: &State| {
+            before.requests <= run.requests && before.tokens <= run.tokens && before.wall <= run.wall
+        };
+        let is_before = |after: &State| run.tokens <= after.tokens && run.wall <= after.wall;
+        let smaller = self.ahead.range(..=run.requests).next_back();
+        let greater = self.ahead.range(run.requests.saturating_add(1)..).next();
+        self.totals.as_ref().is_none_or(|(last, _)| is_after(&last.run))
+            && self.estimate.last().is_none_or(|last| is_after(&last))
+            && smaller.is_none_or(|(_, line)| is_after(&line.run))
+            && greater.is_none_or(|(_, line)| is_before(&line.run))
+            && totals.at.saturating_sub(run.wall).saturating_add(ROUNDING) >= self.begin
+    }
+
+    /// Adds a line. Returns the violation that the line is.
+    pub(super) fn add(&mut self, request: Request, place: &impl Display) -> Option<String> {
+        self.begin = self.begin.max(request.begin_of_run());
+        self.last_end = self.last_end.max(request.end);
+        self.first = self.first.min(request.run.requests);
+        if request.run.requests > self.last.requests {
+            self.last = request.run;
+        }
+        self.classify(&request, place);
+        let violation = self.check_rate(&request, place).or_else(|| self.check_number(&request));
+        let number = request.run.requests;
+        let settled = self.totals.as_ref().map_or(0, |(totals, _)| totals.run.requests);
+        if number <= settled {
+            if let Some(segment) = self.segments.iter_mut().find(|segment| segment.has(number)) {
+                segment.add(&request);
+            }
+            self.estimate.add_late(&request);
+        } else if let Some(other) = self.ahead.insert(number, request) {
+            self.estimate.add_late(&other);
+        }
+        if self.ahead.len() > AHEAD {
+            // Later lines have greater numbers than the first half.
+            for _ in 0..AHEAD / 2 {
+                let Some((_, line)) = self.ahead.pop_first() else { break };
+                self.settle(&line);
+            }
+        }
+        violation
+    }
+
+    fn settle(&mut self, line: &Request) {
+        self.segment.add(line);
+        self.estimate.add(line);
+    }
+
+    fn classify(&mut self, request: &Request, place: &impl Display) {
+        let named = || Named { place: place.to_string(), e2e: request.e2e };
+        let keep_fastest = |fastest: &mut Option<Named>| {
+            if fastest.as_ref().is_none_or(|fastest| request.e2e < fastest.e2e) {
+                *fastest = Some(named());
+            }
+        };
+        if request.sample_rate.is_some() {
+            if self.slowest_sampled.as_ref().is_none_or(|slowest| request.e2e > slowest.e2e) {
+                self.slowest_sampled = Some(named());
+            }
+            if request.is_failed {
+                self.failed_sampled.get_or_insert_with(named);
+            }
+        } else if !request.has_warnings {
+            keep_fastest(if request.is_failed { &mut self.fastest_failed } else { &mut self.fastest_slow });
+        }
+    }
+
+    fn check_rate(&mut self, request: &Request, place: &impl Display) -> Option<String> {
+        let found = request.sample_rate?;
+        let (rate, first) = self.rate.get_or_insert_with(|| (found, place.to_string()));
+        (*rate != found)
+            .then(|| format!("sample_rate: expected {rate}, as in {first} of the same run, found {found}"))
+    }
+
+    /// Two lines have one number if they also have the time of the run up to it in common.
+    fn check_number(&mut self, request: &Request) -> Option<String> {
+        let State { requests: number, wall, .. } = request.run;
+        let is_double = wall > 0 && self.numbers.insert(number, wall) == Some(wall);
+        if self.numbers.len() > NUMBERS {
+            self.numbers.pop_first();
+        }
+        (is_double && self.doubled.len() < NUMBERS && self.doubled.insert(number)).then(|| {
+            format!("e2e_requests: expected each number of a run at most once, found {number} again")
+        })
+    }
+
+    /// Adds a summary line. If `is_whole`, all lines of its process are in the file.
+    pub(super) fn add_totals(&mut self, totals: Totals, place: &impl Display, is_whole: bool) {
+        let later = self.ahead.split_off(&totals.run.requests.saturating_add(1));
+        for line in mem::replace(&mut self.ahead, later).into_values() {
+            self.settle(&line);
+        }
+        let last = self.totals.take().map(|(last, _)| last);
+        let mut segment = mem::take(&mut self.segment);
+        let is_whole = last.is_some() || is_whole && self.first <= FIRST;
+        segment.end(&totals, last.as_ref(), place.to_string(), is_whole);
+        self.segments.push_back(segment);
+        if totals.run.requests > self.last.requests {
+            self.last = totals.run;
+        }
+        self.totals = Some((totals, place.to_string()));
+        if self.segments.len() > SEGMENTS {
+            self.judge_first_segment();
+        }
+    }
+
+    fn judge_first_segment(&mut self) {
+        let Some(segment) = self.segments.pop_front() else { return };
+        let (excess, shortages) = segment.judge();
+        self.violations.extend(excess);
+        self.shortages.extend(shortages);
+    }
+
+    /// What the run as a whole violates. Without a summary line, nothing is known of it: the log may be
+    /// joined, where requests are longer.
+    pub(super) fn finish(mut self, ids_repeat: bool) -> Vec<String> {
+        while !self.segments.is_empty() {
+            self.judge_first_segment();
+        }
+        let Some((totals, place)) = &self.totals else { return Vec::new() };
+        let mut violations = self.violations;
+        if let (Some(sampled), Some(slow)) = (&self.slowest_sampled, &self.fastest_slow)
+            && slow.e2e <= sampled.e2e
+        {
+            violations.push(format!(
+                "{}: sample_rate: expected one, since the request did not fail, has no warnings and was not \
+                 slower than that of {}, which has one",
+                slow.place, sampled.place
+            ));
+        }
+        if let (Some(sampled), Some(failed)) = (&self.slowest_sampled, &self.fastest_failed)
+            && failed.e2e <= sampled.e2e
+        {
+            violations.extend(self.shortages);
+            if let Some(sampled) = self.failed_sampled {
+                violations.push(format!(
+                    "{}: sample_rate: expected none, since failed requests are kept, as that of {}",
+                    sampled.place, failed.place
+                ));
+            }
+        }
+        if let (Some((rate, _)), false) = (self.rate, ids_repeat) {
+            let of_estimate = self.estimate.judge(rate, totals);
+            violations.extend(of_estimate.into_iter().map(|sentence| format!("{place}: {sentence}")));
+        }
+        violations
+    }
+}

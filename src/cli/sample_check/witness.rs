@@ -1,0 +1,126 @@
+//! What a line says of the sample that the log is.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use crate::{Line, RequestLine, SummaryLine, model::keep::is_failed};
+
+pub(in crate::cli) enum Witness {
+    Request(Box<Request>),
+    Summary(Box<Totals>),
+    /// A detached row, and whether it has a `sample_rate`.
+    Row {
+        is_sampled: bool,
+    },
+    Open,
+}
+
+/// The run as a line has it: with `requests` requests, and with as many tokens and nanoseconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct State {
+    pub(super) requests: u64,
+    pub(super) tokens: u64,
+    pub(super) wall: u64,
+}
+
+/// What the proof needs of the line of a request.
+#[derive(Debug)]
+pub(in crate::cli) struct Request {
+    /// The run up to and with this request.
+    pub(super) run: State,
+    /// In nanoseconds since the Unix epoch.
+    pub(super) end: u64,
+    pub(super) tokens: u64,
+    /// In nanoseconds.
+    pub(super) e2e: u64,
+    pub(super) sample_rate: Option<u32>,
+    /// The hash of the id.
+    pub(super) id: u64,
+    /// Why the request failed, if it did and has a reason.
+    pub(super) bad_reason: Option<Box<str>>,
+    pub(super) is_failed: bool,
+    pub(super) has_warnings: bool,
+}
+
+/// What the proof needs of a summary line.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct Totals {
+    pub(super) run: State,
+    /// In nanoseconds since the Unix epoch.
+    pub(super) at: u64,
+    pub(super) written: Option<u64>,
+    pub(super) left_out: u64,
+    pub(super) lost: u64,
+    /// The requests since the report before, and how many of them have each reason of a failure.
+    pub(super) window: Option<(u64, BTreeMap<String, u64>)>,
+}
+
+impl Witness {
+    pub(in crate::cli) fn of(line: &Line) -> Self {
+        match line {
+            Line::Request(line) => Self::Request(Box::new(Request::of(line))),
+            Line::Summary(line) => Self::Summary(Box::new(Totals::of(line))),
+            Line::Stage(line) => Self::Row { is_sampled: line.sample_rate.is_some() },
+            Line::Transfer(line) => Self::Row { is_sampled: line.sample_rate.is_some() },
+            Line::Open(_) => Self::Open,
+        }
+    }
+}
+
+impl Request {
+    fn of(line: &RequestLine) -> Self {
+        let (run, e2e) = (&line.overall_summary, &line.e2e_table);
+        let mut hasher = DefaultHasher::new();
+        line.request_id.hash(&mut hasher);
+        Self {
+            run: State {
+                requests: run.e2e_requests,
+                tokens: run.e2e_total_tokens,
+                wall: run.e2e_wall_time_ms.as_nanos(),
+            },
+            end: line.timestamp.unix_micros().saturating_mul(1_000),
+            tokens: e2e.e2e_total_tokens,
+            e2e: e2e.e2e_total_ms.as_nanos(),
+            sample_rate: line.sample_rate,
+            id: hasher.finish(),
+            bad_reason: e2e.finish_reason.as_deref().filter(|reason| is_bad(reason)).map(Box::from),
+            is_failed: is_failed(e2e),
+            has_warnings: !line.warnings.is_empty(),
+        }
+    }
+
+    /// When its run began. Earlier than that if other requests of the run had already ended later.
+    pub(super) fn begin_of_run(&self) -> u64 {
+        self.end.saturating_sub(self.run.wall)
+    }
+}
+
+impl Totals {
+    fn of(line: &SummaryLine) -> Self {
+        let run = &line.overall_summary;
+        let window = line.window.as_ref().map(|window| {
+            let bad = window.finish_reasons.iter().filter(|(reason, _)| is_bad(reason));
+            (window.requests, bad.map(|(reason, requests)| (reason.clone(), *requests)).collect())
+        });
+        Self {
+            run: State {
+                requests: run.e2e_requests,
+                tokens: run.e2e_total_tokens,
+                wall: run.e2e_wall_time_ms.as_nanos(),
+            },
+            at: line.timestamp.unix_micros().saturating_mul(1_000),
+            written: line.lines_written,
+            left_out: line.lines_left_out.unwrap_or(0),
+            lost: line.lines_lost.unwrap_or(0),
+            window,
+        }
+    }
+}
+
+/// Whether a window counts the requests with this reason apart, and all of them failed. It counts as `none`
+/// also those without a reason, and as `other` those of further reasons.
+fn is_bad(reason: &str) -> bool {
+    !matches!(reason, "stop" | "length" | "none" | "other")
+}
