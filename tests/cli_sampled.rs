@@ -66,7 +66,7 @@ fn log(keep: Keep, requests: u64, seed: u64) -> String {
         for n in 0..requests {
             // Of the even seeds, a few requests have most of the tokens.
             let tokens = match random.below(300) {
-                0 if seed % 2 == 0 => 50_000,
+                0 if seed.is_multiple_of(2) => 50_000,
                 _ => 10 + random.below(90),
             };
             serve_tokens(rig, &format!("{seed}-{n}"), &mut random, tokens);
@@ -225,15 +225,15 @@ fn lines_that_are_missing_from_a_sampled_log_are_found() {
     assert_eq!(check(&log).0, Some(0), "{}", check(&log).1);
     assert_unsound(&without(&log, is_failed, |n| n == 5), "(1 line is missing)");
     assert_unsound(&without(&log, is_sampled, |n| n == 5), "(1 line is missing)");
-    assert_unsound(&without(&log, is_sampled, |n| n % 10 == 0), "lines are missing)");
+    assert_unsound(&without(&log, is_sampled, |n| n.is_multiple_of(10)), "lines are missing)");
 }
 
 #[test]
 fn a_sample_that_is_not_fair_is_found() {
     let log = sampled(20_000, 9);
     assert_eq!(check(&log).0, Some(0), "{}", check(&log).1);
-    assert_unsound(&without(&log, is_sampled, |n| n % 6 == 0), "requests since e2e_requests");
-    assert_unsound(&without(&log, is_sampled, |n| n % 4 == 0), "tokens since e2e_requests");
+    assert_unsound(&without(&log, is_sampled, |n| n.is_multiple_of(6)), "requests since e2e_requests");
+    assert_unsound(&without(&log, is_sampled, |n| n.is_multiple_of(4)), "tokens since e2e_requests");
 }
 
 #[test]
