@@ -4,12 +4,12 @@
 mod reader;
 mod support;
 
-use std::{thread, time::Duration};
+use std::{env, thread, time::Duration};
 
 use omni_metrics::{Keep, OmniMetricsLayer};
 use reader::{omni_of, stdout, text};
 use serde_json::Value;
-use support::{Log, Rig};
+use support::{Log, Rig, run_in_a_process};
 use tracing::{Dispatch, error, info_span};
 use tracing_subscriber::{layer::SubscriberExt, registry};
 
@@ -346,4 +346,67 @@ fn restarts_and_runs_that_are_taken_are_told_apart() {
     });
     let restarted = [sampled(900, 13), rig.log.text()].concat();
     assert_eq!(check(&restarted).0, Some(0), "{}", check(&restarted).1);
+}
+
+const WORKERS: &str =
+    "workers_and_the_front_of_other_processes_choose_the_same_requests_and_join_says_what_lacks";
+const ROLE: &str = "OMNI_METRICS_ROLE";
+
+/// Serves as the front, or as a worker.
+fn serve_as(role: &str) {
+    let keep = if role == "front" { Keep::one_in(RATE).failed() } else { Keep::one_in(RATE) };
+    let dispatch = Dispatch::new(registry().with(OmniMetricsLayer::new().with_keep(keep)));
+    tracing::dispatcher::with_default(&dispatch, || {
+        for n in 0..2_000_u32 {
+            let id = format!("p-{n}");
+            if role == "front" {
+                let reason = if n.is_multiple_of(25) { "abort" } else { "stop" };
+                drop(info_span!("request", request_id = id, finish_reason = reason));
+            } else {
+                drop(info_span!("stage", stage_id = 1, request_id = id, num_tokens_out = 3));
+            }
+        }
+    });
+}
+
+#[test]
+fn workers_and_the_front_of_other_processes_choose_the_same_requests_and_join_says_what_lacks() {
+    if let Ok(role) = env::var(ROLE) {
+        return serve_as(&role);
+    }
+    let [front, worker] = ["front", "worker"].map(|role| {
+        let output = run_in_a_process(WORKERS, |command| {
+            command.env(ROLE, role);
+        });
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stderr)
+    });
+    let lines = |log: &str| log.lines().filter(|line| line.starts_with(r#"{"type":"#)).count();
+    assert!(lines(&front) > 200 && lines(&worker) > 130, "{} {}", lines(&front), lines(&worker));
+    let output = omni_of(&["join"], &format!("{front}{worker}"));
+    let (joined, said) = (stdout(&output), text(&output.stderr));
+    let has_row = |line: &str| line.contains(r#""stage_id":1,"#);
+    assert_eq!(joined.lines().count(), lines(&front));
+    assert_eq!(joined.lines().filter(|line| has_row(line)).count(), lines(&worker), "no row is left over");
+    let sampled: Vec<_> = joined.lines().filter(|line| is_sampled(line)).collect();
+    assert!(sampled.len() > 120 && sampled.iter().all(|line| has_row(line)));
+    let lacks = joined.lines().filter(|line| !has_row(line)).count();
+    let expected =
+        format!("{lacks} requests have a line for being slow, failed or with warnings, but no rows");
+    assert!(lacks > 50 && said.contains(&expected), "{said}");
+    assert!(!said.contains("but no line of the request"), "{said}");
+}
+
+#[test]
+fn rows_of_requests_that_the_sample_left_out_are_counted_and_not_named_as_lost() {
+    let worker = Rig::new();
+    worker.run_text(|_| {
+        (0..300).for_each(|n| drop(info_span!("stage", stage_id = 1, request_id = format!("15-{n}"))));
+    });
+    let front = log(Keep::one_in(RATE), 300, 15);
+    let kept = front.lines().filter(|line| is_sampled(line)).count();
+    let output = omni_of(&["join"], &format!("{front}{}", worker.log.text()));
+    let said = text(&output.stderr);
+    let expected = format!("{} rows belong to requests whose line was left out by the sample", 300 - kept);
+    assert!(said.contains(&expected) && !said.contains("no line of the request"), "{said}");
 }

@@ -18,6 +18,7 @@ use super::{
     failure::{Failure, Result, complain},
     help::Help,
     input::Inputs,
+    joined_sample::JoinedSample,
 };
 use crate::{
     Line, Millis, RequestLine,
@@ -62,11 +63,13 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
     let hasher = RandomState::new();
     let mut sequence = 0_u64;
     let mut nameless = 0_u64;
+    let mut sample = JoinedSample::default();
     inputs.for_each(|_, line| {
         if matches!(line, Line::Summary(_) | Line::Open(_)) {
             return Ok(());
         }
         sequence += 1;
+        sample.note(&line);
         match line.request_id() {
             Some(id) => {
                 let at = hasher.hash_one(id) as usize % FILES;
@@ -79,7 +82,7 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
         }
     })?;
 
-    let mut oddities = Oddities::default();
+    let mut oddities = Oddities { sample, ..Oddities::default() };
     let mut matched = Vec::new();
     for file in spread {
         matched.push(Records::of(match_rows(
@@ -106,10 +109,14 @@ struct Oddities {
     doubles: u64,
     /// Rows that lie far from their request.
     far_away: u64,
+    sample: JoinedSample,
 }
 
 impl Oddities {
     fn add(&mut self, id: &str, rows: u64) {
+        if self.sample.explains(id, rows) {
+            return;
+        }
         self.rows += rows;
         if self.ids.len() < NAMED || self.ids.contains_key(id) {
             *self.ids.entry(id.to_owned()).or_default() += rows;
@@ -125,6 +132,7 @@ impl Oddities {
         if self.rows > named {
             complain(&amount(self.rows - named, "more row finds no request", "more rows find no request"));
         }
+        self.sample.sentences().iter().for_each(|sentence| complain(sentence));
         if self.doubles > 0 {
             let doubles = amount(self.doubles, "line occurs twice and counts", "lines occur twice and count");
             complain(&format!("{doubles} once"));
@@ -228,6 +236,7 @@ fn match_rows(mut records: Records, oddities: &mut Oddities) -> Result<File> {
     }
     let mut file = BufWriter::new(tempfile::tempfile()?);
     for (sequence, request, rows) in requests {
+        oddities.sample.add_request(&request);
         let request = Line::Request(request);
         let lines: Vec<_> = std::iter::once(&request).chain(&rows).collect();
         write_record(&mut file, sequence, &lines)?;
@@ -317,8 +326,10 @@ impl RunCorrection {
     /// Corrects the totals in a request's line. `tokens` and `end` are the request's without the rows.
     fn apply(&mut self, request: &mut RequestLine, tokens: u64, end: u64, rows: &[Line]) {
         let (_, late_end) = times(request);
+        // Those of all requests that the line stands for.
+        let more = request.e2e_table.e2e_total_tokens.saturating_sub(tokens).saturating_mul(request.weight());
+        self.tokens = self.tokens.saturating_add(more);
         let summary = &mut request.overall_summary;
-        self.tokens = self.tokens.saturating_add(request.e2e_table.e2e_total_tokens.saturating_sub(tokens));
         for row in rows {
             if let (Line::Stage(line), Some(extent)) = (row, extent(row)) {
                 extend(&mut self.walls, line.row.stage_id, extent);

@@ -33,6 +33,7 @@ mod input;
 mod invariants;
 mod join;
 mod joined_outputs;
+mod joined_sample;
 mod joined_waits;
 mod json;
 mod line_counts;

@@ -155,3 +155,24 @@ fn hash(id: &str) -> u64 {
     let hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^ hash >> 31
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_the_documented_one() {
+        // By an independent implementation, in Python.
+        for (id, expected) in [
+            ("", 0xf52a_15e9_a9b5_e89b),
+            ("a", 0x02c0_bdbf_4814_20f8),
+            ("r1", 0x15d7_ff2b_7619_7532),
+            ("req-0001", 0x551d_300a_a039_327c),
+            ("größe", 0xbe90_79c1_b7e5_afe8),
+            ("x".repeat(256).as_str(), 0x0710_57bd_2073_8e69),
+        ] {
+            assert_eq!(hash(id), expected, "{id}");
+        }
+        assert!(is_chosen("r1", 2) && !is_chosen("r1", 0));
+    }
+}

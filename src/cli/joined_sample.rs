@@ -1,0 +1,69 @@
+//! What `join` misses because processes write a sample of their lines, which is no loss.
+
+use std::collections::BTreeSet;
+
+use super::amount::amount;
+use crate::{Line, RequestLine, model::keep::is_chosen};
+
+/// How many rates are told apart. A fleet has one or two.
+const RATES: usize = 16;
+
+/// The rates of the lines, and what they explain.
+#[derive(Debug, Default)]
+pub(super) struct JoinedSample {
+    of_requests: BTreeSet<u32>,
+    of_rows: BTreeSet<u32>,
+    without_rows: u64,
+    rows: u64,
+}
+
+impl JoinedSample {
+    /// Notes the rate of a line. All lines are noted before the first one is explained.
+    pub(super) fn note(&mut self, line: &Line) {
+        let (rates, rate) = match line {
+            Line::Request(line) => (&mut self.of_requests, line.sample_rate),
+            Line::Stage(line) => (&mut self.of_rows, line.sample_rate),
+            Line::Transfer(line) => (&mut self.of_rows, line.sample_rate),
+            Line::Summary(_) | Line::Open(_) => return,
+        };
+        if rates.len() < RATES {
+            rates.extend(rate);
+        }
+    }
+
+    /// Counts the request if a class has kept it at the front, and the hash has not chosen it at the workers.
+    pub(super) fn add_request(&mut self, request: &RequestLine) {
+        if request.sample_rate.is_none() && is_left_out(&request.request_id, &self.of_rows) {
+            self.without_rows += 1;
+        }
+    }
+
+    /// Whether the request of the rows has no line because the hash has not chosen it; counts them if so.
+    pub(super) fn explains(&mut self, request_id: &str, rows: u64) -> bool {
+        let is_explained = is_left_out(request_id, &self.of_requests);
+        self.rows += if is_explained { rows } else { 0 };
+        is_explained
+    }
+
+    /// Sentences about what was left out.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        if self.without_rows > 0 {
+            let requests = amount(self.without_rows, "request has", "requests have");
+            sentences.push(format!(
+                "{requests} a line for being slow, failed or with warnings, but no rows of workers that \
+                 sample: the hash has not chosen the id"
+            ));
+        }
+        if self.rows > 0 {
+            let rows = amount(self.rows, "row belongs to a request", "rows belong to requests");
+            sentences.push(format!("{rows} whose line was left out by the sample"));
+        }
+        sentences
+    }
+}
+
+/// Whether processes with these rates, if there are any, leave the id out.
+fn is_left_out(request_id: &str, rates: &BTreeSet<u32>) -> bool {
+    !rates.is_empty() && !rates.iter().any(|rate| is_chosen(request_id, *rate))
+}
