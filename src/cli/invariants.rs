@@ -274,8 +274,8 @@ fn check_waiting(row: &StageRow, remarks: &mut Remarks) {
     remarks.at_most(what, Some(row.queue_time_ms.unwrap_or_default()), row.waiting_time_ms);
 }
 
-/// The layer measures no more busy time than span time, which `stage_gen_time_ms` is unless it was recorded. A
-/// single span that serves only this request does not end after it.
+/// The layer measures no more busy time than span time, which `stage_gen_time_ms` is unless it was recorded.
+/// A single span that serves only this request does not end after it.
 fn check_busy(row: &StageRow, e2e: &E2eTable, remarks: &mut Remarks) {
     let is_one_span = row.events == 1 && !is_shared(row);
     // A row that `join` has added starts at zero if it began before the request, by another clock.

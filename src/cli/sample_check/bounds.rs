@@ -9,8 +9,8 @@ pub(super) fn binomial(trials: u64, one_in: u32) -> (u64, u64) {
     let probability = 1.0 / f64::from(one_in);
     let odds = probability / (1.0 - probability);
     let mode = (((trials + 1) as f64 * probability) as u64).min(trials);
-    // Relative to the weight of the mode, so that no factorial is needed. Past the bounds, weights fall faster
-    // than those of a geometric series, and soon to nothing.
+    // Relative to the weight of the mode, so that no factorial is needed. Past the bounds, weights fall
+    // faster than those of a geometric series, and soon to nothing.
     let (mut below, mut above) = (Vec::new(), Vec::new());
     let (mut weight, mut at) = (1.0, mode);
     while at > 0 && weight > 1e-18 {

@@ -1,5 +1,5 @@
-//! Whether a log of which the layer has left out lines by their hash is sound: a fair sample of its runs, with
-//! all lines of the classes that are kept.
+//! Whether a log of which the layer has left out lines by their hash is sound: a fair sample of its runs,
+//! with all lines of the classes that are kept.
 
 use super::{history::Recent, numbers::Findings, place::Place};
 
@@ -87,8 +87,10 @@ impl SampleCheck {
     fn add_totals(&mut self, totals: Totals, place: Place<'_>) {
         self.is_sampled |= totals.left_out > 0;
         self.counters.add_summary(&place, &totals);
-        let run = match self.runs.iter().rposition(|run| run.may_have(&totals)) {
-            Some(at) => self.runs.remove(at),
+        let distances =
+            self.runs.iter().enumerate().filter_map(|(at, run)| Some((run.distance_of(&totals)?, at)));
+        let run = match distances.min_by_key(|(distance, at)| (*distance, usize::MAX - at)) {
+            Some((_, at)) => self.runs.remove(at),
             None => Run::new(totals.at.saturating_sub(totals.run.wall)),
         };
         let is_whole = self.counters.is_whole();

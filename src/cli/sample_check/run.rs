@@ -4,7 +4,6 @@
 //! lines were left out. So the lines between two numbers are a sample of known size.
 
 use std::{
-    cmp::Ordering,
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Display,
     mem,
@@ -18,11 +17,13 @@ use super::{
 
 /// Timestamps have microseconds, so that the beginnings of one run differ by as much.
 const ROUNDING: u64 = 2_000;
+/// For how long the beginning of a run is not sure, in nanoseconds.
+const UNSURE: u64 = 250_000_000;
 /// How many lines wait until those with smaller numbers have come, and of how many the number is remembered.
 const AHEAD: usize = 2_048;
 const NUMBERS: usize = 8_192;
 /// How many stretches between summary lines wait for late lines.
-const SEGMENTS: usize = 64;
+const SEGMENTS: usize = 1_024;
 /// The first line of a run has a number up to this if the beginning of the run is in the file.
 const FIRST: u64 = 256;
 
@@ -38,16 +39,16 @@ struct Named {
 #[derive(Debug)]
 pub(super) struct Run {
     begin: u64,
-    /// Up to the line with the greatest number.
-    last: State,
+    /// The greatest number.
+    last: u64,
     last_end: u64,
     /// The smallest number of a line.
     first: u64,
     /// The `sample_rate` of its lines, and the first line that has it.
     rate: Option<(u32, String)>,
     ahead: BTreeMap<u64, Request>,
-    /// The time of the run up to each of the greatest numbers.
-    numbers: BTreeMap<u64, u64>,
+    /// The run up to each of the lines with the greatest numbers.
+    numbers: BTreeMap<u64, State>,
     doubled: BTreeSet<u64>,
     estimate: Estimate,
     /// The stretch since the last summary line.
@@ -73,7 +74,7 @@ impl Run {
     pub(super) fn new(begin: u64) -> Self {
         Self {
             begin,
-            last: State::default(),
+            last: 0,
             last_end: begin,
             rate: None,
             ahead: BTreeMap::new(),
@@ -94,34 +95,32 @@ impl Run {
     }
 
     /// How far the beginning of the request's run is from that of this run; `None` if they are two runs.
-    /// Within a run, tokens and time grow with the number. A later run begins later, as a rule when most of
-    /// this one is over.
+    /// Within a run, tokens grow with the number. A later run begins later, as a rule when most of this one
+    /// is over.
     pub(super) fn distance(&self, request: &Request) -> Option<u64> {
-        let (run, last, begin) = (&request.run, &self.last, request.begin_of_run());
-        let is_ordered = match run.requests.cmp(&last.requests) {
-            Ordering::Less => run.tokens <= last.tokens && run.wall <= last.wall,
-            Ordering::Equal => run.wall == last.wall,
-            Ordering::Greater => run.tokens >= last.tokens && run.wall >= last.wall,
-        };
-        let room = ROUNDING.max(self.last_end.saturating_sub(self.begin) / 2);
-        (is_ordered && begin <= self.begin.saturating_add(room)).then(|| begin.abs_diff(self.begin))
+        let (run, begin) = (&request.run, request.begin_of_run());
+        let before = self.numbers.range(..run.requests).next_back();
+        let after = self.numbers.range(run.requests..).next();
+        let is_ordered = before.is_none_or(|(_, before)| before.tokens <= run.tokens)
+            && after.is_none_or(|(_, after)| run.tokens <= after.tokens);
+        // The first requests of a run may be open for long. Until they have ended, its beginning is not sure.
+        let room = UNSURE.max(self.last_end.saturating_sub(self.begin) / 2);
+        let latest = self.last_end.min(self.begin.saturating_add(room)).saturating_add(ROUNDING);
+        (is_ordered && begin <= latest).then(|| begin.abs_diff(self.begin))
     }
 
-    /// Whether the summary line may be of this run: its totals lie between those of the lines with smaller
-    /// and with greater numbers.
-    pub(super) fn may_have(&self, totals: &Totals) -> bool {
+    /// How far the number of the summary line is from the last one of this run; `None` if its totals do not
+    /// lie between those of the lines with smaller and with greater numbers.
+    pub(super) fn distance_of(&self, totals: &Totals) -> Option<u64> {
         let run = &totals.run;
-        let is_after = |before: &State| {
-            before.requests <= run.requests && before.tokens <= run.tokens && before.wall <= run.wall
-        };
-        let is_before = |after: &State| run.tokens <= after.tokens && run.wall <= after.wall;
-        let smaller = self.ahead.range(..=run.requests).next_back();
-        let greater = self.ahead.range(run.requests.saturating_add(1)..).next();
-        self.totals.as_ref().is_none_or(|(last, _)| is_after(&last.run))
+        let is_after = |before: &State| before.requests <= run.requests && before.tokens <= run.tokens;
+        let smaller = self.numbers.range(..=run.requests).next_back();
+        let greater = self.numbers.range(run.requests.saturating_add(1)..).next();
+        let is_ordered = self.totals.as_ref().is_none_or(|(last, _)| is_after(&last.run))
             && self.estimate.last().is_none_or(|last| is_after(&last))
-            && smaller.is_none_or(|(_, line)| is_after(&line.run))
-            && greater.is_none_or(|(_, line)| is_before(&line.run))
-            && totals.at.saturating_sub(run.wall).saturating_add(ROUNDING) >= self.begin
+            && smaller.is_none_or(|(_, line)| is_after(line))
+            && greater.is_none_or(|(_, line)| run.tokens <= line.tokens);
+        is_ordered.then(|| run.requests.abs_diff(self.last))
     }
 
     /// Adds a line. Returns the violation that the line is.
@@ -129,9 +128,7 @@ impl Run {
         self.begin = self.begin.max(request.begin_of_run());
         self.last_end = self.last_end.max(request.end);
         self.first = self.first.min(request.run.requests);
-        if request.run.requests > self.last.requests {
-            self.last = request.run;
-        }
+        self.last = self.last.max(request.run.requests);
         self.classify(&request, place);
         let violation = self.check_rate(&request, place).or_else(|| self.check_number(&request));
         let number = request.run.requests;
@@ -185,10 +182,10 @@ impl Run {
             .then(|| format!("sample_rate: expected {rate}, as in {first} of the same run, found {found}"))
     }
 
-    /// Two lines have one number if they also have the time of the run up to it in common.
+    /// Two lines have one number if they also have the tokens and the time of the run up to it in common.
     fn check_number(&mut self, request: &Request) -> Option<String> {
-        let State { requests: number, wall, .. } = request.run;
-        let is_double = wall > 0 && self.numbers.insert(number, wall) == Some(wall);
+        let (run, number) = (request.run, request.run.requests);
+        let is_double = self.numbers.insert(number, run).is_some_and(|other| run.wall > 0 && run == other);
         if self.numbers.len() > NUMBERS {
             self.numbers.pop_first();
         }
@@ -208,9 +205,7 @@ impl Run {
         let is_whole = last.is_some() || is_whole && self.first <= FIRST;
         segment.end(&totals, last.as_ref(), place.to_string(), is_whole);
         self.segments.push_back(segment);
-        if totals.run.requests > self.last.requests {
-            self.last = totals.run;
-        }
+        self.last = self.last.max(totals.run.requests);
         self.totals = Some((totals, place.to_string()));
         if self.segments.len() > SEGMENTS {
             self.judge_first_segment();

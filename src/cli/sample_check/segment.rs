@@ -54,8 +54,8 @@ impl Segment {
             let found = self.found.get(&**reason).copied().unwrap_or(0);
             let sentence = || {
                 format!(
-                    "{}: window: {expected} requests from {} to {} have finish_reason `{reason}`, found {found} \
-                     lines of them",
+                    "{}: window: {expected} requests from {} to {} have finish_reason `{reason}`, found \
+                     {found} lines of them",
                     self.place,
                     self.from + 1,
                     self.to

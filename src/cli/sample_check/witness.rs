@@ -18,7 +18,7 @@ pub(in crate::cli) enum Witness {
 }
 
 /// The run as a line has it: with `requests` requests, and with as many tokens and nanoseconds.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) requests: u64,
     pub(super) tokens: u64,
