@@ -309,10 +309,19 @@ impl Log {
         let Findings { violations, more, notes } = of_sample.unwrap_or_else(|| by_number.finish(&file));
         self.violations += violations.len() as u64 + more;
         if self.is_json {
-            let place = |sentence| located(sentence, &file);
-            let file = file.as_str();
-            say(out, violations.iter().map(place).map(|(line, text)| Finding::Violation { file, line, text }))?;
-            return say(out, notes.iter().map(place).map(|(line, text)| Finding::Note { file, line, text }));
+            let name = file.as_str();
+            say(
+                out,
+                violations.iter().map(|sentence| {
+                    let (line, text) = located(sentence, name);
+                    Finding::Violation { file: name, line, text }
+                }),
+            )?;
+            let notes = notes.iter().map(|sentence| {
+                let (line, text) = located(sentence, name);
+                Finding::Note { file: name, line, text }
+            });
+            return say(out, notes);
         }
         let mut sentences = violations.iter().chain(&notes);
         sentences.try_for_each(|sentence| writeln!(out, "{}", printable(sentence)))?;
