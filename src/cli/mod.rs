@@ -18,6 +18,7 @@ mod amount;
 mod check;
 mod chosen;
 mod chunks;
+mod compare;
 mod complete;
 mod compressed;
 mod copies;
@@ -82,8 +83,8 @@ const HELP: Help = Help {
         ("A running service", "omni-metrics watch service.log"),
     ],
     one: Some(
-        "`check` has found a violation or a broken line, or `tables --request` or `why` has \
-         found no line.",
+        "`check` has found a violation or a broken line, `tables --request` or `why` has found no line, or a \
+         condition of `compare --fail-if` holds.",
     ),
     ..Help::NONE
 };
@@ -97,6 +98,7 @@ fn help_of(command: &str) -> &'static Help {
         "join" => &join::HELP,
         "report" => &report::HELP,
         "export" => &export::HELP,
+        "compare" => &compare::HELP,
         "watch" => &watch::HELP,
         "what-if" => &what_if::HELP,
         "why" => &why::HELP,
@@ -152,6 +154,8 @@ enum Command {
     Report(report::Args),
     /// Writes the log for other tools: as a trace for Perfetto, or as a table of comma-separated values
     Export(export::Args),
+    /// Says what changed between two logs, and how sure that is
+    Compare(compare::Args),
     /// Follows a growing log, and shows its rates, percentiles and slowest requests on the terminal
     Watch(watch::Args),
     /// Predicts a run with other numbers of workers, batch sizes or rates
@@ -215,6 +219,7 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
         Command::Report(args) => report::run(&args, out),
         Command::Why(args) => why::run(args, out),
         Command::Export(args) => export::run(&args, out),
+        Command::Compare(args) => compare::run(&args, out),
         Command::Watch(args) => watch::run(&args),
         Command::WhatIf(args) => what_if::run(&args, out),
         Command::Completions { shell } => {

@@ -18,6 +18,8 @@ const ENDS: [&str; 5] = ["", "_ms", "_time_ms", "_total_ms", "_total_time_ms"];
 pub(super) struct Quantity {
     /// As the argument spells it.
     name: String,
+    /// The key of the number.
+    key: &'static str,
     pub(super) unit: Unit,
     of: Of,
 }
@@ -41,8 +43,8 @@ impl Quantity {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let name = text.to_owned();
         let Some((number, place)) = text.split_once('@') else {
-            if let Some((unit, get)) = find::<E2eTable>(text) {
-                return Ok(Self { name, unit, of: Of::Request(get) });
+            if let Some((key, unit, get)) = find::<E2eTable>(text) {
+                return Ok(Self { name, key, unit, of: Of::Request(get) });
             }
             return Err(match find::<StageRow>(text) {
                 Some(_) => format!("`{text}` is a number of a stage: name the stage, such as `{text}@0`"),
@@ -54,15 +56,21 @@ impl Quantity {
                 return Err(format!("`{place}` is no edge: it is two ids of stages, such as `0->1`"));
             };
             let unknown = || format!("edges have no number `{number}`, but {}", names::<TransferRow>());
-            let (unit, get) = find::<TransferRow>(number).ok_or_else(unknown)?;
-            return Ok(Self { name, unit, of: Of::Edge(from, to, get) });
+            let (key, unit, get) = find::<TransferRow>(number).ok_or_else(unknown)?;
+            return Ok(Self { name, key, unit, of: Of::Edge(from, to, get) });
         }
         if place.is_empty() {
             return Err(format!("`{text}` names no stage after the `@`"));
         }
         let unknown = || format!("stages have no number `{number}`, but {}", names::<StageRow>());
-        let (unit, get) = find::<StageRow>(number).ok_or_else(unknown)?;
-        Ok(Self { name, unit, of: Of::Stage(Stage::new(place), get) })
+        let (key, unit, get) = find::<StageRow>(number).ok_or_else(unknown)?;
+        Ok(Self { name, key, unit, of: Of::Stage(Stage::new(place), get) })
+    }
+
+    /// The shortest name of the number, and its place.
+    pub(super) fn shortest(&self) -> String {
+        let place = self.name.split_once('@').map(|(_, place)| format!("@{place}"));
+        format!("{}{}", short(self.key), place.unwrap_or_default())
     }
 
     /// The value, times in nanoseconds; the largest one if several stages have the name.
@@ -110,6 +118,12 @@ fn plain(value: Option<Value<'_>>) -> Option<f64> {
     }
 }
 
+/// The shortest name of a key.
+pub(super) fn short(key: &str) -> &str {
+    let key = key.strip_prefix("stage_").unwrap_or(key);
+    ENDS.iter().rev().find_map(|end| key.strip_suffix(end)).unwrap_or(key)
+}
+
 /// The numbers of a table that an argument may name: those that can be compared, and that rows of requests
 /// have.
 fn numbers<Row: Table>() -> impl Iterator<Item = &'static Number<Row>> {
@@ -118,11 +132,11 @@ fn numbers<Row: Table>() -> impl Iterator<Item = &'static Number<Row>> {
 }
 
 /// The number that a name, or the name with a prefix or an ending, is the key of.
-fn find<Row: Table>(name: &str) -> Option<(Unit, Get<Row>)> {
+fn find<Row: Table>(name: &str) -> Option<(&'static str, Unit, Get<Row>)> {
     let keys = |prefix| ENDS.iter().map(move |end| format!("{prefix}{name}{end}"));
     let mut keys = keys("").chain(keys("stage_"));
     let number = keys.find_map(|key| numbers::<Row>().find(|number| number.name == key))?;
-    Some((number.about.unit, number.get))
+    Some((number.name, number.about.unit, number.get))
 }
 
 /// The names of all numbers of a table, in a sentence.

@@ -1,0 +1,141 @@
+//! A histogram that only takes memory where it has values.
+
+use crate::fold::buckets::{SIZE, least, place};
+
+/// How many bins are allocated at once. They span one doubling of the value.
+const CHUNK: usize = 64;
+
+/// Values and their sum, by the bins of the layer's own histograms, which are at most 1/64 wide.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Bins {
+    /// Lines with a value, whatever their weight.
+    pub(super) lines: u64,
+    /// The sum of the weights.
+    pub(super) count: u64,
+    pub(super) sum: u128,
+    range: Option<(u64, u64)>,
+    chunks: Vec<Option<Box<[u64; CHUNK]>>>,
+}
+
+impl Bins {
+    pub(super) fn add(&mut self, value: u64, weight: u64) {
+        self.lines += 1;
+        self.count = self.count.saturating_add(weight);
+        self.sum = self.sum.saturating_add(u128::from(value) * u128::from(weight));
+        self.widen((value, value));
+        self.count_in(place(value), weight);
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.lines += other.lines;
+        self.count = self.count.saturating_add(other.count);
+        self.sum = self.sum.saturating_add(other.sum);
+        other.range.into_iter().for_each(|range| self.widen(range));
+        other.filled().for_each(|(place, count)| self.count_in(place, count));
+    }
+
+    /// The bins with values, in order.
+    pub(super) fn filled(&self) -> impl Iterator<Item = (usize, u64)> {
+        let chunks = self.chunks.iter().enumerate().filter_map(|(at, chunk)| Some((at, chunk.as_ref()?)));
+        let bins = chunks.flat_map(|(at, chunk)| {
+            chunk.iter().enumerate().map(move |(bin, count)| (at * CHUNK + bin, *count))
+        });
+        bins.filter(|(_, count)| *count > 0)
+    }
+
+    /// The smallest and the largest value.
+    pub(super) fn range(&self) -> Option<(u64, u64)> {
+        self.range
+    }
+
+    fn widen(&mut self, (least, most): (u64, u64)) {
+        let (low, high) = self.range.unwrap_or((least, most));
+        self.range = Some((low.min(least), high.max(most)));
+    }
+
+    fn count_in(&mut self, place: usize, weight: u64) {
+        if self.chunks.is_empty() {
+            self.chunks.resize(SIZE / CHUNK, None);
+        }
+        let Some(chunk) = self.chunks.get_mut(place / CHUNK) else { return };
+        let chunk = chunk.get_or_insert_with(|| Box::new([0; CHUNK]));
+        if let Some(count) = chunk.get_mut(place % CHUNK) {
+            *count = count.saturating_add(weight);
+        }
+    }
+}
+
+/// The values at these ranks, which are shares of the whole. Values are taken to be spread evenly over their
+/// bin, so that a quantile moves smoothly with the counts. `bins` are in order.
+pub(super) fn quantiles<const N: usize>(
+    bins: &[(usize, f64)],
+    (low, high): (u64, u64),
+    ranks: [f64; N],
+) -> Option<[f64; N]> {
+    let whole: f64 = bins.iter().map(|(_, count)| count).sum();
+    let mut found = [f64::NAN; N];
+    let (mut below, mut bins) = (0.0, bins.iter().filter(|(_, count)| *count > 0.0).peekable());
+    for (rank, found) in ranks.iter().zip(&mut found) {
+        let wanted = rank * whole;
+        while let Some((_, count)) = bins.peek()
+            && below + count < wanted
+        {
+            below += count;
+            bins.next();
+        }
+        let (place, count) = bins.peek()?;
+        let (start, end) = (least(*place) as f64, least(place + 1) as f64);
+        let value = start + (end - start) * ((wanted - below) / count).clamp(0.0, 1.0);
+        *found = value.clamp(low as f64, high as f64);
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bins(values: &[u64]) -> Bins {
+        let mut bins = Bins::default();
+        values.iter().for_each(|value| bins.add(*value, 1));
+        bins
+    }
+
+    fn quantile(bins: &Bins, rank: f64) -> Option<f64> {
+        let filled: Vec<_> = bins.filled().map(|(place, count)| (place, count as f64)).collect();
+        quantiles(&filled, bins.range()?, [rank]).map(|[value]| value)
+    }
+
+    #[test]
+    fn equal_values_are_exact_and_no_values_have_no_quantile() {
+        assert_eq!(quantile(&bins(&[400_000_123; 7]), 0.99), Some(400_000_123.0));
+        assert_eq!(quantile(&bins(&[0, 0, 0]), 0.5), Some(0.0));
+        assert_eq!(quantile(&Bins::default(), 0.5), None);
+        assert_eq!(quantiles(&[], (0, 1), [0.5]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_are_near_the_exact_ones_and_parts_merge_to_the_whole(
+            values in prop::collection::vec(prop_oneof![0_u64..100, 1_000_u64..100_000_000_000], 1..300),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let whole = bins(&values);
+            let (one, other) = values.split_at(cut.index(values.len()));
+            let (mut merged, other) = (bins(one), bins(other));
+            merged.merge(&other);
+            prop_assert!(merged.filled().eq(whole.filled()));
+            prop_assert_eq!((merged.lines, merged.count, merged.sum, merged.range()),
+                (whole.lines, whole.count, whole.sum, whole.range()));
+            let mut sorted = values.clone();
+            sorted.sort_unstable();
+            for rank in [0.5, 0.9, 0.99] {
+                let exact = sorted[((sorted.len() as f64 * rank).ceil() as usize).max(1) - 1] as f64;
+                let found = quantile(&whole, rank).unwrap();
+                prop_assert!((found - exact).abs() <= exact / 64.0 + 1.0, "{rank}: {found} {exact}");
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! All figures of two logs side by side.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::{
+    blocks::Block,
+    change::{Change, Interval, decide, interval},
+    metric::{Place, numbers, step},
+    sample::{Estimate, Sample},
+};
+use crate::{cli::timeline::Part, model::numbers::Unit};
+
+/// The statistics of a number: its mean, and its quantiles in the order of the sample's.
+pub(super) const STATISTICS: [&str; 4] = ["mean", "p50", "p90", "p99"];
+
+/// The figures that are looked at first, in this order.
+const MAIN: [&str; 9] = [
+    "e2e.mean",
+    "e2e.p50",
+    "e2e.p90",
+    "e2e.p99",
+    "requests_per_s",
+    "tokens_per_s",
+    "failed",
+    "objectives",
+    "goodput",
+];
+
+/// In what a figure is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) enum Measure {
+    #[serde(rename = "ms")]
+    Time,
+    #[serde(rename = "ratio")]
+    Ratio,
+    #[serde(rename = "per_s")]
+    Rate,
+    #[serde(rename = "share")]
+    Share,
+}
+
+/// A figure of both logs.
+#[derive(Debug, Serialize)]
+pub(super) struct Figure {
+    /// As `--fail-if` names it.
+    pub(super) name: String,
+    pub(super) unit: Measure,
+    pub(super) is_main: bool,
+    #[serde(flatten)]
+    pub(super) change: Change,
+    /// The interval of the figure of the second log by itself.
+    pub(super) after_interval: Option<Interval>,
+}
+
+/// Where a request's time goes on average, in both logs.
+#[derive(Debug, Serialize)]
+pub(super) struct PartOfTime {
+    pub(super) part: String,
+    #[serde(flatten)]
+    pub(super) change: Change,
+}
+
+/// What changed from one log to the other.
+#[derive(Debug, Serialize)]
+pub(super) struct Comparison {
+    pub(super) figures: Vec<Figure>,
+    /// The mean milliseconds of a request, by part of its critical path; they add up to `e2e.mean`.
+    pub(super) parts: Vec<PartOfTime>,
+}
+
+impl Comparison {
+    pub(super) fn of(before: &Sample, after: &Sample) -> Self {
+        let both = Both { before, after };
+        let (mut figures, mut parts) = (both.rates(), both.parts());
+        for place in both.places() {
+            for (at, (name, unit)) in numbers(place).into_iter().enumerate() {
+                figures.extend(both.distribution(place, at, &name, unit));
+            }
+        }
+        let rank = |figure: &Figure| MAIN.iter().position(|name| *name == figure.name).unwrap_or(MAIN.len());
+        figures.sort_by_key(rank);
+        // The main figures are a family of their own, so that the many others do not hide their changes.
+        let (main, others): (Vec<_>, Vec<_>) = figures.iter_mut().partition(|figure| figure.is_main);
+        let [mut main, mut others] =
+            [main, others].map(|figures| figures.into_iter().map(change_of).collect::<Vec<_>>());
+        others.extend(parts.iter_mut().map(|part| &mut part.change));
+        decide(&mut main);
+        decide(&mut others);
+        Self { figures, parts }
+    }
+
+    /// How many of the main figures, or of the others and of the parts, are known to have changed or not, and
+    /// how many have changed.
+    pub(super) fn counts(&self, is_main: bool) -> (usize, usize) {
+        let figures = self.figures.iter().filter(|figure| figure.is_main == is_main);
+        let parts = self.parts.iter().filter(|_| !is_main).map(|part| part.change.is_changed);
+        let known: Vec<_> = figures.map(|figure| figure.change.is_changed).chain(parts).flatten().collect();
+        (known.len(), known.iter().filter(|is_changed| **is_changed).count())
+    }
+
+    pub(super) fn figure(&self, name: &str) -> Option<&Figure> {
+        self.figures.iter().find(|figure| figure.name == name)
+    }
+}
+
+fn change_of(figure: &mut Figure) -> &mut Change {
+    &mut figure.change
+}
+
+/// Two samples.
+struct Both<'a> {
+    before: &'a Sample,
+    after: &'a Sample,
+}
+
+impl Both<'_> {
+    /// The request, and each stage and edge that one of the logs has.
+    fn places(&self) -> BTreeSet<Place> {
+        let blocks = self.before.blocks.iter().chain(&self.after.blocks);
+        blocks.flat_map(|at| at.block.numbers.keys().copied()).collect()
+    }
+
+    fn distribution(&self, place: Place, at: usize, name: &str, unit: Unit) -> Vec<Figure> {
+        let [before, after] = [self.before, self.after].map(|sample| sample.distribution(place, at));
+        if before.is_none() && after.is_none() {
+            return Vec::new();
+        }
+        let measure = if unit == Unit::Ratio { Measure::Ratio } else { Measure::Time };
+        let all = |found: Option<(Estimate, [Estimate; 3])>| match found {
+            Some((mean, [p50, p90, p99])) => {
+                [mean, p50, p90, p99].map(|figure| Some(figure.times(step(unit))))
+            }
+            None => [None; 4],
+        };
+        let names = STATISTICS.iter().map(|statistic| format!("{name}.{statistic}"));
+        let pairs = all(before).into_iter().zip(all(after));
+        names.zip(pairs).map(|(name, (before, after))| Figure::new(name, measure, before, after)).collect()
+    }
+
+    fn rates(&self) -> Vec<Figure> {
+        let figure = |name: &str, unit, of: fn(&Block, u64) -> Option<(f64, f64)>| {
+            let [before, after] = [self.before, self.after].map(|sample| sample.ratio(of));
+            (before.is_some() || after.is_some()).then(|| Figure::new(name.to_owned(), unit, before, after))
+        };
+        [
+            figure("requests_per_s", Measure::Rate, |block, nanos| {
+                Some((block.requests as f64, nanos as f64 / 1e9))
+            }),
+            figure("tokens_per_s", Measure::Rate, |block, nanos| {
+                Some((block.tokens as f64, nanos as f64 / 1e9))
+            }),
+            figure("failed", Measure::Share, |block, _| Some((block.failed as f64, block.requests as f64))),
+            figure("objectives", Measure::Share, |block, _| {
+                block.met().map(|(met, judged)| (met as f64, judged as f64))
+            }),
+            figure("goodput", Measure::Rate, |block, nanos| {
+                block.met().map(|(met, _)| (met as f64, nanos as f64 / 1e9))
+            }),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn parts(&self) -> Vec<PartOfTime> {
+        let blocks = || self.before.blocks.iter().chain(&self.after.blocks);
+        let known: BTreeSet<Part> =
+            blocks().flat_map(|at| at.block.parts.iter().map(|(part, _)| *part)).collect();
+        let mean = |sample: &Sample, nanos: &dyn Fn(&Block) -> u128| {
+            sample.ratio(|block, _| Some((nanos(block) as f64 / 1e6, block.requests as f64)))
+        };
+        let row = |part: String, nanos: &dyn Fn(&Block) -> u128| PartOfTime {
+            part,
+            change: Change::new(mean(self.before, nanos), mean(self.after, nanos)),
+        };
+        let of = |block: &Block, wanted: Part| {
+            block.parts.iter().find(|(part, _)| **part == wanted).map_or(0, |(_, nanos)| nanos)
+        };
+        let rows = known.into_iter().map(|part| row(part.to_string(), &|block: &Block| of(block, part)));
+        let mut parts: Vec<_> = rows.collect();
+        if blocks().any(|at| at.block.parts.rest > 0) {
+            parts.push(row("other parts".to_owned(), &|block: &Block| block.parts.rest));
+        }
+        parts
+    }
+}
+
+impl Figure {
+    fn new(name: String, unit: Measure, before: Option<Estimate>, after: Option<Estimate>) -> Self {
+        let is_main = MAIN.contains(&name.as_str());
+        let change = Change::new(before, after);
+        Self { name, unit, is_main, change, after_interval: after.and_then(interval) }
+    }
+}

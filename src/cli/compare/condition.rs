@@ -1,0 +1,227 @@
+//! `--fail-if`: conditions under which a comparison is a failure.
+
+use std::{fmt, str::FromStr};
+
+use serde::Serialize;
+
+use super::{
+    change::Interval,
+    comparison::{Comparison, Figure, Measure, STATISTICS},
+    shown::{Amount, percent_range, range},
+};
+use crate::{
+    cli::{objectives::amount, quantity::Quantity},
+    model::numbers::Unit,
+};
+
+/// The figures that have no statistic.
+const PLAIN: [(&str, Measure); 5] = [
+    ("requests_per_s", Measure::Rate),
+    ("tokens_per_s", Measure::Rate),
+    ("failed", Measure::Share),
+    ("objectives", Measure::Share),
+    ("goodput", Measure::Rate),
+];
+
+/// A condition, such as `e2e.p99 > +5%`.
+#[derive(Debug, Clone)]
+pub(super) struct Condition {
+    text: String,
+    /// The name of the figure.
+    name: String,
+    is_above: bool,
+    threshold: Threshold,
+}
+
+/// What a figure is compared with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Threshold {
+    /// A change in relation to the first log, as a ratio.
+    Ratio(f64),
+    /// A change, in the unit of the figure.
+    Difference(f64),
+    /// The second log's figure itself.
+    Value(f64),
+}
+
+/// What became of a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Outcome {
+    /// The figure is on the right side.
+    Passed,
+    /// The figure is beyond the threshold, but that may be chance.
+    WithinChance,
+    Failed,
+    /// The logs are too short to tell a change from chance, or do not have the figure.
+    Unknown,
+}
+
+/// A condition, and what became of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Verdict {
+    pub(super) condition: String,
+    pub(super) outcome: Outcome,
+    /// The figure in both logs, and its change, in a sentence.
+    pub(super) found: String,
+}
+
+impl FromStr for Condition {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // An edge, `0->1`, has a `>` that compares nothing.
+        let compares = |(at, _): &(usize, &str)| !text.get(..*at).is_some_and(|before| before.ends_with('-'));
+        let Some((at, _)) = text.match_indices(['<', '>']).find(compares) else {
+            return Err(format!("`{text}` compares nothing: a condition is, for example, `e2e.p99 > +5%`"));
+        };
+        let (figure, rest) = text.split_at(at);
+        let is_above = rest.starts_with('>');
+        let limit = rest.get(1..).unwrap_or_default().trim();
+        let (name, unit) = figure_named(figure.trim())?;
+        let threshold = Threshold::parse(limit, unit)?;
+        match threshold {
+            Threshold::Ratio(ratio) if (ratio < 1.0) == is_above && ratio != 1.0 => Err(one_way(text)),
+            Threshold::Difference(more) if (more < 0.0) == is_above && more != 0.0 => Err(one_way(text)),
+            _ => Ok(Self { text: text.to_owned(), name, is_above, threshold }),
+        }
+    }
+}
+
+fn one_way(text: &str) -> String {
+    format!("`{text}` is about no change: a rise is `> +5%`, a fall is `< -5%`")
+}
+
+/// The name of a figure as the comparison spells it, and its unit.
+fn figure_named(text: &str) -> Result<(String, Measure), String> {
+    if let Some((name, unit)) = PLAIN.iter().find(|(name, _)| *name == text) {
+        return Ok(((*name).to_owned(), *unit));
+    }
+    let (number, statistic) = match text.rsplit_once('.') {
+        Some((number, statistic)) if STATISTICS.contains(&statistic) => (number, statistic),
+        Some((_, statistic)) if statistic.starts_with('p') => {
+            return Err(format!("`{statistic}` is no statistic: there are {}", STATISTICS.join(", ")));
+        }
+        _ => (text, "mean"),
+    };
+    let plain = PLAIN.map(|(name, _)| name).join(", ");
+    let quantity = Quantity::parse(number).map_err(|error| format!("{error}; there are also {plain}"))?;
+    let unit = match quantity.unit {
+        Unit::Milliseconds => Measure::Time,
+        Unit::Ratio => Measure::Ratio,
+        _ => {
+            return Err(format!(
+                "`{number}` is a count, and only times and ratios are compared; there are also {plain}"
+            ));
+        }
+    };
+    Ok((format!("{}.{statistic}", quantity.shortest()), unit))
+}
+
+impl Threshold {
+    fn parse(text: &str, unit: Measure) -> Result<Self, String> {
+        let sign = text.chars().next().filter(|sign| matches!(sign, '+' | '-'));
+        let magnitude = text.trim_start_matches(['+', '-']);
+        let signed = |number: f64| if sign == Some('-') { -number } else { number };
+        let percent = magnitude.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+        let percent = percent.filter(|percent| percent.is_finite() && *percent >= 0.0);
+        match (percent, sign, unit) {
+            (Some(percent), Some(_), Measure::Share) => Ok(Self::Difference(signed(percent / 100.0))),
+            (Some(percent), None, Measure::Share) => Ok(Self::Value(percent / 100.0)),
+            (Some(percent), Some(_), _) => Ok(Self::Ratio(1.0 + signed(percent / 100.0))),
+            (Some(_), None, _) => Err(format!("`{text}` has no sign: a change is `+5%` or `-5%`")),
+            (None, ..) => {
+                let value = match unit {
+                    Measure::Time => amount(magnitude, Unit::Milliseconds)? / 1e6,
+                    _ => amount(magnitude, Unit::Ratio)?,
+                };
+                Ok(if sign.is_some() { Self::Difference(signed(value)) } else { Self::Value(value) })
+            }
+        }
+    }
+}
+
+impl Condition {
+    pub(super) fn verdict(&self, comparison: &Comparison, is_certain: bool) -> Verdict {
+        let verdict = |outcome, found| Verdict { condition: self.text.clone(), outcome, found };
+        match comparison.figure(&self.name) {
+            None => verdict(Outcome::Unknown, format!("neither log has {}", self.name)),
+            Some(figure) => verdict(self.outcome(figure, is_certain), sentence(figure)),
+        }
+    }
+
+    fn outcome(&self, figure: &Figure, is_certain: bool) -> Outcome {
+        let change = &figure.change;
+        let (found, interval, threshold, none) = match self.threshold {
+            Threshold::Ratio(ratio) => (change.ratio, change.ratio_interval, ratio, Some(1.0)),
+            Threshold::Difference(more) => (change.difference, change.difference_interval, more, Some(0.0)),
+            Threshold::Value(value) => (change.after, figure.after_interval, value, None),
+        };
+        let Some(found) = found else { return Outcome::Unknown };
+        if !self.is_beyond(found, threshold) {
+            return Outcome::Passed;
+        }
+        // Without `--certain`, a change only has to be one, and a value is taken as it is.
+        let Some(to_exceed) = (if is_certain { Some(threshold) } else { none }) else {
+            return Outcome::Failed;
+        };
+        match interval {
+            None => Outcome::Unknown,
+            Some(ends) if ends.iter().all(|end| self.is_beyond(*end, to_exceed)) => Outcome::Failed,
+            Some(_) => Outcome::WithinChance,
+        }
+    }
+
+    fn is_beyond(&self, value: f64, threshold: f64) -> bool {
+        if self.is_above { value > threshold } else { value < threshold }
+    }
+}
+
+/// The values of a figure, and its change with its interval.
+fn sentence(figure: &Figure) -> String {
+    let Figure { name, unit, change, .. } = figure;
+    let shown =
+        |value: Option<f64>| value.map_or("none".to_owned(), |value| Amount(value, *unit).to_string());
+    let mut text = format!("{name} was {} and is {}", shown(change.before), shown(change.after));
+    let no_interval = || "no interval: too few lines".to_owned();
+    match (change.ratio, change.difference) {
+        (Some(ratio), _) if *unit != Measure::Share => {
+            let interval: Option<Interval> = change.ratio_interval;
+            let interval =
+                interval.map_or_else(no_interval, |ends| format!("95 % interval {}", percent_range(ends)));
+            text += &format!(" ({:+.1} %, {interval})", (ratio - 1.0) * 100.0);
+        }
+        (_, Some(difference)) => {
+            let interval = change.difference_interval;
+            let interval =
+                interval.map_or_else(no_interval, |ends| format!("95 % interval {}", range(ends, *unit)));
+            text += &format!(" ({}, {interval})", Amount(difference, *unit).signed());
+        }
+        _ => {}
+    }
+    text
+}
+
+impl Verdict {
+    /// Whether the command does not succeed because of it.
+    pub(super) fn is_serious(&self) -> bool {
+        matches!(self.outcome, Outcome::Failed | Outcome::Unknown)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { condition, outcome, found } = self;
+        match outcome {
+            Outcome::Passed => write!(f, "passed: `{condition}` is not so: {found}"),
+            Outcome::WithinChance => {
+                write!(
+                    f,
+                    "passed: `{condition}` may be so by chance, since the interval reaches further: {found}"
+                )
+            }
+            Outcome::Failed => write!(f, "failed: `{condition}`: {found}"),
+            Outcome::Unknown => write!(f, "undecided: `{condition}`: {found}"),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `compare`: two logs, and what changed between them.
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use serde::Serialize;
+
+use super::{
+    failure::{Failure, Result, complain},
+    files::Files,
+    help::Help,
+    input::Inputs,
+    json,
+    objectives::Objectives,
+    paint,
+};
+
+mod bins;
+mod blocks;
+mod change;
+mod comparison;
+mod condition;
+mod metric;
+mod sample;
+mod shown;
+mod student;
+mod text;
+
+#[cfg(test)]
+mod simulated;
+
+use blocks::Blocks;
+use comparison::Comparison;
+use condition::{Condition, Outcome, Verdict};
+use sample::Sample;
+
+/// The draws of both logs are the same in each run of the program, and independent of each other.
+const SEEDS: [u64; 2] = [1, 2];
+
+pub(super) const HELP: Help = Help {
+    examples: &[
+        ("What changed between two runs", "omni-metrics compare before.jsonl after.jsonl"),
+        ("Two sets of files", "omni-metrics compare before-*.jsonl -- after-*.jsonl"),
+        (
+            "A check in CI: exit code 1 if p99 rose by more than 5 %, and not by chance",
+            "omni-metrics compare --fail-if 'e2e.p99 > +5%' main.jsonl branch.jsonl",
+        ),
+        (
+            "How many more requests met an objective",
+            "omni-metrics compare --slo e2e=2s before.jsonl after.jsonl",
+        ),
+    ],
+    one: Some("A condition of `--fail-if` holds."),
+    ..Help::NONE
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    files: Files,
+    /// The files of the second log, if one of the logs has several
+    #[arg(last = true, value_name = "AFTER")]
+    after: Vec<PathBuf>,
+    /// Exit code 1 if this holds, such as `e2e.p99 > +5%`, `requests_per_s < -10%` or `failed > 1%`; may be
+    /// given several times. A change that may be chance does not count
+    #[arg(long, value_name = "CONDITION")]
+    fail_if: Vec<Condition>,
+    /// A condition holds only if the whole 95 % interval is beyond its threshold
+    #[arg(long, requires = "fail_if")]
+    certain: bool,
+    /// Every figure, not only the main ones and those that changed
+    #[arg(long)]
+    all: bool,
+    /// One line of JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    objectives: Objectives,
+}
+
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
+    let [before, after] = sets(args)?;
+    let (before, first) = read(&before, &args.objectives, SEEDS[0])?;
+    let (after, second) = read(&after, &args.objectives, SEEDS[1])?;
+    let comparison = Comparison::of(&before, &after);
+    let verdicts = args.fail_if.iter().map(|condition| condition.verdict(&comparison, args.certain));
+    let conditions = verdicts.collect();
+    let (before, after) = (Log::of(&first, &before), Log::of(&second, &after));
+    let report = Report { before, after, comparison, conditions };
+    if args.json {
+        json::write(out, &report)?;
+        writeln!(out)?;
+        report.conditions.iter().filter(|verdict| verdict.is_serious()).for_each(|verdict| {
+            complain(&verdict.to_string());
+        });
+    } else {
+        out.write_all(paint::tables(&report.text(args.all)).as_bytes())?;
+    }
+    let has = |outcome| report.conditions.iter().any(|verdict| verdict.outcome == outcome);
+    Ok(match () {
+        () if first.read.unknown + second.read.unknown > 0 => ExitCode::from(2),
+        () if has(Outcome::Failed) => ExitCode::from(1),
+        () if has(Outcome::Unknown) => ExitCode::from(2),
+        () => ExitCode::SUCCESS,
+    })
+}
+
+/// The files of the first and of the second log.
+fn sets(args: &Args) -> Result<[Files; 2]> {
+    let selection = &args.files.selection;
+    let files = |files: &[PathBuf]| Files { files: files.to_vec(), selection: selection.clone() };
+    match (args.files.files.as_slice(), args.after.as_slice()) {
+        ([before, after], []) => Ok([std::slice::from_ref(before), std::slice::from_ref(after)].map(files)),
+        (before, after) if !before.is_empty() && !after.is_empty() => Ok([before, after].map(files)),
+        _ => Err(Failure::Io(
+            "compare takes two files, or two sets of files with `--` between them".to_owned(),
+        )),
+    }
+}
+
+fn read(files: &Files, objectives: &Objectives, seed: u64) -> Result<(Sample, Inputs)> {
+    let mut inputs = Inputs::new(files)?;
+    let blocks = inputs.fold(|| Blocks::new(objectives), Blocks::add, Blocks::merge)?;
+    inputs.warn_of_doubles();
+    let sample = Sample::new(blocks.into_settled(), seed);
+    if sample.lines() == 0 {
+        return Err(Failure::Io(format!("{} has no line of a request", inputs.names())));
+    }
+    Ok((sample, inputs))
+}
+
+/// Everything that the command says.
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "comparison")]
+struct Report {
+    before: Log,
+    after: Log,
+    #[serde(flatten)]
+    comparison: Comparison,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<Verdict>,
+}
+
+/// One of the two logs.
+#[derive(Serialize)]
+struct Log {
+    files: String,
+    requests: u64,
+    lines: u64,
+    /// How many blocks of time the intervals are computed from.
+    blocks: usize,
+    block_ms: f64,
+}
+
+impl Log {
+    fn of(inputs: &Inputs, sample: &Sample) -> Self {
+        Self {
+            files: inputs.names(),
+            requests: sample.requests(),
+            lines: sample.lines(),
+            blocks: sample.blocks.len(),
+            block_ms: sample.micros as f64 / 1e3,
+        }
+    }
+}

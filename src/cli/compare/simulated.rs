@@ -1,0 +1,190 @@
+//! Simulated logs with known differences, and how often the comparison is right about them.
+
+use super::{
+    blocks::Blocks,
+    change::{Change, decide},
+    comparison::Comparison,
+    metric::Place,
+    sample::Sample,
+};
+use crate::{E2eTable, Line, Millis, RequestLine, StageRow, Timestamp, cli::objectives::Objectives};
+
+/// When a request ended, and how long it took, in ms.
+type Request = (f64, f64);
+
+fn line((end, latency): Request) -> Line {
+    let time = Millis::from_f64(latency);
+    let stage = StageRow {
+        stage_id: Some(0),
+        start_ms: Some(Millis::ZERO),
+        stage_gen_time_ms: time,
+        ..StageRow::default()
+    };
+    Line::Request(RequestLine {
+        timestamp: Timestamp::from_unix_micros(1_000_000_000_000 + (end * 1e3) as u64),
+        e2e_table: E2eTable { e2e_total_ms: time.unwrap(), ..E2eTable::default() },
+        stage_table: vec![stage],
+        ..RequestLine::default()
+    })
+}
+
+fn sample(log: impl IntoIterator<Item = Request>, seed: u64) -> Sample {
+    let mut blocks = Blocks::new(&Objectives::default());
+    log.into_iter().for_each(|request| blocks.add(&line(request)));
+    Sample::new(blocks.into_settled(), seed)
+}
+
+fn normal(random: &mut fastrand::Rng) -> f64 {
+    (-2.0 * (1.0 - random.f64()).ln()).sqrt() * (std::f64::consts::TAU * random.f64()).cos()
+}
+
+fn exponential(random: &mut fastrand::Rng) -> f64 {
+    -(1.0 - random.f64()).ln()
+}
+
+/// Requests every 10 ms that know nothing of each other: log-normal latencies with a median of 20 ms.
+fn independent(count: u32, random: &mut fastrand::Rng) -> Vec<Request> {
+    let requests = (0..count).map(|n| {
+        let latency = 20.0 * (0.5 * normal(random)).exp();
+        (f64::from(n) * 10.0 + latency, latency)
+    });
+    requests.collect()
+}
+
+/// One server that is busy half of the time, with a queue in front of it: a slow request delays those after
+/// it.
+fn queue(count: usize, random: &mut fastrand::Rng) -> Vec<Request> {
+    let (mut arrival, mut free) = (0.0, 0.0_f64);
+    let requests = std::iter::repeat_with(|| {
+        arrival += 10.0 * exponential(random);
+        free = free.max(arrival) + 5.0 * exponential(random);
+        (free, free - arrival)
+    });
+    // Without the time in which the queue fills.
+    requests.skip(100).take(count).collect()
+}
+
+/// The changes of the mean and of the quantiles of the latency.
+fn changes(before: &Sample, after: &Sample) -> [Change; 4] {
+    let [(mean, quantiles), (later_mean, later_quantiles)] =
+        [before, after].map(|sample| sample.distribution(Place::Request, 0).unwrap());
+    let [p50, p90, p99] = quantiles;
+    let [later_p50, later_p90, later_p99] = later_quantiles;
+    [(mean, later_mean), (p50, later_p50), (p90, later_p90), (p99, later_p99)]
+        .map(|(before, after)| Change::new(Some(before), Some(after)))
+}
+
+/// How many of the intervals, of how many, miss this ratio.
+fn misses(runs: u64, ratio: f64, logs: impl Fn(&mut fastrand::Rng) -> [Vec<Request>; 2]) -> [(u32, u32); 4] {
+    let mut misses = [(0, 0); 4];
+    for seed in 0..runs {
+        let [before, after] = logs(&mut fastrand::Rng::with_seed(seed));
+        let changes = changes(&sample(before, 1), &sample(after, 2));
+        for (change, (missed, known)) in changes.iter().zip(&mut misses) {
+            if let Some([low, high]) = change.ratio_interval {
+                *known += 1;
+                *missed += u32::from(ratio < low || ratio > high);
+            }
+        }
+    }
+    misses
+}
+
+/// Requires that at most this share of the intervals misses. A figure that seldom has one says nothing.
+fn at_most(share: f64, misses: [(u32, u32); 4]) {
+    assert!(misses.iter().filter(|(_, known)| *known >= 20).count() >= 3, "{misses:?}");
+    for (missed, known) in misses.into_iter().filter(|(_, known)| *known >= 20) {
+        assert!(f64::from(missed) <= share * f64::from(known), "{misses:?}");
+    }
+}
+
+// If 5 % miss in truth, more than 4 of 30 miss in one of 60 such tests. The seeds are fixed.
+const RUNS: u64 = 30;
+const SHARE: f64 = 0.134;
+
+#[test]
+fn logs_that_differ_by_chance_alone_are_told_apart_at_most_at_the_stated_rate() {
+    at_most(SHARE, misses(RUNS, 1.0, |random| [(); 2].map(|()| independent(1_000, random))));
+}
+
+#[test]
+fn halves_of_one_log_are_told_apart_at_most_at_the_stated_rate() {
+    let halves = |log: Vec<Request>| {
+        let (before, after) = log.split_at(log.len() / 2);
+        [before.to_vec(), after.to_vec()]
+    };
+    at_most(SHARE, misses(RUNS, 1.0, |random| halves(queue(2_000, random))));
+    let alternating = |log: Vec<Request>| {
+        [0, 1].map(|first| log.iter().copied().skip(first).step_by(2).collect::<Vec<_>>())
+    };
+    at_most(SHARE, misses(RUNS, 1.0, |random| alternating(queue(2_000, random))));
+}
+
+#[test]
+fn intervals_cover_a_change_of_a_tenth_and_mostly_see_it() {
+    let slower = |log: Vec<Request>| log.into_iter().map(|(end, latency)| (end, latency * 1.1)).collect();
+    let logs = |random: &mut fastrand::Rng| [independent(2_000, random), slower(independent(2_000, random))];
+    at_most(SHARE, misses(RUNS, 1.1, logs));
+    let [mean, p50, p90, _] = misses(10, 1.0, logs);
+    for (seen, known) in [mean, p50, p90] {
+        assert!(seen * 10 >= known * 7, "{seen} of {known}");
+    }
+}
+
+#[test]
+fn of_many_figures_none_is_marked_by_chance_in_most_comparisons() {
+    let marked = |seed: u64| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let [before, after] = [1, 2].map(|seed| sample(independent(600, &mut random), seed));
+        let comparison = Comparison::of(&before, &after);
+        comparison.figures.iter().any(|figure| figure.change.is_changed == Some(true))
+    };
+    // Two families of 5 % each: more than 5 of 20 are one in 90 such tests.
+    let marked = (0..20).filter(|seed| marked(*seed)).count();
+    assert!(marked <= 5, "{marked}");
+}
+
+#[test]
+fn the_correction_of_holm_is_this() {
+    let mut changes =
+        [0.02, 0.001, 0.017, 0.9].map(|p_value| Change { p_value: Some(p_value), ..Change::new(None, None) });
+    decide(&mut changes.iter_mut().collect::<Vec<_>>());
+    // 0.001 < 0.05 / 4, but 0.017 ≥ 0.05 / 3: no larger one counts either, though 0.02 < 0.05 / 2.
+    assert_eq!(changes.map(|change| change.is_changed), [false, true, false, false].map(Some));
+}
+
+#[test]
+fn figures_that_do_not_vary_change_for_certain_or_not_at_all() {
+    let log = |latency: f64| (0..500).map(move |n| (f64::from(n) * 10.0, latency));
+    let [same, slower] = [20.0, 21.0].map(|latency| changes(&sample(log(20.0), 1), &sample(log(latency), 2)));
+    assert!(same.iter().all(|change| change.p_value == Some(1.0)), "{same:?}");
+    let is_certain = |change: &Change| change.p_value < Some(1e-9) && change.difference == Some(1e6);
+    assert!(slower.iter().all(is_certain), "{slower:?}");
+}
+
+#[test]
+fn a_log_of_any_length_has_few_blocks_and_the_parts_of_a_log_merge_to_the_same() {
+    for count in [1, 10, 100, 10_000] {
+        let log = independent(count, &mut fastrand::Rng::with_seed(1));
+        let whole = sample(log.iter().copied(), 1);
+        assert!(whole.blocks.len() <= 32 && (count < 1_000 || whole.blocks.len() > 16), "{count}");
+        let mut parts = [(); 3].map(|()| Blocks::new(&Objectives::default()));
+        log.iter().enumerate().for_each(|(at, request)| parts[at / 7 % 3].add(&line(*request)));
+        let [mut merged, mut second, mut third] = parts;
+        merged.merge(&mut third);
+        merged.merge(&mut second);
+        let merged = Sample::new(merged.into_settled(), 1);
+        let figures = |sample: &Sample| sample.distribution(Place::Request, 0);
+        assert_eq!((merged.blocks.len(), figures(&merged)), (whole.blocks.len(), figures(&whole)));
+    }
+}
+
+#[test]
+fn time_without_requests_is_in_the_wall_time() {
+    let log = (0..100).map(|n| (f64::from(n) * 10.0 + if n < 50 { 10.0 } else { 9_000_010.0 }, 10.0));
+    let sample = sample(log, 1);
+    let nanos: u64 = sample.blocks.iter().map(|block| block.nanos).sum();
+    assert_eq!(nanos, 9_001_000_000_000);
+    let rate = sample.ratio(|block, nanos| Some((block.requests as f64, nanos as f64 / 1e9))).unwrap();
+    assert!((rate.value - 100.0 / 9_001.0).abs() < 1e-9);
+}

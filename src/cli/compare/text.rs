@@ -1,0 +1,145 @@
+//! A comparison as text.
+
+use super::{
+    Log, Report,
+    blocks::ENOUGH,
+    change::Change,
+    comparison::{Figure, Measure, PartOfTime},
+    shown::{Amount, percent_range, range},
+};
+use crate::{
+    cli::amount::amount,
+    write::text::{Cell, Columns, grouped, printable},
+};
+
+impl Report {
+    pub(super) fn text(&self, is_all: bool) -> String {
+        let mut text = format!("Before: {}\nAfter:  {}\n\n", self.before.text(), self.after.text());
+        for log in [&self.before, &self.after] {
+            if log.blocks < ENOUGH {
+                text += &format!(
+                    "{} spans too little time for intervals: requests ended in {} of {:.0} ms, and {ENOUGH} \
+                     are needed.\n\n",
+                    printable(&log.files),
+                    amount(log.blocks as u64, "block", "blocks"),
+                    log.block_ms,
+                );
+            }
+        }
+        let figures = || self.comparison.figures.iter();
+        text += &format!("{}\n\n", table("Figure", figures().filter(|figure| figure.is_main)));
+        let others = figures().filter(|figure| !figure.is_main);
+        let (changed, same): (Vec<_>, Vec<_>) =
+            others.partition(|figure| is_all || figure.change.is_changed == Some(true));
+        if !changed.is_empty() {
+            let title = if is_all { "Other figures" } else { "Changed as well" };
+            text += &format!("{}\n\n", table(title, changed.into_iter()));
+        }
+        text += &format!("{}\n\n", parts(&self.comparison.parts, self.comparison.figure("e2e.mean")));
+        text += &self.conclusion(same.len() as u64);
+        for verdict in &self.conditions {
+            text += &format!("{}\n", printable(&verdict.to_string()));
+        }
+        text
+    }
+
+    /// What changed, and how sure that is.
+    fn conclusion(&self, hidden: u64) -> String {
+        let mut text = String::new();
+        if hidden > 0 {
+            let hidden = amount(hidden, "more figure", "more figures");
+            text += &format!("{hidden} did not change, or can't be said to; `--all` shows them.\n");
+        }
+        let [main, others] = [true, false].map(|is_main| self.comparison.counts(is_main));
+        text += &match (main, others) {
+            ((0, _), (0, _)) => "No change can be told from chance.\n".to_owned(),
+            ((main, 0), (others, 0)) => {
+                format!(
+                    "None of {main} main and {others} other figures changed by more than chance explains.\n"
+                )
+            }
+            ((main, changed), (others, also)) => format!(
+                "* Changed: {changed} of {main} main figures, and {also} of {others} others. In each of \
+                 these groups, the probability\nthat chance marks any figure is at most 5 %.\n"
+            ),
+        };
+        text + &self.most_of_it()
+    }
+
+    /// Which part of the time changed most, if the time as a whole did.
+    fn most_of_it(&self) -> String {
+        let parts = self.comparison.parts.iter().filter(|part| part.change.is_changed == Some(true));
+        let with_time = parts.filter_map(|part| Some((part, part.change.difference?)));
+        let most = with_time.max_by(|(_, one), (_, other)| one.abs().total_cmp(&other.abs()));
+        let whole = self.comparison.figure("e2e.mean").and_then(|figure| figure.change.difference);
+        match (most, whole) {
+            (Some((part, time)), Some(whole)) => format!(
+                "The mean time end to end changed by {}; of its parts, {} changed most, by {}.\n",
+                Amount(whole, Measure::Time).signed(),
+                printable(&part.part),
+                Amount(time, Measure::Time).signed(),
+            ),
+            _ => String::new(),
+        }
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        let requests = match self.requests {
+            1 => "1 request".to_owned(),
+            requests => format!("{} requests", grouped(&requests.to_string())),
+        };
+        let lines = grouped(&self.lines.to_string());
+        let sampled =
+            if self.lines < self.requests { format!(" (from {lines} lines)") } else { String::new() };
+        format!("{requests}{sampled} of {}", printable(&self.files))
+    }
+}
+
+const HEADS: [&str; 5] = ["before", "after", "difference", "change", "95 % interval"];
+
+fn table<'a>(title: &str, figures: impl Iterator<Item = &'a Figure>) -> Columns {
+    let mut table = Columns::named(title, HEADS);
+    figures.for_each(|figure| row(&mut table, &named(figure), &figure.change, figure.unit));
+    table
+}
+
+/// The name of a figure, with its unit.
+fn named(figure: &Figure) -> String {
+    let unit = if figure.unit == Measure::Time { " ms" } else { "" };
+    format!("{}{unit}", figure.name)
+}
+
+/// The mean time of a request in each part, and the whole, which is the sum.
+fn parts(parts: &[PartOfTime], whole: Option<&Figure>) -> Columns {
+    let mut table = Columns::named("Time of a request, ms", HEADS);
+    parts.iter().for_each(|part| row(&mut table, &part.part, &part.change, Measure::Time));
+    if let Some(whole) = whole {
+        row(&mut table, "end to end", &whole.change, Measure::Time);
+    }
+    table
+}
+
+fn row(table: &mut Columns, name: &str, change: &Change, unit: Measure) {
+    if change.before.unwrap_or(0.0) == 0.0 && change.after.unwrap_or(0.0) == 0.0 && unit != Measure::Share {
+        return;
+    }
+    let bare = |value: Option<f64>| value.map(|value| Amount(value, unit).bare());
+    let sign = |value: f64| if value < 0.0 { "" } else { "+" };
+    let difference = change.difference.map(|value| format!("{}{}", sign(value), Amount(value, unit).bare()));
+    // A share of shares is easily misread.
+    let ratio = change.ratio.filter(|_| unit != Measure::Share);
+    let percent = ratio.map(|ratio| format!("{:+.1} %", (ratio - 1.0) * 100.0));
+    let interval =
+        match (change.ratio_interval.filter(|_| unit != Measure::Share), change.difference_interval) {
+            (Some(ends), _) => Some(percent_range(ends)),
+            (None, Some(ends)) => Some(range(ends, unit)),
+            (None, None) => None,
+        };
+    let is_changed = change.is_changed == Some(true);
+    let mark = if is_changed { " *" } else { "" };
+    let cells = [bare(change.before), bare(change.after), difference, percent, interval];
+    let cells = cells.map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
+    table.row(&format!("{name}{mark}"), cells.iter().map(|cell| Cell::Text(cell)));
+}

@@ -1,0 +1,216 @@
+//! `compare`, as a user runs it.
+
+#[path = "support/reader.rs"]
+mod reader;
+mod support;
+
+use std::{fs, path::Path};
+
+use reader::{omni_of, stdout, text};
+use serde_json::Value;
+use support::Rig;
+use tracing::info_span;
+
+/// A file of this test's own.
+fn file(name: &str, content: &str) -> String {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Sequential requests of three stages, whose times differ from request to request. Stage 1 takes `slower`
+/// thousandths more. One request in `fails` fails.
+fn log(seed: u64, requests: u64, slower: u64, fails: u64) -> String {
+    let rig = Rig::new();
+    let mut state = seed;
+    let mut random = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % 1_000
+    };
+    rig.run_text(|rig| {
+        for n in 0..requests {
+            let reason = if n % fails == fails - 1 { "error" } else { "stop" };
+            info_span!("request", finish_reason = reason).in_scope(|| {
+                for stage in 0..3_u64 {
+                    let micros = (10_000 + 10 * random()) * if stage == 1 { 1_000 + slower } else { 1_000 };
+                    let span = info_span!("stage", stage_id = stage, num_tokens_out = 10_u64);
+                    span.in_scope(|| rig.time.advance(std::time::Duration::from_nanos(micros)));
+                }
+            });
+        }
+    });
+    rig.log.text()
+}
+
+fn compared(args: &[&str]) -> Value {
+    let args = [&["compare", "--json"], args].concat();
+    serde_json::from_str(&stdout(&omni_of(&args, ""))).unwrap()
+}
+
+fn named<'a>(rows: &'a Value, key: &str, name: &str) -> &'a Value {
+    let found = rows.as_array().unwrap().iter().find(|row| row[key] == name);
+    found.unwrap_or_else(|| panic!("there is {name}: {rows}"))
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("a number: {value}"))
+}
+
+fn covers(row: &Value, truth: f64) -> bool {
+    let [low, high] = [0, 1].map(|end| number(&row["ratio_interval"][end]));
+    low <= truth && truth <= high
+}
+
+#[test]
+fn a_stage_that_became_a_tenth_slower_is_named_and_no_other() {
+    let before = file("stage_before.jsonl", &log(1, 400, 0, 1_000));
+    let after = file("stage_after.jsonl", &log(2, 400, 100, 1_000));
+    let found = compared(&[&before, &after]);
+    let figure = |name: &str| named(&found["figures"], "name", name).clone();
+    for name in ["gen@1.mean", "gen@1.p50", "gen@1.p90"] {
+        let row = figure(name);
+        assert!(row["is_changed"] == true && covers(&row, 1.1), "{row}");
+    }
+    // Each of the three stages takes 15 ms on average.
+    let e2e = figure("e2e.mean");
+    assert!(e2e["is_changed"] == true && covers(&e2e, 46.5 / 45.0), "{e2e}");
+    for name in ["gen@0.mean", "gen@2.mean", "gen@0.p90", "gen@2.p50", "failed"] {
+        assert_eq!(figure(name)["is_changed"], false, "{name}");
+    }
+    let parts = found["parts"].as_array().unwrap();
+    let changed: Vec<_> = parts.iter().filter(|part| part["is_changed"] == true).collect();
+    assert!(changed.len() == 1 && changed[0]["part"] == "stage 1", "{parts:?}");
+    let sum: f64 = parts.iter().map(|part| number(&part["difference"])).sum();
+    assert!((sum - number(&e2e["difference"])).abs() < 1e-6, "the parts add up: {sum} {e2e}");
+
+    let shown = stdout(&omni_of(&["compare", &before, &after], ""));
+    for part in
+        ["| e2e.mean ms *", "| gen@1.mean ms *", "| stage 1 *", "of its parts, stage 1 changed most, by +1."]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("gen@0") && shown.lines().all(|line| line.chars().count() <= 110), "{shown}");
+    let all = stdout(&omni_of(&["compare", "--all", &before, &after], ""));
+    assert!(all.contains("| gen@0.mean ms  "), "{all}");
+}
+
+#[test]
+fn halves_of_a_real_log_do_not_differ() {
+    let log = fs::read_to_string("tests/data/pipeline.jsonl").unwrap();
+    let half = |first| log.lines().skip(first).step_by(2).collect::<Vec<_>>().join("\n");
+    let (before, after) = (file("half_before.jsonl", &half(0)), file("half_after.jsonl", &half(1)));
+    let found = compared(&[&before, &after]);
+    for row in found["figures"].as_array().unwrap().iter().chain(found["parts"].as_array().unwrap()) {
+        assert_ne!(row["is_changed"], true, "{row}");
+    }
+    let shown = stdout(&omni_of(&["compare", &before, &after], ""));
+    assert!(shown.contains("figures changed by more than chance explains"), "{shown}");
+}
+
+#[test]
+fn sets_of_files_are_one_log_each_and_give_the_same_figures() {
+    let (one, other) = (log(1, 300, 0, 50), log(2, 300, 50, 20));
+    let lines: Vec<_> = one.lines().collect();
+    let [first, second] = [&lines[..120], &lines[120..]].map(|lines| lines.join("\n"));
+    let (first, second) = (file("set_1.jsonl", &first), file("set_2.jsonl", &second));
+    let (whole, after) = (file("set_whole.jsonl", &one), file("set_after.jsonl", &other));
+    let (in_parts, at_once) = (compared(&[&first, &second, "--", &after]), compared(&[&whole, &after]));
+    assert_eq!(in_parts["figures"], at_once["figures"]);
+    assert_eq!(compared(&[&whole, &after]), at_once, "the draws are the same each time");
+    let failed = named(&at_once["figures"], "name", "failed");
+    assert_eq!((number(&failed["before"]), number(&failed["after"])), (0.02, 0.05));
+    let same = compared(&[&whole, &whole]);
+    let figures = same["figures"].as_array().unwrap();
+    assert!(figures.iter().all(|figure| figure["difference"] == 0.0 && figure["is_changed"] != true));
+}
+
+#[test]
+fn a_sampled_line_counts_for_all_requests_that_it_stands_for() {
+    let plain = log(1, 300, 0, 1_000);
+    let sampled = plain.replace("\"overall_summary\":", "\"sample_rate\":10,\"overall_summary\":");
+    let found = compared(&[&file("plain.jsonl", &plain), &file("sampled.jsonl", &sampled)]);
+    assert_eq!((&found["before"]["requests"], &found["after"]["requests"]), (&300.into(), &3_000.into()));
+    assert_eq!(found["after"]["lines"], 300);
+    assert_eq!(number(&named(&found["figures"], "name", "requests_per_s")["ratio"]).round(), 10.0);
+    assert_eq!(named(&found["figures"], "name", "e2e.p50")["ratio"], 1.0);
+}
+
+#[test]
+fn a_condition_that_holds_is_exit_code_1_and_a_sentence_with_both_values() {
+    let before = file("fail_before.jsonl", &log(1, 400, 0, 40));
+    let after = file("fail_after.jsonl", &log(2, 400, 100, 40));
+    let run = |conditions: &[&str]| {
+        let mut args = vec!["compare"];
+        conditions.iter().for_each(|condition| match *condition {
+            "--certain" => args.push("--certain"),
+            condition => args.extend(["--fail-if", condition]),
+        });
+        let output = omni_of(&[&args[..], &[&before, &after]].concat(), "");
+        (output.status.code(), text(&output.stdout))
+    };
+    for (conditions, code) in [
+        (&["gen@1.mean > +5%"][..], 1),
+        (&["gen@1.mean > +5%", "--certain"], 1),
+        (&["gen@1 > +1ms"], 1),
+        (&["e2e.p50 > 20ms"], 1),
+        (&["failed > 1%"], 1),
+        (&["requests_per_s < -1%"], 1),
+        (&["gen@0.mean > +5%", "gen@1.mean > +9.9%"], 1),
+        (&["gen@1.mean > +20%"], 0),
+        (&["gen@1.mean < -5%"], 0),
+        (&["e2e.p50 > 20s"], 0),
+        (&["failed > +1%"], 0),
+        // There is a change, and the estimate is beyond the threshold, but not the whole interval.
+        (&["gen@1.mean > +9.9%", "--certain"], 0),
+        (&["in_flight@0->1.p50 > +5%"], 2),
+    ] {
+        let (found, text) = run(conditions);
+        assert_eq!(found, Some(code), "{conditions:?}: {text}");
+    }
+    let (_, sentence) = run(&["gen@1.mean > +5%"]);
+    let expected = "failed: `gen@1.mean > +5%`: gen@1.mean was 1";
+    assert!(sentence.contains(expected) && sentence.contains("95 % interval +"), "{sentence}");
+
+    let args = ["compare", "--json", "--fail-if", "gen@1.mean > +5%", &before, &after];
+    let output = omni_of(&args, "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(expected), "{output:?}");
+    let verdict: Value = serde_json::from_str(&text(&output.stdout)).unwrap();
+    assert_eq!(verdict["conditions"][0]["outcome"], "failed");
+}
+
+#[test]
+fn a_log_that_is_too_short_says_so_and_decides_nothing() {
+    let short = file("short.jsonl", &log(1, 5, 0, 1_000));
+    let slow = file("short_slow.jsonl", &log(2, 5, 900, 1_000));
+    let output = omni_of(&["compare", "--fail-if", "gen@1 > +5%", &short, &slow], "");
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{shown}");
+    assert!(shown.contains("too little time for intervals"), "{shown}");
+    assert!(shown.contains("undecided: `gen@1 > +5%`"), "{shown}");
+}
+
+#[test]
+fn arguments_that_say_nothing_are_a_sentence_and_exit_code_2() {
+    let log = file("args.jsonl", &log(1, 20, 0, 1_000));
+    let [log, empty] = [log, file("args_empty.jsonl", "nothing\n")];
+    let condition = |condition| vec!["--fail-if", condition, &log, &log];
+    for (args, expected) in [
+        (vec![log.as_str()], "compare takes two files"),
+        (vec![&log, &log, &log], "two sets of files with `--` between them"),
+        (vec![&log, &empty], "has no line of omni-metrics"),
+        (condition("e2e.p99"), "compares nothing"),
+        (condition("speed > +5%"), "requests have no number `speed`"),
+        (condition("e2e.p95 > +5%"), "`p95` is no statistic: there are mean, p50, p90, p99"),
+        (condition("e2e.p99 > 5%"), "`5%` has no sign"),
+        (condition("e2e.p99 > +5"), "`5` is no time with a unit"),
+        (condition("e2e.p99 > -5%"), "a rise is `> +5%`, a fall is `< -5%`"),
+        (condition("num_tokens_out@0 > +5%"), "is a count"),
+        (vec!["--certain", &log, &log], "--fail-if"),
+    ] {
+        let output = omni_of(&[&["compare"][..], &args].concat(), "");
+        let complaint = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {complaint}");
+        assert!(complaint.contains(expected), "{args:?}: {complaint}");
+    }
+}
