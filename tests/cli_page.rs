@@ -234,3 +234,27 @@ fn a_request_names_those_that_were_in_its_way_also_from_standard_input() {
     assert!(named.len() == 2 && named.iter().all(|other| ids.contains(&other[0])), "{way}");
     assert!(!named.iter().any(|other| other[0] == requests[0]["id"]), "not itself");
 }
+
+#[test]
+fn groups_are_a_table_with_the_figures_of_the_summary() {
+    let args = ["--by", "finish_reason", PIPELINE];
+    let page = stdout(&omni(&[&["report"], &args[..]].concat()));
+    let summary: Value =
+        serde_json::from_str(&stdout(&omni(&[&["summary", "--json"], &args[..]].concat()))).unwrap();
+    assert!(page.contains("<h2>By finish_reason</h2>"), "{page}");
+    for group in summary["groups"].as_array().unwrap() {
+        let (name, count) = (group["group"].as_str().unwrap(), &group["count"]);
+        let p50 = group["e2e_total_ms"]["p50"].as_f64().unwrap();
+        let row = page.split_once(&format!("<tr><th scope=\"row\">{name}</th><td>{count}</td>")).unwrap().1;
+        let row = row.split_once("</tr>").unwrap().0;
+        let decimals = if p50 < 10.0 { 2 } else { 1 };
+        assert!(row.contains(&format!("<td>{p50:.decimals$} ms</td>")), "{p50} {row}");
+    }
+    let log = requests(["a\u{202e}b".to_owned()].into_iter());
+    let page = stdout(&omni_of(&["report", "--by", "request_id"], &log));
+    assert!(page.contains("<th scope=\"row\">a\\u{202e}b</th>"), "control characters are escaped");
+    let page = stdout(&omni(&["report", "--every", "20ms", PIPELINE]));
+    assert!(page.contains("<h2>By time</h2>") && page.contains("<th scope=\"col\">until</th>"));
+    let page = stdout(&omni(&["report", "--by", "stage_name", PIPELINE]));
+    assert!(page.contains("<th scope=\"row\">code2wav</th><td>40</td>"), "{page}");
+}

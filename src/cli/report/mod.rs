@@ -9,6 +9,7 @@ use std::{
 use super::{
     failure::{Failure, Result},
     files::Files,
+    groups::GroupArgs,
     help::Help,
     in_the_way::InTheWay,
     input::Inputs,
@@ -72,6 +73,8 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "PAGE")]
     output: Option<PathBuf>,
     #[command(flatten)]
+    groups: GroupArgs,
+    #[command(flatten)]
     objectives: Objectives,
 }
 
@@ -81,7 +84,9 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         return Err(Failure::Io(format!("the page is not for a terminal; {instead}")));
     }
     let mut inputs = Inputs::copied(&args.files)?;
-    let page = inputs.fold(|| Page::new(&args.objectives), Page::add, Page::merge)?.sampled();
+    let grouping = args.groups.grouping();
+    let new = || Page::new(&args.objectives, grouping.clone());
+    let page = inputs.fold(new, Page::add, Page::merge)?.sampled();
     inputs.warn_of_doubles();
     // What was in the way of a request is known once it is known which requests the page shows.
     let nobody = InTheWay::new(page.waiters(), NAMED);

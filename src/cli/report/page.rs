@@ -5,7 +5,7 @@ use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
 use super::{
     SCRIPT,
     ending::{Ending, Endings},
-    figures::count,
+    figures::{count, decimal, shown},
     head,
     latency::Latencies,
     over_time::OverTime,
@@ -21,6 +21,7 @@ use crate::{
     cli::{
         amount::amount,
         failure::{Failure, Result},
+        groups::{Grouping, Percent, RequestGroups},
         in_the_way::{Meanwhile, Waiter},
         input::Inputs,
         objectives::Objectives,
@@ -34,6 +35,7 @@ use crate::{
 pub(super) struct Page {
     summary: Summary,
     objectives: Objectives,
+    groups: Option<RequestGroups>,
     /// How many lines of requests there are; each may stand for several requests.
     lines: u64,
     endings: Endings,
@@ -45,8 +47,10 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn new(objectives: &Objectives) -> Self {
+    /// A page without lines. It will have a table of groups if a grouping is given.
+    pub(super) fn new(objectives: &Objectives, grouping: Option<Grouping>) -> Self {
         Self {
+            groups: grouping.map(RequestGroups::new),
             summary: Summary::new(0).with_objectives(objectives),
             objectives: objectives.clone(),
             lines: 0,
@@ -61,6 +65,9 @@ impl Page {
 
     pub(super) fn add(&mut self, line: &Line) {
         self.summary.add(line);
+        if let Some(groups) = &mut self.groups {
+            groups.add(line);
+        }
         if let Line::Request(line) = line {
             self.add_request(line);
         }
@@ -79,6 +86,9 @@ impl Page {
 
     pub(super) fn merge(&mut self, other: &mut Self) {
         self.summary.merge(&mut other.summary);
+        if let (Some(groups), Some(others)) = (&mut self.groups, &mut other.groups) {
+            groups.merge(others);
+        }
         self.lines += other.lines;
         self.endings.merge(&other.endings);
         self.stage_names.merge(&other.stage_names);
@@ -104,10 +114,12 @@ impl Page {
         };
         let run = of_run.context(&summary, self.points.in_order().as_deref());
         let besides = summary.besides();
+        let groups = self.groups.map(|groups| groups.into_table(&Percent::USUAL));
         let page = context! {
             files => inputs.names(),
             arguments => inputs.arguments(),
             run => run,
+            groups => Value::from(Serde(&groups)),
             sampled => summary.sampled.map(|sampled| sampled.sentence()),
             shown => sample.shown,
             slowest => sample.slowest,
@@ -124,6 +136,10 @@ impl Page {
         };
         let mut templates = Environment::new();
         templates.add_function("amount", |number: u64, one: &str, many: &str| amount(number, one, many));
+        templates.add_filter("time", |millis: f64| shown(Millis::from_f64(millis).unwrap_or_default()));
+        templates.add_filter("decimal", decimal);
+        templates.add_filter("count", count);
+        templates.add_filter("printable", |text: &str| printable(text).into_owned());
         templates.set_auto_escape_callback(|_| AutoEscape::Html);
         let rendered =
             templates.render_str(concat!(include_str!("plot.html"), include_str!("page.html")), page);
