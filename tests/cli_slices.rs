@@ -183,6 +183,17 @@ fn every_command_says_how_many_lines_it_leaves_out() {
 }
 
 #[test]
+fn a_page_and_a_summary_as_json_say_what_was_left_out() {
+    let log = file("slices_page.jsonl", log());
+    let page = stdout(&["report", "--where", "e2e_total_ms < 650", &log]);
+    let said = "<li>2 lines are left out by --where (--where e2e_total_ms &lt; 650)";
+    assert!(page.contains(said), "{page}");
+    let summary = stdout(&["summary", "--json", "--where", "e2e_total_ms < 650", &log]);
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["left_out_lines"], json!(2));
+}
+
+#[test]
 fn check_says_that_the_numbers_of_a_selection_are_not_checked() {
     let pipeline = fs::read_to_string("tests/data/pipeline.jsonl").unwrap();
     let lines: Vec<_> = pipeline.lines().filter(|line| !line.contains("req-0007")).collect();

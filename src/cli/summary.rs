@@ -305,6 +305,7 @@ impl Summary {
             broken_lines: read.broken,
             unknown_schema_lines: read.unknown,
             doubled_lines: read.doubles,
+            left_out_lines: read.outside + read.unmatched,
             last_reports,
             still_open,
             more_open,
@@ -368,6 +369,9 @@ pub(super) struct LogSummary {
     broken_lines: u64,
     unknown_schema_lines: u64,
     doubled_lines: u64,
+    /// Lines that `--since`, `--until` or `--where` leaves out.
+    #[serde(skip_serializing_if = "is_zero")]
+    left_out_lines: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     last_reports: Vec<LastReport>,
     /// Requests that a report has named, and whose line has not come.

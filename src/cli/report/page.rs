@@ -113,7 +113,8 @@ impl Page {
             stretches: self.stretches,
         };
         let run = of_run.context(&summary, self.points.in_order().as_deref());
-        let besides = summary.besides();
+        let mut besides = summary.besides();
+        besides.extend(inputs.selection.remark(inputs.read.outside, inputs.read.unmatched));
         let groups = self.groups.map(|groups| groups.into_table(&Percent::USUAL));
         let page = context! {
             files => inputs.names(),

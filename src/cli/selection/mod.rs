@@ -10,7 +10,7 @@ use super::{
     failure::{Failure, Result},
     log_file::LogFile,
 };
-use crate::{Line, Timestamp};
+use crate::{Line, Timestamp, write::text::printable};
 
 mod condition;
 mod log_end;
@@ -54,6 +54,7 @@ pub(in crate::cli) struct SelectionArgs {
 /// The lines that a command takes into account.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Selection {
+    args: SelectionArgs,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     condition: Option<Condition>,
@@ -93,7 +94,7 @@ impl Selection {
         }
         let is_used = since.is_some() || until.is_some() || condition.is_some();
         let left_out = is_used.then(Arc::default);
-        Ok(Self { since, until, condition, left_out })
+        Ok(Self { args: args.clone(), since, until, condition, left_out })
     }
 
     /// Whether every line counts.
@@ -129,6 +130,15 @@ impl Selection {
         };
         let left_out: Vec<_> = [by(outside, times), by(unmatched, "--where")].into_iter().flatten().collect();
         (!left_out.is_empty()).then(|| left_out.join(", and "))
+    }
+
+    /// The same, with the arguments as they were given.
+    pub(in crate::cli) fn remark(&self, outside: u64, unmatched: u64) -> Option<String> {
+        let SelectionArgs { since, until, condition } = &self.args;
+        let given = [("--since", since), ("--until", until), ("--where", condition)];
+        let given = given.iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
+        let given = given.collect::<Vec<_>>().join(", ");
+        self.sentence(outside, unmatched).map(|left_out| format!("{left_out} ({})", printable(&given)))
     }
 
     /// Why nothing is selected, if all lines were left out.
