@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::amount::amount;
-use crate::{Line, RequestLine, model::keep::is_chosen};
+use crate::{RequestLine, model::keep::is_chosen};
 
 /// How many rates are told apart. A fleet has one or two.
 const RATES: usize = 16;
 
 /// The rates of the lines, and what they explain.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct JoinedSample {
     of_requests: BTreeSet<u32>,
     of_rows: BTreeSet<u32>,
@@ -19,16 +19,17 @@ pub(super) struct JoinedSample {
 
 impl JoinedSample {
     /// Notes the rate of a line. All lines are noted before the first one is explained.
-    pub(super) fn note(&mut self, line: &Line) {
-        let (rates, rate) = match line {
-            Line::Request(line) => (&mut self.of_requests, line.sample_rate),
-            Line::Stage(line) => (&mut self.of_rows, line.sample_rate),
-            Line::Transfer(line) => (&mut self.of_rows, line.sample_rate),
-            Line::Summary(_) | Line::Open(_) => return,
-        };
+    pub(super) fn note(&mut self, is_row: bool, rate: Option<u32>) {
+        let rates = if is_row { &mut self.of_rows } else { &mut self.of_requests };
         if rates.len() < RATES {
             rates.extend(rate);
         }
+    }
+
+    /// Adds what was counted among other lines, with the same rates.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.without_rows += other.without_rows;
+        self.rows += other.rows;
     }
 
     /// Counts the request if a class has kept it at the front, and the hash has not chosen it at the workers.

@@ -40,6 +40,7 @@ mod json;
 mod line_counts;
 mod log_file;
 mod logs;
+mod matching;
 mod numbers;
 mod objectives;
 mod outcome;
@@ -50,10 +51,12 @@ mod place;
 mod quantity;
 mod report;
 mod rotation;
+mod run_correction;
 mod running;
 mod sample_check;
 mod sampling;
 mod selection;
+mod spool;
 mod stage_outputs;
 mod summary;
 mod tables;
@@ -210,7 +213,8 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
             let mut inputs = Inputs::new(&files)?;
             let selection = mem::take(&mut inputs.selection);
             if selection.is_everything() {
-                return join::run(inputs, out);
+                // Its lines have no colours to take out.
+                return join::run(inputs, &mut io::BufWriter::new(io::stdout()));
             }
             let mut sieve = Sieve::new(selection, out);
             let code = join::run(inputs, &mut sieve)?;

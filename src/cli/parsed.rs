@@ -48,7 +48,7 @@ pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<
     if !is_spelt_as_ours && let Some(message) = message_of_journal(text) {
         return if is_ours(message.as_bytes()) { parse(message.as_bytes(), map) } else { Parsed::Foreign };
     }
-    let line = verbatim::request(text).map(Line::Request).map_or_else(|| serde_json::from_str(text), Ok);
+    let line = verbatim::line(text).map_or_else(|| serde_json::from_str(text), Ok);
     match line {
         Ok(line) => match schema(&line) {
             SCHEMA => Parsed::Line(map(line)),

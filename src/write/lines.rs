@@ -160,6 +160,12 @@ fn write_detached<Row>(
     json.raw("}\n");
 }
 
+/// Appends the totals of the run, as they are in the line of a request.
+#[cfg(feature = "cli")]
+pub(crate) fn write_summary(out: &mut Vec<u8>, totals: &OverallSummary) {
+    summary(&mut Json(out), totals);
+}
+
 fn summary(json: &mut Json<'_>, summary: &OverallSummary) {
     json.number("{\"e2e_requests\":", summary.e2e_requests);
     json.time(key!("e2e_wall_time_ms"), summary.e2e_wall_time_ms);

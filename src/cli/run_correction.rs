@@ -1,0 +1,119 @@
+//! What the rows of workers add to the totals of the run, request by request.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::complete::{extent, times};
+use crate::{
+    Line, Millis, OverallSummary, RequestLine,
+    fold::{
+        totals::{per_second, rounded_ratio},
+        walls::WALL_LIMIT,
+    },
+};
+
+/// A stage, and when one of its rows began and ended.
+type Wall = (usize, u64, u64);
+
+/// What a request adds to the run.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Step {
+    number: u64,
+    /// The tokens of the workers' rows.
+    tokens: u64,
+    /// The request's end without the rows, and with them.
+    end: u64,
+    late_end: u64,
+    /// Of the request's own rows, and of the workers' rows.
+    own_walls: Vec<Wall>,
+    walls: Vec<Wall>,
+}
+
+impl Step {
+    /// Of a request to which no row has been added yet.
+    pub(super) fn of(request: &RequestLine) -> Self {
+        let (created, end) = times(request);
+        let own_walls = request.stage_table.iter().filter_map(|row| {
+            let (start, end) = row.extent()?;
+            wall(row.stage_id, (created.saturating_add(start), created.saturating_add(end)))
+        });
+        Self {
+            number: request.overall_summary.e2e_requests,
+            end,
+            late_end: end,
+            own_walls: own_walls.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes the rows into account, which have been added to the request; it had this many tokens before.
+    pub(super) fn add_rows(&mut self, request: &RequestLine, rows: &[Line], tokens_before: u64) {
+        self.late_end = times(request).1;
+        // Those of all requests that the line stands for.
+        let more = request.e2e_table.e2e_total_tokens.saturating_sub(tokens_before);
+        self.tokens = more.saturating_mul(request.weight());
+        self.walls.extend(rows.iter().filter_map(|row| match row {
+            Line::Stage(line) => wall(line.row.stage_id, extent(row)?),
+            _ => None,
+        }));
+    }
+}
+
+/// The wall of a stage, if there is room for its id.
+fn wall(stage_id: Option<u64>, (start, end): (u64, u64)) -> Option<Wall> {
+    stage_id.filter(|id| *id < WALL_LIMIT).map(|id| (id as usize, start, end))
+}
+
+/// The sums over the requests of a run so far.
+#[derive(Default)]
+pub(super) struct RunCorrection {
+    last: u64,
+    tokens: u64,
+    /// The latest end without the rows, and with them.
+    end: u64,
+    late_end: u64,
+    /// First start and last end of the workers' rows of each stage, and of the requests' own rows.
+    walls: BTreeMap<usize, (u64, u64)>,
+    own_walls: BTreeMap<usize, (u64, u64)>,
+}
+
+fn extend(walls: &mut BTreeMap<usize, (u64, u64)>, added: &[Wall]) {
+    for (id, start, end) in added {
+        let wall = walls.entry(*id).or_insert((*start, *end));
+        *wall = (wall.0.min(*start), wall.1.max(*end));
+    }
+}
+
+impl RunCorrection {
+    /// Corrects the totals in the line of the next request.
+    pub(super) fn apply(&mut self, step: &Step, summary: &mut OverallSummary) {
+        if step.number < self.last && step.number == 1 {
+            *self = Self::default();
+        }
+        self.last = step.number;
+        extend(&mut self.own_walls, &step.own_walls);
+        extend(&mut self.walls, &step.walls);
+        self.tokens = self.tokens.saturating_add(step.tokens);
+        (self.end, self.late_end) = (self.end.max(step.end), self.late_end.max(step.late_end));
+        let late = self.late_end.saturating_sub(self.end);
+        if self.tokens > 0 || late > 0 {
+            let wall = summary.e2e_wall_time_ms.as_nanos().saturating_add(late);
+            summary.e2e_wall_time_ms = Millis::from_nanos(wall);
+            summary.e2e_total_tokens = summary.e2e_total_tokens.saturating_add(self.tokens);
+            summary.e2e_avg_time_per_request_ms =
+                Millis::from_nanos(rounded_ratio(wall, summary.e2e_requests));
+            summary.e2e_avg_tokens_per_s = per_second(summary.e2e_total_tokens, wall);
+        }
+        for (id, (start, end)) in &self.walls {
+            let (own_start, own_end) = self.own_walls.get(id).copied().unwrap_or((*start, *end));
+            let (start, end) = (own_start.min(*start), own_end.max(*end));
+            if summary.stage_wall_time_ms.len() <= *id {
+                summary.stage_wall_time_ms.resize(id + 1, Millis::ZERO);
+            }
+            if let Some(wall) = summary.stage_wall_time_ms.get_mut(*id) {
+                *wall = (*wall).max(Millis::from_nanos(end - start));
+            }
+        }
+    }
+}
