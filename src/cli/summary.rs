@@ -17,16 +17,18 @@ use super::{
     objectives::{Attainment, ObjectiveCounts, Objectives},
     paint,
     parts::{Share, Times, dominating},
+    percentile_table::percentile_table,
     running::{LastReport, Running, Signs, StillOpen, last_reports, left_out, still_open},
     sampling::{Sampled, Sampling},
+    stage_names::StageNames,
     stage_outputs::{OutputsOfStage, StageOutputs},
     tally::Tally,
 };
 use crate::{
     Line, Millis, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine, Timestamp,
     fold::{histograms::Histograms, totals::Totals, walls::StageWall},
-    model::value::prefix,
-    write::text::{Cell, Columns, id, printable},
+    model::{id::ordered, value::prefix},
+    write::text::{Cell, Columns, printable},
 };
 
 /// How many bytes of an error's text are kept.
@@ -158,6 +160,7 @@ pub(super) struct Summary {
     objectives: ObjectiveCounts,
     slowest: BinaryHeap<Reverse<Slow>>,
     limit: usize,
+    names: StageNames,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -186,6 +189,7 @@ impl Summary {
             objectives: ObjectiveCounts::default(),
             slowest: BinaryHeap::new(),
             limit,
+            names: StageNames::default(),
         }
     }
 
@@ -195,6 +199,7 @@ impl Summary {
     }
 
     pub(super) fn add(&mut self, line: &Line) {
+        self.names.add(line);
         let (warnings, sample_rate) = match line {
             Line::Request(line) => {
                 self.add_request(line);
@@ -227,6 +232,7 @@ impl Summary {
         self.objectives.merge(&other.objectives);
         self.failed.merge(&other.failed);
         self.errors = self.errors.saturating_add(other.errors);
+        self.names.merge(&other.names);
         self.slowest.append(&mut other.slowest);
         while self.slowest.len() > self.limit {
             self.slowest.pop();
@@ -291,6 +297,7 @@ impl Summary {
             },
             chosen: Vec::new(),
             sampled: self.sampling.figures(),
+            names: self.names,
             shares_of_e2e: self.times.shares().collect(),
             outputs: self.outputs.figures(),
             objectives: self.objectives.figures(self.totals.summary().e2e_wall_time_ms),
@@ -345,6 +352,8 @@ pub(super) struct LogSummary {
     /// How many requests and rows the lines stand for, if some were chosen by their hash.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sampled: Option<Sampled>,
+    #[serde(skip)]
+    names: StageNames,
     pub(super) shares_of_e2e: Vec<Share>,
     /// How the stages delivered their outputs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -428,17 +437,23 @@ impl LogSummary {
         if e2e_requests == 0 {
             writeln!(out, "no requests")?;
         } else {
-            if percents.is_empty() {
-                write!(out, "{}", self.line)?;
-            } else {
-                let chosen = Chosen::table(&self.chosen, percents);
-                writeln!(out, "{}", self.line.overall_summary)?;
-                writeln!(out, "Percentiles until {}\n{chosen}\n", self.line.timestamp)?;
-            }
+            let table = match percents {
+                [] => percentile_table(&self.line.percentiles, &self.names),
+                percents => Chosen::table(&self.chosen, percents),
+            };
+            writeln!(out, "{}", self.line.overall_summary)?;
+            writeln!(
+                out,
+                "Percentiles until {}
+{table}
+",
+                self.line.timestamp
+            )?;
             let mut table = Columns::named("Where the time goes", ["time_ms", "of e2e", ""]);
             for Share { part, time_ms, share } in &self.shares_of_e2e {
                 let (percent, bar) = (format!("{:.1} %", share * 100.0), bar(*share));
-                table.row(part, [Cell::Time(*time_ms), Cell::Text(&percent), Cell::Text(&bar)].into_iter());
+                let part = self.names.of_part(part);
+                table.row(&part, [Cell::Time(*time_ms), Cell::Text(&percent), Cell::Text(&bar)].into_iter());
             }
             table.left(3);
             writeln!(out, "{table}\n")?;
@@ -447,13 +462,12 @@ impl LogSummary {
             writeln!(out, "{objectives}")?;
         }
         if !self.slowest.is_empty() {
-            let mut table =
-                Columns::named("Slowest requests", ["e2e_total_ms", "mostly", "time_ms", "ended"]);
+            let mut table = Columns::named("Slowest requests", ["e2e_ms", "mostly", "time_ms", "ended"]);
             for slow in &self.slowest {
-                let ended = slow.timestamp.to_string();
+                let (ended, part) = (ended(slow.timestamp), self.names.of_part(&slow.dominating_part));
                 let cells = [
                     Cell::Time(slow.e2e_total_ms),
-                    Cell::Text(&slow.dominating_part),
+                    Cell::Text(&part),
                     Cell::Time(slow.dominating_time_ms),
                     Cell::Text(&ended),
                 ];
@@ -462,7 +476,7 @@ impl LogSummary {
             writeln!(out, "{table}\n")?;
         }
         if !self.outputs.is_empty() {
-            writeln!(out, "{}\n", outputs(&self.outputs))?;
+            writeln!(out, "{}\n", outputs(&self.outputs, &self.names))?;
         }
         let counts = [
             ("Finish reasons", &self.finish_reasons),
@@ -497,9 +511,8 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// A column for each number, and a row for each stage.
-fn outputs(stages: &[OutputsOfStage]) -> Columns {
-    let heads =
-        ["outputs", "mean gap ms", "longest ms", "media_ms", "real_time_factor", "underruns", "underrun ms"];
+fn outputs(stages: &[OutputsOfStage], names: &StageNames) -> Columns {
+    let heads = ["outputs", "mean gap", "longest", "media_ms", "rt factor", "underruns", "in ms"];
     let mut table = Columns::named("Outputs", heads);
     let time = |time: Option<Millis>| time.map_or(Cell::Absent, Cell::Time);
     let is_media = |stage: &OutputsOfStage| stage.media_ms > Millis::ZERO;
@@ -513,9 +526,16 @@ fn outputs(stages: &[OutputsOfStage]) -> Columns {
             stage.underruns.map_or(Cell::Absent, Cell::Count),
             time(stage.underruns.and(Some(stage.underrun_total_ms))),
         ];
-        table.row(&format!("stage {}", id(stage.stage_id)), cells.into_iter());
+        table.row(&names.of(ordered(stage.stage_id)), cells.into_iter());
     }
     table
+}
+
+/// Month, day and time, which leaves room for a long request id.
+fn ended(timestamp: Timestamp) -> String {
+    let text = timestamp.to_string();
+    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{} {}", date.get(5..).unwrap_or(date), time.get(..8).unwrap_or(time))
 }
 
 fn bar(share: f64) -> String {
