@@ -265,3 +265,33 @@ fn a_compressed_log_that_is_cut_keeps_the_lines_before_the_cut() {
         assert_eq!(omni_in(&nothing, &["summary", "log"]).status.code(), Some(2));
     }
 }
+
+#[test]
+fn summary_names_stages_and_fits_a_hundred_columns() {
+    let logs = [PIPELINE, include_str!("data/engine.jsonl")];
+    for log in logs {
+        // Ids as long as a UUID.
+        let log = log.replace("\"req-", "\"0191a3c5-7b2e-7c4f-9d1a-3e5f7a9b-");
+        let summary = stdout(&omni_of(&["summary"], &log));
+        let widest = summary.lines().max_by_key(|line| line.chars().count()).unwrap();
+        assert!(widest.chars().count() <= 100, "{widest}");
+        assert!(summary.contains("| stage 0 thinker "), "{summary}");
+    }
+    let renamed =
+        format!("{PIPELINE}{}", PIPELINE.replace("code2wav", "vocoder").replace("2026-11-24", "2026-11-25"));
+    let summary = stdout(&omni_of(&["summary"], &renamed));
+    assert!(summary.contains("stage 2 vocoder") && !summary.contains("code2wav"), "{summary}");
+}
+
+#[test]
+fn every_command_ends_its_help_with_examples_exit_codes_and_the_environment() {
+    for command in ["tables", "summary", "check", "join", "report", "watch"] {
+        let help = stdout(&omni_of(&[command, "--help"], ""));
+        let order = ["Examples:\n", "Exit codes:\n", "Environment:\n"].map(|title| help.find(title).unwrap());
+        assert!(order.is_sorted() && help.contains("NO_COLOR"), "{help}");
+        let manual = stdout(&omni_of(&["man", command], ""));
+        for section in [".SH EXAMPLES", ".SH \"EXIT STATUS\"", ".SH ENVIRONMENT"] {
+            assert!(manual.contains(section), "{manual}");
+        }
+    }
+}
