@@ -83,6 +83,9 @@ impl Oddities {
     }
 }
 
+/// Rows by request id.
+type Rows = HashMap<String, Vec<Line>>;
+
 /// A request, the line that it was read from, and its rows.
 struct Request<'a> {
     sequence: u64,
@@ -130,12 +133,9 @@ pub(super) fn match_rows(part: Spool, sample: &JoinedSample) -> Result<(Spool, O
 
 /// The requests, in their order, and the rows by request id. A line that occurs twice counts once: a file may
 /// be given twice, or once as it is and once compressed.
-fn read<'a>(
-    bytes: &'a [u8],
-    oddities: &mut Oddities,
-) -> Result<(Vec<Request<'a>>, HashMap<String, Vec<Line>>)> {
+fn read<'a>(bytes: &'a [u8], oddities: &mut Oddities) -> Result<(Vec<Request<'a>>, Rows)> {
     let garbled = || Failure::Io("a temporary file was changed meanwhile".to_owned());
-    let (mut requests, mut rows, mut seen) = (Vec::new(), HashMap::<_, Vec<_>>::new(), HashSet::new());
+    let (mut requests, mut rows, mut seen) = (Vec::new(), Rows::new(), HashSet::new());
     for Record { sequence, texts: [_, text] } in records(bytes) {
         let text = str::from_utf8(text).map_err(|_| garbled())?;
         if !seen.insert(Text(text)) {
@@ -155,7 +155,7 @@ fn read<'a>(
 }
 
 /// Gives each row to its request.
-fn distribute(rows: HashMap<String, Vec<Line>>, requests: &mut [Request<'_>], oddities: &mut Oddities) {
+fn distribute(rows: Rows, requests: &mut [Request<'_>], oddities: &mut Oddities) {
     let mut by_id = HashMap::<String, Vec<usize>>::new();
     for (at, request) in requests.iter().enumerate() {
         by_id.entry(request.line.request_id.clone()).or_default().push(at);
