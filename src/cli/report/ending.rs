@@ -82,6 +82,6 @@ mod tests {
         let reasons = [(Some("stop"), Some(1)), (None, None), (None, Some(2)), (Some("error"), None)];
         reasons.into_iter().for_each(|(reason, errors)| endings.add(&ended(reason, errors)));
         endings.add(&ended(Some("abort"), Some(1)));
-        assert_eq!((Ending::ALL.map(|ending| endings.of(ending)), endings.all()), ([6, 3, 6], 15));
+        assert_eq!((Ending::ALL.map(|ending| endings.of(ending)), endings.all()), ([3, 3, 9], 15));
     }
 }
