@@ -12,20 +12,24 @@ pub(super) fn requests(number: u64) -> String {
     format!("{} {}", count(number), if number == 1 { "request" } else { "requests" })
 }
 
-/// A number with two decimals below 10, one below 100, and none from there on.
+/// A number with two decimals below 10, one below 100, and none from there on; one below a hundredth by its
+/// exponent.
 pub(super) fn decimal(number: f64) -> String {
     match number {
         number if number >= 1000.0 => count(number.round() as u64),
         number if number >= 100.0 => format!("{number:.0}"),
         number if number >= 10.0 => format!("{number:.1}"),
+        number if number > 0.0 && number < 0.01 => format!("{number:.1e}"),
         number => format!("{number:.2}"),
     }
 }
 
-/// A time in minutes, seconds, milliseconds or microseconds, by its length.
+/// A time in days, hours, minutes, seconds, milliseconds or microseconds, by its length.
 pub(super) fn shown(time: Millis) -> String {
     let millis = time.as_f64();
     match millis {
+        millis if millis >= 259_200_000.0 => format!("{} d", decimal(millis / 86_400_000.0)),
+        millis if millis >= 10_800_000.0 => format!("{} h", decimal(millis / 3_600_000.0)),
         millis if millis >= 60_000.0 => format!("{} min", decimal(millis / 60_000.0)),
         millis if millis >= 1_000.0 => format!("{} s", decimal(millis / 1_000.0)),
         millis if millis >= 1.0 || millis == 0.0 => format!("{} ms", decimal(millis)),
@@ -51,6 +55,7 @@ pub(super) fn round(number: f64) -> String {
         number if number >= 1e9 => format!("{} G", plain(number / 1e9)),
         number if number >= 1e6 => format!("{} M", plain(number / 1e6)),
         number if number >= 1e4 => format!("{} k", plain(number / 1e3)),
+        number if number > 0.0 && number < 1e-3 => format!("{number:.0e}"),
         number => plain(number),
     }
 }
@@ -80,7 +85,13 @@ mod tests {
         let expected = ["0 %", "less than 0.01 %", "0.33 %", "33.3 %", "99.9 %", "100 %"];
         assert_eq!(percents.map(|(part, whole)| percent(part, whole)), expected);
         let times = [0.0, 500.0, 2e3, 250e6, 5e9, 2e12].map(round_time);
+        let lengths = [90_000.0, 4.5 * 3.6e6, 9.0 * 864e5].map(|ms| shown(Millis::from_f64(ms).unwrap()));
+        assert_eq!(lengths, ["1.50 min", "4.50 h", "9.00 d"]);
+        assert_eq!([0.0, 0.000_02, 0.5].map(decimal), ["0.00", "2.0e-5", "0.50"]);
         assert_eq!(times, ["0", "500 ns", "2 µs", "250 ms", "5 s", "2,000 s"]);
-        assert_eq!([0.1 + 0.2, 5e3, 25e3, 1.5e6, 1e18].map(round), ["0.3", "5,000", "25 k", "1.5 M", "1e18"]);
+        assert_eq!(
+            [0.1 + 0.2, 5e3, 25e3, 1.5e6, 1e18, 2e-6].map(round),
+            ["0.3", "5,000", "25 k", "1.5 M", "1e18", "2e-6"]
+        );
     }
 }

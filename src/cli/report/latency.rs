@@ -108,7 +108,9 @@ impl Latencies {
     /// Where the time goes: of all requests, of the faster half, and of the slowest.
     pub(super) fn bars(&self, stages: &StageNames) -> Vec<Bar> {
         let whole = self.whole();
-        let mut bars = vec![Bar::of("all requests".to_owned(), &whole, stages)];
+        let parts = whole.told_apart();
+        let bar = |name, spent: &Spent| Bar::of(name, spent, &parts, stages);
+        let mut bars = vec![bar("all requests".to_owned(), &whole)];
         for (of, name, is_slow) in
             [(2, "fastest half", false), (10, "slowest tenth", true), (100, "slowest hundredth", true)]
         {
@@ -118,7 +120,7 @@ impl Latencies {
             }
             let some =
                 if is_slow { sum(self.0.values().rev(), wanted) } else { sum(self.0.values(), wanted) };
-            bars.push(Bar::of(format!("{name} ({})", count(some.requests)), &some, stages));
+            bars.push(bar(format!("{name} ({})", count(some.requests)), &some));
         }
         bars
     }
@@ -175,11 +177,11 @@ fn sum<'a>(buckets: impl Iterator<Item = &'a Spent>, wanted: u64) -> Spent {
 }
 
 impl Bar {
-    fn of(name: String, spent: &Spent, stages: &StageNames) -> Self {
+    fn of(name: String, spent: &Spent, parts: &[Part], stages: &StageNames) -> Self {
         let whole = spent.total();
         let share = |time: u128| time as f64 / whole.max(1) as f64 * 100.0;
         let each = |time: u128| shown(Millis::from_f64(spent.each_ms(time)).unwrap_or_default());
-        let parts = spent.parts().into_iter().filter(|(_, time)| *time > 0).map(|(part, time)| BarPart {
+        let parts = spent.times(parts).filter(|(_, time)| *time > 0).map(|(part, time)| BarPart {
             part: part.name(stages),
             class: part.class(),
             time: each(time),

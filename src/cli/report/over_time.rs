@@ -139,14 +139,16 @@ impl<'a> OverTime<'a> {
         let label = "Mean time of a request by stage and other parts, over time.".to_owned();
         let title = "Time of a request by part";
         let mut plot = self.plot("spent", title, label, field.y.times(4));
+        let parts = whole.told_apart();
+        let times: Vec<Vec<_>> = self.windows.iter().map(|at| at.all.spent.times(&parts).collect()).collect();
         let mut below = vec![0.0; self.windows.len()];
-        for (part, _) in whole.parts().into_iter().filter(|(_, time)| *time > 0) {
-            let step = |(at, below): (&Window, &mut f64)| {
+        for (n, part) in parts.iter().enumerate() {
+            let step = |((at, times), below): ((&Window, &Vec<(_, u128)>), &mut f64)| {
                 let low = *below;
-                *below += each(at, at.all.spent.of(part));
+                *below += each(at, times.get(n).map_or(0, |(_, time)| *time));
                 (at.time, (low, *below))
             };
-            let steps: Vec<_> = self.windows.iter().zip(&mut below).map(step).collect();
+            let steps: Vec<_> = self.windows.iter().zip(&times).zip(&mut below).map(step).collect();
             let (class, name) = (part.class(), part.name(stages));
             plot.areas.push(Layer { class, path: Path::between(&field, &steps), name });
         }

@@ -10,9 +10,6 @@ use super::{
     stretches::{Placed, Stretches},
 };
 
-/// How many parts of the time are told apart.
-const PARTS: usize = 24;
-
 #[derive(Debug, Serialize)]
 pub(super) struct Overview {
     /// When the first stretch begins, in milliseconds since the Unix epoch, and how long each is.
@@ -45,7 +42,7 @@ impl Overview {
     ) -> Self {
         use super::ending::Ending::{Aborted, Completed, Failed};
 
-        let parts = told_apart(whole);
+        let parts = whole.told_apart();
         let stretch = |at: Placed<'_>| {
             let stretch = at.stretch;
             let latencies = stretch.latencies.iter().flat_map(|(bin, count)| [u64::from(*bin), *count]);
@@ -70,52 +67,11 @@ impl Overview {
     }
 }
 
-/// The parts with the most time in their order; if there are more, the last one is the others.
-fn told_apart(whole: &Spent) -> Vec<Part> {
-    let mut parts = whole.parts();
-    let mut times: Vec<_> = parts.iter().map(|(_, time)| *time).collect();
-    times.sort_unstable_by(|one, other| other.cmp(one));
-    if let Some(limit) = times.get(PARTS) {
-        parts.retain(|(part, time)| time > limit && *part != Part::Others);
-        parts.push((Part::Others, 0));
-    }
-    parts.into_iter().map(|(part, _)| part).collect()
-}
-
 fn times(spent: &Spent, parts: &[Part]) -> Vec<f64> {
-    let mut others = spent.total();
-    let mut times = Vec::new();
-    for (at, part) in parts.iter().enumerate() {
-        let time = if *part == Part::Others { others } else { spent.of(*part) };
-        others = others.saturating_sub(time);
-        if time > 0 {
-            times.extend([at as f64, thousandths(time as f64 / 1e6)]);
-        }
-    }
-    times
+    let times = spent.times(parts).enumerate().filter(|(_, (_, time))| *time > 0);
+    times.flat_map(|(at, (_, time))| [at as f64, thousandths(time as f64 / 1e6)]).collect()
 }
 
 fn thousandths(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_time_is_lost_however_many_parts_there_are() {
-        let mut spent = Spent::default();
-        for stage in 0..60 {
-            spent.add(&[(Part::Stage(stage), 1_000_000 * (stage as u64 + 1))], 1);
-        }
-        let parts = told_apart(&spent);
-        assert_eq!((parts.len(), parts.last()), (PARTS + 1, Some(&Part::Others)));
-        let times = times(&spent, &parts);
-        let sum: f64 = times.chunks(2).map(|part| part[1]).sum();
-        assert_eq!((sum, times.len()), (f64::from((1..=60).sum::<u32>()), 2 * (PARTS + 1)));
-        spent = Spent::default();
-        spent.add(&[(Part::Queue, 5)], 1);
-        assert_eq!(told_apart(&spent), [Part::Queue]);
-    }
 }

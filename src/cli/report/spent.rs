@@ -12,8 +12,9 @@ use crate::{
     model::id::{OrderedId, Shown, unordered},
 };
 
-/// How many stages have a colour of their own.
+/// How many stages have a colour of their own, and how many parts the page tells apart.
 const COLOURS: u64 = 6;
+const PARTS: usize = 16;
 
 /// What a request spends time on. The parts that most requests have come first, since a [`Tally`] keeps the
 /// smallest ones.
@@ -127,8 +128,28 @@ impl Spent {
         parts
     }
 
-    pub(super) fn of(&self, part: Part) -> u128 {
-        self.parts.iter().find(|(known, _)| **known == part).map_or(0, |(_, time)| time)
+    /// The parts with the most time, in order; if there are more, the last one is the others.
+    pub(super) fn told_apart(&self) -> Vec<Part> {
+        let mut parts = self.parts();
+        parts.retain(|(_, time)| *time > 0);
+        let mut times: Vec<_> = parts.iter().map(|(_, time)| *time).collect();
+        times.sort_unstable_by(|one, other| other.cmp(one));
+        if let Some(limit) = times.get(PARTS) {
+            parts.retain(|(part, time)| time > limit && *part != Part::Others);
+            parts.push((Part::Others, 0));
+        }
+        parts.into_iter().map(|(part, _)| part).collect()
+    }
+
+    /// The times of parts, of which the last one may be the others: it has all that is left.
+    pub(super) fn times<'a>(&self, parts: &'a [Part]) -> impl Iterator<Item = (Part, u128)> + use<'_, 'a> {
+        let mut left = self.total();
+        parts.iter().map(move |part| {
+            let known = self.parts.iter().find(|(known, _)| *known == part).map_or(0, |(_, time)| time);
+            let time = if *part == Part::Others { left } else { known };
+            left = left.saturating_sub(time);
+            (*part, time)
+        })
     }
 
     /// The sum of all parts, in nanoseconds.
@@ -207,6 +228,24 @@ mod tests {
         let expected = [("q", 20), ("w7", 60), ("s7", 100), ("u", 20)];
         assert_eq!(parts, expected.map(|(code, time)| (code.to_owned(), time)));
         assert_eq!((sum.total(), sum.requests, sum.each_ms(200_000_000)), (200, 2, 100.0));
+    }
+
+    #[test]
+    fn no_time_is_lost_however_many_parts_there_are() {
+        let mut spent = Spent::default();
+        for stage in 0..60 {
+            spent.add(&[(Part::Stage(stage), stage as u64 + 1)], 1);
+        }
+        let parts = spent.told_apart();
+        assert_eq!((parts.len(), parts.last()), (PARTS + 1, Some(&Part::Others)));
+        let times: Vec<_> = spent.times(&parts).map(|(_, time)| time).collect();
+        assert_eq!(
+            (times.iter().sum::<u128>(), times[0], times[PARTS]),
+            ((1..=60).sum(), 45, (1..=44).sum())
+        );
+        spent = Spent::default();
+        spent.add(&[(Part::Queue, 5), (Part::Transfers, 0)], 1);
+        assert_eq!(spent.told_apart(), [Part::Queue]);
     }
 
     #[test]

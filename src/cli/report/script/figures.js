@@ -22,7 +22,9 @@ const time = (millis) =>
 // For bars and sentences, which need no more than three digits.
 const digits = (number) => number >= 100 ? number.toFixed(0) : number >= 10 ? number.toFixed(1) : number.toFixed(2);
 const short = (millis) =>
-  millis >= 60000 ? digits(millis / 60000) + " min"
+  millis >= 259200000 ? digits(millis / 86400000) + " d"
+    : millis >= 10800000 ? digits(millis / 3600000) + " h"
+    : millis >= 60000 ? digits(millis / 60000) + " min"
     : millis >= 1000 ? digits(millis / 1000) + " s"
     : millis >= 1 ? digits(millis) + " ms"
     : millis === 0 ? "0 ms"
@@ -39,5 +41,6 @@ const quoted = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
 // The time of the day of a moment in milliseconds since the Unix epoch, as exact as a stretch is long.
 const clock = (moment, length = run.length) => {
   const text = new Date(moment).toISOString();
-  return text.slice(11, length >= 1000 ? 19 : 23);
+  const day = run.time[1] - run.time[0] > 86400000 ? text.slice(5, 10) + " " : "";
+  return day + text.slice(11, length >= 1000 ? 19 : 23);
 };
