@@ -226,7 +226,7 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
         Command::Why(args) => why::run(args, out),
         Command::Export(args) => export::run(&args, out),
         Command::Compare(args) => compare::run(&args, out),
-        Command::Watch(args) => watch::run(&args),
+        Command::Watch(args) => watch::run(&args, out),
         Command::WhatIf(args) => what_if::run(&args, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -283,7 +283,7 @@ impl Attainment {
 }
 
 /// A share in percent. Only a share of one is `100 %`, and only a share of zero `0.0 %`.
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     let tenths = (share * 1e3).round();
     match tenths as u64 {
         1_000 if share < 1.0 => "99.9 %".to_owned(),

@@ -64,13 +64,13 @@ fn is_same(one: RequestKey, other: RequestKey) -> bool {
 }
 
 /// The state of the processes, one a log. Its size does not depend on how many lines there are.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Running {
     files: Vec<OfFile>,
     index: HashMap<usize, usize>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct OfFile {
     name: String,
     /// The last one, with the last window.
@@ -184,6 +184,9 @@ pub(super) struct StillOpen {
     /// How long it had been there at the last report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stage_age_ms: Option<Millis>,
+    /// Its last open line.
+    #[serde(skip)]
+    pub(super) line: OpenLine,
 }
 
 impl StillOpen {
@@ -207,6 +210,7 @@ impl StillOpen {
             e2e_total_tokens: request.e2e_total_tokens,
             stage: named,
             stage_age_ms: stage.map(|stage| then(stage.age_ms)),
+            line: line.clone(),
         }
     }
 }

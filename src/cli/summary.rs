@@ -25,7 +25,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    Line, Millis, OverallSummary, Percentiles, RequestLine, SCHEMA, SummaryLine, Timestamp,
+    Line, Millis, OverallSummary, RequestLine, SCHEMA, SummaryLine, Timestamp,
     fold::{histograms::Histograms, totals::Totals, walls::StageWall},
     model::{id::ordered, value::prefix},
     write::text::{Cell, Columns, printable},
@@ -280,10 +280,6 @@ impl Summary {
         }
     }
 
-    pub(super) fn percentiles(&self) -> Percentiles {
-        self.histograms.percentiles()
-    }
-
     pub(super) fn into_log_summary(self, read: LineCounts, running: Running) -> LogSummary {
         let (last_reports, still_open, more_open) = running.figures();
         let reason = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
@@ -321,7 +317,7 @@ impl Summary {
 }
 
 /// The counts of kinds, the most frequent first. The sum of the kinds that are not told apart is the last.
-fn counted<K: Ord + Clone>(kinds: &Tally<K>, name: impl Fn(&K) -> String) -> Vec<NamedCount> {
+pub(super) fn counted<K: Ord + Clone>(kinds: &Tally<K>, name: impl Fn(&K) -> String) -> Vec<NamedCount> {
     let count = |count: u128| count.try_into().unwrap_or(u64::MAX);
     let mut rows: Vec<_> =
         kinds.iter().map(|(kind, times)| NamedCount { name: name(kind), count: count(times) }).collect();
@@ -391,7 +387,7 @@ pub(super) struct LogSummary {
     more_open: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct NamedCount {
     pub(super) name: String,
     pub(super) count: u64,

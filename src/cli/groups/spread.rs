@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use super::Merge;
 use crate::{
-    Millis,
+    Distribution, Millis,
     fold::buckets::{middle, place},
 };
 
@@ -70,6 +70,30 @@ impl Spread {
         self.max = self.max.max(nanos);
     }
 
+    /// Adds the times of another one.
+    pub(in crate::cli) fn include(&mut self, other: &Self) {
+        for (at, count) in &other.counts {
+            *self.counts.entry(*at).or_default() += count;
+        }
+        self.count = self.count.saturating_add(other.count);
+        self.sum += other.sum;
+        self.max = self.max.max(other.max);
+    }
+
+    /// The distribution with the percentiles that the layer writes.
+    pub(in crate::cli) fn distribution(&self) -> Option<Distribution<Millis>> {
+        let at = |thousandths| self.percentile(Percent { thousandths });
+        Some(Distribution {
+            count: self.count,
+            mean: self.mean()?,
+            p50: at(50_000)?,
+            p90: at(90_000)?,
+            p99: at(99_000)?,
+            p999: at(99_900)?,
+            max: self.max()?,
+        })
+    }
+
     pub(in crate::cli) fn count(&self) -> u64 {
         self.count
     }
@@ -96,12 +120,7 @@ impl Spread {
 
 impl Merge for Spread {
     fn merge(&mut self, other: Self) {
-        for (at, count) in other.counts {
-            *self.counts.entry(at).or_default() += count;
-        }
-        self.count = self.count.saturating_add(other.count);
-        self.sum += other.sum;
-        self.max = self.max.max(other.max);
+        self.include(&other);
     }
 }
 

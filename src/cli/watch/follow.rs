@@ -2,9 +2,9 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read, Seek},
+    io::{self, BufRead, BufReader, Read as _, Seek},
     path::Path,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
 };
 
@@ -14,6 +14,7 @@ use crate::{
     cli::{
         compressed::is_compressed,
         parsed::{LINE_LIMIT, Parsed, parse},
+        selection::{LeftOut, Selection},
         wrapped::{Begun, Wrapped},
     },
 };
@@ -39,11 +40,32 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The channel for the lines of a log, or for the error that ends it.
-pub(super) type Lines = mpsc::SyncSender<io::Result<Parsed<Line>>>;
+/// A line that was read.
+pub(super) struct Read {
+    pub(super) parsed: Parsed<Result<Line, LeftOut>>,
+    /// In bytes.
+    pub(super) length: usize,
+}
+
+/// Where the lines of a log go, or the error that ends it.
+pub(super) struct Lines {
+    pub(super) send: mpsc::SyncSender<io::Result<Read>>,
+    pub(super) selection: Arc<Selection>,
+}
+
+impl Lines {
+    /// `false` if nobody receives them any more.
+    fn send(&self, line: &[u8]) -> bool {
+        let mut select = |line: Line| match self.selection.leaves_out(&line) {
+            None => Ok(line),
+            Some(reason) => Err(reason),
+        };
+        self.send.send(Ok(Read { parsed: parse(line, &mut select), length: line.len() })).is_ok()
+    }
+}
 
 /// Sends the lines of a pipe until it ends.
-pub(super) fn read_all(pipe: impl Read, send: &Lines) -> io::Result<()> {
+pub(super) fn read_all(pipe: impl io::Read, send: &Lines) -> io::Result<()> {
     let mut pending = Pending::default();
     if read(&mut BufReader::new(pipe), &mut pending, send)? && !pending.line.is_empty() {
         pending.end_line(send);
@@ -94,10 +116,9 @@ struct Pending {
 impl Pending {
     /// Sends the line, which has ended. `false` if nobody receives it any more.
     fn end_line(&mut self, send: &Lines) -> bool {
-        let send = |line: &[u8]| send.send(Ok(parse(line, &mut |line| line))).is_ok();
         let is_received = match Wrapped::of(&self.line) {
-            None => send(&self.line),
-            Some(wrapped) => self.begun.add(0, wrapped.into_piece()).all(|(_, line)| send(&line)),
+            None => send.send(&self.line),
+            Some(wrapped) => self.begun.add(0, wrapped.into_piece()).all(|(_, line)| send.send(&line)),
         };
         self.line.clear();
         is_received

@@ -1,36 +1,68 @@
-//! `watch`: a growing log, live on the terminal.
+//! `watch`: a growing log, live on the terminal, or as a line of JSON a second.
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     mem,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError, TryRecvError},
+    },
     thread,
+    time::{Duration, Instant},
 };
 
 use super::{
-    failure::{Failure, Result},
+    failure::{Failure, Result, complain},
     help::Help,
+    objectives::Objectives,
     selection::{Selection, SelectionArgs},
 };
 use crate::write::text::printable;
 
+mod app;
+mod bucket;
 mod clock;
-mod ending;
+mod controls;
+mod figures;
 mod follow;
-mod minute;
+mod guide;
+mod head;
+mod keys;
+mod lines;
+mod log;
+mod outside;
+mod period;
+mod plan;
+mod row;
+mod slowest;
+mod tables;
 mod view;
 
+use app::App;
 use clock::{TICK, now};
-use ending::{End, listen};
-use follow::{AHEAD, follow, open, read_all};
-use view::View;
+use follow::{AHEAD, Lines, Read, follow, open, read_all};
+use log::Log;
+use outside::{End, Event, listen};
+use period::Period;
+
+#[cfg(test)]
+mod tests;
 
 pub(super) const HELP: Help = Help {
     examples: &[
         ("A log that is being written, also when it is rotated", "omni-metrics watch service.log"),
         ("The stderr of a program", "service 2>&1 | omni-metrics watch"),
+        (
+            "How many requests of the last five minutes met their objectives",
+            "omni-metrics watch --window 5m --slo e2e=2s --slo first_output@0=200ms@99% service.log",
+        ),
+        ("The requests of one model", "omni-metrics watch --where 'fields.model == \"x\"' service.log"),
+        (
+            "The p99 of the last minute, every ten seconds",
+            "omni-metrics watch --json --every 10s service.log | jq .window.percentiles.e2e_total_ms.p99",
+        ),
     ],
     ..Help::NONE
 };
@@ -40,55 +72,95 @@ pub(super) struct Args {
     /// A log that is being written; without it, or for `-`, standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// The time that the figures are of: 1s to 5m up to now, or `all` for the whole log
+    #[arg(long, value_name = "SPAN", default_value = "1m")]
+    window: Period,
+    /// Instead of the view, a line of JSON every second, with the keys of the layer's reports
+    #[arg(long)]
+    json: bool,
+    /// How often --json writes a line
+    #[arg(long, value_name = "SPAN", default_value = "1s", requires = "json", value_parser = every)]
+    every: Duration,
+    #[command(flatten)]
+    objectives: Objectives,
     #[command(flatten)]
     selection: SelectionArgs,
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode> {
-    if !io::stdout().is_terminal() {
+fn every(text: &str) -> std::result::Result<Duration, String> {
+    let every = humantime::parse_duration(text).ok();
+    let every =
+        every.filter(|every| (Duration::from_millis(100)..=Duration::from_secs(86_400)).contains(every));
+    every.ok_or_else(|| "expected a time from 100ms to 1d".to_owned())
+}
+
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
+    if !args.json && !io::stdout().is_terminal() {
         return Err(Failure::Io(
-            "watch needs a terminal; for a file or a pipe there is `summary`".to_owned(),
+            "watch needs a terminal; for a pipe there is `--json`, and for a log as it stands `summary`"
+                .to_owned(),
         ));
     }
     let path = args.file.clone().filter(|path| path != Path::new("-"));
     if path.is_none() && io::stdin().is_terminal() {
         return Err(Failure::Io("watch needs a FILE, or a log on standard input".to_owned()));
     }
+    // A log that grows ends now.
+    let selection = Arc::new(Selection::of(&args.selection, &[])?);
     let source = path.as_ref().map_or("standard input".to_owned(), |path| path.display().to_string());
     let source = printable(&source).into_owned();
-    let unreadable = |error: io::Error| Failure::Io(format!("cannot read {source}: {error}"));
+    let log = Log::new(source.clone(), &args.objectives, now());
+    let lines = start(path, &source, &selection)?;
+    let outcome = match args.json {
+        true => lines::write(&lines, log, args.window, args.every, &selection, out),
+        false => show(&lines, App::new(log, args.window)),
+    };
+    selection.remarks().iter().for_each(|remark| complain(remark));
+    outcome
+}
+
+fn unreadable(source: &str, error: &io::Error) -> Failure {
+    Failure::Io(format!("cannot read {source}: {error}"))
+}
+
+/// Reads a log in a thread of its own.
+fn start(
+    path: Option<PathBuf>,
+    source: &str,
+    selection: &Arc<Selection>,
+) -> Result<mpsc::Receiver<io::Result<Read>>> {
     let (send, lines) = mpsc::sync_channel(AHEAD);
+    let to = Lines { send: send.clone(), selection: Arc::clone(selection) };
     let follow: Box<dyn FnOnce() -> io::Result<()> + Send> = match path {
         Some(path) => {
-            let log = open(&path).map_err(unreadable)?;
-            let send = send.clone();
-            match log.metadata().map_err(unreadable)?.is_file() {
-                true => Box::new(move || follow(&path, log, &send)),
-                false => Box::new(move || read_all(log, &send)),
+            let log = open(&path).map_err(|error| unreadable(source, &error))?;
+            match log.metadata().map_err(|error| unreadable(source, &error))?.is_file() {
+                true => Box::new(move || follow(&path, log, &to)),
+                false => Box::new(move || read_all(log, &to)),
             }
         }
-        None => {
-            let send = send.clone();
-            Box::new(move || read_all(io::stdin(), &send))
-        }
+        None => Box::new(move || read_all(io::stdin(), &to)),
     };
     thread::spawn(move || follow().or_else(|error| send.send(Err(error)).map_err(drop)));
+    Ok(lines)
+}
 
-    // What is still written ends now.
-    let selection = Selection::of(&args.selection, &[])?;
-    let ends = listen()?;
+/// Shows the view until a key, a signal or the terminal ends it.
+fn show(lines: &mpsc::Receiver<io::Result<Read>>, mut app: App) -> Result<ExitCode> {
+    let events = listen()?;
     let mut terminal = ratatui::try_init()?;
-    let mut view = View::new(source.clone(), selection);
     let outcome = loop {
-        if let Err(error) = view.take(&lines) {
-            break Err(unreadable(error));
+        if let Err(error) = take(lines, &mut app) {
+            break Err(error);
         }
         // A terminal that takes no output has hung up.
-        if terminal.draw(|frame| view.draw(frame, now())).is_err() {
+        if terminal.draw(|frame| app.draw(frame, now())).is_err() {
             break Ok(End::HangUp);
         }
-        match ends.recv_timeout(TICK) {
-            Ok(end) => break Ok(end),
+        match events.recv_timeout(TICK) {
+            Ok(Event::Pressed(key)) if app.press(key, now()) => {}
+            Ok(Event::Pressed(_)) => break Ok(End::Key),
+            Ok(Event::End(end)) => break Ok(end),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break Ok(End::HangUp),
         }
@@ -103,4 +175,22 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         // What is left in the buffer of a terminal that has hung up goes nowhere.
         end => Err(Failure::Hangup(end.exit_code())),
     }
+}
+
+/// Takes the lines that have been read, but not all of an old log at once, so that the view is drawn in
+/// between.
+fn take(lines: &mpsc::Receiver<io::Result<Read>>, app: &mut App) -> Result<()> {
+    let begin = Instant::now();
+    while begin.elapsed() < TICK {
+        match lines.try_recv() {
+            Ok(Ok(read)) => app.add(read, now()),
+            Ok(Err(error)) => return Err(unreadable(app.source(), &error)),
+            Err(TryRecvError::Empty) => break,
+            Err(TryRecvError::Disconnected) => {
+                app.end();
+                break;
+            }
+        }
+    }
+    Ok(())
 }

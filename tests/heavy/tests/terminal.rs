@@ -81,6 +81,10 @@ impl Terminal {
         self.text()
     }
 
+    fn press(&mut self, key: &[u8]) {
+        self.keys.write_all(key).unwrap();
+    }
+
     fn ends(&mut self) -> u32 {
         self.ends_at(b"")
     }
@@ -147,12 +151,12 @@ fn watch_shows_what_is_written_while_it_runs() {
     let service = Service::new("watched.jsonl");
     service.request("fast-one", 1);
     let mut terminal = Terminal::run(READER, &["watch", service.path.to_str().unwrap()], &[]);
-    terminal.shows(&["1 request ", "fast-one", "requests a second", "slowest of the last minute", "stage 3"]);
+    terminal.shows(&["1 request ", "fast-one", "requests a second", "last 1m", "stage 3"]);
     service.request("slow-one", 40_000);
     service.raw("somebody else's line\n{\"type\":\"request\",\"schema\":1,\"cut\n");
-    let text = terminal.shows(&["2 requests", "slow-one", "1 foreign line", "1 broken line"]);
+    let text = terminal.shows(&["2 requests", "> slow-one", "1 foreign line", "1 broken line"]);
     assert!(text.find("slow-one").unwrap() < text.find("fast-one").unwrap(), "{text}");
-    assert!(text.contains("tokens/s") && text.contains("40000.000"), "{text}");
+    assert!(text.contains("tokens/s") && text.contains("40,000.000"), "{text}");
 
     // Half a line is a line once it is whole.
     let line =
@@ -186,6 +190,36 @@ fn watch_reads_a_pipe_and_takes_keys_all_the_same() {
     let mut terminal = Terminal::run("sh", &["-c", &command], &[]);
     terminal.shows(&["standard input, at its end: 40 requests", "stage 0", "stage 2"]);
     terminal.keys.write_all(b"\x03").unwrap();
+    assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
+fn watch_opens_the_selected_request_stands_still_and_changes_the_period() {
+    let service = Service::new("chosen.jsonl");
+    service.request("fast-one", 1);
+    service.request("slow-one", 5_000);
+    let mut terminal = Terminal::run(READER, &["watch", service.path.to_str().unwrap()], &[]);
+    terminal.shows(&["> slow-one", "  fast-one", "last 1m"]);
+    terminal.press(b"\x1b[B");
+    terminal.shows(&["> fast-one"]);
+    terminal.press(b"\r");
+    let text = terminal.shows(&["fast-one took 1.000 ms", "Where the time went", "StageRequestStats"]);
+    assert!(!text.contains("slow-one"), "{text}");
+    terminal.press(b"\x1b");
+    terminal.shows(&["> fast-one", "  slow-one"]);
+    terminal.press(b"s");
+    terminal.shows(&["time_ms v"]);
+    terminal.press(b" ");
+    terminal.shows(&["PAUSED"]);
+    service.request("later-one", 1);
+    terminal.press(b"+");
+    let text = terminal.shows(&["PAUSED", "last 5m", ": 2 requests"]);
+    assert!(!text.contains("later-one"), "{text}");
+    terminal.press(b" ");
+    terminal.shows(&["3 requests", "later-one"]);
+    terminal.press(b"?");
+    terminal.shows(&["only failed requests, or all"]);
+    terminal.press(b"q");
     assert_eq!(terminal.ends(), 0);
 }
 

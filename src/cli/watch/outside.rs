@@ -1,4 +1,4 @@
-//! What ends the view: a key, a signal, or the end of the terminal.
+//! What a view hears from outside: keys, signals, and the end of the terminal.
 
 use std::{
     fs::File,
@@ -15,15 +15,22 @@ use signal_hook::{
     iterator::Signals,
 };
 
+use super::keys::{Key, keys};
+
 /// How long a signal waits for the view before it ends the process: a write to a stopped terminal blocks.
 const GRACE: Duration = Duration::from_secs(1);
-/// What a terminal in raw mode sends for Ctrl-C and Escape.
-const INTERRUPT: u8 = 0x03;
-const ESCAPE: u8 = 0x1b;
+
+/// What happened outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    Pressed(Key),
+    End(End),
+}
 
 /// Why the view ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
+    /// A key was pressed that ends it.
     Key,
     Signal(i32),
     /// The terminal has hung up.
@@ -49,13 +56,13 @@ impl End {
 }
 
 /// Listens to the keyboard and to signals, in threads of their own.
-pub(super) fn listen() -> io::Result<mpsc::Receiver<End>> {
-    let (send, ends) = mpsc::channel();
+pub(super) fn listen() -> io::Result<mpsc::Receiver<Event>> {
+    let (send, events) = mpsc::channel();
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let signalled = send.clone();
     thread::spawn(move || {
         let Some(end) = signals.forever().next().map(End::Signal) else { return };
-        let _ = signalled.send(end);
+        let _ = signalled.send(Event::End(end));
         thread::sleep(GRACE);
         let _ = terminal::disable_raw_mode();
         process::exit(end.status());
@@ -65,25 +72,28 @@ pub(super) fn listen() -> io::Result<mpsc::Receiver<End>> {
         true => Box::new(io::stdin()),
         false => Box::new(File::open("/dev/tty")?),
     };
-    thread::spawn(move || send.send(await_key(&mut keyboard)));
-    Ok(ends)
+    thread::spawn(move || read_keys(&mut keyboard, &send));
+    Ok(events)
 }
 
-/// Waits for a key that ends the view, or for the end of the terminal.
-fn await_key(keyboard: &mut impl Read) -> End {
-    let mut keys = [0; 64];
+/// Sends keys until the terminal ends, or nobody receives them any more.
+fn read_keys(keyboard: &mut impl Read, send: &mpsc::Sender<Event>) {
+    let mut bytes = [0; 64];
     loop {
-        match keyboard.read(&mut keys) {
-            Ok(0) => return End::HangUp,
-            Ok(length) => {
-                let pressed = keys.get(..length).unwrap_or_default();
-                // An escape with more bytes behind it is another key, such as an arrow.
-                if pressed == [ESCAPE] || pressed.iter().any(|key| matches!(*key, b'q' | INTERRUPT)) {
-                    return End::Key;
+        match keyboard.read(&mut bytes) {
+            Ok(length @ 1..) => {
+                // A sequence comes in one piece, so a lone escape is a key.
+                for key in keys(bytes.get(..length).unwrap_or_default()) {
+                    if send.send(Event::Pressed(key)).is_err() {
+                        return;
+                    }
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return End::HangUp,
+            Ok(0) | Err(_) => {
+                let _ = send.send(Event::End(End::HangUp));
+                return;
+            }
         }
     }
 }
@@ -105,15 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn some_keys_and_the_end_of_the_keyboard_end_the_view() {
-        for (keys, end) in [
-            (&[&b"q"[..]][..], End::Key),
-            (&[b"x", b"\x03"], End::Key),
-            (&[b"\x1b[A", b"\x1b"], End::Key),
-            (&[b"\x1b[A", b"x"], End::HangUp),
-            (&[], End::HangUp),
-        ] {
-            assert_eq!(await_key(&mut Keyboard(keys)), end, "{keys:?}");
-        }
+    fn keys_are_sent_in_order_and_then_the_end_of_the_keyboard() {
+        let (send, events) = mpsc::channel();
+        read_keys(&mut Keyboard(&[b"x", b"\x1b[A", b"\x1b"]), &send);
+        drop(send);
+        let pressed = [Key::Char('x'), Key::Up, Key::Escape].map(Event::Pressed);
+        let expected = pressed.into_iter().chain([Event::End(End::HangUp)]);
+        assert_eq!(events.iter().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     }
 }

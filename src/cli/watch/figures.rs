@@ -1,0 +1,149 @@
+//! The figures of a period of a log, as the view and `--json` show them.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{
+    bucket::Bucket,
+    log::{Log, MICROS},
+    period::{LONGEST, Period},
+    row::Row,
+};
+use crate::{
+    Millis, SCHEMA, SummaryLine, Timestamp, Window,
+    cli::{
+        line_counts::LineCounts,
+        objectives::Attainment,
+        running::StillOpen,
+        sampling::Sampled,
+        summary::{NamedCount, counted},
+    },
+};
+
+/// How many open requests are shown.
+const OPEN: usize = 100;
+
+#[derive(Debug)]
+pub(super) struct Figures {
+    pub(super) source: String,
+    pub(super) has_ended: bool,
+    pub(super) read: LineCounts,
+    /// Of the whole log.
+    pub(super) requests: u64,
+    pub(super) last: Option<u64>,
+    pub(super) sampled: Option<Sampled>,
+    pub(super) report: Option<Box<SummaryLine>>,
+    pub(super) open: Vec<StillOpen>,
+    /// Of the period.
+    pub(super) period: Period,
+    pub(super) moment: u64,
+    /// How much of it was seen.
+    pub(super) seen: Millis,
+    pub(super) window: Window,
+    pub(super) failed: u64,
+    pub(super) failures: Vec<NamedCount>,
+    pub(super) objectives: Option<Attainment>,
+    /// The requests that are kept, and the open ones, in no order.
+    pub(super) rows: Vec<Arc<Row>>,
+    pub(super) per_second: Vec<u64>,
+}
+
+impl Figures {
+    /// The figures at a moment, in microseconds since the Unix epoch.
+    pub(super) fn of(log: &Log, period: Period, now: u64) -> Self {
+        let moment = log.moment(now);
+        let seen = Millis::from_nanos(log.seen(period, moment).saturating_mul(1_000));
+        let (sum, mut rows) = log.sum(period, moment);
+        let (reports, open, _) = log.running.figures();
+        rows.extend(open.iter().take(OPEN).map(|open| Arc::new(Row::of_open(open))));
+        let length = if let Period::Last(length) = period { length } else { LONGEST };
+        let window = sum.window(seen.as_nanos());
+        let Bucket { failed, failures, objectives, .. } = sum;
+        Self {
+            source: log.source.clone(),
+            has_ended: log.has_ended,
+            read: log.read,
+            requests: log.requests(),
+            last: log.last,
+            sampled: log.sampling.figures(),
+            report: reports.into_iter().next().map(|report| report.line),
+            open,
+            period,
+            moment,
+            seen,
+            window,
+            failed,
+            failures: counted(&failures, String::clone),
+            objectives: objectives.figures(seen),
+            rows,
+            per_second: log.per_second(length, moment),
+        }
+    }
+
+    /// `None` if no time has been seen yet.
+    pub(super) fn rates(&self) -> Option<(f64, f64)> {
+        (self.seen > Millis::ZERO).then_some((self.window.requests_per_s, self.window.tokens_per_s))
+    }
+
+    /// Whether the log or the reading began within the period.
+    pub(super) fn is_partly_seen(&self) -> bool {
+        let Period::Last(length) = self.period else { return false };
+        self.seen.as_nanos() / 1_000 < (length - 1) * MICROS
+    }
+
+    /// What `--json` writes.
+    pub(super) fn line(self) -> WatchLine {
+        let Self { read, report, .. } = self;
+        WatchLine {
+            schema: SCHEMA,
+            timestamp: Timestamp::from_unix_micros(self.moment),
+            window: self.window,
+            failed: self.failed,
+            failures: self.failures,
+            objectives: self.objectives,
+            requests: self.requests,
+            sampled: self.sampled,
+            open_requests: report.as_ref().and_then(|report| report.open_requests),
+            oldest_age_ms: report.as_ref().and_then(|report| report.oldest_age_ms),
+            lines_lost: report.as_ref().and_then(|report| report.lines_lost),
+            still_open: self.open,
+            foreign_lines: read.foreign,
+            broken_lines: read.broken,
+            unknown_schema_lines: read.unknown,
+            lines_not_selected: read.outside + read.unmatched,
+            has_ended: self.has_ended,
+        }
+    }
+}
+
+/// A line of `--json`. The keys are those of the layer's reports and of `summary --json` where they have the
+/// same meaning.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "watch")]
+pub(super) struct WatchLine {
+    schema: u32,
+    timestamp: Timestamp,
+    window: Window,
+    failed: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failures: Vec<NamedCount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objectives: Option<Attainment>,
+    requests: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampled: Option<Sampled>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_requests: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_age_ms: Option<Millis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lines_lost: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    still_open: Vec<StillOpen>,
+    foreign_lines: u64,
+    broken_lines: u64,
+    unknown_schema_lines: u64,
+    lines_not_selected: u64,
+    has_ended: bool,
+}

@@ -1,0 +1,63 @@
+//! `--json`: the figures as lines of JSON, for a pipe.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use super::{clock::now, figures::Figures, follow::Read, log::Log, period::Period, unreadable};
+use crate::cli::{
+    failure::{Failure, Result},
+    json,
+    selection::Selection,
+};
+
+/// Writes a line at each interval, and the last one where the input ends.
+pub(super) fn write(
+    lines: &Receiver<io::Result<Read>>,
+    mut log: Log,
+    period: Period,
+    every: Duration,
+    selection: &Selection,
+    out: &mut impl Write,
+) -> Result<ExitCode> {
+    let mut next = Instant::now() + every;
+    loop {
+        match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(Ok(read)) => log.add(read, now()),
+            Ok(Err(error)) => return Err(unreadable(&log.source, &error)),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                log.has_ended = true;
+                write_line(&log, period, out)?;
+                return at_the_end(&log, selection);
+            }
+        }
+        // Lines that come without a pause must not put it off.
+        if Instant::now() >= next {
+            write_line(&log, period, out)?;
+            next = Instant::now().max(next + every);
+        }
+    }
+}
+
+fn write_line(log: &Log, period: Period, out: &mut impl Write) -> Result<()> {
+    json::write(out, &Figures::of(log, period, now()).line())?;
+    writeln!(out)?;
+    Ok(out.flush()?)
+}
+
+/// An input without a line that can be used is an error, as for the other commands.
+fn at_the_end(log: &Log, selection: &Selection) -> Result<ExitCode> {
+    let read = log.read;
+    if read.unknown > 0 {
+        return Ok(ExitCode::from(2));
+    }
+    if read.lines > 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let nothing = selection.nothing(read.outside, read.unmatched);
+    Err(Failure::Io(nothing.unwrap_or_else(|| format!("no line of omni-metrics in {}", log.source))))
+}

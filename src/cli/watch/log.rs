@@ -1,0 +1,295 @@
+//! What is remembered of a log: a bucket for each of the last seconds, and one for the whole log.
+//!
+//! Its size does not grow with the number of lines. A second has the counts of its times in buckets of 1 %, at
+//! most 256 kinds of failure, and the lines of at most 16 requests, of 8 KiB each.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    bucket::Bucket,
+    follow::Read,
+    period::{LONGEST, Period},
+    row::Row,
+    slowest::Slowest,
+};
+use crate::{
+    Line, RequestLine,
+    cli::{
+        line_counts::LineCounts,
+        objectives::{ObjectiveCounts, Objectives},
+        parsed::Parsed,
+        place::Place,
+        running::{Running, Signs},
+        sampling::Sampling,
+        selection::{LeftOut, timestamp},
+    },
+};
+
+/// How many of the slowest requests are kept, of those that failed and of the others: in each second, and of
+/// the whole log.
+const OF_SECOND: usize = 8;
+const OF_WHOLE: usize = 100;
+pub(super) const MICROS: u64 = 1_000_000;
+
+#[derive(Debug, Clone)]
+pub(super) struct Log {
+    pub(super) source: String,
+    pub(super) read: LineCounts,
+    /// The input has ended, so that the time of the view stands still.
+    pub(super) has_ended: bool,
+    pub(super) sampling: Sampling,
+    pub(super) running: Running,
+    signs: Signs,
+    /// By the second in which the requests ended; at most [`LONGEST`], up to the last one.
+    seconds: BTreeMap<u64, Stretch>,
+    whole: Stretch,
+    /// Without counts.
+    objectives: ObjectiveCounts,
+    /// When the reading began, and from when on the log has every request that ended.
+    began: u64,
+    first: Option<u64>,
+    /// When the last request ended.
+    pub(super) last: Option<u64>,
+}
+
+/// The requests that ended in a stretch of time.
+#[derive(Debug, Clone)]
+pub(super) struct Stretch {
+    pub(super) bucket: Bucket,
+    pub(super) slowest: Slowest,
+}
+
+impl Stretch {
+    fn new(objectives: &ObjectiveCounts, limit: usize) -> Self {
+        Self { bucket: Bucket::new(objectives.clone()), slowest: Slowest::new(limit) }
+    }
+}
+
+impl Log {
+    /// A log whose reading begins now. All times are in microseconds since the Unix epoch.
+    pub(super) fn new(source: String, objectives: &Objectives, now: u64) -> Self {
+        let objectives = ObjectiveCounts::new(objectives);
+        Self {
+            source,
+            read: LineCounts::default(),
+            has_ended: false,
+            sampling: Sampling::default(),
+            running: Running::default(),
+            signs: Signs::default(),
+            seconds: BTreeMap::new(),
+            whole: Stretch::new(&objectives, OF_WHOLE),
+            objectives,
+            began: now,
+            first: None,
+            last: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, read: Read, now: u64) {
+        match read.parsed {
+            Parsed::Line(Ok(line)) => self.add_line(&line, read.length, now),
+            Parsed::Line(Err(LeftOut::ByTime)) => self.read.outside += 1,
+            Parsed::Line(Err(LeftOut::ByCondition)) => self.read.unmatched += 1,
+            Parsed::Foreign => self.read.foreign += 1,
+            Parsed::Broken(_) => self.read.broken += 1,
+            Parsed::Unknown(_) => self.read.unknown += 1,
+        }
+    }
+
+    fn add_line(&mut self, line: &Line, length: usize, now: u64) {
+        self.read.lines += 1;
+        let place = Place { file: &self.source, number: self.read.lines, index: 0, log: 0, twin: None };
+        self.running.add(&self.signs, place, self.signs.of(line));
+        // If the clock of the service is ahead, its lines count as of now.
+        let ended = timestamp(line).unix_micros().min(now);
+        match line {
+            Line::Request(line) => self.add_request(line, length, ended),
+            Line::Stage(line) => {
+                self.sampling.add_row(line.sample_rate);
+                let weight = line.sample_rate.unwrap_or(1).max(1).into();
+                self.with(ended, |stretch| stretch.bucket.add_row(&line.row, weight));
+            }
+            Line::Transfer(line) => self.sampling.add_row(line.sample_rate),
+            Line::Summary(_) | Line::Open(_) => {}
+        }
+    }
+
+    fn add_request(&mut self, line: &RequestLine, length: usize, ended: u64) {
+        self.sampling.add_request(line.sample_rate);
+        // Before the first request of a run no other one ended. A log that begins later is seen from its
+        // first line on.
+        let is_first_of_run = line.overall_summary.e2e_requests == 1;
+        let time = if is_first_of_run { line.e2e_table.e2e_total_ms.as_nanos() / 1_000 } else { 0 };
+        let seen = ended.saturating_sub(time);
+        self.first = Some(self.first.map_or(seen, |first| first.min(seen)));
+        self.last = self.last.max(Some(ended));
+        let mut row = None;
+        self.with(ended, |Stretch { bucket, slowest }| {
+            bucket.add(line);
+            if slowest.takes(line) {
+                let new = || Arc::new(Row::of_request(line, length, ended));
+                slowest.put(Arc::clone(row.get_or_insert_with(new)));
+            }
+        });
+    }
+
+    /// Changes the stretches that a moment lies in: the whole log, and its second unless that is long ago.
+    fn with(&mut self, moment: u64, mut change: impl FnMut(&mut Stretch)) {
+        change(&mut self.whole);
+        let second = moment / MICROS;
+        let last = self.seconds.last_key_value().map_or(second, |(last, _)| second.max(*last));
+        let first = (last + 1).saturating_sub(LONGEST);
+        if second >= first {
+            let new = || Stretch::new(&self.objectives, OF_SECOND);
+            change(self.seconds.entry(second).or_insert_with(new));
+        }
+        while self.seconds.first_key_value().is_some_and(|(oldest, _)| *oldest < first) {
+            self.seconds.pop_first();
+        }
+    }
+
+    /// The moment that the view shows: now, or the end of the last request if the input has ended.
+    pub(super) fn moment(&self, now: u64) -> u64 {
+        self.last.filter(|_| self.has_ended).unwrap_or(now)
+    }
+
+    /// The sum of a period up to a moment, and the requests that are kept of it. Without counts, it has the
+    /// objectives.
+    pub(super) fn sum(&self, period: Period, moment: u64) -> (Bucket, Vec<Arc<Row>>) {
+        let Period::Last(length) = period else {
+            return (self.whole.bucket.clone(), self.whole.slowest.rows().cloned().collect());
+        };
+        let (mut sum, mut rows) = (Bucket::new(self.objectives.clone()), Vec::new());
+        for (_, stretch) in self.seconds.range(first_second(moment, length)..) {
+            sum.merge(&stretch.bucket);
+            rows.extend(stretch.slowest.rows().cloned());
+        }
+        (sum, rows)
+    }
+
+    /// How much of a period has been seen, in microseconds: all of it, or less if the log or the reading began
+    /// later. The second that has just begun counts as far as it has passed.
+    pub(super) fn seen(&self, period: Period, moment: u64) -> u64 {
+        let seen_from = self.first.map_or(self.began, |first| first.min(self.began)).min(moment);
+        let begin = match period {
+            Period::Last(length) => seen_from.max(first_second(moment, length) * MICROS),
+            Period::Whole => seen_from,
+        };
+        moment.saturating_sub(begin)
+    }
+
+    /// The numbers of requests by second, over so many seconds up to a moment.
+    pub(super) fn per_second(&self, length: u64, moment: u64) -> Vec<u64> {
+        let first = first_second(moment, length);
+        let requests = |second| self.seconds.get(&second).map_or(0, |stretch| stretch.bucket.requests);
+        (first..first + length).map(requests).collect()
+    }
+
+    /// How many requests there were.
+    pub(super) fn requests(&self) -> u64 {
+        self.whole.bucket.requests
+    }
+}
+
+/// The first of so many seconds, of which a moment lies in the last.
+fn first_second(moment: u64, length: u64) -> u64 {
+    (moment / MICROS + 1).saturating_sub(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{E2eTable, Millis, OverallSummary, Timestamp};
+
+    const NOW: u64 = 1_800_000_000 * MICROS;
+
+    /// The line of a request that took so long: the n-th one of its run.
+    fn request(ended: u64, millis: u64, n: u64) -> RequestLine {
+        let e2e_total_ms = Millis::from_nanos(millis * 1_000_000);
+        RequestLine {
+            timestamp: Timestamp::from_unix_micros(ended),
+            overall_summary: OverallSummary { e2e_requests: n, ..OverallSummary::default() },
+            e2e_table: E2eTable { e2e_total_ms, e2e_total_tokens: 10, ..E2eTable::default() },
+            ..RequestLine::default()
+        }
+    }
+
+    fn add(log: &mut Log, line: RequestLine, now: u64) {
+        log.add(Read { parsed: Parsed::Line(Ok(Line::Request(line))), length: 1_000 }, now);
+    }
+
+    fn log() -> Log {
+        Log::new("log".to_owned(), &Objectives::default(), NOW)
+    }
+
+    fn rate(log: &Log, period: Period, now: u64) -> f64 {
+        log.sum(period, now).0.window(log.seen(period, now) * 1_000).requests_per_s
+    }
+
+    #[test]
+    fn rates_are_by_the_seconds_that_were_seen_however_few() {
+        let mut log = log();
+        assert_eq!(log.seen(Period::Last(60), NOW + 300_000), 300_000);
+        // Three requests in the first 0.3 seconds that were seen of a log which goes on from before.
+        (1..=3).for_each(|n| add(&mut log, request(NOW + n * 100_000, 5_000, 700 + n), NOW + n * 100_000));
+        assert_eq!(rate(&log, Period::Last(60), NOW + 300_000), 10.0);
+        assert_eq!(rate(&log, Period::Whole, NOW + 300_000), 10.0);
+        assert_eq!(rate(&log, Period::Last(60), NOW + 30 * MICROS), 0.1);
+        // A minute is 59 whole seconds, and what has passed of the one that has begun.
+        assert_eq!(log.seen(Period::Last(60), NOW + 70 * MICROS + 250_000), 59_250_000);
+        assert_eq!(rate(&log, Period::Last(60), NOW + 70 * MICROS), 0.0);
+        assert_eq!(rate(&log, Period::Whole, NOW + 60 * MICROS), 0.05);
+    }
+
+    #[test]
+    fn a_log_is_seen_from_the_creation_of_the_first_request_of_its_run_or_else_from_its_first_line() {
+        let seen = |n| {
+            let mut log = log();
+            add(&mut log, request(NOW - 20 * MICROS, 10_000, n), NOW);
+            add(&mut log, request(NOW - 10 * MICROS, 30_000, n + 1), NOW);
+            log.seen(Period::Last(60), NOW) / MICROS
+        };
+        assert_eq!((seen(1), seen(2)), (30, 20));
+    }
+
+    #[test]
+    fn at_the_end_of_the_input_the_time_stands_still_where_the_last_request_ended() {
+        let mut log = log();
+        (1..=100).for_each(|n| add(&mut log, request(NOW / 2 + n * 100_000, 50, n), NOW));
+        assert_eq!((log.moment(NOW), rate(&log, Period::Last(60), NOW)), (NOW, 0.0));
+        log.has_ended = true;
+        let moment = log.moment(NOW);
+        assert_eq!(moment, NOW / 2 + 10 * MICROS);
+        assert_eq!(log.sum(Period::Last(60), moment).0.requests, 100);
+        // The first request took 50 ms, and ended 9.9 s before the last one.
+        assert_eq!(log.seen(Period::Last(60), moment), 9_950_000);
+    }
+
+    #[test]
+    fn a_request_whose_clock_is_ahead_counts_as_of_now_and_leaves_the_period() {
+        let mut log = log();
+        add(&mut log, request(NOW + 1_000 * MICROS, 10, 5), NOW);
+        for (later, requests) in [(0, 1), (59, 1), (60, 0)] {
+            assert_eq!(log.sum(Period::Last(60), NOW + later * MICROS).0.requests, requests, "{later}");
+        }
+        assert_eq!(log.sum(Period::Last(300), NOW + 60 * MICROS).0.requests, 1);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_no_request_is_left_out_however_many_there_are() {
+        let mut log = log();
+        for n in 0..40_000 {
+            let ended = NOW + n * 10_000;
+            add(&mut log, request(ended, n % 1_000, n + 1), ended);
+        }
+        let end = NOW + 400 * MICROS - 1;
+        assert_eq!(log.seconds.len() as u64, LONGEST);
+        assert!(log.seconds.values().all(|second| second.slowest.rows().count() == OF_SECOND));
+        assert_eq!(log.whole.slowest.rows().count(), OF_WHOLE);
+        let (sum, rows) = log.sum(Period::Last(LONGEST), end);
+        assert_eq!((sum.requests, rows.len() as u64), (30_000, LONGEST * OF_SECOND as u64));
+        assert!((rate(&log, Period::Last(LONGEST), end) - 100.0).abs() < 0.1);
+        assert!(log.per_second(60, end).iter().all(|requests| *requests == 100));
+        assert_eq!(log.requests(), 40_000);
+    }
+}

@@ -1,0 +1,160 @@
+//! `omni-metrics watch --json`: figures for a pipe. The view on a terminal is tested in `tests/heavy`.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+const PIPELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/pipeline.jsonl");
+
+/// Runs the reader with a log on its standard input.
+fn watch(args: &[&str], log: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_omni-metrics"))
+        .arg("watch")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(log.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// The last line that it wrote.
+fn last(output: &Output) -> Value {
+    let text = str::from_utf8(&output.stdout).unwrap();
+    serde_json::from_str(text.lines().last().unwrap_or_else(|| panic!("{output:?}"))).unwrap()
+}
+
+fn pipeline() -> String {
+    fs::read_to_string(PIPELINE).unwrap()
+}
+
+/// A file of the test's own.
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn at_the_end_of_a_pipe_the_figures_are_those_of_summary() {
+    let output = watch(&["--json"], &pipeline());
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let line = last(&output);
+    let summary = Command::new(env!("CARGO_BIN_EXE_omni-metrics"))
+        .args(["summary", "--json", PIPELINE])
+        .output()
+        .unwrap();
+    let summary: Value = serde_json::from_slice(&summary.stdout).unwrap();
+    assert_eq!(
+        (&line["type"], &line["has_ended"], &line["requests"]),
+        (&"watch".into(), &true.into(), &40.into())
+    );
+    let (window, overall) = (&line["window"], &summary["overall_summary"]);
+    assert_eq!(
+        (&window["requests"], &window["tokens"]),
+        (&overall["e2e_requests"], &overall["e2e_total_tokens"])
+    );
+    for (name, number) in summary["percentiles"]["e2e_total_ms"].as_object().unwrap() {
+        let (found, expected) =
+            (window["percentiles"]["e2e_total_ms"][name].as_f64().unwrap(), number.as_f64().unwrap());
+        assert!((found - expected).abs() <= expected / 50.0, "{name}: {found} {expected}");
+    }
+    // The log lasts for a tenth of a second, and so do the rates.
+    let wall = overall["e2e_wall_time_ms"].as_f64().unwrap();
+    assert!((window["time_ms"].as_f64().unwrap() - wall).abs() < 0.01, "{window}");
+    let rate = window["requests_per_s"].as_f64().unwrap();
+    assert!((rate - 40_000.0 / wall).abs() < 0.1, "{rate}");
+    assert_eq!(line["window"]["finish_reasons"]["stop"], 38);
+}
+
+#[test]
+fn objectives_failures_and_sampled_lines_are_in_the_line() {
+    let failing = r#""finish_reason":"error","errors":1,"error":"out of memory""#;
+    let mut log = pipeline().replacen(r#""finish_reason":"stop""#, failing, 1);
+    log = log.replace(r#""errors":1,"error":"out of memory","#, "");
+    log = log.replacen(r#""request_id":"req-0002","#, r#""request_id":"req-0002","sample_rate":100,"#, 1);
+    let line = last(&watch(&["--json", "--slo", "e2e=20ms@99%"], &log));
+    assert_eq!((&line["requests"], &line["failed"]), (&139.into(), &1.into()), "{line}");
+    assert_eq!(line["sampled"]["request_lines"], 40);
+    assert_eq!(line["objectives"]["each"][0]["objective"], "e2e=20ms@99%");
+    assert_eq!(line["objectives"]["judged"], 139);
+    assert_eq!(line["failures"][0]["count"], 1);
+}
+
+#[test]
+fn only_selected_lines_count() {
+    let line = last(&watch(&["--json", "--where", "finish_reason == 'length'"], &pipeline()));
+    assert_eq!((&line["requests"], &line["lines_not_selected"]), (&2.into(), &39.into()));
+    // A stream ends now, and this log ended long ago.
+    let output = watch(&["--json", "--since", "-15m"], &pipeline());
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("no line is selected: 41 lines are left out by --since"), "{stderr}");
+    let output = watch(&["--json", "--where", "fields.nothing == 1"], &pipeline());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && stderr.contains("no line has the field nothing"), "{stderr}");
+    let output = watch(&["--json", "--where", "e2e_totl_ms > 1"], "");
+    assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true));
+}
+
+#[test]
+fn damaged_and_foreign_lines_are_counted_and_an_input_without_a_usable_line_is_an_error() {
+    let log = format!("hello\n{}{{\"type\":\"request\",\"schema\":1,\"cut\n", pipeline());
+    let line = last(&watch(&["--json"], &log));
+    assert_eq!((&line["foreign_lines"], &line["broken_lines"]), (&1.into(), &1.into()));
+    let output = watch(&["--json"], "hello\n");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no line of omni-metrics in standard input"));
+    let unknown = pipeline().replace("\"schema\":1,", "\"schema\":9,");
+    let output = watch(&["--json"], &unknown);
+    assert_eq!((output.status.code(), &last(&output)["unknown_schema_lines"]), (Some(2), &41.into()));
+}
+
+#[test]
+fn arguments_that_cannot_be_meant_are_refused() {
+    for args in [
+        &["--json", "--window", "10m"][..],
+        &["--json", "--window", "1.5"],
+        &["--json", "--every", "0s"],
+        &["--every", "2s"],
+        &["--json", "--slo", "e2e"],
+    ] {
+        let output = watch(args, "");
+        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{args:?}");
+    }
+    let output = watch(&[], "");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && stderr.contains("there is `--json`"), "{stderr}");
+}
+
+#[test]
+fn a_file_is_followed_with_a_line_at_each_interval_until_the_pipe_closes() {
+    let path = file("watched-as-json.jsonl", "");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_omni-metrics"))
+        .args(["watch", "--json", "--every", "100ms", path.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!((&next()["requests"], &next()["has_ended"]), (&0.into(), &false.into()));
+    let first = pipeline().lines().next().unwrap().to_owned();
+    // The log's own times are long ago: these count for the whole log only.
+    writeln!(OpenOptions::new().append(true).open(&path).unwrap(), "{first}").unwrap();
+    let line = loop {
+        let line = next();
+        if line["requests"] == 1 {
+            break line;
+        }
+    };
+    assert_eq!((&line["window"]["requests"], &line["window"]["requests_per_s"]), (&0.into(), &0.0.into()));
+    drop(lines);
+    assert!(child.wait().unwrap().success());
+}
