@@ -91,7 +91,7 @@ fn objectives_failures_and_sampled_lines_are_in_the_line() {
 #[test]
 fn only_selected_lines_count() {
     let line = last(&watch(&["--json", "--where", "finish_reason == 'length'"], &pipeline()));
-    assert_eq!((&line["requests"], &line["lines_not_selected"]), (&2.into(), &39.into()));
+    assert_eq!((&line["requests"], &line["left_out_lines"]), (&2.into(), &39.into()));
     // A stream ends now, and this log ended long ago.
     let output = watch(&["--json", "--since", "-15m"], &pipeline());
     assert_eq!(output.status.code(), Some(2));

@@ -111,7 +111,7 @@ impl Figures {
             foreign_lines: read.foreign,
             broken_lines: read.broken,
             unknown_schema_lines: read.unknown,
-            lines_not_selected: read.outside + read.unmatched,
+            left_out_lines: read.outside + read.unmatched,
             has_ended: self.has_ended,
         }
     }
@@ -144,6 +144,6 @@ pub(super) struct WatchLine {
     foreign_lines: u64,
     broken_lines: u64,
     unknown_schema_lines: u64,
-    lines_not_selected: u64,
+    left_out_lines: u64,
     has_ended: bool,
 }

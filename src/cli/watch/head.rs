@@ -38,7 +38,7 @@ fn what_was_read(figures: &Figures) -> String {
         (broken, "broken line", "broken lines"),
         (foreign, "foreign line", "foreign lines"),
         (unknown, "line of an unknown schema", "lines of an unknown schema"),
-        (outside + unmatched, "line not selected", "lines not selected"),
+        (outside + unmatched, "line left out", "lines left out"),
     ] {
         if lines > 0 {
             text.push_str(&format!(", {}", amount(lines, one, many)));
