@@ -155,11 +155,11 @@ mod tests {
     fn sampled_lines_count_for_all_requests_that_they_stand_for_and_merging_loses_nothing() {
         let time = |nanos| Some(Millis::from_nanos(nanos));
         let line = |n: u64| RequestLine {
-            sample_rate: (n % 2 == 0).then_some(10),
+            sample_rate: n.is_multiple_of(2).then_some(10),
             e2e_table: E2eTable {
                 e2e_total_ms: Millis::from_nanos(n * 1_000),
                 e2e_total_tokens: 3,
-                finish_reason: Some(if n % 5 == 0 { "error" } else { "stop" }.to_owned()),
+                finish_reason: Some(if n.is_multiple_of(5) { "error" } else { "stop" }.to_owned()),
                 error: (n == 5).then(|| "é".repeat(100)),
                 ..E2eTable::default()
             },

@@ -1,7 +1,7 @@
 //! What is remembered of a log: a bucket for each of the last seconds, and one for the whole log.
 //!
-//! Its size does not grow with the number of lines. A second has the counts of its times in buckets of 1 %, at
-//! most 256 kinds of failure, and the lines of at most 16 requests, of 8 KiB each.
+//! Its size does not grow with the number of lines. A second has the counts of its times in buckets of 1 %,
+//! at most 256 kinds of failure, and the lines of at most 16 requests, of 8 KiB each.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -167,8 +167,8 @@ impl Log {
         (sum, rows)
     }
 
-    /// How much of a period has been seen, in microseconds: all of it, or less if the log or the reading began
-    /// later. The second that has just begun counts as far as it has passed.
+    /// How much of a period has been seen, in microseconds: all of it, or less if the log or the reading
+    /// began later. The second that has just begun counts as far as it has passed.
     pub(super) fn seen(&self, period: Period, moment: u64) -> u64 {
         let seen_from = self.first.map_or(self.began, |first| first.min(self.began)).min(moment);
         let begin = match period {

@@ -51,7 +51,7 @@ mod tests {
         for n in 1..=100 {
             let e2e_table = E2eTable {
                 e2e_total_ms: Millis::from_nanos(n * 37 % 101),
-                finish_reason: (n % 2 == 0).then(|| "error".to_owned()),
+                finish_reason: n.is_multiple_of(2).then(|| "error".to_owned()),
                 ..E2eTable::default()
             };
             let line = RequestLine { e2e_table, ..RequestLine::default() };

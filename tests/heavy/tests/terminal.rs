@@ -151,7 +151,7 @@ fn watch_shows_what_is_written_while_it_runs() {
     let service = Service::new("watched.jsonl");
     service.request("fast-one", 1);
     let mut terminal = Terminal::run(READER, &["watch", service.path.to_str().unwrap()], &[]);
-    terminal.shows(&["1 request ", "fast-one", "requests a second", "last 1m", "stage 3"]);
+    terminal.shows(&[": 1 request", "fast-one", "requests a second", "last 1m", "stage 3"]);
     service.request("slow-one", 40_000);
     service.raw("somebody else's line\n{\"type\":\"request\",\"schema\":1,\"cut\n");
     let text = terminal.shows(&["2 requests", "> slow-one", "1 foreign line", "1 broken line"]);
