@@ -16,7 +16,7 @@ pub(super) fn requests(number: u64) -> String {
 /// exponent.
 pub(super) fn decimal(number: f64) -> String {
     match number {
-        number if number >= 1000.0 => count(number.round() as u64),
+        number if number >= 999.5 => count(number.round() as u64),
         number if number >= 100.0 => format!("{number:.0}"),
         number if number >= 10.0 => format!("{number:.1}"),
         number if number > 0.0 && number < 0.01 => format!("{number:.1e}"),

@@ -39,6 +39,8 @@ pub(super) struct Columns {
     first: u32,
     /// How many bins a column has.
     width: u32,
+    /// How many bins the script counts as one, a divisor of the width.
+    pub(super) group: u32,
     counts: Vec<u64>,
     /// The count at the top of the chart.
     top: f64,
@@ -89,7 +91,9 @@ impl Latencies {
     /// The distribution, in columns of equally many bins: each is longer than the one before by one factor.
     pub(super) fn columns(&self) -> Option<Columns> {
         let (first, last) = (*self.0.first_key_value()?.0, *self.0.last_key_value()?.0);
-        let width = (last - first + 1).div_ceil(COLUMNS);
+        let span = last - first + 1;
+        let group = span.div_ceil(3 * COLUMNS);
+        let width = if group == 1 { span.div_ceil(COLUMNS) } else { 3 * group };
         let mut counts = vec![0; ((last - first) / width + 1) as usize];
         for (bin, spent) in &self.0 {
             if let Some(counted) = counts.get_mut(((bin - first) / width) as usize) {
@@ -97,7 +101,7 @@ impl Latencies {
             }
         }
         let most = counts.iter().copied().max().unwrap_or(0);
-        Some(Columns { first, width, top: (most as f64 * 1.05).max(1.0), counts })
+        Some(Columns { first, width, group, top: (most as f64 * 1.05).max(1.0), counts })
     }
 
     /// The parts of all requests.
@@ -127,6 +131,11 @@ impl Latencies {
 }
 
 impl Columns {
+    /// The first bin of those that count as one with this bin.
+    pub(super) fn grouped(&self, bin: u32) -> u32 {
+        bin - bin.saturating_sub(self.first) % self.group
+    }
+
     /// When each column begins and ends, with its count.
     fn iter(&self) -> impl Iterator<Item = (f64, f64, u64)> {
         let at = |column: usize| start(self.first + column as u32 * self.width);

@@ -1,5 +1,7 @@
 //! The numbers of a run by its stretches, from which the script recounts those of a part of its time.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{
@@ -45,7 +47,11 @@ impl Overview {
         let parts = whole.told_apart();
         let stretch = |at: Placed<'_>| {
             let stretch = at.stretch;
-            let latencies = stretch.latencies.iter().flat_map(|(bin, count)| [u64::from(*bin), *count]);
+            let mut latencies = BTreeMap::<_, u64>::new();
+            for (bin, count) in &stretch.latencies {
+                *latencies.entry(distribution.grouped(*bin)).or_default() += count;
+            }
+            let latencies = latencies.into_iter().flat_map(|(bin, count)| [bin.into(), count]);
             let [completed, aborted, failed] =
                 [Completed, Aborted, Failed].map(|ending| stretch.endings.of(ending));
             let in_flight = thousandths(at.in_flight);
@@ -53,6 +59,7 @@ impl Overview {
             Stretch(completed, aborted, failed, stretch.tokens, in_flight, latencies.collect(), times)
         };
         let (time, latency) = axes;
+        let stretches_shown = stretches.iter().map(stretch).collect();
         Self {
             begin: stretches.iter().next().map_or(0.0, |at| at.from as f64 / 1e3),
             length: stretches.length() as f64 / 1e3,
@@ -60,7 +67,7 @@ impl Overview {
             latency: [latency.low() / 1e6, latency.high() / 1e6],
             bins: BINS,
             distribution,
-            stretches: stretches.iter().map(stretch).collect(),
+            stretches: stretches_shown,
             parts: parts.iter().map(|part| (part.code(), part.name(stages), part.class())).collect(),
             numbers: shown::columns(),
         }

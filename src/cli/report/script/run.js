@@ -57,7 +57,7 @@ const percentile = (whole, share) => {
   let below = 0;
   for (const bin of [...whole.bins.keys()].sort((a, b) => a - b)) {
     below += whole.bins.get(bin);
-    if (below >= Math.max(1, share * whole.requests)) return Math.sqrt(startOfBin(bin) * startOfBin(bin + 1));
+    if (below >= Math.max(1, share * whole.requests)) return Math.sqrt(startOfBin(bin) * startOfBin(bin + run.distribution.group));
   }
   return null;
 };
