@@ -14,6 +14,7 @@ use crate::{
     fold::{fields::SpanFields, request::Folded, timing::Measured},
     hold::{answered::Age, request::Request, span::OpenSpan},
     model::kind::Kind,
+    record::layout::{Layout, Meaning},
     shared::Shared,
 };
 
@@ -156,12 +157,21 @@ fn row_of(span: &OpenSpan) -> Option<Age> {
 fn open_stage(span: &OpenSpan, is_shared: bool, now: u64) -> OpenStage {
     let state = span.lock();
     let numbers = state.fields.stage();
-    let of_outputs = || state.fields.progress.as_ref()?.outputs.units;
+    let progress = state.fields.progress.as_ref();
+    let is_scheduled = progress.is_some_and(|progress| progress.scheduled.is_some());
+    let of_outputs = || progress?.outputs.units;
     OpenStage {
         stage_id: numbers.stage_id,
         stage_name: state.fields.label.clone(),
         age_ms: Millis::from_nanos(now.saturating_sub(span.created)),
-        is_waiting: !state.timing.was_entered(),
+        is_waiting: !is_scheduled && (!state.timing.was_entered() || declares_scheduled(span)),
         num_tokens_out: numbers.num_tokens_out.or_else(of_outputs).filter(|_| !is_shared),
     }
+}
+
+/// Whether the span begins when `scheduled` is recorded, and not when it is entered: a future that waits for
+/// its scheduler is polled before.
+fn declares_scheduled(span: &OpenSpan) -> bool {
+    let declares = |metadata| Layout::with(metadata, span.kind, |layout| layout.declares(Meaning::Scheduled));
+    span.metadata.is_some_and(declares)
 }

@@ -593,6 +593,50 @@ fn looking_at_a_request_many_times_changes_nothing_in_its_line() {
     assert_eq!(alone, looked_at);
 }
 
+/// Which stages of the only open request wait in their queue.
+fn waiting(rig: &Rig) -> Vec<bool> {
+    let open = rig.handle.open_requests(1);
+    open[0].open_stages.iter().map(|stage| stage.is_waiting).collect()
+}
+
+#[test]
+fn an_open_stage_that_declares_scheduled_waits_until_it_is_recorded_entered_or_not() {
+    let rig = Rig::new();
+    rig.run(|rig| {
+        let request = info_span!("request", request_id = "r");
+        let scheduled = info_span!(parent: &request, "stage", stage_id = 0, scheduled = Empty);
+        assert_eq!(waiting(rig), [true]);
+        // A future is polled once, and waits for its scheduler.
+        scheduled.in_scope(|| assert_eq!(waiting(rig), [true]));
+        assert_eq!(waiting(rig), [true]);
+        scheduled.record("scheduled", true);
+        assert_eq!(waiting(rig), [false]);
+    });
+}
+
+#[test]
+fn an_open_stage_that_is_scheduled_and_not_yet_entered_does_not_wait() {
+    let rig = Rig::new();
+    rig.run(|rig| {
+        let request = info_span!("request", request_id = "r");
+        let _stage = info_span!(parent: &request, "stage", stage_id = 0, scheduled = true);
+        assert_eq!(waiting(rig), [false]);
+    });
+}
+
+#[test]
+fn an_open_stage_that_does_not_declare_scheduled_waits_until_it_is_entered() {
+    let rig = Rig::new();
+    rig.run(|rig| {
+        let request = info_span!("request", request_id = "r");
+        let stage = info_span!(parent: &request, "stage", stage_id = 0, output = Empty);
+        stage.record("output", 1);
+        assert_eq!(waiting(rig), [true]);
+        stage.in_scope(|| assert_eq!(waiting(rig), [false]));
+        assert_eq!(waiting(rig), [false]);
+    });
+}
+
 #[test]
 fn an_unknown_an_unnamed_and_a_renamed_request() {
     let rig = Rig::new();

@@ -39,7 +39,8 @@ pub struct OpenStage {
     pub stage_name: Option<String>,
     /// From the span's creation to now.
     pub age_ms: Millis,
-    /// Whether it waits in its queue: the span was never entered.
+    /// Whether it waits in its queue: the span was never entered or, if it declares `scheduled`, that has not
+    /// been recorded yet.
     pub is_waiting: bool,
     /// Tokens so far: as recorded, or else the sum of its outputs; absent if there is neither, or if the span
     /// serves several requests, whose total it would be.

@@ -72,6 +72,11 @@ impl Layout {
         self.declares_reason
     }
 
+    /// Whether one of the fields has this meaning.
+    pub(crate) fn declares(&self, meaning: Meaning) -> bool {
+        self.meanings.contains(&meaning)
+    }
+
     pub(crate) fn near_misses(&self) -> &[NearMiss] {
         &self.near_misses
     }
