@@ -214,3 +214,63 @@ fn arguments_that_say_nothing_are_a_sentence_and_exit_code_2() {
         assert!(complaint.contains(expected), "{args:?}: {complaint}");
     }
 }
+
+/// What the page says between two of its texts.
+fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
+    let (_, rest) = page.split_once(from).unwrap_or_else(|| panic!("there is {from}: {page}"));
+    rest.split_once(to).unwrap_or_else(|| panic!("there is {to} after {from}: {rest}")).0
+}
+
+#[test]
+fn the_page_has_both_distributions_and_the_figures_of_the_comparison() {
+    let before = file("page_before.jsonl", &log(1, 400, 0, 1_000));
+    let after = file("page_after.jsonl", &log(2, 400, 100, 1_000));
+    let page = file("page.html", "");
+    let printed = stdout(&omni_of(&["compare", "--output", &page, &before, &after], ""));
+    assert!(printed.contains("| gen@1.mean ms *"), "the text comes as well: {printed}");
+    let found = compared(&[&before, &after]);
+    let page = fs::read_to_string(page).unwrap();
+
+    let chart = between(&page, "<figure class=\"plot", "</figure>");
+    assert!(chart.contains("<path class=\"columns\"") && chart.contains("<path class=\"line\""), "{chart}");
+    for mark in ["before p50 ", "before p90 ", "before p99 ", "after p50 ", "after p90 ", "after p99 "] {
+        assert!(chart.contains(&format!("<span>{mark}")), "{mark}: {chart}");
+    }
+    let columns = between(&page, "<th scope=\"col\">e2e</th>", "</table>");
+    for log in [0, 1] {
+        let shares = columns.split("<tr>").filter_map(|row| row.split("<td>").nth(log + 1));
+        let shares = shares.filter_map(|cell| cell.split_once(" %</td>")?.0.parse::<f64>().ok());
+        let sum: f64 = shares.sum();
+        assert!((sum - 100.0).abs() < 0.5, "each log is a whole: {sum}");
+    }
+    for figure in found["figures"].as_array().unwrap().iter().filter(|figure| figure["unit"] == "ms") {
+        if number(&figure["after"]) == 0.0 {
+            continue;
+        }
+        let is_changed = figure["is_changed"] == true;
+        let mark = if is_changed { " *" } else { "" };
+        let row = between(&page, &format!(">{} ms{mark}</th>", figure["name"].as_str().unwrap()), "</tr>");
+        assert!(row.contains(&format!("<td>{:.3}</td>", number(&figure["after"]))), "{figure}: {row}");
+    }
+    let slower = between(&page, "<tr class=\"changed\"><th scope=\"row\">stage 1 *", "</tr>");
+    assert!(slower.contains("<td>+1."), "{slower}");
+    assert_eq!(page.matches("<div class=\"bar\" ").count(), 2);
+}
+
+#[test]
+fn the_page_needs_nothing_else_and_shows_names_as_text() {
+    let before = file("<img src=x>&\u{202e}.jsonl", &log(1, 40, 0, 1_000));
+    let after = file("page_short.jsonl", &log(2, 3, 0, 1_000));
+    let path = file("page_escaped.html", "");
+    let args = ["compare", "--json", "-o", &path, "--fail-if", "e2e.p99 > 0.1ms", &before, &after];
+    assert_eq!(omni_of(&args, "").status.code(), Some(1));
+    let page = fs::read_to_string(path).unwrap();
+    assert!(!page.contains("<img") && !page.contains('\u{202e}'), "{page}");
+    assert!(page.contains("&lt;img src=x&gt;&amp;") && page.contains("<li>failed: `e2e.p99 &gt; 0.1ms`"));
+    assert!(page.contains("spans too little time for intervals"), "{page}");
+    assert!(!page.contains("http") && !page.contains("<script") && !page.contains("url("), "{page}");
+
+    let output = omni_of(&["compare", "-o", "/no/such/folder/page.html", &before, &after], "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("cannot write /no/such/folder/page.html"), "{output:?}");
+}

@@ -43,7 +43,6 @@ mod logs;
 mod matching;
 mod numbers;
 mod objectives;
-mod outcome;
 mod paint;
 mod parsed;
 mod parts;

@@ -7,11 +7,11 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::Serialize;
 
-use super::{outcome::has_failed, quantity::Quantity};
+use super::quantity::Quantity;
 use crate::{
     Millis, RequestLine,
     fold::totals::per_second,
-    model::numbers::Unit,
+    model::{keep::is_failed, numbers::Unit},
     write::text::{Cell, Columns, grouped},
 };
 
@@ -114,7 +114,7 @@ impl ObjectiveCounts {
         if self.objectives.is_empty() {
             return;
         }
-        let (weight, has_failed) = (line.weight(), has_failed(&line.e2e_table));
+        let (weight, has_failed) = (line.weight(), is_failed(&line.e2e_table));
         let (mut broken, mut known, mut only) = (0, 0, None);
         for (objective, counts) in self.objectives.iter().zip(&mut self.each) {
             match objective.is_met(line) {

@@ -175,4 +175,14 @@ mod tests {
         }
         assert!(is_chosen("r1", 2) && !is_chosen("r1", 0));
     }
+
+    #[test]
+    fn any_reason_but_stop_and_length_is_a_failure_and_so_is_an_error() {
+        let failed = |reason: Option<&str>, errors| {
+            is_failed(&E2eTable { finish_reason: reason.map(str::to_owned), errors, ..E2eTable::default() })
+        };
+        assert!(failed(Some("error"), None) && failed(Some("abort"), None) && failed(Some("timeout"), None));
+        assert!(failed(None, Some(2)) && failed(Some("stop"), Some(1)));
+        assert!(!failed(Some("stop"), None) && !failed(None, None) && !failed(Some("length"), None));
+    }
 }

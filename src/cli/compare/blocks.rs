@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     bins::Bins,
+    distribution::Latencies,
     metric::{Place, each_value, numbers},
 };
 use crate::{
@@ -15,10 +16,10 @@ use crate::{
     cli::{
         critical_path::critical_path,
         objectives::{ObjectiveCounts, Objectives},
-        outcome::has_failed,
         tally::Tally,
         timeline::{Part, Timeline},
     },
+    model::keep::is_failed,
 };
 
 /// How many blocks a log has at most; it has more than half as many if its requests are spread evenly.
@@ -40,6 +41,7 @@ pub(super) struct Blocks {
     stages: BTreeSet<Place>,
     edges: BTreeSet<Place>,
     objectives: ObjectiveCounts,
+    latencies: Latencies,
 }
 
 /// The requests that ended in one block of time.
@@ -68,12 +70,14 @@ impl Blocks {
             stages: BTreeSet::new(),
             edges: BTreeSet::new(),
             objectives: ObjectiveCounts::new(objectives),
+            latencies: Latencies::default(),
         }
     }
 
     pub(super) fn add(&mut self, line: &Line) {
         let Line::Request(line) = line else { return };
         self.admit_places(line);
+        self.latencies.add(line.e2e_table.e2e_total_ms, line.weight());
         let (stages, edges, objectives) = (&self.stages, &self.edges, &self.objectives);
         let key = line.timestamp.unix_micros() >> self.shift;
         let block = self.blocks.entry(key).or_insert_with(|| Block::new(objectives));
@@ -88,6 +92,7 @@ impl Blocks {
         for (key, block) in &other.blocks {
             self.blocks.entry(*key).or_insert_with(|| Block::new(&self.objectives)).merge(block);
         }
+        self.latencies.merge(&other.latencies);
         other.stages.iter().chain(&other.edges).for_each(|place| self.admit(*place));
         self.drop_strangers();
         self.limit();
@@ -169,7 +174,11 @@ impl Blocks {
             before = edge;
             TimeBlock { key, nanos, block }
         });
-        Settled { micros: 1_u64.checked_shl(shift).unwrap_or(u64::MAX), blocks: settled.collect() }
+        Settled {
+            micros: 1_u64.checked_shl(shift).unwrap_or(u64::MAX),
+            blocks: settled.collect(),
+            latencies: self.latencies,
+        }
     }
 }
 
@@ -179,6 +188,7 @@ pub(super) struct Settled {
     /// How long each block is.
     pub(super) micros: u64,
     pub(super) blocks: Vec<TimeBlock>,
+    pub(super) latencies: Latencies,
 }
 
 /// A block, and when it was.
@@ -202,7 +212,7 @@ impl Block {
         self.lines += 1;
         self.requests = self.requests.saturating_add(weight);
         self.tokens = self.tokens.saturating_add(e2e.e2e_total_tokens.saturating_mul(weight));
-        self.failed += if has_failed(e2e) { weight } else { 0 };
+        self.failed += if is_failed(e2e) { weight } else { 0 };
         self.e2e_nanos += u128::from(e2e.e2e_total_ms.as_nanos()) * u128::from(weight);
         self.objectives.add(line);
         let end = line.timestamp.unix_micros().saturating_mul(1_000);

@@ -58,6 +58,9 @@ pub(super) struct Figure {
 #[derive(Debug, Serialize)]
 pub(super) struct PartOfTime {
     pub(super) part: String,
+    /// `None` for those that are not told apart.
+    #[serde(skip)]
+    pub(super) kind: Option<Part>,
     #[serde(flatten)]
     pub(super) change: Change,
 }
@@ -171,17 +174,18 @@ impl Both<'_> {
         let mean = |sample: &Sample, nanos: &dyn Fn(&Block) -> u128| {
             sample.ratio(|block, _| Some((nanos(block) as f64 / 1e6, block.requests as f64)))
         };
-        let row = |part: String, nanos: &dyn Fn(&Block) -> u128| PartOfTime {
-            part,
+        let row = |kind: Option<Part>, nanos: &dyn Fn(&Block) -> u128| PartOfTime {
+            part: kind.map_or_else(|| "other parts".to_owned(), |part| part.to_string()),
+            kind,
             change: Change::new(mean(self.before, nanos), mean(self.after, nanos)),
         };
         let of = |block: &Block, wanted: Part| {
             block.parts.iter().find(|(part, _)| **part == wanted).map_or(0, |(_, nanos)| nanos)
         };
-        let rows = known.into_iter().map(|part| row(part.to_string(), &|block: &Block| of(block, part)));
+        let rows = known.into_iter().map(|part| row(Some(part), &|block: &Block| of(block, part)));
         let mut parts: Vec<_> = rows.collect();
         if blocks().any(|at| at.block.parts.rest > 0) {
-            parts.push(row("other parts".to_owned(), &|block: &Block| block.parts.rest));
+            parts.push(row(None, &|block: &Block| block.parts.rest));
         }
         parts
     }

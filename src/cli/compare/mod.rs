@@ -19,7 +19,9 @@ mod blocks;
 mod change;
 mod comparison;
 mod condition;
+mod distribution;
 mod metric;
+mod page;
 mod sample;
 mod shown;
 mod student;
@@ -31,6 +33,7 @@ mod simulated;
 use blocks::Blocks;
 use comparison::Comparison;
 use condition::{Condition, Outcome, Verdict};
+use distribution::Distribution;
 use sample::Sample;
 
 /// The draws of both logs are the same in each run of the program, and independent of each other.
@@ -43,6 +46,10 @@ pub(super) const HELP: Help = Help {
         (
             "A check in CI: exit code 1 if p99 rose by more than 5 %, and not by chance",
             "omni-metrics compare --fail-if 'e2e.p99 > +5%' main.jsonl branch.jsonl",
+        ),
+        (
+            "A page with both distributions",
+            "omni-metrics compare --output page.html before.jsonl after.jsonl",
         ),
         (
             "How many more requests met an objective",
@@ -70,6 +77,9 @@ pub(super) struct Args {
     /// Every figure, not only the main ones and those that changed
     #[arg(long)]
     all: bool,
+    /// Also write a page for the browser to this file, with both distributions
+    #[arg(short, long, value_name = "PAGE")]
+    output: Option<PathBuf>,
     /// One line of JSON
     #[arg(long)]
     json: bool,
@@ -84,8 +94,13 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let comparison = Comparison::of(&before, &after);
     let verdicts = args.fail_if.iter().map(|condition| condition.verdict(&comparison, args.certain));
     let conditions = verdicts.collect();
+    let distribution = Distribution::of([&before.latencies, &after.latencies]);
     let (before, after) = (Log::of(&first, &before), Log::of(&second, &after));
     let report = Report { before, after, comparison, conditions };
+    if let Some(path) = &args.output {
+        std::fs::write(path, page::html(&report, distribution)?)
+            .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?;
+    }
     if args.json {
         json::write(out, &report)?;
         writeln!(out)?;

@@ -5,6 +5,7 @@ use std::iter::repeat;
 use super::{
     bins::{Bins, quantiles},
     blocks::{Block, ENOUGH, Settled, TimeBlock},
+    distribution::Latencies,
     metric::Place,
     student::half_width,
 };
@@ -41,6 +42,7 @@ pub(super) struct Error {
 pub(super) struct Sample {
     pub(super) micros: u64,
     pub(super) blocks: Vec<TimeBlock>,
+    pub(super) latencies: Latencies,
     levels: Vec<Level>,
 }
 
@@ -84,10 +86,10 @@ impl Estimate {
 
 impl Sample {
     /// The draws depend on nothing but the seed and the blocks.
-    pub(super) fn new(Settled { micros, blocks }: Settled, seed: u64) -> Self {
+    pub(super) fn new(Settled { micros, blocks, latencies }: Settled, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let levels = (0..LEVELS).map_while(|level| Level::new(&blocks, level, &mut random)).collect();
-        Self { micros, blocks, levels }
+        Self { micros, blocks, latencies, levels }
     }
 
     pub(super) fn lines(&self) -> u64 {

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::{change::Interval, comparison::Measure};
+use super::{
+    change::{Change, Interval},
+    comparison::Measure,
+};
 use crate::write::text::grouped;
 
 /// A figure with its unit.
@@ -37,6 +40,30 @@ impl fmt::Display for Amount {
         };
         write!(f, "{}{unit}", self.bare())
     }
+}
+
+/// What the cells of a row of figures say.
+pub(super) const HEADS: [&str; 5] = ["before", "after", "difference", "change", "95 % interval"];
+
+/// The cells of a row; `None` if there is nothing in either log.
+pub(super) fn cells(change: &Change, unit: Measure) -> Option<[String; 5]> {
+    let is_share = unit == Measure::Share;
+    if change.before.unwrap_or(0.0) == 0.0 && change.after.unwrap_or(0.0) == 0.0 && !is_share {
+        return None;
+    }
+    let bare = |value: Option<f64>| value.map(|value| Amount(value, unit).bare());
+    let sign = |value: f64| if value < 0.0 { "" } else { "+" };
+    let difference = change.difference.map(|value| format!("{}{}", sign(value), Amount(value, unit).bare()));
+    // A share of shares is easily misread.
+    let ratio = change.ratio.filter(|_| !is_share);
+    let percent = ratio.map(|ratio| format!("{:+.1} %", (ratio - 1.0) * 100.0));
+    let interval = match (change.ratio_interval.filter(|_| !is_share), change.difference_interval) {
+        (Some(ends), _) => Some(percent_range(ends)),
+        (None, Some(ends)) => Some(range(ends, unit)),
+        (None, None) => None,
+    };
+    let cells = [bare(change.before), bare(change.after), difference, percent, interval];
+    Some(cells.map(|cell| cell.unwrap_or_else(|| "-".to_owned())))
 }
 
 /// An interval of ratios, as changes in percent.

@@ -5,7 +5,7 @@ use super::{
     blocks::ENOUGH,
     change::Change,
     comparison::{Figure, Measure, PartOfTime},
-    shown::{Amount, percent_range, range},
+    shown::{Amount, HEADS, cells},
 };
 use crate::{
     cli::amount::amount,
@@ -15,17 +15,7 @@ use crate::{
 impl Report {
     pub(super) fn text(&self, is_all: bool) -> String {
         let mut text = format!("Before: {}\nAfter:  {}\n\n", self.before.text(), self.after.text());
-        for log in [&self.before, &self.after] {
-            if log.blocks < ENOUGH {
-                text += &format!(
-                    "{} spans too little time for intervals: requests ended in {} of {:.0} ms, and {ENOUGH} \
-                     are needed.\n\n",
-                    printable(&log.files),
-                    amount(log.blocks as u64, "block", "blocks"),
-                    log.block_ms,
-                );
-            }
-        }
+        self.shortcomings().for_each(|sentence| text += &format!("{sentence}\n\n"));
         let figures = || self.comparison.figures.iter();
         text += &format!("{}\n\n", table("Figure", figures().filter(|figure| figure.is_main)));
         let others = figures().filter(|figure| !figure.is_main);
@@ -36,22 +26,35 @@ impl Report {
             text += &format!("{}\n\n", table(title, changed.into_iter()));
         }
         text += &format!("{}\n\n", parts(&self.comparison.parts, self.comparison.figure("e2e.mean")));
-        text += &self.conclusion(same.len() as u64);
+        if !same.is_empty() {
+            let hidden = amount(same.len() as u64, "more figure", "more figures");
+            text += &format!("{hidden} did not change, or can't be said to; `--all` shows them.\n");
+        }
+        text += &self.conclusion();
         for verdict in &self.conditions {
             text += &format!("{}\n", printable(&verdict.to_string()));
         }
         text
     }
 
+    /// Which of the logs has no intervals.
+    pub(super) fn shortcomings(&self) -> impl Iterator<Item = String> {
+        let short = [&self.before, &self.after].into_iter().filter(|log| log.blocks < ENOUGH);
+        short.map(|log| {
+            format!(
+                "{} spans too little time for intervals: requests ended in {} of {:.0} ms, and {ENOUGH} are \
+                 needed.",
+                printable(&log.files),
+                amount(log.blocks as u64, "block", "blocks"),
+                log.block_ms,
+            )
+        })
+    }
+
     /// What changed, and how sure that is.
-    fn conclusion(&self, hidden: u64) -> String {
-        let mut text = String::new();
-        if hidden > 0 {
-            let hidden = amount(hidden, "more figure", "more figures");
-            text += &format!("{hidden} did not change, or can't be said to; `--all` shows them.\n");
-        }
+    pub(super) fn conclusion(&self) -> String {
         let [main, others] = [true, false].map(|is_main| self.comparison.counts(is_main));
-        text += &match (main, others) {
+        let text = match (main, others) {
             ((0, _), (0, _)) => "No change can be told from chance.\n".to_owned(),
             ((main, 0), (others, 0)) => {
                 format!(
@@ -85,7 +88,7 @@ impl Report {
 }
 
 impl Log {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let requests = match self.requests {
             1 => "1 request".to_owned(),
             requests => format!("{} requests", grouped(&requests.to_string())),
@@ -97,8 +100,6 @@ impl Log {
     }
 }
 
-const HEADS: [&str; 5] = ["before", "after", "difference", "change", "95 % interval"];
-
 fn table<'a>(title: &str, figures: impl Iterator<Item = &'a Figure>) -> Columns {
     let mut table = Columns::named(title, HEADS);
     figures.for_each(|figure| row(&mut table, &named(figure), &figure.change, figure.unit));
@@ -106,7 +107,7 @@ fn table<'a>(title: &str, figures: impl Iterator<Item = &'a Figure>) -> Columns 
 }
 
 /// The name of a figure, with its unit.
-fn named(figure: &Figure) -> String {
+pub(super) fn named(figure: &Figure) -> String {
     let unit = if figure.unit == Measure::Time { " ms" } else { "" };
     format!("{}{unit}", figure.name)
 }
@@ -122,24 +123,7 @@ fn parts(parts: &[PartOfTime], whole: Option<&Figure>) -> Columns {
 }
 
 fn row(table: &mut Columns, name: &str, change: &Change, unit: Measure) {
-    if change.before.unwrap_or(0.0) == 0.0 && change.after.unwrap_or(0.0) == 0.0 && unit != Measure::Share {
-        return;
-    }
-    let bare = |value: Option<f64>| value.map(|value| Amount(value, unit).bare());
-    let sign = |value: f64| if value < 0.0 { "" } else { "+" };
-    let difference = change.difference.map(|value| format!("{}{}", sign(value), Amount(value, unit).bare()));
-    // A share of shares is easily misread.
-    let ratio = change.ratio.filter(|_| unit != Measure::Share);
-    let percent = ratio.map(|ratio| format!("{:+.1} %", (ratio - 1.0) * 100.0));
-    let interval =
-        match (change.ratio_interval.filter(|_| unit != Measure::Share), change.difference_interval) {
-            (Some(ends), _) => Some(percent_range(ends)),
-            (None, Some(ends)) => Some(range(ends, unit)),
-            (None, None) => None,
-        };
-    let is_changed = change.is_changed == Some(true);
-    let mark = if is_changed { " *" } else { "" };
-    let cells = [bare(change.before), bare(change.after), difference, percent, interval];
-    let cells = cells.map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
+    let Some(cells) = cells(change, unit) else { return };
+    let mark = if change.is_changed == Some(true) { " *" } else { "" };
     table.row(&format!("{name}{mark}"), cells.iter().map(|cell| Cell::Text(cell)));
 }

@@ -1,7 +1,7 @@
 //! The figures of requests, or of rows of stages, by group.
 
 use super::{GroupTable, Grouping, Groups, Merge, Percent, Spread, table::Figure};
-use crate::{Line, Millis, RequestLine, StageRow, cli::outcome::has_failed};
+use crate::{Line, Millis, RequestLine, StageRow, model::keep::is_failed};
 
 /// The times of a request whose percentiles are shown, and those of a row of a stage: the name, and a short
 /// one for the head of a column.
@@ -82,7 +82,7 @@ impl RequestGroups {
         let name = self.grouping.by.as_ref().and_then(|by| by.of_request(line));
         let figures = self.groups.at(line.timestamp, name);
         let times = [Some(e2e.e2e_total_ms), first_output, None];
-        figures.add(line.weight(), has_failed(e2e), e2e.e2e_total_tokens, times);
+        figures.add(line.weight(), is_failed(e2e), e2e.e2e_total_tokens, times);
     }
 
     fn add_stage(&mut self, line: &RequestLine, row: &StageRow) {
@@ -90,7 +90,7 @@ impl RequestGroups {
         let figures = self.groups.at(line.timestamp, name);
         let tokens = row.num_tokens_out.unwrap_or(0);
         let times = [row.stage_gen_time_ms, row.queue_time_ms, row.first_output_ms];
-        figures.add(line.weight(), has_failed(&line.e2e_table), tokens, times);
+        figures.add(line.weight(), is_failed(&line.e2e_table), tokens, times);
     }
 
     pub(in crate::cli) fn merge(&mut self, other: &mut Self) {

@@ -51,7 +51,7 @@ const DAY: u64 = 24 * HOUR;
 
 /// From a lowest to a highest value, by the values or by their logarithms.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Axis {
+pub(in crate::cli) struct Axis {
     low: f64,
     high: f64,
     is_log: bool,
@@ -59,7 +59,7 @@ pub(super) struct Axis {
 
 /// A value that an axis names.
 #[derive(Debug, Serialize)]
-pub(super) struct Tick {
+pub(in crate::cli) struct Tick {
     /// In percent of the axis.
     pub(super) at: f64,
     text: String,
@@ -68,18 +68,18 @@ pub(super) struct Tick {
 }
 
 impl Axis {
-    pub(super) fn linear(low: f64, high: f64) -> Self {
+    pub(in crate::cli) fn linear(low: f64, high: f64) -> Self {
         Self { low, high: if high > low { high } else { low + 1.0 }, is_log: false }
     }
 
     /// The lowest value is more than zero.
-    pub(super) fn log(low: f64, high: f64) -> Self {
+    pub(in crate::cli) fn log(low: f64, high: f64) -> Self {
         let low = low.max(f64::MIN_POSITIVE);
         Self { low, high: if high > low { high } else { low * 2.0 }, is_log: true }
     }
 
     /// Between 0 and 1.
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(in crate::cli) fn place(&self, value: f64) -> f64 {
         let place = if self.is_log {
             (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
         } else {
@@ -97,7 +97,7 @@ impl Axis {
     }
 
     /// At most about so many round numbers.
-    pub(super) fn numbers(&self, most: usize) -> Vec<Tick> {
+    pub(in crate::cli) fn numbers(&self, most: usize) -> Vec<Tick> {
         self.ticks(self.steps(most), round)
     }
 
@@ -108,7 +108,7 @@ impl Axis {
     }
 
     /// At most about so many round times, of an axis in nanoseconds.
-    pub(super) fn times(&self, most: usize) -> Vec<Tick> {
+    pub(in crate::cli) fn times(&self, most: usize) -> Vec<Tick> {
         self.ticks(self.steps(most), round_time)
     }
 

@@ -1,6 +1,6 @@
 //! How requests ended, as the page tells them apart.
 
-use crate::{E2eTable, RequestLine, cli::outcome::has_failed};
+use crate::{E2eTable, RequestLine, model::keep::is_failed};
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +14,7 @@ impl Ending {
     pub(super) const ALL: [Self; 3] = [Self::Completed, Self::Aborted, Self::Failed];
 
     pub(super) fn of(e2e: &E2eTable) -> Self {
-        match (e2e.finish_reason.as_deref(), has_failed(e2e)) {
+        match (e2e.finish_reason.as_deref(), is_failed(e2e)) {
             (Some("abort"), _) => Self::Aborted,
             (_, true) => Self::Failed,
             (_, false) => Self::Completed,

@@ -3,7 +3,7 @@
 use crate::{Millis, write::text::grouped};
 
 /// A count, its digits in groups of three.
-pub(super) fn count(number: u64) -> String {
+pub(in crate::cli) fn count(number: u64) -> String {
     grouped(&number.to_string())
 }
 
@@ -25,7 +25,7 @@ pub(super) fn decimal(number: f64) -> String {
 }
 
 /// A time in days, hours, minutes, seconds, milliseconds or microseconds, by its length.
-pub(super) fn shown(time: Millis) -> String {
+pub(in crate::cli) fn shown(time: Millis) -> String {
     let millis = time.as_f64();
     match millis {
         millis if millis >= 259_200_000.0 => format!("{} d", decimal(millis / 86_400_000.0)),

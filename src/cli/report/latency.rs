@@ -23,12 +23,12 @@ pub(super) const BINS: u32 = 24;
 pub(super) struct Latencies(BTreeMap<u32, Spent>);
 
 /// The bin of a latency. Zero has no logarithm, and shares the bin of a nanosecond.
-pub(super) fn bin(latency: Millis) -> u32 {
+pub(in crate::cli) fn bin(latency: Millis) -> u32 {
     ((latency.as_nanos().max(1) as f64).log2() * f64::from(BINS)) as u32
 }
 
 /// Where a bin begins, in nanoseconds.
-pub(super) fn start(bin: u32) -> f64 {
+pub(in crate::cli) fn start(bin: u32) -> f64 {
     (f64::from(bin) / f64::from(BINS)).exp2()
 }
 

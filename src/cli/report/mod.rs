@@ -16,19 +16,19 @@ use super::{
     objectives::Objectives,
 };
 
-mod axis;
+pub(super) mod axis;
 mod ending;
-mod figures;
+pub(super) mod figures;
 mod head;
-mod latency;
+pub(super) mod latency;
 mod over_time;
 mod overview;
 mod page;
-mod plot;
+pub(super) mod plot;
 mod points;
 mod sample;
 mod shown;
-mod spent;
+pub(super) mod spent;
 mod stages;
 mod stretch;
 mod stretches;

@@ -19,15 +19,15 @@ const HEIGHT: f64 = 1000.0;
 
 /// A chart.
 #[derive(Debug, Serialize)]
-pub(super) struct Plot {
+pub(in crate::cli) struct Plot {
     /// By which the script finds it.
-    pub(super) id: &'static str,
-    pub(super) title: String,
+    pub(in crate::cli) id: &'static str,
+    pub(in crate::cli) title: String,
     /// What it shows, for those who do not see it.
-    pub(super) label: String,
-    pub(super) layers: Vec<Layer>,
-    pub(super) areas: Vec<Layer>,
-    pub(super) marks: Vec<Mark>,
+    pub(in crate::cli) label: String,
+    pub(in crate::cli) layers: Vec<Layer>,
+    pub(in crate::cli) areas: Vec<Layer>,
+    pub(in crate::cli) marks: Vec<Mark>,
     x: Vec<Tick>,
     y: Vec<Tick>,
     grid: String,
@@ -35,21 +35,27 @@ pub(super) struct Plot {
 
 /// Marks of one class, and what they are for the legend.
 #[derive(Debug, Serialize)]
-pub(super) struct Layer {
-    pub(super) class: String,
-    pub(super) path: String,
-    pub(super) name: String,
+pub(in crate::cli) struct Layer {
+    pub(in crate::cli) class: String,
+    pub(in crate::cli) path: String,
+    pub(in crate::cli) name: String,
 }
 
 /// A line across a chart, with a text.
 #[derive(Debug, Serialize)]
-pub(super) struct Mark {
-    pub(super) at: f64,
-    pub(super) text: String,
+pub(in crate::cli) struct Mark {
+    pub(in crate::cli) at: f64,
+    pub(in crate::cli) text: String,
 }
 
 impl Plot {
-    pub(super) fn new(id: &'static str, title: String, label: String, x: Vec<Tick>, y: Vec<Tick>) -> Self {
+    pub(in crate::cli) fn new(
+        id: &'static str,
+        title: String,
+        label: String,
+        x: Vec<Tick>,
+        y: Vec<Tick>,
+    ) -> Self {
         let mut grid = String::new();
         for tick in &x {
             let _ = write!(grid, "M{:.0} 0V{HEIGHT}", tick.at / 100.0 * WIDTH);
@@ -61,7 +67,7 @@ impl Plot {
     }
 
     /// Adds marks, if there are any.
-    pub(super) fn layer(&mut self, class: &str, name: &str, path: Path) {
+    pub(in crate::cli) fn layer(&mut self, class: &str, name: &str, path: Path) {
         if !path.0.is_empty() {
             self.layers.push(Layer { class: class.to_owned(), path: path.0, name: name.to_owned() });
         }
@@ -73,9 +79,9 @@ type Range = (f64, f64);
 
 /// The places of a chart.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Field {
-    pub(super) x: Axis,
-    pub(super) y: Axis,
+pub(in crate::cli) struct Field {
+    pub(in crate::cli) x: Axis,
+    pub(in crate::cli) y: Axis,
 }
 
 impl Field {
@@ -90,15 +96,15 @@ impl Field {
 
 /// The marks of one class.
 #[derive(Debug, Default)]
-pub(super) struct Path(String);
+pub(in crate::cli) struct Path(String);
 
 impl Path {
     /// A point: a line without a length, whose round or square ends are drawn.
-    pub(super) fn dot(&mut self, field: &Field, x: f64, y: f64) {
+    pub(in crate::cli) fn dot(&mut self, field: &Field, x: f64, y: f64) {
         let _ = write!(self.0, "M{} {}h0", field.x(x), field.y(y));
     }
 
-    pub(super) fn rectangle(&mut self, field: &Field, x: Range, y: Range) {
+    pub(in crate::cli) fn rectangle(&mut self, field: &Field, x: Range, y: Range) {
         let (left, right, bottom, top) = (field.x(x.0), field.x(x.1), field.y(y.0), field.y(y.1));
         if bottom > top {
             let _ = write!(self.0, "M{left} {bottom}V{top}H{right}V{bottom}z");
@@ -106,7 +112,7 @@ impl Path {
     }
 
     /// A line of steps, interrupted where there is no value.
-    pub(super) fn steps(&mut self, field: &Field, steps: impl Iterator<Item = (Range, Option<f64>)>) {
+    pub(in crate::cli) fn steps(&mut self, field: &Field, steps: impl Iterator<Item = (Range, Option<f64>)>) {
         let mut is_down = false;
         for ((from, to), value) in steps {
             if let Some(value) = value {
@@ -121,7 +127,7 @@ impl Path {
     }
 
     /// The area between two lines of steps, as a polygon of a style.
-    pub(super) fn between(field: &Field, steps: &[(Range, Range)]) -> String {
+    pub(in crate::cli) fn between(field: &Field, steps: &[(Range, Range)]) -> String {
         let at = |x: f64, y: f64| {
             format!("{:.2}% {:.2}%", field.x.place(x) * 100.0, (1.0 - field.y.place(y)) * 100.0)
         };

@@ -13,8 +13,8 @@ use crate::{
         in_the_way::{Meanwhile, Waiter},
         json::escaped,
         objectives::Objectives,
-        outcome::has_failed,
     },
+    model::keep,
 };
 
 /// How many of the slowest requests are shown, how many that failed, and how many random ones.
@@ -100,7 +100,7 @@ impl Sample {
         let chance = hasher.finish();
         let is_slow = self.slowest.len() < SLOWEST
             || self.slowest.peek().is_some_and(|Reverse((fastest, _, _))| e2e > *fastest);
-        let is_failed = has_failed(&line.e2e_table) && self.failed.takes(chance);
+        let is_failed = keep::is_failed(&line.e2e_table) && self.failed.takes(chance);
         let is_random = self.random.takes(chance);
         if !is_slow && !is_failed && !is_random {
             return;

@@ -19,7 +19,7 @@ const PARTS: usize = 16;
 /// What a request spends time on. The parts that most requests have come first, since a [`Tally`] keeps the
 /// smallest ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
+pub(in crate::cli) enum Part {
     Queue,
     Transfers,
     Unattributed,
@@ -32,7 +32,7 @@ pub(super) enum Part {
 
 impl Part {
     /// The part that the page shows for one of a timeline.
-    pub(super) fn of(part: timeline::Part) -> Self {
+    pub(in crate::cli) fn of(part: timeline::Part) -> Self {
         match part {
             timeline::Part::Queue => Self::Queue,
             timeline::Part::Waiting(stage) => Self::Waiting(stage),
@@ -44,7 +44,7 @@ impl Part {
         }
     }
 
-    pub(super) fn name(self, stages: &StageNames) -> String {
+    pub(in crate::cli) fn name(self, stages: &StageNames) -> String {
         match self {
             Self::Queue => "queue".to_owned(),
             Self::Transfers => "transfers".to_owned(),
@@ -56,7 +56,7 @@ impl Part {
     }
 
     /// The classes of its colour, the same wherever it is shown.
-    pub(super) fn class(self) -> String {
+    pub(in crate::cli) fn class(self) -> String {
         match self {
             Self::Queue => "queue".to_owned(),
             Self::Transfers => "transfers".to_owned(),
@@ -80,7 +80,7 @@ impl Part {
     }
 
     /// Where it stands among the parts of a bar: a stage after the wait for it.
-    fn order(self) -> (u8, OrderedId, u8) {
+    pub(in crate::cli) fn order(self) -> (u8, OrderedId, u8) {
         match self {
             Self::Queue => (0, 0, 0),
             Self::Waiting(stage) => (1, stage, 0),
@@ -165,7 +165,7 @@ impl Spent {
 
 /// The names of stages: of several that one stage had, the first by the alphabet.
 #[derive(Debug, Default)]
-pub(super) struct StageNames(BTreeMap<OrderedId, Option<String>>);
+pub(in crate::cli) struct StageNames(BTreeMap<OrderedId, Option<String>>);
 
 impl StageNames {
     const LIMIT: usize = 256;

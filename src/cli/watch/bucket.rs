@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use crate::{
     Percentiles, RequestLine, StagePercentiles, StageRow, Window,
-    cli::{groups::Spread, objectives::ObjectiveCounts, outcome::has_failed, tally::Tally},
+    cli::{groups::Spread, objectives::ObjectiveCounts, tally::Tally},
     fold::totals::per_second,
     model::{
         id::{OrderedId, unordered},
+        keep::is_failed,
         value::prefix,
     },
 };
@@ -48,7 +49,7 @@ impl Bucket {
         let reason = e2e.finish_reason.as_deref().map(|reason| prefix(reason, TEXT).to_owned());
         self.reasons.add(reason, weight.into());
         self.objectives.add(line);
-        if has_failed(e2e) {
+        if is_failed(e2e) {
             self.failed = self.failed.saturating_add(weight);
             self.failures.add(failure(line).to_owned(), weight.into());
         }

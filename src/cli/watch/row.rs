@@ -4,11 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     Millis, OpenLine, RequestLine,
-    cli::{
-        critical_path::critical_path, outcome::has_failed, parts::dominating, running::StillOpen,
-        timeline::Timeline,
-    },
-    model::value::prefix,
+    cli::{critical_path::critical_path, parts::dominating, running::StillOpen, timeline::Timeline},
+    model::{keep::is_failed, value::prefix},
     write::text::{Cell, Columns, grouped, printable},
 };
 
@@ -52,7 +49,7 @@ impl Row {
     pub(super) fn of_request(line: &RequestLine, length: usize, ended: u64) -> Self {
         let (part, part_time) = dominating(line);
         let e2e = &line.e2e_table;
-        let has_failed = has_failed(e2e);
+        let has_failed = is_failed(e2e);
         let without_reason = if has_failed { "error" } else { "-" };
         let outcome = e2e.finish_reason.as_deref().unwrap_or(without_reason);
         let is_whole = length <= WHOLE_LINE;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::row::Row;
-use crate::{Millis, RequestLine, cli::outcome::has_failed};
+use crate::{Millis, RequestLine, model::keep::is_failed};
 
 /// The slowest requests: so many of those that failed, and so many of the others.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ impl Slowest {
 
     /// Whether a request is slow enough to be kept.
     pub(super) fn takes(&self, line: &RequestLine) -> bool {
-        let rows = if has_failed(&line.e2e_table) { &self.failed } else { &self.well };
+        let rows = if is_failed(&line.e2e_table) { &self.failed } else { &self.well };
         place(rows, line.e2e_table.e2e_total_ms) < self.limit
     }
 

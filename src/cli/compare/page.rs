@@ -1,0 +1,155 @@
+//! A comparison as a page for the browser.
+
+use std::collections::BTreeMap;
+
+use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
+use serde::Serialize;
+
+use super::{
+    Report,
+    change::Change,
+    comparison::{Comparison, Figure, Measure},
+    distribution::Distribution,
+    shown::{HEADS, cells},
+    text::named,
+};
+use crate::{
+    Millis,
+    cli::{
+        failure::{Failure, Result},
+        report::{
+            figures::shown,
+            spent::{Part, StageNames},
+        },
+    },
+    write::text::printable,
+};
+
+const STYLE: &str = concat!(include_str!("../report/style.css"), include_str!("style.css"));
+const TEMPLATE: &str = concat!(include_str!("../report/plot.html"), include_str!("page.html"));
+/// The figures that the chart marks.
+const MARKS: [&str; 3] = ["e2e.p50", "e2e.p90", "e2e.p99"];
+
+/// The markup of the page, which needs no other file.
+pub(super) fn html(report: &Report, distribution: Option<Distribution>) -> Result<String> {
+    let Comparison { figures, parts } = &report.comparison;
+    let table = |is_shown: fn(&Figure) -> bool| {
+        let figures = figures.iter().filter(|figure| is_shown(figure));
+        rows(figures.map(|figure| (named(figure), figure.change, figure.unit)))
+    };
+    let whole = report.comparison.figure("e2e.mean").map(|figure| figure.change);
+    let ends = whole.map(|change| ("end to end".to_owned(), change, Measure::Time));
+    let parts_of_time = parts.iter().map(|part| (part.part.clone(), part.change, Measure::Time));
+    let bars = bars(&report.comparison);
+    let plot = distribution.as_ref().map(|found| found.plot(&marks(&report.comparison)));
+    let conditions = report.conditions.iter().map(|verdict| printable(&verdict.to_string()).into_owned());
+    let page = context! {
+        before => printable(&report.before.files),
+        after => printable(&report.after.files),
+        logs => [report.before.text(), report.after.text()],
+        notes => report.shortcomings().collect::<Vec<_>>(),
+        conclusion => report.conclusion().lines().map(str::to_owned).collect::<Vec<_>>(),
+        conditions => conditions.collect::<Vec<_>>(),
+        heads => HEADS,
+        main => Value::from(Serde(&table(|figure| figure.is_main))),
+        changed => Value::from(Serde(&table(|figure| {
+            !figure.is_main && figure.change.is_changed == Some(true)
+        }))),
+        others => Value::from(Serde(&table(|figure| {
+            !figure.is_main && figure.change.is_changed != Some(true)
+        }))),
+        parts => Value::from(Serde(&rows(parts_of_time.chain(ends)))),
+        bars => Value::from(Serde(&bars)),
+        legend => Value::from(Serde(&legend(&bars))),
+        chart => Value::from(Serde(&plot)),
+        columns => Value::from(Serde(&distribution.map(|found| found.rows()))),
+        style => Value::from_safe_string(STYLE.to_owned()),
+    };
+    let mut templates = Environment::new();
+    templates.set_auto_escape_callback(|_| AutoEscape::Html);
+    let rendered = templates.render_str(TEMPLATE, page);
+    rendered.map_err(|error| Failure::Io(format!("cannot make the page: {error:#}")))
+}
+
+/// A row of a table of figures.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    is_changed: bool,
+    cells: [String; 5],
+}
+
+fn rows(figures: impl Iterator<Item = (String, Change, Measure)>) -> Vec<Row> {
+    let row = |(name, change, unit): (String, Change, Measure)| {
+        let cells = cells(&change, unit)?;
+        Some(Row { name, is_changed: change.is_changed == Some(true), cells })
+    };
+    figures.filter_map(row).collect()
+}
+
+/// The percentiles of the first log, and then those of the second, in milliseconds.
+fn marks(comparison: &Comparison) -> Vec<(String, f64)> {
+    type Side = (&'static str, fn(&Change) -> Option<f64>);
+    let sides: [Side; 2] = [("before", |change| change.before), ("after", |change| change.after)];
+    let of_side = |(side, value): Side| {
+        MARKS.into_iter().filter_map(move |name| {
+            let percentile = name.trim_start_matches("e2e.");
+            Some((format!("{side} {percentile}"), value(&comparison.figure(name)?.change)?))
+        })
+    };
+    sides.into_iter().flat_map(of_side).collect()
+}
+
+/// The mean time of a request in one of the logs.
+#[derive(Debug, Serialize)]
+struct Bar {
+    name: &'static str,
+    whole: String,
+    parts: Vec<BarPart>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct BarPart {
+    part: String,
+    class: String,
+    time: String,
+    /// In percent of the longer bar.
+    width: f64,
+}
+
+/// A bar for each log, of the same scale. Sending, flight and receiving are one part.
+fn bars(comparison: &Comparison) -> Vec<Bar> {
+    let mut times = BTreeMap::<_, (Part, [f64; 2])>::new();
+    for row in &comparison.parts {
+        let part = row.kind.map_or(Part::Others, Part::of);
+        let (_, sums) = times.entry(part.order()).or_insert((part, [0.0; 2]));
+        let sides = [row.change.before, row.change.after].map(|time| time.unwrap_or(0.0));
+        sums.iter_mut().zip(sides).for_each(|(sum, time)| *sum += time);
+    }
+    let time = |millis: f64| shown(Millis::from_f64(millis).unwrap_or_default());
+    let side =
+        |log: usize| times.values().map(move |(part, sides)| (*part, sides.get(log).copied().unwrap_or(0.0)));
+    let sum = |log| side(log).map(|(_, time)| time).sum::<f64>();
+    let longest = sum(0).max(sum(1)).max(f64::MIN_POSITIVE);
+    let bar = |(log, name)| {
+        let parts = side(log).filter(|(_, time)| *time > 0.0).map(|(part, millis)| BarPart {
+            part: part.name(&StageNames::default()),
+            class: part.class(),
+            time: time(millis),
+            width: millis / longest * 100.0,
+        });
+        Bar { name, whole: time(sum(log)), parts: parts.collect() }
+    };
+    [(0, "before"), (1, "after")].map(bar).into()
+}
+
+/// Each part of the bars once.
+fn legend(bars: &[Bar]) -> Vec<BarPart> {
+    let mut parts = Vec::<BarPart>::new();
+    for part in bars.iter().flat_map(|bar| &bar.parts) {
+        if parts.iter().all(|other| other.part != part.part) {
+            parts.push(part.clone());
+        }
+    }
+    parts
+}
