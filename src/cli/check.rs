@@ -14,7 +14,7 @@ use super::{
     invariants::{Remarks, check_line},
     json,
     line_counts::LineCounts,
-    numbers::{Findings, Numbers},
+    numbers::{Ending, Findings, Numbers},
     paint,
     place::Place,
     sample_check::{SampleCheck, Witness},
@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
                 // Of a selection, numbers are missing.
                 (None, _) if !is_whole => {}
                 (None, Some(RequestNumber::Request(number))) => log.numbers.add(number),
-                (None, Some(RequestNumber::Summary(requests))) => log.numbers.end(requests),
+                (None, Some(RequestNumber::Summary(ending))) => log.numbers.end(ending),
                 (None, None) => {}
             }
             if is_whole && place.twin.is_none() {
@@ -364,7 +364,7 @@ enum RequestNumber {
     /// Up to and with the request.
     Request(u64),
     /// Up to the summary.
-    Summary(u64),
+    Summary(Ending),
 }
 
 impl Found {
@@ -376,7 +376,11 @@ impl Found {
         let names = grouping.map(by).unwrap_or_default();
         let number = match line {
             Line::Request(line) => Some(RequestNumber::Request(line.overall_summary.e2e_requests)),
-            Line::Summary(line) => Some(RequestNumber::Summary(line.overall_summary.e2e_requests)),
+            Line::Summary(line) => Some(RequestNumber::Summary(Ending {
+                requests: line.overall_summary.e2e_requests,
+                lost: line.lines_lost.unwrap_or(0),
+                is_report: line.window.is_some(),
+            })),
             Line::Stage(_) | Line::Transfer(_) | Line::Open(_) => None,
         };
         let id = line.request_id().unwrap_or("none");

@@ -8,7 +8,10 @@
 //! one that came less often is *missing*. When a run is over, its chains have ended, and its missing numbers
 //! are violations.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+};
 
 use smallvec::{SmallVec, smallvec};
 
@@ -27,6 +30,8 @@ const LIMIT: usize = 100_000;
 const NEAR: usize = 1_000;
 /// How many violations of a log are named.
 const NAMED: usize = 20;
+/// How many counts of lost lines are remembered.
+const LOSSES: usize = 1_024;
 
 /// The numbers of a log.
 #[derive(Debug, Default)]
@@ -36,13 +41,26 @@ pub(super) struct Numbers {
     /// How many runs have begun in the log, and at which line the last of them.
     runs: u64,
     last_run: u64,
-    /// If the log is the later part of a longer one, the first number whose predecessor is in an earlier
+    greatest: u64,
+    /// If the log is the later part of a longer one, its first number, whose predecessor is in an earlier
     /// part.
     head: Option<u64>,
-    /// The requests of the run by its summary, if no request came after that.
-    ended: Option<u64>,
+    /// The run by its summary line, if no request came after that.
+    ended: Option<Ending>,
+    /// The lines that the process had lost by a summary line, and at which line that was.
+    losses: VecDeque<(u64, u64)>,
     is_full: bool,
     findings: Findings,
+}
+
+/// What a summary line says of its run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) requests: u64,
+    /// Lines that the process has lost.
+    pub(super) lost: u64,
+    /// A report is written while requests end.
+    pub(super) is_report: bool,
 }
 
 /// A number that came more often than the next, or less often.
@@ -64,7 +82,27 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    fn add(&mut self, violation: String) {
+    fn add_gap(&mut self, gap: &Gap, lost: u64) {
+        let violation = match gap {
+            Gap::Missing(first, last) => {
+                let missing = amount(last - first + 1, "line is missing", "lines are missing");
+                let counted = amount(lost, "lost line", "lost lines");
+                let counted =
+                    if lost > 0 { format!("; the process counted {counted}") } else { String::new() };
+                format!(
+                    "e2e_requests: expected every number of the run, found none of {first} to {last} \
+                     ({missing}{counted})"
+                )
+            }
+            Gap::Again(first, last) => {
+                let again = if first == last { format!("{first}") } else { format!("{first} to {last}") };
+                let before = first - 1;
+                format!(
+                    "e2e_requests: expected each number of a run once, found {again} again, but not {before}"
+                )
+            }
+            Gap::Earlier => return,
+        };
         if self.violations.len() < NAMED {
             self.violations.push(violation);
         } else {
@@ -79,15 +117,29 @@ enum Gap {
     Missing(u64, u64),
     /// These, first to last, came once more than the number before them.
     Again(u64, u64),
+    /// The line is in an earlier part of the log.
+    Earlier,
+}
+
+/// Whether the numbers are ahead of the lines of the log.
+fn is_far_on(number: u64, line: u64) -> bool {
+    line <= LOCALITY && number > line + FAR_ON
 }
 
 impl Numbers {
     pub(super) fn add(&mut self, number: u64) {
+        if number == 1 {
+            self.check_ending();
+        }
         self.lines += 1;
         self.ended = None;
         if self.is_full || number == 0 {
             return;
         }
+        if self.lines == 1 && is_far_on(number, 1) {
+            self.head = Some(number);
+        }
+        self.greatest = self.greatest.max(number);
         if number == 1 {
             self.runs += 1;
             self.last_run = self.lines;
@@ -108,15 +160,37 @@ impl Numbers {
         }
     }
 
-    /// Whether the line with the number before it may be in an earlier part of the log.
-    fn is_head(&mut self, number: u64) -> bool {
-        let is_far_on = self.lines <= LOCALITY && number > self.lines + FAR_ON;
-        is_far_on && number < self.head.get_or_insert(number).saturating_add(LOCALITY / 2)
+    /// Whether the line with the number before it is in an earlier part of the log.
+    fn is_head(&self, number: u64) -> bool {
+        let is_near = |head: u64| head.abs_diff(number) < LOCALITY / 2;
+        is_far_on(number, self.lines) && self.head.is_some_and(is_near)
     }
 
-    /// A summary says how many requests the run has had.
-    pub(super) fn end(&mut self, requests: u64) {
-        self.ended = Some(requests);
+    /// A summary line says how many requests the run has had.
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.ended = Some(ending);
+        if self.losses.back().map_or(0, |(_, lost)| *lost) != ending.lost {
+            self.losses.push_back((self.lines, ending.lost));
+        }
+        if self.losses.len() > LOSSES {
+            self.losses.pop_front();
+        }
+    }
+
+    /// If all lines of a run after some request are missing, no later line shows it, but the summary does.
+    fn check_ending(&mut self) {
+        let Some(Ending { requests, .. }) = self.ended else { return };
+        if self.lines > 0 && !self.is_full && self.greatest < requests {
+            self.open(requests, true);
+        }
+    }
+
+    /// How many lines the process had lost by its last summary line after this line.
+    fn lost(&self, since: u64) -> u64 {
+        let later = self.losses.iter().filter(|(line, _)| *line >= since).map(|(_, lost)| *lost);
+        let mut last = 0;
+        // A count that falls is that of another process.
+        later.take_while(|lost| *lost >= mem::replace(&mut last, *lost)).last().unwrap_or(0)
     }
 
     fn open(&mut self, number: u64, is_missing: bool) {
@@ -142,8 +216,8 @@ impl Numbers {
         let is_over = |since: u64| since < self.last_run && since + LOCALITY < self.lines;
         let over: Vec<_> = self.missing().filter(|(_, since)| is_over(*since)).collect();
         for (number, since) in over {
-            let gap = self.resolve(number, since);
-            self.findings.add(gap.violation());
+            let (gap, lost) = (self.resolve(number, since), self.lost(since));
+            self.findings.add_gap(&gap, lost);
         }
         let (last_run, lines) = (self.last_run, self.lines);
         self.open.retain(|_, open| {
@@ -161,13 +235,23 @@ impl Numbers {
     fn resolve(&mut self, missing: u64, since: u64) -> Gap {
         self.close(missing, true);
         let is_near = |at: &u64| at.abs_diff(since) <= LOCALITY;
+        // A number far on follows a gap if a chain ends just before it, as in a log that begins with its run.
+        // If none does, the run of the number is older than the log. Of a number that only a summary line
+        // has, the run is known.
+        let is_doubtful = is_far_on(missing, since)
+            && missing < self.greatest
+            && self.head.is_none_or(|head| missing < head);
+        let is_before = |at: &u64| is_near(at) && (!is_doubtful || *at <= since + FAR_ON);
         let end = |(number, open): (&u64, &Open)| {
-            let at = open.since.iter().position(is_near).filter(|_| !open.is_missing)?;
+            let at = open.since.iter().position(is_before).filter(|_| !open.is_missing)?;
             Some((*number, at))
         };
         let below = self.open.range(..missing).rev().take(NEAR).find_map(end);
         if below.is_none() && self.runs == 0 && self.head.is_none() {
             return Gap::Missing(1, missing);
+        }
+        if below.is_none() && is_doubtful {
+            return Gap::Earlier;
         }
         let above = || self.open.range(missing + 1..).take(NEAR).find_map(end);
         let found = below.or_else(above);
@@ -195,18 +279,23 @@ impl Numbers {
     }
 
     fn findings(mut self) -> Findings {
+        self.check_ending();
         let tail = if self.head.is_some() { LOCALITY } else { TAIL };
         for (number, since) in self.missing().collect::<Vec<_>>() {
             let gap = self.resolve(number, since);
-            let has_ended = self.ended.is_some_and(|requests| number <= requests);
+            let lost = self.lost(since);
+            let has_ended = self.ended.is_some_and(|ended| {
+                number < ended.requests || number == ended.requests && !(ended.is_report && lost == 0)
+            });
             let most = match gap {
                 Gap::Missing(first, last) => last - first + 1,
                 Gap::Again(first, _) => first - 1,
+                Gap::Earlier => continue,
             };
             if since + tail > self.lines && most <= tail && !has_ended {
                 self.findings.notes.push(gap.note());
             } else {
-                self.findings.add(gap.violation());
+                self.findings.add_gap(&gap, lost);
             }
         }
         self.findings.notes.truncate(NAMED);
@@ -215,27 +304,9 @@ impl Numbers {
 }
 
 impl Gap {
-    fn violation(&self) -> String {
-        match self {
-            Self::Missing(first, last) => {
-                let missing = amount(last - first + 1, "line is missing", "lines are missing");
-                format!(
-                    "e2e_requests: expected every number of the run, found none of {first} to {last} \
-                     ({missing})"
-                )
-            }
-            Self::Again(first, last) => {
-                let again = if first == last { format!("{first}") } else { format!("{first} to {last}") };
-                let before = first - 1;
-                format!(
-                    "e2e_requests: expected each number of a run once, found {again} again, but not {before}"
-                )
-            }
-        }
-    }
-
     fn note(&self) -> String {
         match self {
+            Self::Earlier => String::new(),
             Self::Missing(first, last) => format!(
                 "e2e_requests: none of {first} to {last} so far; near the end of a log that is still \
                  written, their lines may follow"
@@ -312,9 +383,71 @@ mod tests {
         assert_eq!((violations.len(), notes.len()), (0, 1), "{notes:?}");
         let mut log = Numbers::default();
         numbers().for_each(|number| log.add(number));
-        log.end(12);
+        log.end(Ending { requests: 12, lost: 0, is_report: true });
         let Findings { violations, notes, .. } = log.findings();
         assert_eq!((violations.len(), notes.len()), (1, 0), "{violations:?}");
+    }
+
+    #[test]
+    fn a_gap_of_any_size_after_the_beginning_of_a_log_is_found() {
+        for (before, gap) in [(3, 5_000), (32, 540), (500, 1_100), (500, 5_000), (1_000, 100_000)] {
+            let found = violations((1..=before).chain(before + gap + 1..=before + gap + 3_000));
+            let sentence = format!("none of {} to {} ({gap} lines", before + 1, before + gap);
+            assert!(found.len() == 1 && found[0].contains(&sentence), "{found:?}");
+        }
+        let after_a_restart = (400_000..=400_600).chain(1..=100).chain(5_101..=9_000);
+        let found = violations(after_a_restart);
+        assert!(found.len() == 1 && found[0].contains("none of 101 to 5100"), "{found:?}");
+    }
+
+    #[test]
+    fn a_later_part_whose_run_ends_soon_is_sound_though_its_first_line_is_of_the_next_run() {
+        let none = Vec::<String>::new();
+        assert_eq!(violations([1, 5_999, 2, 6_000].into_iter().chain(3..=2_000)), none);
+        assert_eq!(violations([6_000, 1, 5_999].into_iter().chain(2..=2_000)), none);
+        let merged = (1..=600).flat_map(|number| [number, number + 5_000]);
+        assert_eq!(violations(merged), none, "of two processes");
+        let merged = (1..=600).flat_map(|number| [number + 90_000, number + 5_000]);
+        assert_eq!(violations(merged), none, "of two processes, both begun before");
+    }
+
+    #[test]
+    fn lines_that_are_missing_at_the_end_of_a_run_show_in_its_summary() {
+        let ended = |requests, lost, is_report| {
+            let mut log = Numbers::default();
+            (1..=500).for_each(|number| log.add(number));
+            log.end(Ending { requests, lost, is_report });
+            log
+        };
+        let found = ended(6_000, 0, true).findings().violations;
+        assert!(found.len() == 1 && found[0].contains("none of 501 to 6000 (5500 lines are missing)"));
+        assert_eq!(ended(500, 0, true).findings().violations, Vec::<String>::new());
+        let Findings { violations, notes, .. } = ended(502, 0, true).findings();
+        assert_eq!((violations.len(), notes.len()), (0, 1), "requests may end during a report");
+        assert_eq!(ended(502, 0, false).findings().violations.len(), 1);
+        assert_eq!(ended(502, 2, true).findings().violations.len(), 1);
+        let mut log = ended(6_000, 0, true);
+        (1..=3_000).for_each(|number| log.add(number));
+        assert_eq!(log.findings().violations.len(), 1, "of a run that another follows");
+        let mut log = ended(502, 0, true);
+        [1, 502, 2, 501].into_iter().chain(3..=3_000).for_each(|number| log.add(number));
+        assert_eq!(log.findings().violations, Vec::<String>::new(), "late lines");
+    }
+
+    #[test]
+    fn a_gap_names_the_lines_that_its_process_has_lost() {
+        let mut log = Numbers::default();
+        let report = |requests, lost| Ending { requests, lost, is_report: true };
+        (1..=500).chain(601..=1_000).for_each(|number| log.add(number));
+        log.end(report(1_000, 100));
+        (1_001..=1_500).chain(1_511..=1_600).for_each(|number| log.add(number));
+        log.end(report(1_600, 110));
+        (1..=500).chain(502..=1_000).for_each(|number| log.add(number));
+        log.end(report(1_000, 0));
+        let mut found = log.findings().violations;
+        found.sort_by_key(|sentence| sentence.contains("501 to 501"));
+        let counted = |sentence: &String| sentence.contains("; the process counted 110 lost lines)");
+        assert_eq!(found.iter().map(counted).collect::<Vec<_>>(), [true, true, false], "{found:?}");
     }
 
     #[test]
