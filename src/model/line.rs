@@ -337,3 +337,61 @@ pub type DetachedStage = Detached<StageRow>;
 
 /// A transfer on a line of its own: `"type":"transfer"`.
 pub type DetachedTransfer = Detached<TransferRow>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OpenStage;
+
+    const PAGE: &str = include_str!("../../docs/numbers.md");
+
+    /// The keys in the first column of the first table after `text`, sorted.
+    fn documented(text: &str) -> Vec<String> {
+        let after = PAGE.split_once(text).unwrap().1;
+        let rows = after.lines().skip_while(|line| !line.starts_with("| `"));
+        let rows = rows.take_while(|line| line.starts_with("| `"));
+        let mut keys: Vec<_> = rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect();
+        keys.sort();
+        keys
+    }
+
+    /// The keys of an object, sorted, without those that every line has.
+    fn written(object: impl Serialize) -> Vec<String> {
+        let object = serde_json::to_value(object).unwrap();
+        let keys = object.as_object().unwrap().keys().filter(|key| !["type", "schema"].contains(&&***key));
+        let mut keys: Vec<_> = keys.cloned().collect();
+        keys.sort();
+        keys
+    }
+
+    #[test]
+    fn the_page_on_numbers_has_every_key_of_a_summary_and_an_open_request() {
+        let summary = SummaryLine {
+            window: Some(Box::default()),
+            open_requests: Some(0),
+            oldest_age_ms: Some(Millis::default()),
+            lines_written: Some(0),
+            lines_left_out: Some(0),
+            lines_lost: Some(0),
+            ..SummaryLine::default()
+        };
+        let open = OpenLine { more: Some(1), ..OpenLine::default() };
+        let stage =
+            OpenStage { stage_name: Some(String::new()), num_tokens_out: Some(0), ..OpenStage::default() };
+        assert_eq!(documented("**The summary**"), written(Line::Summary(summary)));
+        assert_eq!(documented("The keys of\n`window`"), written(Window::default()));
+        assert_eq!(documented("**An open request**"), written(Line::Open(open)));
+        assert_eq!(documented("The keys in `open_stages`"), written(stage));
+    }
+
+    #[test]
+    fn the_lines_on_the_page_on_numbers_are_lines() {
+        let blocks = PAGE.split("```json\n").skip(1).map(|block| block.split_once("```").unwrap().0);
+        let [request, summary, open] = blocks.collect::<Vec<_>>()[..] else { panic!("three lines") };
+        assert!(matches!(request.parse(), Ok(Line::Request(_))));
+        assert!(matches!(open.parse(), Ok(Line::Open(_))));
+        // Most of its percentiles are left out there.
+        let summary: serde_json::Value = serde_json::from_str(&summary.replace(", …", "")).unwrap();
+        assert_eq!(written(summary), documented("**The summary**"));
+    }
+}
