@@ -8,46 +8,20 @@ import pathlib
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
+
+import webdriver
 
 TARGET = pathlib.Path(sys.argv[1]).resolve()
 READER = TARGET / "debug" / "omni-metrics"
 OUT = TARGET / "browser"
 LOG = pathlib.Path("tests/data/pipeline.jsonl")
 PORT = 9517
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 KEYS = {"down": "\ue015", "left": "\ue012", "right": "\ue014", "end": "\ue010", "escape": "\ue00c", "enter": "\ue007", "shift": "\ue008"}
 
 
-def call(method, path, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", data, {"content-type": "application/json"}, method=method)
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)["value"]
-    except urllib.error.HTTPError as error:
-        raise AssertionError(error.read().decode()) from error
-
-
-class Browser:
-    def __init__(self):
-        options = {"args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,2200"]}
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
-        session = call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-        self.path = "/session/" + session["sessionId"]
-
-    def post(self, what, body):
-        return call("POST", self.path + what, body)
-
+class Browser(webdriver.Browser):
     def open(self, page):
-        self.post("/url", {"url": page.as_uri()})
-
-    def run(self, script):
-        return self.post("/execute/sync", {"script": script, "args": []})
-
-    def find(self, selector):
-        return self.post("/element", {"using": "css selector", "value": selector})[ELEMENT]
+        super().open(page.as_uri())
 
     def click(self, selector):
         self.post(f"/element/{self.find(selector)}/click", {})
@@ -72,10 +46,7 @@ class Browser:
         self.post("/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": params})
 
     def screenshot(self, name):
-        (OUT / name).write_bytes(base64.b64decode(call("GET", self.path + "/screenshot")))
-
-    def log(self, kind):
-        return self.post("/se/log", {"type": kind})
+        (OUT / name).write_bytes(base64.b64decode(self.call("GET", "/screenshot")))
 
 
 def same(what, expected, found):
@@ -359,15 +330,7 @@ def check_large(browser):
 
 def main():
     OUT.mkdir(exist_ok=True)
-    driver = subprocess.Popen(["chromedriver", f"--port={PORT}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while driver.poll() is None:
-            try:
-                if call("GET", "/status")["ready"]:
-                    break
-            except (AssertionError, OSError):
-                time.sleep(0.1)
-        browser = Browser()
+    with webdriver.browser(Browser, PORT) as browser:
         check_page(browser)
         check_hostile(browser)
         check_large(browser)
@@ -375,10 +338,7 @@ def main():
         sent = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
         urls = [entry["params"]["request"]["url"] for entry in sent if entry["method"] == "Network.requestWillBeSent"]
         same("requests to elsewhere", [], [url for url in urls if not url.startswith(("file:", "data:"))])
-        call("DELETE", browser.path)
-        print("3 passed, 0 failed")
-    finally:
-        driver.terminate()
+    print("3 passed, 0 failed")
 
 
 main()

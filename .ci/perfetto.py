@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
+
+import webdriver
 
 TARGET = pathlib.Path(sys.argv[1]).resolve()
 READER = TARGET / "debug" / "omni-metrics"
@@ -46,22 +46,11 @@ QUERIES = [
 ]
 
 
-def call(method, path, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    headers = {"content-type": "application/json"}
-    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", data, headers, method=method)
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)["value"]
-    except urllib.error.HTTPError as error:
-        raise AssertionError(error.read().decode()) from error
-
-
-def ask(session, url):
-    call("POST", session + "/url", {"url": "about:blank"})
-    call("POST", session + "/url", {"url": url})
+def ask(browser, url):
+    browser.open("about:blank")
+    browser.open(url)
     for _ in range(SECONDS_OF_PATIENCE):
-        answers = call("POST", session + "/execute/async", {"script": QUERY, "args": [QUERIES]})
+        answers = browser.wait_for(QUERY, QUERIES)
         if answers is not None:
             assert not isinstance(answers, str), answers
             return answers
@@ -73,11 +62,11 @@ def nanos(millis):
     return round((millis or 0) * 1e6)
 
 
-def check(session, base, name):
+def check(browser, base, name):
     log = pathlib.Path("tests/data") / f"{name}.jsonl"
     subprocess.run([READER, "export", "--format", "chrome", log, "-o", VIEWER / f"{name}.json"], check=True)
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith('{"type":"request"')]
-    faults, tracks, [[flows]] = ask(session, f"{base}/index.html#!/?url={base}/{name}.json")
+    faults, tracks, [[flows]] = ask(browser, f"{base}/index.html#!/?url={base}/{name}.json")
     assert faults == [], faults
     found = {track: (int(count), int(time)) for track, count, time, _ in tracks}
     assert all(depth == "0" for *_, depth in tracks), f"slices overlap: {tracks}"
@@ -102,24 +91,11 @@ def main():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     base = f"http://127.0.0.1:{server.server_port}"
-    driver = subprocess.Popen(["chromedriver", f"--port={PORT}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while driver.poll() is None:
-            try:
-                if call("GET", "/status")["ready"]:
-                    break
-            except (AssertionError, OSError):
-                time.sleep(0.1)
-        flags = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
-        wanted = {"goog:chromeOptions": {"args": flags}, "timeouts": {"script": 120_000, "pageLoad": 300_000}}
-        session = "/session/" + call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+    with webdriver.browser(webdriver.Browser, PORT) as browser:
         for name in ["pipeline", "engine"]:
-            check(session, base, name)
-        call("DELETE", session)
-        print("2 passed, 0 failed")
-    finally:
-        driver.terminate()
-        server.shutdown()
+            check(browser, base, name)
+    server.shutdown()
+    print("2 passed, 0 failed")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
