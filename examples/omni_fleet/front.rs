@@ -75,7 +75,7 @@ impl Request {
         prepare(&life, &plan, &attempt);
         let (answer, answered) = oneshot::channel();
         let job = Job::new(Rc::clone(&plan), request_id, Rc::clone(&attempt), answer);
-        worker::send(&fleet, &life, &job, (0, 1), 0);
+        worker::send(&fleet, &life, &job, (0, 1));
         drop(job);
         let reason = match answered.await {
             Ok(Ok(message)) => {

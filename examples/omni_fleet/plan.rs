@@ -6,6 +6,9 @@ use crate::fleet::Places;
 
 const MICRO: f64 = 1e3;
 const MILLI: f64 = 1e6;
+/// What a process computes takes at least a microsecond, which is the resolution of timestamps. So no two lines
+/// are equal, of which `join` would take one for a copy.
+const LEAST: u64 = 1_000;
 
 /// One attempt at a request. Times are nanoseconds.
 pub(crate) struct Plan {
@@ -73,10 +76,10 @@ impl Plan {
         Self {
             fate,
             processes,
-            preprocess: [time(300.0 * MICRO), time(400.0 * MICRO), time(100.0 * MICRO), time(50.0 * MICRO)],
+            preprocess: [300.0, 400.0, 100.0, 50.0].map(|mean| LEAST + time(mean * MICRO)),
             model: [0, time(300.0 * MILLI), time(150.0 * MILLI), time(80.0 * MILLI)],
             flights: [(); 4].map(|()| 50_000 + time(2.0 * MILLI)),
-            codec: time(30.0 * MICRO),
+            codec: LEAST + time(30.0 * MICRO),
             pause: 4_000_000_000 + time(1_000.0 * MILLI),
             tokens_in: chance.random_range(10..4_000),
             tokens_out: [

@@ -55,12 +55,10 @@ impl Job {
 }
 
 /// Sends a message to the next stage, or the answer to the front: the sending half of a transfer.
-///
-/// No two chunks have the same size. `join` takes lines that are equal in everything for one that came twice.
-pub(crate) fn send(fleet: &Rc<Fleet>, life: &Life, job: &Rc<Job>, edge: (u64, u64), chunk: u64) {
+pub(crate) fn send(fleet: &Rc<Fleet>, life: &Life, job: &Rc<Job>, edge: (u64, u64)) {
     let plan = &job.plan;
     let [from_stage, to_stage] = <[u64; 2]>::from(edge);
-    let (at, begin, bytes) = (to_stage as usize, life.now(), plan.bytes[from_stage as usize] + chunk);
+    let (at, begin, bytes) = (to_stage as usize, life.now(), plan.bytes[from_stage as usize]);
     let span = info_span!("transfer", from_stage, to_stage, size_bytes = bytes, request_id = job.request_id);
     span.in_scope(|| life.compute(plan.codec));
     drop(span);
@@ -160,12 +158,12 @@ async fn work(fleet: Rc<Fleet>, life: Rc<Life>, message: Message) {
         return;
     }
     match stage_id {
-        1 => send(&fleet, &life, &job, (1, 2), 0),
-        2 => (0..plan.chunks).for_each(|chunk| send(&fleet, &life, &job, (2, 3), chunk)),
+        1 => send(&fleet, &life, &job, (1, 2)),
+        2 => (0..plan.chunks).for_each(|_| send(&fleet, &life, &job, (2, 3))),
         _ => {
             job.chunks.set(job.chunks.get() - 1);
             if job.chunks.get() == 0 {
-                send(&fleet, &life, &job, (3, 0), 0);
+                send(&fleet, &life, &job, (3, 0));
             }
         }
     }

@@ -76,7 +76,7 @@ CREATE TABLE IF NOT EXISTS lines
     line_hash UInt64 MATERIALIZED sipHash64((type, timestamp, request_id, span_id, e2e_table, wall_time_ms,
         stage_id, batch_id, num_tokens_in, num_tokens_out, preprocess_time_ms, stage_gen_time_ms,
         busy_time_ms, queue_time_ms, from_stage, to_stage, size_bytes, tx_time_ms, rx_decode_time_ms,
-        in_flight_time_ms)),
+        in_flight_time_ms, warnings)),
     -- Finds one request without reading the day.
     INDEX by_request request_id TYPE bloom_filter GRANULARITY 4
 )

@@ -52,8 +52,9 @@ impl JoinedSample {
         if self.without_rows > 0 {
             let requests = amount(self.without_rows, "request has", "requests have");
             sentences.push(format!(
-                "{requests} a line for being slow, failed or with warnings, but no rows of workers that \
-                 sample: the hash has not chosen the id"
+                "{requests} a line for being slow, failed or with warnings, but no rows of workers, which \
+                 sample by the hash of the id alone. Percentiles of workers' stages and edges lack these \
+                 requests; docs/scale.md, \"Sampled logs\", has a query that corrects this"
             ));
         }
         if self.rows > 0 {
