@@ -68,7 +68,9 @@ fn compared(name: &str, max_offset: Duration) -> Findings {
 fn with_clocks_that_agree_every_number_is_true() {
     let findings = compared("in-sync", Duration::ZERO);
     for deviation in &findings.deviations {
-        assert!(deviation.compared() > 50 && deviation.most() <= MICROS, "{findings}");
+        // The timestamps of all rows move the gaps between them.
+        let limit = if deviation.number == "unattributed_time_ms" { 4 * MICROS } else { MICROS };
+        assert!(deviation.compared() > 50 && deviation.most() <= limit, "{findings}");
     }
 }
 
