@@ -274,3 +274,58 @@ fn the_page_needs_nothing_else_and_shows_names_as_text() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("cannot write /no/such/folder/page.html"), "{output:?}");
 }
+
+/// The same log, with a field `model` that divides the requests, one in `others` of which is a `small` one.
+fn with_models(log: &str, others: usize) -> String {
+    let lines = log.lines().enumerate().map(|(at, line)| {
+        let model = if at % others == 0 { "<small>" } else { "large" };
+        let fields = format!(r#","fields":{{"model":"{model}"}}}}"#);
+        line.strip_suffix('}').map(|line| format!("{line}{fields}")).unwrap_or_default()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_group_whose_latency_changed_is_marked_and_no_other() {
+    let (one, slow) = (log(1, 600, 0, 1_000), log(1, 600, 300, 1_000));
+    let before = file("by_before.jsonl", &with_models(&one, 3));
+    // The small ones are as before.
+    let mixed = one.lines().zip(slow.lines()).enumerate();
+    let mixed: Vec<_> = mixed.map(|(at, (one, slow))| if at % 3 == 0 { one } else { slow }).collect();
+    let after = file("by_after.jsonl", &with_models(&mixed.join("\n"), 3));
+    let found = compared(&["--by", "fields.model", &before, &after]);
+    let groups = &found["by_group"]["groups"];
+    let [large, small] = ["large", "<small>"].map(|name| named(groups, "group", name));
+    assert_eq!((&large["requests_before"], &small["requests_after"]), (&400.into(), &200.into()));
+    let p50 = &large["p50"];
+    // 15 ms of three stages each; one of them takes 30 % more.
+    assert!(p50["is_changed"] == true && covers(p50, 1.1), "{large}");
+    assert_eq!((&small["p50"]["is_changed"], &small["p50"]["ratio"]), (&false.into(), &1.0.into()));
+    assert_eq!(groups[0], *large, "the largest group comes first");
+
+    let page = file("by.html", "");
+    let args = ["compare", "--by", "fields.model", "-o", &page, &before, &after];
+    let shown = stdout(&omni_of(&args, ""));
+    assert!(shown.contains("| large        | p50 * |             400 |"), "{shown}");
+    assert!(shown.contains("| <small>      |   p50 |             200 |"), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 110), "{shown}");
+    let page = fs::read_to_string(page).unwrap();
+    let row = between(&page, "<th scope=\"row\">&lt;small&gt;</th>", "</tr>");
+    assert!(row.contains("<td>p50</td><td>200</td><td>200</td>"), "{row}");
+}
+
+#[test]
+fn groups_are_few_and_lose_no_request() {
+    let (before, after) =
+        (file("many.jsonl", &log(1, 300, 0, 1_000)), file("few.jsonl", &log(2, 20, 0, 1_000)));
+    let found = compared(&["--by", "request_id", &before, &after]);
+    let groups = found["by_group"]["groups"].as_array().unwrap();
+    assert_eq!((groups.len(), &groups[64]["group"]), (65, &"others".into()));
+    for (side, requests) in [("requests_before", 300.0), ("requests_after", 20.0)] {
+        assert_eq!(groups.iter().map(|group| number(&group[side])).sum::<f64>(), requests);
+    }
+    // A request belongs to each of its stages.
+    let found = compared(&["--by", "stage_id", &before, &after]);
+    let groups = found["by_group"]["groups"].as_array().unwrap();
+    assert!(groups.len() == 3 && groups.iter().all(|group| group["requests_before"] == 300), "{groups:?}");
+}

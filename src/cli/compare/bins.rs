@@ -65,30 +65,79 @@ impl Bins {
     }
 }
 
-/// The values at these ranks, which are shares of the whole. Values are taken to be spread evenly over their
-/// bin, so that a quantile moves smoothly with the counts. `bins` are in order.
-pub(super) fn quantiles<const N: usize>(
-    bins: &[(usize, f64)],
-    (low, high): (u64, u64),
-    ranks: [f64; N],
-) -> Option<[f64; N]> {
-    let whole: f64 = bins.iter().map(|(_, count)| count).sum();
-    let mut found = [f64::NAN; N];
-    let (mut below, mut bins) = (0.0, bins.iter().filter(|(_, count)| *count > 0.0).peekable());
-    for (rank, found) in ranks.iter().zip(&mut found) {
-        let wanted = rank * whole;
-        while let Some((_, count)) = bins.peek()
-            && below + count < wanted
-        {
-            below += count;
-            bins.next();
+/// How many values several histograms have up to each bin. If a histogram counts several times, quantiles of
+/// the sum of all come from a few of these numbers.
+#[derive(Debug)]
+pub(super) struct Cumulated {
+    /// The bins that any of the histograms has, in order.
+    places: Vec<usize>,
+    histograms: usize,
+    /// For each bin, the sums of all histograms.
+    sums: Vec<f64>,
+    range: (u64, u64),
+}
+
+impl Cumulated {
+    /// `None` if there are no values.
+    pub(super) fn new(histograms: &[Option<&Bins>]) -> Option<Self> {
+        let mut whole = Bins::default();
+        histograms.iter().flatten().for_each(|bins| whole.merge(bins));
+        let range = whole.range()?;
+        let places: Vec<_> = whole.filled().map(|(place, _)| place).collect();
+        let mut sums = vec![0.0; places.len() * histograms.len()];
+        for (at, bins) in histograms.iter().enumerate() {
+            let (mut sum, mut filled) = (0.0, bins.iter().flat_map(|bins| bins.filled()).peekable());
+            for (place, sums) in places.iter().zip(sums.chunks_mut(histograms.len())) {
+                if let Some((_, count)) = filled.next_if(|(filled, _)| filled == place) {
+                    sum += count as f64;
+                }
+                sums.get_mut(at).into_iter().for_each(|found| *found = sum);
+            }
         }
-        let (place, count) = bins.peek()?;
-        let (start, end) = (least(*place) as f64, least(place + 1) as f64);
-        let value = start + (end - start) * ((wanted - below) / count).clamp(0.0, 1.0);
-        *found = value.clamp(low as f64, high as f64);
+        Some(Self { places, histograms: histograms.len(), sums, range })
     }
-    Some(found)
+
+    /// The values at these ranks, which are shares of the whole, if each histogram counts so many times.
+    /// Values are taken to be spread evenly over their bin, so that a quantile moves smoothly with counts.
+    pub(super) fn quantiles<const N: usize>(&self, times: &[f64], ranks: [f64; N]) -> Option<[f64; N]> {
+        let whole = self.sum(self.places.len(), times);
+        if whole <= 0.0 {
+            return None;
+        }
+        let (low, high) = self.range;
+        let mut found = [f64::NAN; N];
+        for (rank, found) in ranks.iter().zip(&mut found) {
+            let wanted = rank * whole;
+            let at = self.first(wanted, times);
+            let (place, below) = (*self.places.get(at)?, self.sum(at, times));
+            let count = self.sum(at + 1, times) - below;
+            let (start, end) = (least(place) as f64, least(place + 1) as f64);
+            let value = start + (end - start) * ((wanted - below) / count).clamp(0.0, 1.0);
+            *found = value.clamp(low as f64, high as f64);
+        }
+        Some(found)
+    }
+
+    /// The first bin up to which there are as many values as wanted.
+    fn first(&self, wanted: f64, times: &[f64]) -> usize {
+        let (mut low, mut high) = (0, self.places.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.sum(middle + 1, times) < wanted {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// How many values there are in so many bins.
+    fn sum(&self, bins: usize, times: &[f64]) -> f64 {
+        let Some(last) = bins.checked_sub(1) else { return 0.0 };
+        let sums = self.sums.get(last * self.histograms..).unwrap_or_default();
+        sums.iter().zip(times).map(|(sum, times)| sum * times).sum()
+    }
 }
 
 #[cfg(test)]
@@ -104,8 +153,7 @@ mod tests {
     }
 
     fn quantile(bins: &Bins, rank: f64) -> Option<f64> {
-        let filled: Vec<_> = bins.filled().map(|(place, count)| (place, count as f64)).collect();
-        quantiles(&filled, bins.range()?, [rank]).map(|[value]| value)
+        Cumulated::new(&[Some(bins)])?.quantiles(&[1.0], [rank]).map(|[value]| value)
     }
 
     #[test]
@@ -113,7 +161,9 @@ mod tests {
         assert_eq!(quantile(&bins(&[400_000_123; 7]), 0.99), Some(400_000_123.0));
         assert_eq!(quantile(&bins(&[0, 0, 0]), 0.5), Some(0.0));
         assert_eq!(quantile(&Bins::default(), 0.5), None);
-        assert_eq!(quantiles(&[], (0, 1), [0.5]), None);
+        let one = bins(&[5]);
+        let cumulated = Cumulated::new(&[Some(&one), None]).unwrap();
+        assert_eq!(cumulated.quantiles(&[0.0, 1.0], [0.5]), None, "none of the values counts");
     }
 
     proptest! {
@@ -129,6 +179,11 @@ mod tests {
             prop_assert!(merged.filled().eq(whole.filled()));
             prop_assert_eq!((merged.lines, merged.count, merged.sum, merged.range()),
                 (whole.lines, whole.count, whole.sum, whole.range()));
+            let cumulated = Cumulated::new(&[Some(&bins(one)), None, Some(&other)]).unwrap();
+            let ranks = [0.01, 0.5, 0.99];
+            let tripled = bins(&[one, one, one, &values[one.len()..]].concat());
+            prop_assert_eq!(cumulated.quantiles(&[3.0, 7.0, 1.0], ranks).map(|found| found.map(Some)),
+                Some(ranks.map(|rank| quantile(&tripled, rank))));
             let mut sorted = values.clone();
             sorted.sort_unstable();
             for rank in [0.5, 0.9, 0.99] {

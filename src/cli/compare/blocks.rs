@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     bins::Bins,
     distribution::Latencies,
-    metric::{Place, each_value, numbers},
+    groups,
+    metric::{Place, each_row, numbers},
 };
 use crate::{
     Line, Millis, RequestLine,
     cli::{
         critical_path::critical_path,
+        groups::Key,
         objectives::{ObjectiveCounts, Objectives},
         tally::Tally,
         timeline::{Part, Timeline},
@@ -32,7 +34,7 @@ const REQUESTS_LONG: u64 = 8;
 pub(super) const ENOUGH: usize = 8;
 
 /// All requests of a log, by the block of time in which they ended.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Blocks {
     /// A block is two to the power of this many microseconds long. They begin at its multiples, so the blocks
     /// of all parts of a log agree.
@@ -41,11 +43,12 @@ pub(super) struct Blocks {
     stages: BTreeSet<Place>,
     edges: BTreeSet<Place>,
     objectives: ObjectiveCounts,
+    by: Option<Key>,
     latencies: Latencies,
 }
 
 /// The requests that ended in one block of time.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Block {
     pub(super) lines: u64,
     /// The sum of the weights of the lines.
@@ -55,6 +58,7 @@ pub(super) struct Block {
     pub(super) e2e_nanos: u128,
     pub(super) objectives: ObjectiveCounts,
     pub(super) numbers: BTreeMap<Place, Vec<Bins>>,
+    pub(super) groups: groups::Latencies,
     /// Nanoseconds of all requests, by part of the critical path.
     pub(super) parts: Tally<Part>,
     /// In nanoseconds: the first creation and the last end of a request.
@@ -63,18 +67,20 @@ pub(super) struct Block {
 }
 
 impl Blocks {
-    pub(super) fn new(objectives: &Objectives) -> Self {
+    pub(super) fn new(objectives: &Objectives, by: Option<&Key>) -> Self {
         Self {
             shift: 0,
             blocks: BTreeMap::new(),
             stages: BTreeSet::new(),
             edges: BTreeSet::new(),
             objectives: ObjectiveCounts::new(objectives),
+            by: by.cloned(),
             latencies: Latencies::default(),
         }
     }
 
     pub(super) fn add(&mut self, line: &Line) {
+        let groups = self.by.as_ref().map(|by| by.of_line(line));
         let Line::Request(line) = line else { return };
         self.admit_places(line);
         self.latencies.add(line.e2e_table.e2e_total_ms, line.weight());
@@ -82,6 +88,9 @@ impl Blocks {
         let key = line.timestamp.unix_micros() >> self.shift;
         let block = self.blocks.entry(key).or_insert_with(|| Block::new(objectives));
         block.add(line, |place| place == Place::Request || stages.contains(&place) || edges.contains(&place));
+        if let Some(groups) = groups {
+            block.groups.add(groups, line.e2e_table.e2e_total_ms.as_nanos(), line.weight());
+        }
         self.limit();
     }
 
@@ -89,8 +98,8 @@ impl Blocks {
         let shift = self.shift.max(other.shift);
         self.coarsen(shift);
         other.coarsen(shift);
-        for (key, block) in &other.blocks {
-            self.blocks.entry(*key).or_insert_with(|| Block::new(&self.objectives)).merge(block);
+        for (key, block) in std::mem::take(&mut other.blocks) {
+            self.blocks.entry(key).or_insert_with(|| Block::new(&self.objectives)).merge(block);
         }
         self.latencies.merge(&other.latencies);
         other.stages.iter().chain(&other.edges).for_each(|place| self.admit(*place));
@@ -143,7 +152,7 @@ impl Blocks {
         let mut coarse = BTreeMap::<u64, Block>::new();
         for (key, block) in std::mem::take(&mut self.blocks) {
             match coarse.get_mut(&key.checked_shr(by).unwrap_or(0)) {
-                Some(coarse) => coarse.merge(&block),
+                Some(coarse) => coarse.merge(block),
                 None => {
                     coarse.insert(key.checked_shr(by).unwrap_or(0), block);
                 }
@@ -222,18 +231,19 @@ impl Block {
         for interval in critical_path(&Timeline::of(line)) {
             self.parts.add(interval.part, u128::from(interval.length()) * u128::from(weight));
         }
-        each_value(line, |place, at, value| {
-            if is_compared(place) {
-                let bins =
-                    self.numbers.entry(place).or_insert_with(|| vec![Bins::default(); numbers(place).len()]);
-                if let Some(bins) = bins.get_mut(at) {
-                    bins.add(value, weight);
-                }
+        each_row(line, |place, values| {
+            if !is_compared(place) {
+                return;
+            }
+            let new = || vec![Bins::default(); numbers(place).len()];
+            let bins = self.numbers.entry(place).or_insert_with(new);
+            for (at, value) in values {
+                bins.get_mut(at).into_iter().for_each(|bins| bins.add(value, weight));
             }
         });
     }
 
-    fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: Self) {
         self.lines += other.lines;
         self.requests = self.requests.saturating_add(other.requests);
         self.tokens = self.tokens.saturating_add(other.tokens);
@@ -243,12 +253,11 @@ impl Block {
         self.parts.merge(&other.parts);
         self.first = self.first.into_iter().chain(other.first).min();
         self.last = self.last.max(other.last);
-        for (place, theirs) in &other.numbers {
-            match self.numbers.get_mut(place) {
-                Some(ours) => ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| ours.merge(theirs)),
-                None => {
-                    self.numbers.insert(*place, theirs.clone());
-                }
+        self.groups.merge(other.groups);
+        for (place, theirs) in other.numbers {
+            match self.numbers.get_mut(&place) {
+                Some(ours) => ours.iter_mut().zip(&theirs).for_each(|(ours, theirs)| ours.merge(theirs)),
+                None => drop(self.numbers.insert(place, theirs)),
             }
         }
     }

@@ -31,7 +31,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// The names and units of the numbers that are compared, in the order of [`each_value`].
+/// The names and units of the numbers that are compared, in the order in which [`each_row`] has them.
 pub(super) fn numbers(place: Place) -> Vec<(String, Unit)> {
     fn named<Row: Table>(place: Place) -> Vec<(String, Unit)> {
         let name = |number: &Number<Row>| format!("{}{place}", short(number.name));
@@ -44,19 +44,19 @@ pub(super) fn numbers(place: Place) -> Vec<(String, Unit)> {
     }
 }
 
-/// Hands each number of a request to `take`: where it belongs, which of its numbers it is, and its value.
-pub(super) fn each_value(line: &RequestLine, mut take: impl FnMut(Place, usize, u64)) {
+/// Hands each row of a request to `take`: where it belongs, and its numbers, each with its place among
+/// [`numbers`].
+pub(super) fn each_row(
+    line: &RequestLine,
+    mut take: impl FnMut(Place, &mut dyn Iterator<Item = (usize, u64)>),
+) {
     fn values<Row: Table>(row: &Row) -> impl Iterator<Item = (usize, u64)> {
         let values = compared::<Row>().enumerate();
         values.filter_map(|(at, number)| Some((at, whole((number.get)(row)?)?)))
     }
-    values(&line.e2e_table).for_each(|(at, value)| take(Place::Request, at, value));
-    for row in &line.stage_table {
-        values(row).for_each(|(at, value)| take(Place::Stage(row.order()), at, value));
-    }
-    for row in &line.transfer_table {
-        values(row).for_each(|(at, value)| take(Place::Edge(row.order()), at, value));
-    }
+    take(Place::Request, &mut values(&line.e2e_table));
+    line.stage_table.iter().for_each(|row| take(Place::Stage(row.order()), &mut values(row)));
+    line.transfer_table.iter().for_each(|row| take(Place::Edge(row.order()), &mut values(row)));
 }
 
 /// The numbers with a distribution, and further times of the request as a whole.

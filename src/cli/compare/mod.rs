@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     failure::{Failure, Result, complain},
     files::Files,
+    groups::Key,
     help::Help,
     input::Inputs,
     json,
@@ -20,6 +21,7 @@ mod change;
 mod comparison;
 mod condition;
 mod distribution;
+mod groups;
 mod metric;
 mod page;
 mod sample;
@@ -34,6 +36,7 @@ use blocks::Blocks;
 use comparison::Comparison;
 use condition::{Condition, Outcome, Verdict};
 use distribution::Distribution;
+use groups::ByGroup;
 use sample::Sample;
 
 /// The draws of both logs are the same in each run of the program, and independent of each other.
@@ -51,6 +54,7 @@ pub(super) const HELP: Help = Help {
             "A page with both distributions",
             "omni-metrics compare --output page.html before.jsonl after.jsonl",
         ),
+        ("What became of each model", "omni-metrics compare --by fields.model before.jsonl after.jsonl"),
         (
             "How many more requests met an objective",
             "omni-metrics compare --slo e2e=2s before.jsonl after.jsonl",
@@ -74,6 +78,12 @@ pub(super) struct Args {
     /// A condition holds only if the whole 95 % interval is beyond its threshold
     #[arg(long, requires = "fail_if")]
     certain: bool,
+    /// Also compare the latency for each value of the key: finish_reason, error, stage_name, fields.NAME, …
+    ///
+    /// At most 64 groups, those whose keys come first; the rest is `others`. For stage_name and stage_id, a
+    /// request belongs to each of its stages.
+    #[arg(long, value_name = "KEY", value_parser = Key::parse)]
+    by: Option<Key>,
     /// Every figure, not only the main ones and those that changed
     #[arg(long)]
     all: bool,
@@ -89,14 +99,15 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let [before, after] = sets(args)?;
-    let (before, first) = read(&before, &args.objectives, SEEDS[0])?;
-    let (after, second) = read(&after, &args.objectives, SEEDS[1])?;
+    let (mut before, first) = read(&before, args, SEEDS[0])?;
+    let (mut after, second) = read(&after, args, SEEDS[1])?;
     let comparison = Comparison::of(&before, &after);
+    let by_group = args.by.as_ref().map(|by| ByGroup::of(by, &mut before, &mut after));
     let verdicts = args.fail_if.iter().map(|condition| condition.verdict(&comparison, args.certain));
     let conditions = verdicts.collect();
     let distribution = Distribution::of([&before.latencies, &after.latencies]);
     let (before, after) = (Log::of(&first, &before), Log::of(&second, &after));
-    let report = Report { before, after, comparison, conditions };
+    let report = Report { before, after, comparison, by_group, conditions };
     if let Some(path) = &args.output {
         std::fs::write(path, page::html(&report, distribution)?)
             .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?;
@@ -132,9 +143,10 @@ fn sets(args: &Args) -> Result<[Files; 2]> {
     }
 }
 
-fn read(files: &Files, objectives: &Objectives, seed: u64) -> Result<(Sample, Inputs)> {
+fn read(files: &Files, args: &Args, seed: u64) -> Result<(Sample, Inputs)> {
     let mut inputs = Inputs::new(files)?;
-    let blocks = inputs.fold(|| Blocks::new(objectives), Blocks::add, Blocks::merge)?;
+    let blocks =
+        inputs.fold(|| Blocks::new(&args.objectives, args.by.as_ref()), Blocks::add, Blocks::merge)?;
     inputs.warn_of_doubles();
     let sample = Sample::new(blocks.into_settled(), seed);
     if sample.lines() == 0 {
@@ -151,6 +163,8 @@ struct Report {
     after: Log,
     #[serde(flatten)]
     comparison: Comparison,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_group: Option<ByGroup>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     conditions: Vec<Verdict>,
 }

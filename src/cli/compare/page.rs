@@ -10,8 +10,9 @@ use super::{
     change::Change,
     comparison::{Comparison, Figure, Measure},
     distribution::Distribution,
+    groups::{ByGroup, Group},
     shown::{HEADS, cells},
-    text::named,
+    text::{HEADS_OF_GROUPS, named},
 };
 use crate::{
     Millis,
@@ -59,6 +60,9 @@ pub(super) fn html(report: &Report, distribution: Option<Distribution>) -> Resul
             !figure.is_main && figure.change.is_changed != Some(true)
         }))),
         parts => Value::from(Serde(&rows(parts_of_time.chain(ends)))),
+        by => report.by_group.as_ref().map(|groups| printable(groups.name())),
+        groups => report.by_group.iter().flat_map(group_rows).collect::<Vec<_>>(),
+        heads_of_groups => HEADS_OF_GROUPS,
         bars => Value::from(Serde(&bars)),
         legend => Value::from(Serde(&legend(&bars))),
         chart => Value::from(Serde(&plot)),
@@ -69,6 +73,12 @@ pub(super) fn html(report: &Report, distribution: Option<Distribution>) -> Resul
     templates.set_auto_escape_callback(|_| AutoEscape::Html);
     let rendered = templates.render_str(TEMPLATE, page);
     rendered.map_err(|error| Failure::Io(format!("cannot make the page: {error:#}")))
+}
+
+/// The cells of each row of the table of groups.
+fn group_rows(groups: &ByGroup) -> impl Iterator<Item = Vec<String>> {
+    let rows = groups.groups.iter().flat_map(Group::rows);
+    rows.map(|cells| cells.map(|cell| printable(&cell).into_owned()).into())
 }
 
 /// A row of a table of figures.

@@ -3,7 +3,7 @@
 use std::iter::repeat;
 
 use super::{
-    bins::{Bins, quantiles},
+    bins::{Bins, Cumulated},
     blocks::{Block, ENOUGH, Settled, TimeBlock},
     distribution::Latencies,
     metric::Place,
@@ -104,6 +104,11 @@ impl Sample {
     pub(super) fn ratio(&self, of: impl Fn(&Block, u64) -> Option<(f64, f64)>) -> Option<Estimate> {
         let terms = self.blocks.iter().map(|at| of(&at.block, at.nanos).unwrap_or_default());
         let terms: Vec<_> = terms.collect();
+        self.quotient(&terms)
+    }
+
+    /// The sum of the first terms of all blocks, divided by that of the second ones.
+    fn quotient(&self, terms: &[(f64, f64)]) -> Option<Estimate> {
         let quotient = |times: &mut dyn Iterator<Item = f64>| {
             let (mut over, mut under) = (0.0, 0.0);
             for ((numerator, denominator), times) in terms.iter().zip(times) {
@@ -119,33 +124,17 @@ impl Sample {
 
     /// The mean of a number, and its quantiles at the [`RANKS`].
     pub(super) fn distribution(&self, place: Place, at: usize) -> Option<(Estimate, [Estimate; 3])> {
-        let mean = self.ratio(|block, _| {
-            let bins = block.number(place, at)?;
-            Some((bins.sum as f64, bins.count as f64))
-        })?;
-        let bins: Vec<_> = self.blocks.iter().map(|row| row.block.number(place, at)).collect();
-        let mut whole = Bins::default();
-        bins.iter().flatten().for_each(|bins| whole.merge(bins));
-        let range = whole.range()?;
-        let mut counts: Vec<_> = whole.filled().map(|(place, count)| (place, count as f64)).collect();
-        let values = quantiles(&counts, range, RANKS)?;
-        // By block, which of the filled bins it has, and how many values in each.
-        let index = |place| counts.binary_search_by_key(&place, |(filled, _)| *filled).unwrap_or(0);
-        let row = |bins: &Option<&Bins>| -> Vec<_> {
-            let filled = bins.iter().flat_map(|bins| bins.filled());
-            filled.map(|(place, count)| (index(place), count as f64)).collect()
-        };
-        let rows: Vec<_> = bins.iter().map(row).collect();
-        let errors = self.error(|draw| {
-            counts.iter_mut().for_each(|(_, count)| *count = 0.0);
-            for (row, times) in rows.iter().zip(draw).filter(|(_, times)| **times > 0.0) {
-                for (index, count) in row {
-                    counts.get_mut(*index).into_iter().for_each(|(_, sum)| *sum += times * count);
-                }
-            }
-            quantiles(&counts, range, RANKS)
-        });
-        let errors = errors.unwrap_or_default();
+        self.spread(&self.blocks.iter().map(|row| row.block.number(place, at)).collect::<Vec<_>>())
+    }
+
+    /// The mean and the quantiles of the values that each block has.
+    pub(super) fn spread(&self, bins: &[Option<&Bins>]) -> Option<(Estimate, [Estimate; 3])> {
+        let term =
+            |bins: &Option<&Bins>| bins.map_or((0.0, 0.0), |bins| (bins.sum as f64, bins.count as f64));
+        let mean = self.quotient(&bins.iter().map(term).collect::<Vec<_>>())?;
+        let cumulated = Cumulated::new(bins)?;
+        let values = cumulated.quantiles(&vec![1.0; bins.len()], RANKS)?;
+        let errors = self.error(|draw| cumulated.quantiles(draw, RANKS)).unwrap_or_default();
         let beyond = |value: f64| {
             let reaches = |bins: &&Bins| bins.range().is_some_and(|(_, most)| most as f64 >= value);
             bins.iter().flatten().filter(|bins| reaches(bins)).count()

@@ -29,7 +29,7 @@ fn line((end, latency): Request) -> Line {
 }
 
 fn sample(log: impl IntoIterator<Item = Request>, seed: u64) -> Sample {
-    let mut blocks = Blocks::new(&Objectives::default());
+    let mut blocks = Blocks::new(&Objectives::default(), None);
     log.into_iter().for_each(|request| blocks.add(&line(request)));
     Sample::new(blocks.into_settled(), seed)
 }
@@ -168,7 +168,7 @@ fn a_log_of_any_length_has_few_blocks_and_the_parts_of_a_log_merge_to_the_same()
         let log = independent(count, &mut fastrand::Rng::with_seed(1));
         let whole = sample(log.iter().copied(), 1);
         assert!(whole.blocks.len() <= 32 && (count < 1_000 || whole.blocks.len() > 16), "{count}");
-        let mut parts = [(); 3].map(|()| Blocks::new(&Objectives::default()));
+        let mut parts = [(); 3].map(|()| Blocks::new(&Objectives::default(), None));
         log.iter().enumerate().for_each(|(at, request)| parts[at / 7 % 3].add(&line(*request)));
         let [mut merged, mut second, mut third] = parts;
         merged.merge(&mut third);

@@ -5,6 +5,7 @@ use super::{
     blocks::ENOUGH,
     change::Change,
     comparison::{Figure, Measure, PartOfTime},
+    groups::{ByGroup, Group},
     shown::{Amount, HEADS, cells},
 };
 use crate::{
@@ -26,6 +27,9 @@ impl Report {
             text += &format!("{}\n\n", table(title, changed.into_iter()));
         }
         text += &format!("{}\n\n", parts(&self.comparison.parts, self.comparison.figure("e2e.mean")));
+        if let Some(groups) = &self.by_group {
+            text += &format!("{}\n\n", by_group(groups));
+        }
         if !same.is_empty() {
             let hidden = amount(same.len() as u64, "more figure", "more figures");
             text += &format!("{hidden} did not change, or can't be said to; `--all` shows them.\n");
@@ -54,7 +58,7 @@ impl Report {
     /// What changed, and how sure that is.
     pub(super) fn conclusion(&self) -> String {
         let [main, others] = [true, false].map(|is_main| self.comparison.counts(is_main));
-        let text = match (main, others) {
+        let mut text = match (main, others) {
             ((0, _), (0, _)) => "No change can be told from chance.\n".to_owned(),
             ((main, 0), (others, 0)) => {
                 format!(
@@ -66,7 +70,13 @@ impl Report {
                  these groups, the probability\nthat chance marks any figure is at most 5 %.\n"
             ),
         };
-        text + &self.most_of_it()
+        text += &self.most_of_it();
+        let Some(groups) = &self.by_group else { return text };
+        let (known, changed) = groups.counts();
+        text + &format!(
+            "Of {known} percentiles of groups, {changed} changed; the probability that chance marks any is \
+             at most 5 %.\n"
+        )
     }
 
     /// Which part of the time changed most, if the time as a whole did.
@@ -120,6 +130,33 @@ fn parts(parts: &[PartOfTime], whole: Option<&Figure>) -> Columns {
         row(&mut table, "end to end", &whole.change, Measure::Time);
     }
     table
+}
+
+fn by_group(groups: &ByGroup) -> Columns {
+    let mut table = Columns::named(groups.name(), HEADS_OF_GROUPS);
+    for [name, cells @ ..] in groups.groups.iter().flat_map(Group::rows) {
+        table.row(&name, cells.iter().map(|cell| Cell::Text(cell)));
+    }
+    table
+}
+
+/// What the cells of a row of a group say.
+pub(super) const HEADS_OF_GROUPS: [&str; 7] =
+    ["e2e", "requests before", "requests after", "before, ms", "after, ms", "change", "95 % interval"];
+
+impl Group {
+    /// The name and the cells of its rows, one for each percentile.
+    pub(super) fn rows(&self) -> [[String; 8]; 2] {
+        let [before, after] =
+            [self.requests_before, self.requests_after].map(|requests| grouped(&requests.to_string()));
+        [("p50", self.p50), ("p99", self.p99)].map(|(name, change)| {
+            let mark = if change.is_changed == Some(true) { " *" } else { "" };
+            let absent = || std::array::from_fn(|_| "-".to_owned());
+            let [old, new, _, percent, interval] = cells(&change, Measure::Time).unwrap_or_else(absent);
+            let (before, after) = (before.clone(), after.clone());
+            [self.group.clone(), format!("{name}{mark}"), before, after, old, new, percent, interval]
+        })
+    }
 }
 
 fn row(table: &mut Columns, name: &str, change: &Change, unit: Measure) {

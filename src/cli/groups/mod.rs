@@ -100,7 +100,7 @@ impl Key {
         ("stage_id", Self::StageId),
     ];
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(in crate::cli) fn parse(text: &str) -> Result<Self, String> {
         if let Some(name) = text.strip_prefix("fields.").filter(|name| !name.is_empty()) {
             return Ok(Self::Field(name.to_owned()));
         }

@@ -1,0 +1,131 @@
+//! The latency of the requests of both logs, group by group.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{
+    bins::Bins,
+    change::{Change, decide},
+    sample::Sample,
+};
+use crate::cli::groups::{Grouped, Key, Merge, Name};
+
+/// How many groups are told apart.
+const GROUPS: usize = 64;
+
+/// The latencies of a block of time, by group. Of each block, the groups whose names come first are kept,
+/// and so the same ones of all blocks.
+#[derive(Debug)]
+pub(super) struct Latencies(Grouped<Name, Bins>);
+
+/// The groups of a comparison.
+#[derive(Debug, Serialize)]
+pub(super) struct ByGroup {
+    by: String,
+    pub(super) groups: Vec<Group>,
+}
+
+/// A group in both logs.
+#[derive(Debug, Serialize)]
+pub(super) struct Group {
+    pub(super) group: String,
+    pub(super) requests_before: u64,
+    pub(super) requests_after: u64,
+    /// Of `e2e_total_ms`.
+    pub(super) p50: Change,
+    pub(super) p99: Change,
+}
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self(Grouped::new(GROUPS))
+    }
+}
+
+impl Latencies {
+    /// Adds a latency, in nanoseconds, to each of the groups.
+    pub(super) fn add(&mut self, groups: Vec<Name>, latency: u64, weight: u64) {
+        groups.into_iter().for_each(|group| self.0.at(group).add(latency, weight));
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.0.merge(other.0);
+    }
+
+    /// The groups with these names, and under `None` all others.
+    fn into_known(self, names: &BTreeSet<Name>) -> BTreeMap<Option<Name>, Bins> {
+        let (known, rest) = self.0.into_parts();
+        let mut found = BTreeMap::<_, Bins>::new();
+        rest.into_iter().for_each(|bins| drop(found.insert(None, bins)));
+        for (name, bins) in known {
+            let name = names.contains(&name).then_some(name);
+            found.entry(name).or_default().merge(&bins);
+        }
+        found
+    }
+}
+
+impl Merge for Bins {
+    fn merge(&mut self, other: Self) {
+        Self::merge(self, &other);
+    }
+}
+
+impl ByGroup {
+    /// Takes the groups out of the blocks of both samples. The largest groups come first, and the rest last.
+    pub(super) fn of(by: &Key, before: &mut Sample, after: &mut Sample) -> Self {
+        let blocks = || before.blocks.iter().chain(&after.blocks);
+        let names: BTreeSet<Name> = blocks().flat_map(|at| at.block.groups.0.names().cloned()).collect();
+        let names = names.into_iter().take(GROUPS).collect();
+        let [before, after] = [before, after].map(|sample| {
+            let groups = sample.blocks.iter_mut().map(|at| std::mem::take(&mut at.block.groups));
+            let groups: Vec<_> = groups.map(|groups| groups.into_known(&names)).collect();
+            (&*sample, groups)
+        });
+        let all: BTreeSet<_> = before.1.iter().chain(&after.1).flat_map(BTreeMap::keys).cloned().collect();
+        let mut groups: Vec<_> = all.into_iter().map(|name| Group::of(name, [&before, &after])).collect();
+        groups.sort_by_key(|(is_rest, group)| {
+            (*is_rest, u64::MAX - group.requests_before.saturating_add(group.requests_after))
+        });
+        let mut groups: Vec<_> = groups.into_iter().map(|(_, group)| group).collect();
+        let changes = groups.iter_mut().flat_map(|group| [&mut group.p50, &mut group.p99]);
+        decide(&mut changes.collect::<Vec<_>>());
+        Self { by: by.to_string(), groups }
+    }
+
+    /// How many changes of percentiles are known, and how many of them are more than chance.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let changes = self.groups.iter().flat_map(|group| [group.p50, group.p99]);
+        let known: Vec<_> = changes.filter_map(|change| change.is_changed).collect();
+        (known.len(), known.iter().filter(|is_changed| **is_changed).count())
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.by
+    }
+}
+
+/// A sample, and the groups of each of its blocks.
+type Log<'a> = (&'a Sample, Vec<BTreeMap<Option<Name>, Bins>>);
+
+impl Group {
+    /// The group, and whether it is that of all others.
+    fn of(name: Option<Name>, logs: [&Log<'_>; 2]) -> (bool, Self) {
+        let found = logs.map(|(sample, groups)| {
+            let bins: Vec<_> = groups.iter().map(|groups| groups.get(&name)).collect();
+            let requests = bins.iter().flatten().map(|bins| bins.count).fold(0, u64::saturating_add);
+            (requests, sample.spread(&bins))
+        });
+        let [(requests_before, before), (requests_after, after)] = found;
+        let change = |at: usize| {
+            let of = |found: &Option<(_, [super::sample::Estimate; 3])>| {
+                let (_, percentiles) = found.as_ref()?;
+                Some(percentiles.get(at)?.times(1e-6))
+            };
+            Change::new(of(&before), of(&after))
+        };
+        let group = name.as_ref().map_or_else(|| "others".to_owned(), Name::to_string);
+        (name.is_none(), Self { group, requests_before, requests_after, p50: change(0), p99: change(2) })
+    }
+}
