@@ -156,11 +156,14 @@ impl Prediction {
             );
         }
         let full = predicted.stages.iter().filter(|stage| stage.utilisation > FULL);
-        sentences.extend(full.map(|StageFigures { stage, .. }| {
-            format!(
+        sentences.extend(full.map(|StageFigures { stage, .. }| match arrivals {
+            Arrivals::Open(_) => format!(
                 "Stage {stage} has no room left: its queue grows for as long as requests arrive like this, \
                  so the predicted times depend on the length of the log."
-            )
+            ),
+            Arrivals::Closed(_) => {
+                format!("Stage {stage} works all the time: it limits the requests a second.")
+            }
         }));
         Self { logged, replayed, predicted, sentences }
     }
