@@ -306,8 +306,8 @@ fn a_group_whose_latency_changed_is_marked_and_no_other() {
     let page = file("by.html", "");
     let args = ["compare", "--by", "fields.model", "-o", &page, &before, &after];
     let shown = stdout(&omni_of(&args, ""));
-    assert!(shown.contains("| large        | p50 * |             400 |"), "{shown}");
-    assert!(shown.contains("| <small>      |   p50 |             200 |"), "{shown}");
+    assert!(shown.contains("| large        | p50 * |      400 |"), "{shown}");
+    assert!(shown.contains("| <small>      |   p50 |      200 |"), "{shown}");
     assert!(shown.lines().all(|line| line.chars().count() <= 110), "{shown}");
     let page = fs::read_to_string(page).unwrap();
     let row = between(&page, "<th scope=\"row\">&lt;small&gt;</th>", "</tr>");

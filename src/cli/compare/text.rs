@@ -142,7 +142,7 @@ fn by_group(groups: &ByGroup) -> Columns {
 
 /// What the cells of a row of a group say.
 pub(super) const HEADS_OF_GROUPS: [&str; 7] =
-    ["e2e", "requests before", "requests after", "before, ms", "after, ms", "change", "95 % interval"];
+    ["e2e", "requests", "and after", "before, ms", "after, ms", "change", "95 % interval"];
 
 impl Group {
     /// The name and the cells of its rows, one for each percentile.
