@@ -4,13 +4,18 @@
 mod reader;
 mod support;
 
-use reader::{omni_of, text};
+use omni_metrics::Keep;
+use reader::{omni_of, stdout, text};
 use support::Rig;
 use tracing::info_span;
 
 /// The lines of `requests` requests, and a summary line.
 fn log(requests: u64) -> Vec<String> {
-    let rig = Rig::new();
+    log_with(Keep::all(), requests)
+}
+
+fn log_with(keep: Keep, requests: u64) -> Vec<String> {
+    let rig = Rig::with(|layer| layer.with_keep(keep));
     rig.run_text(|rig| {
         for n in 0..requests {
             let _request = info_span!("request", request_id = format!("r{n}")).entered();
@@ -47,4 +52,44 @@ fn check_finds_that_the_last_lines_of_a_run_are_missing_by_its_summary() {
     lines.drain(400..700);
     let (code, text) = check(&lines);
     assert!(code == Some(1) && text.contains("none of 401 to 700 (300 lines are missing)\n"), "{text}");
+}
+
+#[test]
+fn check_verifies_a_sample_by_its_lines_alone_and_says_up_to_where() {
+    let mut lines = log_with(Keep::one_in(10), 3_000);
+    let (code, text) = check(&lines);
+    let verified = "-: sampled 1 in 10, verified up to e2e_requests 3,000\n";
+    assert!(code == Some(0) && text.starts_with(verified), "{text}");
+    lines.pop();
+    let (code, text) = check(&lines);
+    assert!(code == Some(0) && text.contains(" by its lines alone, without a summary line\n"), "{text}");
+    let lines_of_sample = lines.len();
+    let few = [&lines[..1], &lines[lines_of_sample - 10..]].concat();
+    let (code, text) = check(&few);
+    assert!(code == Some(1) && text.contains(": sample: 9 lines with a sample_rate"), "{text}");
+    let (_, text) = check(&lines[..1]);
+    assert!(text.contains("sampled 1 in 10, not verified: it has no summary line"), "{text}");
+}
+
+#[test]
+fn check_counts_the_lines_that_the_process_lost() {
+    let mut lines = log_with(Keep::one_in(10), 3_000);
+    let summary = lines.last_mut().unwrap();
+    *summary = summary.replace(r#""lines_lost":0"#, r#""lines_lost":6"#);
+    assert!(check(&lines).1.contains("6 lines lost by the process\n"));
+    let output = omni_of(&["check", "--json"], &lines.join("\n"));
+    let json = stdout(&output);
+    assert!(json.contains(r#"{"type":"sample","file":"-","one_in":10,"verified_up_to":3000}"#), "{json}");
+    assert!(json.contains(r#""lost_lines":6"#), "{json}");
+}
+
+#[test]
+fn summary_says_how_many_requests_the_process_of_a_sampled_log_counted() {
+    let log = log_with(Keep::one_in(10), 3_000).join("\n");
+    let text = stdout(&omni_of(&["summary"], &log));
+    let (head, _) = text.split_once("\n\n").unwrap();
+    assert!(head.lines().all(|line| line.chars().count() <= 100), "{head}");
+    let head = head.replace('\n', " ");
+    assert!(head.ends_with("By its last summary line, the process counted 3,000 requests."), "{head}");
+    assert!(text.contains("| requests of the run |"), "{text}");
 }

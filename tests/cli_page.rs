@@ -147,7 +147,7 @@ fn lines_of_a_sampled_log_count_as_often_as_they_stand_for() {
         })
         .collect();
     let page = report(&log);
-    assert!(page.contains("The log is sampled: 40 request lines stand for about 1020 requests"), "{page}");
+    assert!(page.contains("The log is sampled: 40 request lines stand for about 1,020 requests"), "{page}");
     assert!(page.contains("<dt>requests</dt><dd>1,020</dd>"));
     assert_eq!((over_time(&page, 0), points(&page, "completed")), (1_020, 40));
     let counts = data(&page, "run")["distribution"]["counts"].clone();

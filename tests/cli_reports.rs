@@ -72,6 +72,12 @@ fn summary_names_the_requests_that_hang_and_the_last_report() {
         assert!(text.contains(part), "{part}: {text}");
     }
     rig.run_text(|_| drop(hangs));
+    assert!(text.contains("| requests of the run") && text.contains("open since"), "{text}");
+    assert!(text.contains("\nfailed 0 (0.0 %)\n"), "{text}");
+    let page = stdout(&omni_of(&["report"], &log));
+    for part in ["<h2>Requests still open</h2>", "1 talker", "<h2>Last report</h2>"] {
+        assert!(page.contains(part), "{part}");
+    }
     let ended = stdout(&omni_of(&["summary"], &rig.log.text()));
     assert!(!ended.contains("still open") && ended.contains("| Last report"), "{ended}");
 }
@@ -93,8 +99,32 @@ fn the_other_commands_take_reports_for_what_they_are() {
     let joined = stdout(&omni_of(&["join"], &log));
     assert_eq!(joined.lines().count(), 2, "the requests that have ended");
     let tables = stdout(&omni_of(&["tables", "--request", "hangs"], &log));
-    assert!(tables.starts_with("OpenRequest hangs, at ") && tables.contains("OpenStages"), "{tables}");
+    assert!(
+        tables.starts_with("OpenRequest hangs, reported at ") && tables.contains("OpenStages"),
+        "{tables}"
+    );
     let windows = log.replace(r#"{"stop":1}"#, r#"{"stop":3}"#).replace(r#"{"stop":2}"#, r#"{"stop":3}"#);
     let checked = text(&omni_of(&["check"], &windows).stdout);
     assert!(checked.contains("window: requests is not the sum of finish_reasons"), "{checked}");
+}
+
+#[test]
+fn why_says_that_a_request_is_still_open_and_where() {
+    let (log, _hangs) = log(&Rig::new());
+    let output = omni_of(&["why", "hangs"], &log);
+    assert_eq!(output.status.code(), Some(1));
+    let expected =
+        "request hangs is still open: by the last report, for 15.0 s, of which 14.0 s in stage 1 talker";
+    assert!(text(&output.stderr).contains(expected), "{output:?}");
+    assert!(text(&omni_of(&["why", "good-not"], &log).stderr).contains("no line of request good-not"));
+}
+
+#[test]
+fn an_old_request_that_an_earlier_part_of_the_log_names_is_counted() {
+    let (log, _hangs) = log(&Rig::new());
+    let later: Vec<_> = log.lines().filter(|line| !line.starts_with(r#"{"type":"open""#)).collect();
+    let sentence = "1 old request is named in no line that was read";
+    let text = stdout(&omni_of(&["summary"], &later.join("\n")));
+    assert!(text.contains(sentence), "{text}");
+    assert!(!stdout(&omni_of(&["summary"], &log)).contains("in no line that was read"));
 }

@@ -241,7 +241,9 @@ fn a_report_as_text_has_its_tables() {
         rig.wait_ms(11_000);
         let _guard = reports(&rig.handle);
         let since = Instant::now();
-        while !rig.log.text().contains("OpenRequest slow, at") || !rig.log.text().contains("OpenStages\n") {
+        while !rig.log.text().contains("OpenRequest slow, reported at")
+            || !rig.log.text().contains("OpenStages\n")
+        {
             assert!(since.elapsed() < Duration::from_secs(60), "{}", rig.log.text());
             thread::sleep(INTERVAL);
         }

@@ -17,7 +17,7 @@ use super::{
     numbers::{Ending, Findings, Numbers},
     paint,
     place::Place,
-    sample_check::{SampleCheck, Witness},
+    sample_check::{SampleCheck, Verified, Witness},
     selection::timestamp,
 };
 use crate::{
@@ -131,6 +131,9 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     if log.notes > 0 {
         parts.push(amount(log.notes, "note", "notes"));
     }
+    if log.lost > 0 {
+        parts.push(amount(log.lost, "line lost by the process", "lines lost by the process"));
+    }
     if !is_whole {
         parts.push("e2e_requests not checked for gaps, since lines are left out".to_owned());
     }
@@ -149,6 +152,8 @@ struct Log {
     /// Notes on lines.
     notes: u64,
     doubles: u64,
+    /// Lines that processes have counted as lost.
+    lost: u64,
     is_json: bool,
 }
 
@@ -168,6 +173,14 @@ enum Finding<'a> {
         line: Option<u64>,
         text: &'a str,
     },
+    /// What was verified of a sampled log.
+    Sample {
+        file: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        one_in: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        verified_up_to: Option<u64>,
+    },
 }
 
 /// The last line of JSON.
@@ -183,6 +196,8 @@ struct Verdict {
     unknown_schema_lines: u64,
     late_rows: u64,
     doubled_lines: u64,
+    /// Lines that processes have counted as lost.
+    lost_lines: u64,
     left_out_lines: u64,
     /// Whether the numbers of the run's requests were checked for gaps.
     numbers_checked: bool,
@@ -202,6 +217,7 @@ impl Verdict {
             unknown_schema_lines: read.unknown,
             late_rows: read.late,
             doubled_lines: read.doubles,
+            lost_lines: log.lost,
             left_out_lines: read.outside + read.unmatched,
             numbers_checked,
             groups,
@@ -305,8 +321,12 @@ impl Log {
         let Some((.., file)) = self.file.take() else { return Ok(()) };
         let by_number = mem::take(&mut self.numbers);
         // Most numbers are missing in a sampled log, which has more to show instead.
-        let of_sample = mem::take(&mut self.sample).finish(&file);
-        let Findings { violations, more, notes } = of_sample.unwrap_or_else(|| by_number.finish(&file));
+        self.lost += by_number.all_lost();
+        let (findings, verified) = match mem::take(&mut self.sample).finish(&file) {
+            Some((findings, verified)) => (findings, Some(verified)),
+            None => (by_number.finish(&file), None),
+        };
+        let Findings { violations, more, notes } = findings;
         self.violations += violations.len() as u64 + more;
         if self.is_json {
             let name = file.as_str();
@@ -321,12 +341,21 @@ impl Log {
                 let (line, text) = located(sentence, name);
                 Finding::Note { file: name, line, text }
             });
-            return say(out, notes);
+            say(out, notes)?;
+            let sample = |verified: Verified| Finding::Sample {
+                file: name,
+                one_in: verified.one_in,
+                verified_up_to: verified.number(),
+            };
+            return say(out, verified.into_iter().map(sample));
         }
         let mut sentences = violations.iter().chain(&notes);
         sentences.try_for_each(|sentence| writeln!(out, "{}", printable(sentence)))?;
         if more > 0 {
             writeln!(out, "{file}: {}", amount(more, "more violation", "more violations"))?;
+        }
+        if let Some(verified) = verified {
+            writeln!(out, "{}: {verified}", printable(&file))?;
         }
         Ok(())
     }

@@ -56,6 +56,7 @@ mod running;
 mod sample_check;
 mod sampling;
 mod selection;
+mod sentence;
 mod spool;
 mod stage_names;
 mod stage_outputs;

@@ -185,6 +185,18 @@ impl Numbers {
         }
     }
 
+    /// How many lines the processes have lost, by their summary lines.
+    pub(super) fn all_lost(&self) -> u64 {
+        let counts = self.losses.iter().map(|(_, lost)| *lost);
+        let next = counts.clone().skip(1).map(Some).chain([None]);
+        // The last count of each process is followed by a smaller one, or by none.
+        counts
+            .zip(next)
+            .filter(|(lost, next)| next.is_none_or(|next| next < *lost))
+            .map(|(lost, _)| lost)
+            .sum()
+    }
+
     /// How many lines the process had lost by its last summary line after this line.
     fn lost(&self, since: u64) -> u64 {
         let later = self.losses.iter().filter(|(line, _)| *line >= since).map(|(_, lost)| *lost);

@@ -17,8 +17,8 @@ use crate::{
 const OPEN_LIMIT: usize = 1_000;
 const ENDED_LIMIT: usize = 4_096;
 /// How many files and open requests are shown.
-const SHOWN: usize = 8;
-const SHOWN_OPEN: usize = 20;
+pub(super) const SHOWN: usize = 8;
+pub(super) const SHOWN_OPEN: usize = 20;
 
 /// What a line says of the state of its process.
 pub(super) enum Sign {
@@ -102,20 +102,42 @@ impl Running {
     }
 
     /// The last reports and the open requests, the oldest first.
-    pub(super) fn figures(&self) -> (Vec<LastReport>, Vec<StillOpen>, u64) {
-        let (mut reports, mut open, mut more) = (Vec::new(), Vec::new(), 0);
-        for OfFile { name, report, open: of_file, more: of_more, .. } in &self.files {
+    pub(super) fn figures(&self) -> Standing {
+        let (mut reports, mut open, mut more, mut unnamed) = (Vec::new(), Vec::new(), 0, 0);
+        for file in &self.files {
+            let OfFile { name, report, open: of_file, more: of_more, .. } = file;
+            unnamed += u64::from(file.has_unnamed());
             let last = report.as_ref().map(|report| report.timestamp);
             open.extend(of_file.iter().map(|(_, line)| StillOpen::of(line, name, last)));
             more += of_more;
             reports.extend(report.clone().map(|line| LastReport { file: name.clone(), line }));
         }
         open.sort_by(|one, other| (one.since, &one.request_id).cmp(&(other.since, &other.request_id)));
-        (reports, open, more)
+        Standing { reports, open, more, unnamed }
     }
 }
 
+/// How the processes stood at the end of their logs.
+pub(super) struct Standing {
+    pub(super) reports: Vec<LastReport>,
+    pub(super) open: Vec<StillOpen>,
+    /// Old requests that reports counted and did not name.
+    pub(super) more: u64,
+    /// Old requests that are named in an earlier part of the log.
+    pub(super) unnamed: u64,
+}
+
 impl OfFile {
+    /// Whether the oldest open request was open during the whole last window, and no line names it: a report
+    /// names a request once.
+    fn has_unnamed(&self) -> bool {
+        let Some(report) = self.report.as_ref().filter(|_| self.more == 0) else { return false };
+        let Some((age, window)) = report.oldest_age_ms.zip(report.window.as_ref()) else { return false };
+        let oldest = created(report.timestamp, age);
+        let is_named = self.open.iter().any(|((_, created), _)| created.abs_diff(oldest) <= 2);
+        age > window.time_ms && !is_named
+    }
+
     fn add(&mut self, signs: &Signs, sign: Sign) {
         match sign {
             Sign::Nothing => {}
@@ -174,10 +196,10 @@ pub(super) struct StillOpen {
     pub(super) request_id: Option<String>,
     file: String,
     /// When it was created.
-    since: Timestamp,
+    pub(super) since: Timestamp,
     /// Its age at the last report.
     pub(super) age_ms: Millis,
-    e2e_total_tokens: u64,
+    pub(super) e2e_total_tokens: u64,
     /// The stage that it has been in for the longest, or for which it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stage: Option<String>,
@@ -190,6 +212,18 @@ pub(super) struct StillOpen {
 }
 
 impl StillOpen {
+    /// Where it was at the last report.
+    pub(super) fn sentence(&self) -> String {
+        let id = self.request_id.as_deref().unwrap_or("without an id");
+        let place = self
+            .stage
+            .as_deref()
+            .zip(self.stage_age_ms)
+            .map(|(stage, age)| format!(", of which {} in stage {stage}", seconds(age)));
+        let place = place.unwrap_or_default();
+        format!("request {id} is still open: by the last report, for {}{place}", seconds(self.age_ms))
+    }
+
     fn of(line: &OpenLine, file: &str, last_report: Option<Timestamp>) -> Self {
         let OpenLine { timestamp, request, .. } = line;
         let last = last_report.unwrap_or(*timestamp).max(*timestamp);
@@ -215,6 +249,10 @@ impl StillOpen {
     }
 }
 
+fn seconds(time: Millis) -> String {
+    format!("{:.1} s", time.as_f64() / 1e3)
+}
+
 /// A column for each file, and a row for each number of its last report.
 pub(super) fn last_reports(reports: &[LastReport]) -> Columns {
     let heads = reports.iter().take(SHOWN).map(|report| report.file.clone());
@@ -225,13 +263,20 @@ pub(super) fn last_reports(reports: &[LastReport]) -> Columns {
     let at: Vec<_> = lines().map(|line| line.timestamp.to_string()).collect();
     table.row("at", at.iter().map(|at| Cell::Text(at)));
     let windows = || lines().map(|line| line.window.as_deref());
+    table.row("requests of the run", lines().map(|line| Cell::Count(line.overall_summary.e2e_requests)));
     table.row("window_ms", windows().map(|window| time(window.map(|window| window.time_ms))));
     let decimal = |number: Option<f64>| number.map_or(Cell::Absent, Cell::Decimal);
-    table.row("requests_per_s", windows().map(|window| decimal(window.map(|window| window.requests_per_s))));
-    table.row("tokens_per_s", windows().map(|window| decimal(window.map(|window| window.tokens_per_s))));
+    table.row(
+        "window: requests_per_s",
+        windows().map(|window| decimal(window.map(|window| window.requests_per_s))),
+    );
+    table.row(
+        "window: tokens_per_s",
+        windows().map(|window| decimal(window.map(|window| window.tokens_per_s))),
+    );
     let e2e = || windows().map(|window| window.and_then(|window| window.percentiles.e2e_total_ms));
-    table.row("e2e_total_ms, p50", e2e().map(|e2e| time(e2e.map(|e2e| e2e.p50))));
-    table.row("e2e_total_ms, p99", e2e().map(|e2e| time(e2e.map(|e2e| e2e.p99))));
+    table.row("window: e2e_total_ms, p50", e2e().map(|e2e| time(e2e.map(|e2e| e2e.p50))));
+    table.row("window: e2e_total_ms, p99", e2e().map(|e2e| time(e2e.map(|e2e| e2e.p99))));
     table.row("open_requests", lines().map(|line| count(line.open_requests)));
     table.row("oldest_age_ms", lines().map(|line| time(line.oldest_age_ms)));
     table.row("lines_written", lines().map(|line| count(line.lines_written)));
@@ -243,7 +288,7 @@ pub(super) fn last_reports(reports: &[LastReport]) -> Columns {
 /// A row for each open request.
 pub(super) fn still_open(open: &[StillOpen]) -> Columns {
     let mut table =
-        Columns::named("Requests still open", ["age_ms", "stage", "stage_age_ms", "tokens", "since"]);
+        Columns::named("Requests still open", ["age_ms", "stage", "stage_age_ms", "tokens", "open since"]);
     for request in open.iter().take(SHOWN_OPEN) {
         let since = request.since.to_string();
         let cells = [

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::write::text::grouped;
+
 /// How many standard deviations lie on each side of the mean in a 95 % interval of a normal distribution.
 const INTERVAL_95: f64 = 1.96;
 
@@ -100,12 +102,15 @@ impl Sampled {
         let mut lines = Vec::new();
         if *request_lines > 0 {
             lines.push(format!(
-                "{request_lines} request lines stand for about {requests} requests (95 % interval: \
-                 {requests_at_least} to {requests_at_most})"
+                "{} request lines stand for about {} requests (95 % interval: {} to {})",
+                count(*request_lines),
+                count(*requests),
+                count(*requests_at_least),
+                count(*requests_at_most)
             ));
         }
         if *row_lines > 0 {
-            lines.push(format!("{row_lines} detached rows stand for about {rows}"));
+            lines.push(format!("{} detached rows stand for about {}", count(*row_lines), count(*rows)));
         }
         format!(
             "The log is sampled: {}. The figures are weighted by sample_rate, except for wall times, maxima \
@@ -113,6 +118,10 @@ impl Sampled {
             lines.join(", and ")
         )
     }
+}
+
+fn count(number: u64) -> String {
+    grouped(&number.to_string())
 }
 
 #[cfg(test)]
@@ -136,6 +145,6 @@ mod tests {
         assert_eq!((sampled.requests_at_least, sampled.requests_at_most), (834, 1_206));
         assert_eq!((sampled.row_lines, sampled.rows), (3, 12));
         let sentence = sampled.sentence();
-        assert!(sentence.contains("120 request lines stand for about 1020 requests"), "{sentence}");
+        assert!(sentence.contains("120 request lines stand for about 1,020 requests"), "{sentence}");
     }
 }

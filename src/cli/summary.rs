@@ -18,8 +18,9 @@ use super::{
     paint,
     parts::{Share, Times, dominating},
     percentile_table::percentile_table,
-    running::{LastReport, Running, Signs, StillOpen, last_reports, left_out, still_open},
+    running::{LastReport, Running, Signs, Standing, StillOpen, last_reports, left_out, still_open},
     sampling::{Sampled, Sampling},
+    sentence::in_lines,
     stage_names::StageNames,
     stage_outputs::{OutputsOfStage, StageOutputs},
     tally::Tally,
@@ -27,8 +28,8 @@ use super::{
 use crate::{
     Line, Millis, OverallSummary, RequestLine, SCHEMA, SummaryLine, Timestamp,
     fold::{histograms::Histograms, totals::Totals, walls::StageWall},
-    model::{id::ordered, value::prefix},
-    write::text::{Cell, Columns, printable},
+    model::{id::ordered, keep::is_failed, value::prefix},
+    write::text::{Cell, Columns, grouped, printable},
 };
 
 /// How many bytes of an error's text are kept.
@@ -154,6 +155,7 @@ pub(super) struct Summary {
     outputs: StageOutputs,
     /// Requests with errors, by the text of their first one.
     failed: Tally<String>,
+    failed_requests: u64,
     /// All errors of all requests.
     errors: u64,
     sampling: Sampling,
@@ -184,6 +186,7 @@ impl Summary {
             warnings: Tally::default(),
             outputs: StageOutputs::default(),
             failed: Tally::default(),
+            failed_requests: 0,
             errors: 0,
             sampling: Sampling::default(),
             objectives: ObjectiveCounts::default(),
@@ -231,6 +234,7 @@ impl Summary {
         self.outputs.merge(&other.outputs);
         self.objectives.merge(&other.objectives);
         self.failed.merge(&other.failed);
+        self.failed_requests = self.failed_requests.saturating_add(other.failed_requests);
         self.errors = self.errors.saturating_add(other.errors);
         self.names.merge(&other.names);
         self.slowest.append(&mut other.slowest);
@@ -257,6 +261,9 @@ impl Summary {
         self.reasons.add(e2e.finish_reason.clone(), weight.into());
         self.outputs.add(line);
         self.objectives.add(line);
+        if is_failed(e2e) {
+            self.failed_requests = self.failed_requests.saturating_add(weight);
+        }
         if let Some(errors) = e2e.errors {
             self.errors = self.errors.saturating_add(errors.saturating_mul(weight));
             let text = e2e.error.as_deref().unwrap_or("an error without a text");
@@ -281,7 +288,8 @@ impl Summary {
     }
 
     pub(super) fn into_log_summary(self, read: LineCounts, running: Running) -> LogSummary {
-        let (last_reports, still_open, more_open) = running.figures();
+        let Standing { reports: last_reports, open: still_open, more: more_open, unnamed } =
+            running.figures();
         let reason = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
         LogSummary {
             line: SummaryLine {
@@ -299,6 +307,7 @@ impl Summary {
             objectives: self.objectives.figures(self.totals.summary().e2e_wall_time_ms),
             finish_reasons: counted(&self.reasons, reason),
             failed: counted(&self.failed, String::clone),
+            failed_requests: self.failed_requests,
             errors: self.errors,
             slowest: self.slowest.into_sorted_vec().into_iter().map(|Reverse(slow)| slow).collect(),
             warnings: counted(&self.warnings, String::clone),
@@ -312,6 +321,7 @@ impl Summary {
             last_reports,
             still_open,
             more_open,
+            unnamed_open: unnamed,
         }
     }
 }
@@ -361,6 +371,9 @@ pub(super) struct LogSummary {
     /// Requests with errors, by the text of their first one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) failed: Vec<NamedCount>,
+    /// Requests that failed, with errors or by their `finish_reason`.
+    #[serde(skip_serializing_if = "is_zero")]
+    failed_requests: u64,
     /// All errors of all requests.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) errors: u64,
@@ -378,13 +391,16 @@ pub(super) struct LogSummary {
     #[serde(skip_serializing_if = "is_zero")]
     left_out_lines: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    last_reports: Vec<LastReport>,
+    pub(super) last_reports: Vec<LastReport>,
     /// Requests that a report has named, and whose line has not come.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    still_open: Vec<StillOpen>,
+    pub(super) still_open: Vec<StillOpen>,
     /// Old requests that reports counted and did not name.
     #[serde(skip_serializing_if = "is_zero")]
     more_open: u64,
+    /// Old requests that no line names.
+    #[serde(skip_serializing_if = "is_zero")]
+    unnamed_open: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -406,6 +422,11 @@ impl LogSummary {
                 "old request that a report counted and did not name",
                 "old requests that reports counted and did not name",
             ),
+            (
+                self.unnamed_open,
+                "old request is named in no line that was read (a report names a request once)",
+                "old requests are named in no line that was read (a report names a request once)",
+            ),
             (self.errors, "error in a request", "errors in requests"),
             (self.late_rows, LATE_ROW, LATE_ROWS),
             (
@@ -425,10 +446,23 @@ impl LogSummary {
             .collect()
     }
 
+    /// The requests of the run of a log of one process, as it has counted them.
+    pub(super) fn exact_requests(&self) -> Option<u64> {
+        match self.last_reports.as_slice() {
+            [report] => Some(report.line.overall_summary.e2e_requests),
+            _ => None,
+        }
+    }
+
     fn print(&self, percents: &[Percent], out: &mut impl Write) -> Result<()> {
         let OverallSummary { e2e_requests, .. } = self.line.overall_summary;
         if let Some(sampled) = &self.sampled {
-            writeln!(out, "{}\n", sampled.sentence())?;
+            let exact = self.exact_requests().map(|requests| {
+                let requests = grouped(&requests.to_string());
+                format!(" By its last summary line, the process counted {requests} requests.")
+            });
+            let sentence = sampled.sentence() + &exact.unwrap_or_default();
+            writeln!(out, "{}\n", in_lines(&sentence))?;
         }
         if e2e_requests == 0 {
             writeln!(out, "no requests")?;
@@ -438,6 +472,8 @@ impl LogSummary {
                 percents => Chosen::table(&self.chosen, percents),
             };
             writeln!(out, "{}", self.line.overall_summary)?;
+            let share = self.failed_requests as f64 / e2e_requests as f64 * 100.0;
+            writeln!(out, "failed {} ({share:.1} %)\n", grouped(&self.failed_requests.to_string()))?;
             writeln!(
                 out,
                 "Percentiles until {}

@@ -293,7 +293,7 @@ impl fmt::Display for OpenLine {
         }
         row("more", self.more.map_or(Cell::Absent, Cell::Count));
         let id = printable(request_id.as_deref().unwrap_or("no id"));
-        writeln!(f, "OpenRequest {id}, at {}\n{}\n", self.timestamp, table.0)?;
+        writeln!(f, "OpenRequest {id}, reported at {}\n{}\n", self.timestamp, table.0)?;
         if !open_stages.is_empty() {
             writeln!(f, "OpenStages\n{}\n", of_open_stages(open_stages))?;
         }

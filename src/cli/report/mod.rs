@@ -14,6 +14,7 @@ use super::{
     in_the_way::InTheWay,
     input::Inputs,
     objectives::Objectives,
+    running::{Running, Signs},
 };
 
 pub(super) mod axis;
@@ -30,6 +31,7 @@ mod sample;
 mod shown;
 pub(super) mod spent;
 mod stages;
+mod standing;
 mod stretch;
 mod stretches;
 mod way;
@@ -86,12 +88,21 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut inputs = Inputs::copied(&args.files)?;
     let grouping = args.groups.grouping();
     let new = || Page::new(&args.objectives, grouping.clone());
-    let page = inputs.fold(new, Page::add, Page::merge)?.sampled();
+    let (signs, mut running) = (Signs::default(), Running::default());
+    let signs_of_cores = signs.clone();
+    let page = inputs.fold_and_map(
+        new,
+        Page::add,
+        Page::merge,
+        move |line| signs_of_cores.of(line),
+        |place, sign| running.add(&signs, place, sign),
+    )?;
+    let page = page.sampled();
     inputs.warn_of_doubles();
     // What was in the way of a request is known once it is known which requests the page shows.
     let nobody = InTheWay::new(page.waiters(), NAMED);
     let found = inputs.again().fold(|| nobody.clone(), InTheWay::add, InTheWay::merge)?;
-    let html = page.into_html(&inputs, &found.into_meanwhile())?;
+    let html = page.into_html(&inputs, running, &found.into_meanwhile())?;
     match &args.output {
         None => out.write_all(html.as_bytes())?,
         Some(path) => std::fs::write(path, html)

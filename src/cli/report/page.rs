@@ -13,7 +13,7 @@ use super::{
     points::Points,
     sample::{Sample, Sampled},
     spent::{StageNames, spent},
-    stages,
+    stages, standing,
     stretches::Stretches,
 };
 use crate::{
@@ -104,8 +104,14 @@ impl Page {
         SampledPage { page: self, sample }
     }
 
-    fn into_html(self, sample: &Sampled, meanwhile: &[Vec<Meanwhile>], inputs: &Inputs) -> Result<String> {
-        let summary = self.summary.into_log_summary(inputs.read, Running::default());
+    fn into_html(
+        self,
+        sample: &Sampled,
+        running: Running,
+        meanwhile: &[Vec<Meanwhile>],
+        inputs: &Inputs,
+    ) -> Result<String> {
+        let summary = self.summary.into_log_summary(inputs.read, running);
         let of_run = Run {
             endings: self.endings,
             stage_names: self.stage_names,
@@ -131,6 +137,8 @@ impl Page {
             failed => Value::from(Serde(&shown_texts(summary.failed))),
             reasons => Value::from(Serde(&shown_texts(summary.finish_reasons))),
             warnings => Value::from(Serde(&shown_texts(summary.warnings))),
+            last_reports => Value::from(Serde(&standing::last_reports(&summary.last_reports))),
+            still_open => Value::from(Serde(&standing::still_open(&summary.still_open))),
             besides => besides,
             style => Value::from_safe_string(include_str!("style.css").to_owned()),
             script => Value::from_safe_string(SCRIPT.to_owned()),
@@ -160,8 +168,13 @@ impl SampledPage {
     }
 
     /// The markup, with what was in the way of each request that is shown.
-    pub(super) fn into_html(self, inputs: &Inputs, meanwhile: &[Vec<Meanwhile>]) -> Result<String> {
-        self.page.into_html(&self.sample, meanwhile, inputs)
+    pub(super) fn into_html(
+        self,
+        inputs: &Inputs,
+        running: Running,
+        meanwhile: &[Vec<Meanwhile>],
+    ) -> Result<String> {
+        self.page.into_html(&self.sample, running, meanwhile, inputs)
     }
 }
 

@@ -14,15 +14,15 @@ use crate::{
 /// A table.
 #[derive(Debug, Serialize)]
 pub(super) struct Table {
-    heads: Vec<&'static str>,
-    groups: Vec<Group>,
+    pub(super) heads: Vec<&'static str>,
+    pub(super) groups: Vec<Group>,
 }
 
 /// Rows about one thing.
 #[derive(Debug, Serialize)]
-struct Group {
-    name: String,
-    rows: Vec<Vec<String>>,
+pub(super) struct Group {
+    pub(super) name: String,
+    pub(super) rows: Vec<Vec<String>>,
 }
 
 /// The distributions of the numbers of a run.

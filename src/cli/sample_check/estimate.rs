@@ -7,7 +7,7 @@ use super::{
 
 /// Sums over lines in the order of their numbers. They begin after the first line, whose own number and
 /// totals are exact, so that a log may begin in the middle of a run.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Estimate {
     first: Option<State>,
     last: Option<State>,
@@ -17,7 +17,7 @@ pub(super) struct Estimate {
 }
 
 /// Lines and their tokens.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Weights {
     lines: u64,
     tokens: u64,

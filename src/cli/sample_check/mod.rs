@@ -1,7 +1,10 @@
 //! Whether a log of which the layer has left out lines by their hash is sound: a fair sample of its runs,
 //! with all lines of the classes that are kept.
 
+use std::fmt::{self, Display};
+
 use super::{history::Recent, numbers::Findings, place::Place};
+use crate::write::text::grouped;
 
 mod bounds;
 mod counters;
@@ -32,6 +35,44 @@ pub(super) struct SampleCheck {
     ids: Recent<()>,
     ids_repeat: bool,
     violations: Vec<String>,
+}
+
+/// What was verified of a sampled log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Verified {
+    pub(super) one_in: Option<u32>,
+    /// The last number of the last run, and whether the run has a summary line.
+    up_to: Option<(u64, bool)>,
+    ids_repeat: bool,
+}
+
+impl Verified {
+    /// The last `e2e_requests` of the last run up to which the sample was verified.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.up_to.filter(|_| !self.ids_repeat).map(|(number, _)| number)
+    }
+}
+
+impl Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.one_in {
+            Some(rate) => write!(f, "sampled 1 in {}", grouped(&rate.to_string()))?,
+            None => write!(f, "sampled")?,
+        }
+        let number = |number: u64| grouped(&number.to_string());
+        match self.up_to {
+            _ if self.ids_repeat => write!(f, ", its size is not verified"),
+            Some((to, true)) => write!(f, ", verified up to e2e_requests {}", number(to)),
+            Some((to, false)) => {
+                write!(
+                    f,
+                    ", verified up to e2e_requests {} by its lines alone, without a summary line",
+                    number(to)
+                )
+            }
+            None => write!(f, ", not verified: it has no summary line, and too few lines of requests"),
+        }
+    }
 }
 
 impl Default for SampleCheck {
@@ -110,10 +151,16 @@ impl SampleCheck {
     }
 
     /// What there is to say of a sampled log; `None` if it is not sampled.
-    pub(super) fn finish(self, file: &str) -> Option<Findings> {
+    pub(super) fn finish(self, file: &str) -> Option<(Findings, Verified)> {
         if !self.is_sampled {
             return None;
         }
+        let last = self.runs.last();
+        let verified = Verified {
+            one_in: last.and_then(Run::rate),
+            up_to: last.and_then(Run::verified),
+            ids_repeat: self.ids_repeat,
+        };
         let (mut violations, note) = self.counters.finish();
         violations.extend(self.violations);
         violations.extend(self.runs.into_iter().flat_map(|run| run.finish(self.ids_repeat)));
@@ -123,6 +170,6 @@ impl SampleCheck {
                       number and their tokens are not checked";
         let notes = note.into_iter().chain(self.ids_repeat.then(|| repeat.to_owned()));
         let notes = notes.map(|note| format!("{file}: note: {note}")).collect();
-        Some(Findings { violations, more, notes })
+        Some((Findings { violations, more, notes }, verified))
     }
 }

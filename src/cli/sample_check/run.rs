@@ -219,13 +219,46 @@ impl Run {
         self.shortages.extend(shortages);
     }
 
-    /// What the run as a whole violates. Without a summary line, nothing is known of it: the log may be
+    /// Up to which number the sample of the run can be judged, and whether by a summary line; `None` if it
+    /// has fewer than two lines and no summary line.
+    pub(super) fn verified(&self) -> Option<(u64, bool)> {
+        match &self.totals {
+            Some((totals, _)) => Some((self.last.max(totals.run.requests), true)),
+            None => (self.first < self.last).then_some((self.last, false)),
+        }
+    }
+
+    pub(super) fn rate(&self) -> Option<u32> {
+        self.rate.as_ref().map(|(rate, _)| *rate)
+    }
+
+    /// What the lines violate by the exact totals of the last of them, which is not itself in the sample that
+    /// is judged, since its number is no chance.
+    fn judge_lines(&mut self, ids_repeat: bool) -> Vec<String> {
+        let (Some((_, end)), Some((rate, place))) = (self.ahead.pop_last(), self.rate.clone()) else {
+            return Vec::new();
+        };
+        let run = State {
+            requests: end.run.requests.saturating_sub(1),
+            tokens: end.run.tokens.saturating_sub(end.tokens),
+            ..end.run
+        };
+        let lost = self.totals.as_ref().map_or(0, |(totals, _)| totals.lost);
+        let totals = Totals { run, at: end.end, written: None, left_out: 0, lost, window: None };
+        let mut estimate = self.estimate.clone();
+        self.ahead.values().for_each(|line| estimate.add(line));
+        let sentences = if ids_repeat { Vec::new() } else { estimate.judge(rate, &totals) };
+        sentences.into_iter().map(|sentence| format!("{place}: {sentence}")).collect()
+    }
+
+    /// What the run as a whole violates. Without a summary line, only its size is known: the log may be
     /// joined, where requests are longer.
     pub(super) fn finish(mut self, ids_repeat: bool) -> Vec<String> {
         while !self.segments.is_empty() {
             self.judge_first_segment();
         }
-        let Some((totals, place)) = &self.totals else { return Vec::new() };
+        let of_lines = self.judge_lines(ids_repeat);
+        let Some((totals, place)) = &self.totals else { return of_lines };
         let mut violations = self.violations;
         if let (Some(sampled), Some(slow)) = (&self.slowest_sampled, &self.fastest_slow)
             && slow.e2e <= sampled.e2e
@@ -249,7 +282,12 @@ impl Run {
         }
         if let (Some((rate, _)), false) = (self.rate, ids_repeat) {
             let of_estimate = self.estimate.judge(rate, totals);
-            violations.extend(of_estimate.into_iter().map(|sentence| format!("{place}: {sentence}")));
+            match of_estimate.is_empty() {
+                true => violations.extend(of_lines),
+                false => {
+                    violations.extend(of_estimate.into_iter().map(|sentence| format!("{place}: {sentence}")));
+                }
+            }
         }
         violations
     }

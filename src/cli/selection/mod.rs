@@ -44,8 +44,8 @@ pub(in crate::cli) struct SelectionArgs {
     ///
     /// Names: the numbers of the line's table (e2e_total_ms), finish_reason, request_id, type, timestamp,
     /// trace_id, fields.NAME, warnings, and the lists stages and transfers. A number that a line lacks is
-    /// null, and no comparison of it but != is true. Lines of type summary and open are left out, unless the
-    /// expression names the type. Example:
+    /// null: it equals null only, so != of another value is true, and <, <=, > and >= select no line, with or
+    /// without !. Lines of type summary and open are left out, unless the expression names the type. Example:
     /// `omni-metrics summary --where 'finish_reason == "error" && e2e_total_ms > 500' FILE`
     #[arg(long = "where", value_name = "EXPR")]
     condition: Option<String>,

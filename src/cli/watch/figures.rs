@@ -15,7 +15,7 @@ use crate::{
     cli::{
         line_counts::LineCounts,
         objectives::Attainment,
-        running::StillOpen,
+        running::{Standing, StillOpen},
         sampling::Sampled,
         summary::{NamedCount, counted},
     },
@@ -55,7 +55,7 @@ impl Figures {
         let moment = log.moment(now);
         let seen = Millis::from_nanos(log.seen(period, moment).saturating_mul(1_000));
         let (sum, mut rows) = log.sum(period, moment);
-        let (reports, open, _) = log.running.figures();
+        let Standing { reports, open, .. } = log.running.figures();
         rows.extend(open.iter().take(OPEN).map(|open| Arc::new(Row::of_open(open))));
         let length = if let Period::Last(length) = period { length } else { LONGEST };
         let window = sum.window(seen.as_nanos());

@@ -9,6 +9,8 @@ use super::{
     in_the_way::{InTheWay, Waiter},
     input::Inputs,
     json, paint,
+    running::{Running, Sign, Signs},
+    sentence::in_lines,
 };
 use crate::{Line, RequestLine, write::text::printable};
 
@@ -101,12 +103,19 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
         }
     };
     let mut inputs = Inputs::copied(&args.files)?;
-    let Some((request, question)) = choose(&mut inputs, id.as_deref(), percentile)? else {
-        complain(&match id {
-            Some(id) => format!("no line of request {}", printable(&id)),
-            None => "no line of a request".to_owned(),
-        });
-        return Ok(inputs.exit_code(1));
+    let (request, question) = match choose(&mut inputs, id.as_deref(), percentile)? {
+        Found::Ended(request, question) => (request, question),
+        Found::Open(sentence) => {
+            complain(&printable(&sentence));
+            return Ok(inputs.exit_code(1));
+        }
+        Found::Nothing => {
+            complain(&match id {
+                Some(id) => format!("no line of request {}", printable(&id)),
+                None => "no line of a request".to_owned(),
+            });
+            return Ok(inputs.exit_code(1));
+        }
     };
     inputs.warn_of_doubles();
     let mut others = inputs.again();
@@ -119,22 +128,29 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
         writeln!(out)?;
     } else {
         let (sentences, notes) = (answer.sentences(), answer.notes());
-        sentences.iter().try_for_each(|sentence| writeln!(out, "{}", printable_lines(sentence)))?;
+        sentences.iter().try_for_each(|sentence| writeln!(out, "{}", in_lines(sentence)))?;
         write!(out, "\n{}", paint::tables(&format!("{}\n", answer.table())))?;
         if !notes.is_empty() {
             writeln!(out)?;
         }
-        notes.iter().try_for_each(|note| writeln!(out, "{}", printable_lines(note)))?;
+        notes.iter().try_for_each(|note| writeln!(out, "{}", in_lines(note)))?;
     }
     Ok(inputs.exit_code(0))
 }
 
-/// The first reading: the request, and what it is compared with.
-fn choose(
-    inputs: &mut Inputs,
-    id: Option<&str>,
-    percentile: Option<f64>,
-) -> Result<Option<(RequestLine, Question)>> {
+/// What the first reading has found.
+enum Found {
+    /// The request, and what it is compared with.
+    Ended(Box<RequestLine>, Question),
+    /// A sentence on the request, which has not ended by the last report.
+    Open(String),
+    Nothing,
+}
+
+/// The first reading.
+fn choose(inputs: &mut Inputs, id: Option<&str>, percentile: Option<f64>) -> Result<Found> {
+    let (signs, mut running) = (Signs::default(), Running::default());
+    let signs_of_cores = signs.clone();
     let (mut last, mut occurrences) = (None, 0);
     let wanted = id.map(str::to_owned);
     let is_wanted = move |line: &RequestLine| Some(&line.request_id) == wanted.as_ref();
@@ -143,10 +159,12 @@ fn choose(
         Survey::add,
         Survey::merge,
         move |line| match line {
-            Line::Request(line) if is_wanted(line) => Some(Box::new(line.clone())),
-            _ => None,
+            Line::Request(line) if is_wanted(line) => (Some(Box::new(line.clone())), Sign::Nothing),
+            Line::Request(_) => (None, Sign::Nothing),
+            line => (None, signs_of_cores.of(line)),
         },
-        |place, found| {
+        |place, (found, sign)| {
+            running.add(&signs, place, sign);
             if let Some(found) = found.filter(|_| place.twin.is_none()) {
                 (last, occurrences) = (Some(*found), occurrences + 1);
             }
@@ -156,7 +174,11 @@ fn choose(
         Some(percentile) => survey.request_at(percentile),
         None => last,
     };
-    let Some((request, middle)) = request.zip(survey.middle()) else { return Ok(None) };
+    let Some((request, middle)) = request.zip(survey.middle()) else {
+        let mut open = running.figures().open.into_iter().filter(|_| id.is_some());
+        let open = open.find(|open| open.request_id.as_deref() == id);
+        return Ok(open.map_or(Found::Nothing, |open| Found::Open(open.sentence())));
+    };
     let question = Question {
         percentile,
         occurrences,
@@ -165,42 +187,5 @@ fn choose(
         weight: survey.weight,
         rows_of_workers: survey.detached.saturating_sub(inputs.read.late),
     };
-    Ok(Some((request, question)))
-}
-
-/// How wide a sentence is.
-const WIDTH: usize = 100;
-
-/// A sentence in lines of at most [`WIDTH`] characters, if its words are not longer. Spaces that do not break
-/// become plain ones.
-fn printable_lines(sentence: &str) -> String {
-    let (mut text, mut width) = (String::new(), 0);
-    for word in printable(sentence).split(' ') {
-        let length = word.chars().count();
-        if width > 0 && width + 1 + length > WIDTH {
-            text.push('\n');
-            width = 0;
-        } else if width > 0 {
-            text.push(' ');
-            width += 1;
-        }
-        text.push_str(word);
-        width += length;
-    }
-    text.replace('\u{a0}', " ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_sentences_are_broken_between_words() {
-        let sentence = "word ".repeat(50);
-        let lines = printable_lines(sentence.trim());
-        assert!(lines.lines().count() == 3 && lines.lines().all(|line| line.len() <= WIDTH), "{lines}");
-        assert_eq!(lines.replace('\n', " "), sentence.trim());
-        let word = "x".repeat(200);
-        assert_eq!(printable_lines(&format!("a {word} b")), format!("a\n{word}\nb"));
-    }
+    Ok(Found::Ended(Box::new(request), question))
 }
