@@ -1,0 +1,139 @@
+//! The figures of a log, as JSON has them.
+
+use serde::Serialize;
+
+use crate::{
+    Millis, SummaryLine, Timestamp,
+    cli::{
+        amount::{LATE_ROW, LATE_ROWS, amount},
+        chosen::Chosen,
+        objectives::Attainment,
+        parts::Share,
+        running::{LastReport, StillOpen, left_out},
+        sampling::Sampled,
+        stage_names::StageNames,
+        stage_outputs::OutputsOfStage,
+    },
+};
+
+/// The figures of a log, as `summary` and `report` show them.
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "summary")]
+pub(in crate::cli) struct LogSummary {
+    #[serde(flatten)]
+    pub(in crate::cli) line: SummaryLine,
+    /// The percentiles that were asked for.
+    #[serde(rename = "chosen_percentiles", skip_serializing_if = "Vec::is_empty")]
+    pub(super) chosen: Vec<Chosen>,
+    /// How many requests and rows the lines stand for, if some were chosen by their hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) sampled: Option<Sampled>,
+    #[serde(skip)]
+    pub(super) names: StageNames,
+    pub(in crate::cli) shares_of_e2e: Vec<Share>,
+    /// How the stages delivered their outputs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::cli) outputs: Vec<OutputsOfStage>,
+    /// How many requests met the objectives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) objectives: Option<Attainment>,
+    pub(in crate::cli) finish_reasons: Vec<NamedCount>,
+    /// Requests with errors, by the text of their first one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::cli) failed: Vec<NamedCount>,
+    /// Requests that failed, with errors or by their `finish_reason`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) failed_requests: u64,
+    /// All errors of all requests.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(in crate::cli) errors: u64,
+    pub(super) slowest: Vec<Slow>,
+    pub(in crate::cli) warnings: Vec<NamedCount>,
+    /// Rows that are lines of their own.
+    pub(super) detached: u64,
+    /// Detached rows that came after the line of their request.
+    pub(super) late_rows: u64,
+    pub(super) foreign_lines: u64,
+    pub(super) broken_lines: u64,
+    pub(super) unknown_schema_lines: u64,
+    pub(super) doubled_lines: u64,
+    /// Lines that `--since`, `--until` or `--where` leaves out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) left_out_lines: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::cli) last_reports: Vec<LastReport>,
+    /// Requests that a report has named, and whose line has not come.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::cli) still_open: Vec<StillOpen>,
+    /// Old requests that reports counted and did not name.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) more_open: u64,
+    /// Old requests that no line names.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) unnamed_open: u64,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(super) struct Slow {
+    pub(super) e2e_total_ms: Millis,
+    pub(super) request_id: String,
+    pub(super) timestamp: Timestamp,
+    pub(super) dominating_part: String,
+    pub(super) dominating_time_ms: Millis,
+}
+
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct NamedCount {
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) count: u64,
+}
+
+impl LogSummary {
+    /// How many errors there were, how many lines the figures leave out, and how many they count twice.
+    pub(in crate::cli) fn besides(&self) -> Vec<String> {
+        let workers = self.detached.saturating_sub(self.late_rows);
+        let (files, open) = left_out(&self.last_reports, &self.still_open);
+        let counts = [
+            (files, "further file with reports", "further files with reports"),
+            (open, "further request still open", "further requests still open"),
+            (
+                self.more_open,
+                "old request that a report counted and did not name",
+                "old requests that reports counted and did not name",
+            ),
+            (
+                self.unnamed_open,
+                "old request is named in no line that was read (a report names a request once)",
+                "old requests are named in no line that was read (a report names a request once)",
+            ),
+            (self.errors, "error in a request", "errors in requests"),
+            (self.late_rows, LATE_ROW, LATE_ROWS),
+            (
+                workers,
+                "row of a worker that is not in its request (see `omni-metrics join`)",
+                "rows of workers that are not in their requests (see `omni-metrics join`)",
+            ),
+            (self.foreign_lines, "foreign line", "foreign lines"),
+            (self.broken_lines, "broken line", "broken lines"),
+            (self.unknown_schema_lines, "line of an unknown schema", "lines of an unknown schema"),
+            (self.doubled_lines, "line that occurs twice", "lines that occur twice"),
+        ];
+        counts
+            .into_iter()
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, one, many)| amount(count, one, many))
+            .collect()
+    }
+
+    /// The requests of the run of a log of one process, as it has counted them.
+    pub(in crate::cli) fn exact_requests(&self) -> Option<u64> {
+        match self.last_reports.as_slice() {
+            [report] => Some(report.line.overall_summary.e2e_requests),
+            _ => None,
+        }
+    }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}

@@ -1,0 +1,233 @@
+//! The fold of the lines of a log.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use super::figures::{LogSummary, NamedCount, Slow};
+use crate::{
+    Line, RequestLine, SCHEMA, SummaryLine, Timestamp,
+    cli::{
+        line_counts::LineCounts,
+        objectives::{ObjectiveCounts, Objectives},
+        parts::{Times, dominating},
+        running::{Running, Standing},
+        sampling::Sampling,
+        stage_names::StageNames,
+        stage_outputs::StageOutputs,
+        tally::Tally,
+    },
+    fold::{histograms::Histograms, totals::Totals, walls::StageWall},
+    model::{keep::is_failed, value::prefix},
+};
+
+/// How many bytes of an error's text are kept.
+const ERROR_TEXT: usize = 200;
+/// The figures of the lines so far. Their size does not depend on how many lines there are.
+pub(in crate::cli) struct Summary {
+    totals: Totals,
+    pub(super) histograms: Histograms,
+    last: Timestamp,
+    times: Times,
+    /// By `finish_reason`, absent ones first.
+    reasons: Tally<Option<String>>,
+    warnings: Tally<String>,
+    outputs: StageOutputs,
+    /// Requests with errors, by the text of their first one.
+    failed: Tally<String>,
+    failed_requests: u64,
+    /// All errors of all requests.
+    errors: u64,
+    sampling: Sampling,
+    objectives: ObjectiveCounts,
+    slowest: BinaryHeap<Reverse<Slow>>,
+    limit: usize,
+    names: StageNames,
+}
+
+impl Summary {
+    /// A summary without lines, which will keep `limit` of the slowest requests.
+    pub(in crate::cli) fn new(limit: usize) -> Self {
+        Self {
+            totals: Totals::default(),
+            histograms: Histograms::default(),
+            last: Timestamp::default(),
+            times: Times::default(),
+            reasons: Tally::default(),
+            warnings: Tally::default(),
+            outputs: StageOutputs::default(),
+            failed: Tally::default(),
+            failed_requests: 0,
+            errors: 0,
+            sampling: Sampling::default(),
+            objectives: ObjectiveCounts::default(),
+            slowest: BinaryHeap::new(),
+            limit,
+            names: StageNames::default(),
+        }
+    }
+
+    /// The same, and it will count how many requests meet these objectives.
+    pub(in crate::cli) fn with_objectives(self, objectives: &Objectives) -> Self {
+        Self { objectives: ObjectiveCounts::new(objectives), ..self }
+    }
+
+    pub(in crate::cli) fn add(&mut self, line: &Line) {
+        self.names.add(line);
+        let (warnings, sample_rate) = match line {
+            Line::Request(line) => {
+                self.add_request(line);
+                self.sampling.add_request(line.sample_rate);
+                (&line.warnings, line.sample_rate)
+            }
+            Line::Stage(line) => {
+                self.sampling.add_row(line.sample_rate);
+                (&line.warnings, line.sample_rate)
+            }
+            Line::Transfer(line) => {
+                self.sampling.add_row(line.sample_rate);
+                (&line.warnings, line.sample_rate)
+            }
+            Line::Summary(_) | Line::Open(_) => return,
+        };
+        let weight = sample_rate.unwrap_or(1).max(1);
+        warnings.iter().for_each(|warning| self.warnings.add(kind(warning), weight.into()));
+    }
+
+    pub(in crate::cli) fn merge(&mut self, other: &mut Self) {
+        self.totals.merge(&other.totals);
+        self.histograms.merge(&other.histograms);
+        self.last = self.last.max(other.last);
+        self.times.merge(&other.times);
+        self.sampling.merge(other.sampling);
+        self.reasons.merge(&other.reasons);
+        self.warnings.merge(&other.warnings);
+        self.outputs.merge(&other.outputs);
+        self.objectives.merge(&other.objectives);
+        self.failed.merge(&other.failed);
+        self.failed_requests = self.failed_requests.saturating_add(other.failed_requests);
+        self.errors = self.errors.saturating_add(other.errors);
+        self.names.merge(&other.names);
+        self.slowest.append(&mut other.slowest);
+        while self.slowest.len() > self.limit {
+            self.slowest.pop();
+        }
+    }
+
+    fn add_request(&mut self, line: &RequestLine) {
+        let (e2e, weight) = (&line.e2e_table, line.weight());
+        let end = line.timestamp.unix_micros().saturating_mul(1_000);
+        let created = end.saturating_sub(e2e.e2e_total_ms.as_nanos());
+        let walls = line.stage_table.iter().filter_map(|row| {
+            let (start, end) = row.extent()?;
+            let (start, end) = (created.saturating_add(start), created.saturating_add(end));
+            Some(StageWall { stage_id: row.stage_id?, start, end })
+        });
+        self.totals.add(created, end, e2e.e2e_total_tokens, walls);
+        self.totals.repeat(weight - 1, e2e.e2e_total_tokens);
+        let stages = line.stage_table.iter().map(|row| (row, None));
+        self.histograms.add_weighted(weight, e2e, stages, line.transfer_table.iter());
+        self.last = self.last.max(line.timestamp);
+        self.times.add(line);
+        self.reasons.add(e2e.finish_reason.clone(), weight.into());
+        self.outputs.add(line);
+        self.objectives.add(line);
+        if is_failed(e2e) {
+            self.failed_requests = self.failed_requests.saturating_add(weight);
+        }
+        if let Some(errors) = e2e.errors {
+            self.errors = self.errors.saturating_add(errors.saturating_mul(weight));
+            let text = e2e.error.as_deref().unwrap_or("an error without a text");
+            self.failed.add(prefix(text, ERROR_TEXT).to_owned(), weight.into());
+        }
+        // Of equally slow requests, the ids decide which are kept, so that the order of lines does not.
+        let is_slow = self.slowest.len() < self.limit
+            || self.slowest.peek().is_some_and(|Reverse(fastest)| e2e.e2e_total_ms >= fastest.e2e_total_ms);
+        if is_slow {
+            let (part, time) = dominating(line);
+            self.slowest.push(Reverse(Slow {
+                e2e_total_ms: e2e.e2e_total_ms,
+                request_id: line.request_id.clone(),
+                timestamp: line.timestamp,
+                dominating_part: part.to_string(),
+                dominating_time_ms: time,
+            }));
+            if self.slowest.len() > self.limit {
+                self.slowest.pop();
+            }
+        }
+    }
+
+    pub(in crate::cli) fn into_log_summary(self, read: LineCounts, running: Running) -> LogSummary {
+        let Standing { reports: last_reports, open: still_open, more: more_open, unnamed } =
+            running.figures();
+        let reason = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
+        LogSummary {
+            line: SummaryLine {
+                schema: SCHEMA,
+                timestamp: self.last,
+                overall_summary: self.totals.summary(),
+                percentiles: self.histograms.percentiles(),
+                ..SummaryLine::default()
+            },
+            chosen: Vec::new(),
+            sampled: self.sampling.figures(),
+            names: self.names,
+            shares_of_e2e: self.times.shares().collect(),
+            outputs: self.outputs.figures(),
+            objectives: self.objectives.figures(self.totals.summary().e2e_wall_time_ms),
+            finish_reasons: counted(&self.reasons, reason),
+            failed: counted(&self.failed, String::clone),
+            failed_requests: self.failed_requests,
+            errors: self.errors,
+            slowest: self.slowest.into_sorted_vec().into_iter().map(|Reverse(slow)| slow).collect(),
+            warnings: counted(&self.warnings, String::clone),
+            detached: self.sampling.rows(),
+            late_rows: read.late,
+            foreign_lines: read.foreign,
+            broken_lines: read.broken,
+            unknown_schema_lines: read.unknown,
+            doubled_lines: read.doubles,
+            left_out_lines: read.outside + read.unmatched,
+            last_reports,
+            still_open,
+            more_open,
+            unnamed_open: unnamed,
+        }
+    }
+}
+
+/// The counts of kinds, the most frequent first. The sum of the kinds that are not told apart is the last.
+pub(in crate::cli) fn counted<K: Ord + Clone>(
+    kinds: &Tally<K>,
+    name: impl Fn(&K) -> String,
+) -> Vec<NamedCount> {
+    let count = |count: u128| count.try_into().unwrap_or(u64::MAX);
+    let mut rows: Vec<_> =
+        kinds.iter().map(|(kind, times)| NamedCount { name: name(kind), count: count(times) }).collect();
+    rows.sort_by_key(|row| Reverse(row.count));
+    if kinds.rest > 0 {
+        rows.push(NamedCount { name: "others".to_owned(), count: count(kinds.rest) });
+    }
+    rows
+}
+
+/// A warning without its value, which differs from line to line.
+fn kind(warning: &str) -> String {
+    match (warning.split_once(", value `"), warning.rsplit_once("`: ")) {
+        (Some((field, _)), Some((_, what))) => format!("{field}: {what}"),
+        _ => warning.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_counted_without_its_value() {
+        let warning =
+            "span `stage`, field `num_tokens_in`, value `-3`: it is negative; treated as not recorded";
+        let expected = "span `stage`, field `num_tokens_in`: it is negative; treated as not recorded";
+        assert_eq!(kind(warning), expected);
+        assert_eq!(kind("something else"), "something else");
+    }
+}

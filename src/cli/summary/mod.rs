@@ -1,0 +1,129 @@
+//! `summary`: a run in numbers, from its lines.
+
+use std::{io::Write, process::ExitCode};
+
+use crate::cli::{
+    chosen::Chosen,
+    failure::{Failure, Result, complain},
+    files::Files,
+    groups::{GroupArgs, Grouping, Percent, RequestGroups},
+    help::Help,
+    input::Inputs,
+    json,
+    objectives::Objectives,
+    paint,
+    running::{Running, Signs},
+};
+
+mod figures;
+mod fold;
+mod text;
+
+pub(super) use figures::{LogSummary, NamedCount};
+pub(super) use fold::{Summary, counted};
+
+pub(super) const HELP: Help = Help {
+    examples: &[
+        ("The run in numbers", "omni-metrics summary service.log"),
+        ("The ten slowest requests of a rotated log", "omni-metrics summary --slowest 10 service.log*"),
+        (
+            "The p99 of the latency",
+            "omni-metrics summary --json service.log | jq .percentiles.e2e_total_ms.p99",
+        ),
+        (
+            "What happened between 12:03 and 12:05",
+            "omni-metrics summary --since 12:03 --until 12:05 service.log",
+        ),
+        (
+            "The failed requests of one model",
+            "omni-metrics summary --where 'finish_reason == \"error\" && fields.model == \"x\"' service.log",
+        ),
+        ("A row for each model", "omni-metrics summary --by fields.model service.log"),
+        (
+            "A row for each ten seconds, for a spreadsheet",
+            "omni-metrics summary --every 10s --csv service.log",
+        ),
+    ],
+    ..Help::NONE
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    files: Files,
+    /// One line of JSON, with the keys of the layer's own summary line
+    #[arg(long)]
+    json: bool,
+    /// The table of --by or --every as comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// Which percentiles to show, in percent [default: 50,90,99,99.9; of groups: 50,90,99]
+    ///
+    /// Example: `omni-metrics summary --percentiles 50,95,99.9 FILE`
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    percentiles: Vec<Percent>,
+    #[command(flatten)]
+    groups: GroupArgs,
+    /// How many of the slowest requests to show
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    slowest: usize,
+    #[command(flatten)]
+    objectives: Objectives,
+}
+
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
+    let mut inputs = Inputs::new(&args.files)?;
+    if let Some(grouping) = args.groups.grouping() {
+        return run_by_groups(args, &grouping, inputs, out);
+    }
+    if args.csv {
+        return Err(Failure::Io("--csv is for the table of groups: add --by or --every".to_owned()));
+    }
+    let (signs, mut running) = (Signs::default(), Running::default());
+    let signs_of_cores = signs.clone();
+    let summary = inputs.fold_and_map(
+        || Summary::new(args.slowest).with_objectives(&args.objectives),
+        Summary::add,
+        Summary::merge,
+        move |line| signs_of_cores.of(line),
+        |place, sign| running.add(&signs, place, sign),
+    )?;
+    let chosen = Chosen::of(&summary.histograms, &args.percentiles);
+    let log_summary = LogSummary { chosen, ..summary.into_log_summary(inputs.read, running) };
+    inputs.warn_of_doubles();
+    if args.json {
+        json::write(out, &log_summary)?;
+        writeln!(out)?;
+    } else {
+        let mut text = Vec::new();
+        log_summary.print(&args.percentiles, &mut text)?;
+        out.write_all(paint::tables(&String::from_utf8_lossy(&text)).as_bytes())?;
+    }
+    Ok(inputs.exit_code(0))
+}
+
+/// Prints a row for each group.
+fn run_by_groups(
+    args: &Args,
+    grouping: &Grouping,
+    mut inputs: Inputs,
+    out: &mut impl Write,
+) -> Result<ExitCode> {
+    let grouping = grouping.clone();
+    let groups =
+        inputs.fold(|| RequestGroups::new(grouping.clone()), RequestGroups::add, RequestGroups::merge)?;
+    let percents = if args.percentiles.is_empty() { &Percent::USUAL[..] } else { &args.percentiles };
+    let table = groups.into_table(percents);
+    inputs.warn_of_doubles();
+    table.remark().iter().for_each(|remark| complain(remark));
+    match (args.json, args.csv) {
+        (true, _) => {
+            json::write(out, &table)?;
+            writeln!(out)?;
+        }
+        (_, true) => table.write_csv(out)?,
+        _ if table.is_empty() => writeln!(out, "no requests")?,
+        _ => writeln!(out, "{}", paint::tables(&table.text().to_string()))?,
+    }
+    Ok(inputs.exit_code(0))
+}

@@ -1,0 +1,141 @@
+//! The figures of a log, as people read them.
+
+use std::io::Write;
+
+use super::figures::{LogSummary, NamedCount};
+use crate::{
+    Millis, OverallSummary, Timestamp,
+    cli::{
+        chosen::Chosen,
+        failure::Result,
+        groups::Percent,
+        parts::Share,
+        percentile_table::percentile_table,
+        running::{last_reports, still_open},
+        sentence::in_lines,
+        stage_names::StageNames,
+        stage_outputs::OutputsOfStage,
+    },
+    model::id::ordered,
+    write::text::{Cell, Columns, grouped, printable},
+};
+
+/// How wide the bar of 100 % is.
+const BAR: f64 = 40.0;
+
+impl LogSummary {
+    pub(super) fn print(&self, percents: &[Percent], out: &mut impl Write) -> Result<()> {
+        let OverallSummary { e2e_requests, .. } = self.line.overall_summary;
+        if let Some(sampled) = &self.sampled {
+            let exact = self.exact_requests().map(|requests| {
+                let requests = grouped(&requests.to_string());
+                format!(" By its last summary line, the process counted {requests} requests.")
+            });
+            let sentence = sampled.sentence() + &exact.unwrap_or_default();
+            writeln!(out, "{}\n", in_lines(&sentence))?;
+        }
+        if e2e_requests == 0 {
+            writeln!(out, "no requests")?;
+        } else {
+            let table = match percents {
+                [] => percentile_table(&self.line.percentiles, &self.names),
+                percents => Chosen::table(&self.chosen, percents),
+            };
+            writeln!(out, "{}", self.line.overall_summary)?;
+            let share = self.failed_requests as f64 / e2e_requests as f64 * 100.0;
+            writeln!(out, "failed {} ({share:.1} %)\n", grouped(&self.failed_requests.to_string()))?;
+            writeln!(
+                out,
+                "Percentiles until {}
+{table}
+",
+                self.line.timestamp
+            )?;
+            let mut table = Columns::named("Where the time goes", ["time_ms", "of e2e", ""]);
+            for Share { part, time_ms, share } in &self.shares_of_e2e {
+                let (percent, bar) = (format!("{:.1} %", share * 100.0), bar(*share));
+                let part = self.names.of_part(part);
+                table.row(&part, [Cell::Time(*time_ms), Cell::Text(&percent), Cell::Text(&bar)].into_iter());
+            }
+            table.left(3);
+            writeln!(out, "{table}\n")?;
+        }
+        if let Some(objectives) = &self.objectives {
+            writeln!(out, "{objectives}")?;
+        }
+        if !self.slowest.is_empty() {
+            let mut table = Columns::named("Slowest requests", ["e2e_ms", "mostly", "time_ms", "ended"]);
+            for slow in &self.slowest {
+                let (ended, part) = (ended(slow.timestamp), self.names.of_part(&slow.dominating_part));
+                let cells = [
+                    Cell::Time(slow.e2e_total_ms),
+                    Cell::Text(&part),
+                    Cell::Time(slow.dominating_time_ms),
+                    Cell::Text(&ended),
+                ];
+                table.row(&slow.request_id, cells.into_iter());
+            }
+            writeln!(out, "{table}\n")?;
+        }
+        if !self.outputs.is_empty() {
+            writeln!(out, "{}\n", outputs(&self.outputs, &self.names))?;
+        }
+        let counts = [
+            ("Finish reasons", &self.finish_reasons),
+            ("Requests by their first error", &self.failed),
+            ("Warnings", &self.warnings),
+        ];
+        for (title, counts) in counts {
+            if !counts.is_empty() {
+                let mut table = Columns::named(title, ["count"]);
+                for NamedCount { name, count } in counts {
+                    table.row(name, [Cell::Count(*count)].into_iter());
+                }
+                writeln!(out, "{table}\n")?;
+            }
+        }
+        if !self.last_reports.is_empty() {
+            writeln!(out, "{}\n", last_reports(&self.last_reports))?;
+        }
+        if !self.still_open.is_empty() {
+            writeln!(out, "{}\n", still_open(&self.still_open))?;
+        }
+        let rest = self.besides();
+        if !rest.is_empty() {
+            writeln!(out, "Besides: {}", printable(&rest.join(", ")))?;
+        }
+        Ok(())
+    }
+}
+
+/// A column for each number, and a row for each stage.
+fn outputs(stages: &[OutputsOfStage], names: &StageNames) -> Columns {
+    let heads = ["outputs", "mean gap", "longest", "media_ms", "rt factor", "underruns", "in ms"];
+    let mut table = Columns::named("Outputs", heads);
+    let time = |time: Option<Millis>| time.map_or(Cell::Absent, Cell::Time);
+    let is_media = |stage: &OutputsOfStage| stage.media_ms > Millis::ZERO;
+    for stage in stages {
+        let cells = [
+            Cell::Count(stage.outputs),
+            time(stage.inter_output_mean_ms),
+            time(stage.inter_output_max_ms),
+            time(is_media(stage).then_some(stage.media_ms)),
+            stage.real_time_factor.map_or(Cell::Absent, Cell::Decimal),
+            stage.underruns.map_or(Cell::Absent, Cell::Count),
+            time(stage.underruns.and(Some(stage.underrun_total_ms))),
+        ];
+        table.row(&names.of(ordered(stage.stage_id)), cells.into_iter());
+    }
+    table
+}
+
+/// Month, day and time, which leaves room for a long request id.
+fn ended(timestamp: Timestamp) -> String {
+    let text = timestamp.to_string();
+    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{} {}", date.get(5..).unwrap_or(date), time.get(..8).unwrap_or(time))
+}
+
+fn bar(share: f64) -> String {
+    "#".repeat((share * BAR).round().clamp(0.0, 2.0 * BAR) as usize)
+}
