@@ -283,6 +283,51 @@ fn summary_names_stages_and_fits_a_hundred_columns() {
     assert!(summary.contains("stage 2 vocoder") && !summary.contains("code2wav"), "{summary}");
 }
 
+/// A request, and a row of a worker with this ending.
+fn request_and_row(ending: &str) -> (String, String) {
+    let request = PIPELINE.lines().next().unwrap().to_owned() + "\n";
+    let row = r#"{"type":"transfer","schema":1,"timestamp":"2026-11-24T08:46:40.082580Z","request_id":"req-0001","from_stage":2,"to_stage":7,"size_bytes":5,"tx_time_ms":0.0,"rx_decode_time_ms":null,"in_flight_time_ms":null,"total_time_ms":0.0,"start_ms":null,"wall_time_ms":0.0,"events":1"#;
+    (request, format!("{row}{ending}}}\n"))
+}
+
+/// The bytes of the added row after `join`, and what it says.
+fn joined_bytes(log: &str) -> (u64, String) {
+    let output = omni_of(&["join"], log);
+    let request: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let transfers = request["transfer_table"].as_array().unwrap();
+    let added = transfers.iter().find(|row| row["to_stage"] == 7).unwrap();
+    (added["size_bytes"].as_u64().unwrap(), text(&output.stderr))
+}
+
+#[test]
+fn join_counts_equal_rows_of_one_moment_and_no_copy_of_them() {
+    let (request, row) = request_and_row("");
+    let other = row.replace("req-0001", "req-0002");
+    let later = other.replace("40.082580Z", "40.082581Z");
+    let file = format!("{row}{other}{row}{later}");
+    let lost = "request req-0002: 2 rows, but no line of the request\n";
+    let (bytes, said) = joined_bytes(&format!("{request}{file}"));
+    assert_eq!((bytes, said), (10, format!("omni-metrics: {lost}")));
+    let (bytes, said) = joined_bytes(&format!("{file}{request}{file}"));
+    let doubles = "4 lines occur twice and count once\n";
+    assert_eq!((bytes, said), (10, format!("omni-metrics: {lost}omni-metrics: {doubles}")));
+}
+
+#[test]
+fn join_takes_rows_of_one_span_for_one_row() {
+    let (request, row) = request_and_row(r#","trace_id":"4bf9","span_id":"00f0""#);
+    let (bytes, said) = joined_bytes(&format!("{request}{row}{row}"));
+    assert_eq!((bytes, said.as_str()), (5, "omni-metrics: 1 line occurs twice and counts once\n"));
+}
+
+#[test]
+fn join_finds_a_copy_that_is_spelt_differently() {
+    let (request, row) = request_and_row("");
+    let spaced = row.replace(",\"", ", \"");
+    let (bytes, said) = joined_bytes(&format!("{row}{request}{spaced}"));
+    assert_eq!((bytes, said.as_str()), (5, "omni-metrics: 1 line occurs twice and counts once\n"));
+}
+
 #[test]
 fn every_command_ends_its_help_with_examples_exit_codes_and_the_environment() {
     for command in ["tables", "summary", "check", "join", "report", "watch"] {

@@ -151,18 +151,52 @@ impl Inputs {
     pub(super) fn map<T, Mapper>(
         &mut self,
         mut mapper: impl FnMut() -> Mapper,
-        mut take: impl FnMut(Place<'_>, T) -> Result<()>,
+        take: impl FnMut(Place<'_>, T) -> Result<()>,
     ) -> Result<()>
     where
         T: Send + 'static,
         Mapper: FnMut(Line) -> T + Send + 'static,
     {
+        let traced = || {
+            let mut map = mapper();
+            move |line: Line, _: Option<&str>| (Some(Trace::of(&line)), map(line))
+        };
+        self.map_traced(traced, take)
+    }
+
+    /// The same for a command that finds doubled lines on its own: places have no twin. The mapper also gets
+    /// the text of a line that is spelt as the layer spells it.
+    pub(super) fn map_texts<T, Mapper>(
+        &mut self,
+        mut mapper: impl FnMut() -> Mapper,
+        take: impl FnMut(Place<'_>, T) -> Result<()>,
+    ) -> Result<()>
+    where
+        T: Send + 'static,
+        Mapper: FnMut(Line, Option<&str>) -> T + Send + 'static,
+    {
+        let untraced = || {
+            let mut map = mapper();
+            move |line: Line, spelling: Option<&str>| (None, map(line, spelling))
+        };
+        self.map_traced(untraced, take)
+    }
+
+    fn map_traced<T, Mapper>(
+        &mut self,
+        mut mapper: impl FnMut() -> Mapper,
+        mut take: impl FnMut(Place<'_>, T) -> Result<()>,
+    ) -> Result<()>
+    where
+        T: Send + 'static,
+        Mapper: FnMut(Line, Option<&str>) -> (Option<Trace>, T) + Send + 'static,
+    {
         let (files, selection) = (self.files.clone(), Arc::clone(&self.selection));
         let progress = progress_bar(&files);
-        let mut traced = || {
+        let mut selecting = || {
             let (mut map, selection) = (mapper(), Arc::clone(&selection));
-            move |line: Line| match selection.leaves_out(&line) {
-                None => Ok((Trace::of(&line), map(line))),
+            move |line: Line, spelling: Option<&str>| match selection.leaves_out(&line) {
+                None => Ok(map(line, spelling)),
                 Some(reason) => Err(reason),
             }
         };
@@ -170,7 +204,7 @@ impl Inputs {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             let (chunk, chunks) = mpsc::sync_channel(AHEAD);
             let (batch, mapped) = mpsc::sync_channel(AHEAD);
-            let mut map = traced();
+            let mut map = selecting();
             // Not joined: a command that ends early does not wait for the lines that are still being parsed.
             thread::spawn(move || {
                 chunks.into_iter().try_for_each(|chunk| batch.send(Batch::of(chunk, &mut map)))
@@ -186,7 +220,7 @@ impl Inputs {
         });
 
         // For lines whose pieces stand in several chunks.
-        let mut map = traced();
+        let mut map = selecting();
         let (mut reading, mut reasons) = (Reading::default(), Vec::new());
         // The reader sends its chunks to the parsers in turn, so their batches are taken in the same turn.
         for mapped in batches.iter().cycle() {
@@ -258,7 +292,7 @@ impl Inputs {
         &mut self,
         reading: &mut Reading,
         number: u64,
-        parsed: Parsed<std::result::Result<(Trace, T), LeftOut>>,
+        parsed: Parsed<std::result::Result<(Option<Trace>, T), LeftOut>>,
         progress: &ProgressBar,
         take: &mut impl FnMut(Place<'_>, T) -> Result<()>,
     ) -> Result<()> {
@@ -268,7 +302,8 @@ impl Inputs {
         match parsed {
             Parsed::Line(Ok((trace, mapped))) => {
                 self.read.lines += 1;
-                let relation = history.add(log, (index, number), trace);
+                let relation =
+                    trace.map(|trace| history.add(log, (index, number), trace)).unwrap_or_default();
                 self.read.late += u64::from(relation.is_late);
                 if let Some((file, number)) = relation.twin {
                     self.read.doubles += 1;
@@ -383,7 +418,7 @@ impl Reading {
 }
 
 impl<T> Batch<T> {
-    fn of(chunk: Chunk, map: &mut impl FnMut(Line) -> T) -> Self {
+    fn of(chunk: Chunk, map: &mut impl FnMut(Line, Option<&str>) -> T) -> Self {
         match chunk {
             Chunk::File(file) => Self::File(file),
             Chunk::Failed(why) => Self::Failed(why),

@@ -15,18 +15,18 @@ use std::{
 
 use super::{
     amount::amount,
+    doubles::Runs,
     failure::{Failure, Result, complain},
     help::Help,
     input::Inputs,
+    joined_line::JoinedLine,
     joined_sample::JoinedSample,
     matching::{Oddities, match_rows},
+    packed::Packed,
     run_correction::{RunCorrection, Step},
     spool::{Records, Spool},
 };
-use crate::{
-    Line,
-    write::lines::{RequestParts, write_request, write_stage, write_summary, write_transfer},
-};
+use crate::{Line, write::lines::write_summary};
 
 /// Over how many files the lines are spread.
 const FILES: usize = 128;
@@ -64,64 +64,30 @@ pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> 
     Ok(inputs.exit_code(0))
 }
 
-/// A line, and where it goes.
-struct Spread {
-    is_row: bool,
-    sample_rate: Option<u32>,
-    /// `None` for a row that names no request.
-    part: Option<usize>,
-    text: Vec<u8>,
-}
-
-impl Spread {
-    /// The line as the layer writes it, however it was spelt: so the same line has the same text.
-    fn of(hasher: &RandomState, line: &Line) -> Option<Self> {
-        let mut text = Vec::new();
-        let sample_rate = match line {
-            Line::Request(line) => {
-                let (stages, transfers) = (line.stage_table.iter(), line.transfer_table.iter());
-                write_request(&mut text, &RequestParts::of(line), stages, transfers);
-                line.sample_rate
-            }
-            Line::Stage(line) => {
-                write_stage(&mut text, line);
-                line.sample_rate
-            }
-            Line::Transfer(line) => {
-                write_transfer(&mut text, line);
-                line.sample_rate
-            }
-            Line::Summary(_) | Line::Open(_) => return None,
-        };
-        let part = line.request_id().map(|id| hasher.hash_one(id) as usize % FILES);
-        Some(Self { is_row: !matches!(line, Line::Request(_)), sample_rate, part, text })
-    }
-}
-
-/// Spreads the lines over files, notes their rates, and counts the rows that name no request.
-fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool>, JoinedSample, u64)> {
+/// Spreads the lines over files, notes their rates, and counts the rows that name no request. A record is the
+/// run that its line stands in, the id of its request, and the line.
+fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<3>>, JoinedSample, u64)> {
     let mut parts = (0..FILES).map(|_| Spool::new()).collect::<io::Result<Vec<_>>>()?;
     let (hasher, mut sequence, mut nameless) = (RandomState::new(), 0, 0);
-    let mut sample = JoinedSample::default();
-    let mapper = || {
-        let hasher = hasher.clone();
-        move |line: Line| Spread::of(&hasher, &line)
-    };
-    inputs.map(mapper, |_, spread| {
+    let (mut sample, mut runs) = (JoinedSample::default(), Runs::default());
+    let mapper = || |line: Line, text: Option<&str>| JoinedLine::of(&line, text);
+    inputs.map_texts(mapper, |place, line| {
         sequence += 1;
-        let Some(Spread { is_row, sample_rate, part, text }) = spread else { return Ok(()) };
-        sample.note(is_row, sample_rate);
-        match part {
-            None => nameless += 1,
-            Some(at) => parts.get_mut(at).map_or(Ok(()), |part| part.write(sequence, [&[], &text]))?,
-        }
-        Ok(())
+        let Some(line) = line else { return Ok(()) };
+        sample.note(line.is_row, line.sample_rate);
+        let run = runs.number(place.index, line.timestamp);
+        let Some((id, bytes)) = line.parts() else {
+            nameless += 1;
+            return Ok(());
+        };
+        let at = hasher.hash_one(id) as usize % FILES;
+        Ok(parts.get_mut(at).map_or(Ok(()), |part| part.write(sequence, [&run.to_le_bytes(), id, bytes]))?)
     })?;
     Ok((parts, sample, nameless))
 }
 
 /// Matches the parts on all cores.
-fn match_parts(parts: Vec<Spool>, sample: &JoinedSample) -> Result<(Vec<Spool>, Oddities)> {
+fn match_parts(parts: Vec<Spool<3>>, sample: &JoinedSample) -> Result<(Vec<Spool<4>>, Oddities)> {
     let waiting = Mutex::new(parts.into_iter());
     let threads = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE);
     let work = || -> Result<_> {
@@ -148,7 +114,7 @@ fn match_parts(parts: Vec<Spool>, sample: &JoinedSample) -> Result<(Vec<Spool>, 
 }
 
 /// Writes the requests in the order in which they came, the totals of the run corrected.
-fn merge(parts: Vec<Spool>, out: &mut impl Write) -> Result<()> {
+fn merge(parts: Vec<Spool<4>>, out: &mut impl Write) -> Result<()> {
     let mut parts = parts.into_iter().map(Spool::into_records).collect::<io::Result<Vec<_>>>()?;
     let mut next = BinaryHeap::new();
     for (at, records) in parts.iter_mut().enumerate() {
@@ -167,23 +133,16 @@ fn merge(parts: Vec<Spool>, out: &mut impl Write) -> Result<()> {
 
 /// Appends the line of the current record, with the corrected totals in place of its own. All else stays as
 /// it is. `None` if the record is not what was written.
-fn correct(records: &Records, correction: &mut RunCorrection, out: &mut Vec<u8>) -> Option<()> {
-    const KEY: &str = ",\"overall_summary\":";
-    const NEXT_KEY: &str = ",\"e2e_table\":";
-    let [step, line] = &records.texts;
-    let step: Step = serde_json::from_slice(step).ok()?;
-    let line = str::from_utf8(line).ok()?;
-    // In a text, the quotes of such a key would be escaped.
-    let start = line.find(KEY)? + KEY.len();
-    let end = start + line.get(start..)?.find(NEXT_KEY)?;
-    let mut summary = serde_json::from_str(line.get(start..end)?).ok()?;
-    correction.apply(&step, &mut summary);
-    out.extend_from_slice(line.get(..start)?.as_bytes());
+fn correct(records: &Records<4>, correction: &mut RunCorrection, out: &mut Vec<u8>) -> Option<()> {
+    let [step, before, summary, after] = &records.texts;
+    let mut summary = Packed::of(summary).summary()?;
+    correction.apply(&Step::unpack(step)?, &mut summary);
+    out.extend_from_slice(before);
     write_summary(out, &summary);
-    out.extend_from_slice(line.get(end..)?.as_bytes());
+    out.extend_from_slice(after);
     Some(())
 }
 
-fn garbled() -> Failure {
+pub(super) fn garbled() -> Failure {
     Failure::Io("a temporary file was changed meanwhile".to_owned())
 }

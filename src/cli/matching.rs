@@ -2,26 +2,22 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet},
-    hash::{Hash, Hasher},
+    collections::{BTreeMap, HashMap},
 };
 
 use super::{
     amount::amount,
     complete::{complete, extent, times},
-    failure::{Failure, Result, complain},
+    doubles::Doubles,
+    failure::{Result, complain},
+    join::garbled,
+    joined_line,
     joined_sample::JoinedSample,
+    packed,
     run_correction::Step,
     spool::{Record, Spool, records},
-    verbatim,
 };
-use crate::{
-    Line, RequestLine,
-    write::{
-        lines::{RequestParts, write_request},
-        text::printable,
-    },
-};
+use crate::{Line, RequestLine, write::text::printable};
 
 /// A row that lies more than this outside of its request, in nanoseconds, is reported.
 const FAR: u64 = 1_000_000_000;
@@ -84,85 +80,94 @@ impl Oddities {
 }
 
 /// Rows by request id.
-type Rows = HashMap<String, Vec<Line>>;
+type Rows<'a> = HashMap<&'a str, Vec<Line>>;
 
-/// A request, the line that it was read from, and its rows.
+/// A request, the text that it was read from, and its rows.
 struct Request<'a> {
     sequence: u64,
+    id: &'a str,
     line: RequestLine,
     text: &'a str,
     rows: Vec<Line>,
 }
 
-/// The text of a line. Its beginning, which has the time and the id, is enough to hash.
-#[derive(PartialEq, Eq)]
-struct Text<'a>(&'a str);
-
-impl Hash for Text<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let bytes = self.0.as_bytes();
-        (bytes.len(), bytes.get(..128).unwrap_or(bytes)).hash(state);
-    }
-}
-
-/// Adds the rows of a part to its requests. Each record of the result is a [`Step`] and a request's line.
-pub(super) fn match_rows(part: Spool, sample: &JoinedSample) -> Result<(Spool, Oddities)> {
+/// Adds the rows of a part to its requests. Each record of the result is a [`Step`], and a request's line in
+/// three parts: up to the totals of the run, these totals, and the rest.
+pub(super) fn match_rows(part: Spool<3>, sample: &JoinedSample) -> Result<(Spool<4>, Oddities)> {
     let bytes = part.into_bytes()?;
     let mut oddities = Oddities { sample: sample.clone(), ..Oddities::default() };
     let (mut requests, rows) = read(&bytes, &mut oddities)?;
     distribute(rows, &mut requests, &mut oddities);
-    let (mut completed, mut buffer) = (Spool::new()?, Vec::new());
-    for Request { sequence, line: mut request, text, rows } in requests {
+    let mut completed = Spool::new()?;
+    let (mut step, mut line, mut totals) = (Vec::new(), Vec::new(), Vec::new());
+    for Request { sequence, line: mut request, text, rows, .. } in requests {
         oddities.sample.add_request(&request);
-        let mut step = Step::of(&request);
-        buffer.clear();
-        if rows.is_empty() {
-            buffer.extend_from_slice(text.as_bytes());
+        [&mut step, &mut line, &mut totals].into_iter().for_each(Vec::clear);
+        packed::summary(&mut totals, &request.overall_summary);
+        let mut of_request = Step::of(&request);
+        let text = if rows.is_empty() {
+            text
         } else {
             let tokens = request.e2e_table.e2e_total_tokens;
             complete(&mut request, &rows);
-            step.add_rows(&request, &rows, tokens);
-            let (stages, transfers) = (request.stage_table.iter(), request.transfer_table.iter());
-            write_request(&mut buffer, &RequestParts::of(&request), stages, transfers);
-        }
-        let step = serde_json::to_vec(&step).map_err(std::io::Error::from)?;
-        completed.write(sequence, [&step, &buffer])?;
+            of_request.add_rows(&request, &rows, tokens);
+            joined_line::write(&mut line, &request);
+            str::from_utf8(&line).map_err(|_| garbled())?
+        };
+        of_request.pack(&mut step);
+        let (before, after) = around_totals(text).ok_or_else(garbled)?;
+        completed.write(sequence, [&step, before.as_bytes(), &totals, after.as_bytes()])?;
     }
     Ok((completed, oddities))
 }
 
-/// The requests, in their order, and the rows by request id. A line that occurs twice counts once: a file may
+/// What stands before the totals of the run in a line, and after them.
+fn around_totals(line: &str) -> Option<(&str, &str)> {
+    const KEY: &str = ",\"overall_summary\":";
+    const NEXT_KEY: &str = ",\"e2e_table\":";
+    // In a text, the quotes of such a key would be escaped.
+    let (before, rest) = line.split_at_checked(line.find(KEY)? + KEY.len())?;
+    Some((before, rest.get(rest.find(NEXT_KEY)?..)?))
+}
+
+/// The requests, in their order, and the rows by request id. A line that was copied counts once: a file may
 /// be given twice, or once as it is and once compressed.
-fn read<'a>(bytes: &'a [u8], oddities: &mut Oddities) -> Result<(Vec<Request<'a>>, Rows)> {
-    let garbled = || Failure::Io("a temporary file was changed meanwhile".to_owned());
-    let (mut requests, mut rows, mut seen) = (Vec::new(), Rows::new(), HashSet::new());
-    for Record { sequence, texts: [_, text] } in records(bytes) {
-        let text = str::from_utf8(text).map_err(|_| garbled())?;
-        if !seen.insert(Text(text)) {
+fn read<'a>(bytes: &'a [u8], oddities: &mut Oddities) -> Result<(Vec<Request<'a>>, Rows<'a>)> {
+    let (mut requests, mut rows, mut doubles) = (Vec::new(), Rows::new(), Doubles::default());
+    for Record { sequence, texts: [run, id, bytes] } in records(bytes) {
+        let run = run.try_into().map(u64::from_le_bytes).map_err(|_| garbled())?;
+        let id = str::from_utf8(id).map_err(|_| garbled())?;
+        let line = joined_line::read(bytes).ok_or_else(garbled)?;
+        // A span has one row.
+        let may_have_equals = match &line {
+            Line::Stage(line) => line.span_id.is_none(),
+            Line::Transfer(line) => line.span_id.is_none(),
+            Line::Request(_) | Line::Summary(_) | Line::Open(_) => false,
+        };
+        if !doubles.counts((id, bytes), run, may_have_equals) {
             oddities.doubles += 1;
             continue;
         }
-        let line = verbatim::line(text.trim_end()).map_or_else(|| text.parse().map_err(|_| garbled()), Ok)?;
         match line {
-            Line::Request(line) => requests.push(Request { sequence, line, text, rows: Vec::new() }),
-            line => {
-                let id = line.request_id().unwrap_or_default().to_owned();
-                rows.entry(id).or_default().push(line);
+            Line::Request(line) => {
+                let text = joined_line::text(bytes).ok_or_else(garbled)?;
+                requests.push(Request { sequence, id, line, text, rows: Vec::new() });
             }
+            line => rows.entry(id).or_default().push(line),
         }
     }
     Ok((requests, rows))
 }
 
 /// Gives each row to its request.
-fn distribute(rows: Rows, requests: &mut [Request<'_>], oddities: &mut Oddities) {
-    let mut by_id = HashMap::<String, Vec<usize>>::new();
+fn distribute(rows: Rows<'_>, requests: &mut [Request<'_>], oddities: &mut Oddities) {
+    let mut by_id = HashMap::<_, Vec<usize>>::new();
     for (at, request) in requests.iter().enumerate() {
-        by_id.entry(request.line.request_id.clone()).or_default().push(at);
+        by_id.entry(request.id).or_default().push(at);
     }
     for (id, rows) in rows {
-        let Some(candidates) = by_id.get(&id) else {
-            oddities.add(&id, rows.len() as u64);
+        let Some(candidates) = by_id.get(id) else {
+            oddities.add(id, rows.len() as u64);
             continue;
         };
         for row in rows {

@@ -32,8 +32,9 @@ pub(super) fn is_ours(line: &[u8]) -> bool {
     OURS.iter().any(|opening| line.starts_with(opening))
 }
 
-/// Reads a line, and maps it if it is the layer's.
-pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<T> {
+/// Reads a line, and maps it if it is the layer's. The mapper also gets the text of a line that is spelt as
+/// the layer spells it.
+pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line, Option<&str>) -> T) -> Parsed<T> {
     // An editor may have put a byte order mark in front.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
     let is_spelt_as_ours = is_ours(bytes);
@@ -48,10 +49,13 @@ pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line) -> T) -> Parsed<
     if !is_spelt_as_ours && let Some(message) = message_of_journal(text) {
         return if is_ours(message.as_bytes()) { parse(message.as_bytes(), map) } else { Parsed::Foreign };
     }
-    let line = verbatim::line(text).map_or_else(|| serde_json::from_str(text), Ok);
+    let line = match verbatim::line(text) {
+        Some(line) => Ok((line, Some(text))),
+        None => serde_json::from_str(text).map(|line| (line, None)),
+    };
     match line {
-        Ok(line) => match schema(&line) {
-            SCHEMA => Parsed::Line(map(line)),
+        Ok((line, spelling)) => match schema(&line) {
+            SCHEMA => Parsed::Line(map(line, spelling)),
             schema => Parsed::Unknown(schema),
         },
         // Other programs log JSON too.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::complete::{extent, times};
+use super::{
+    complete::{extent, times},
+    packed::{self, Packed},
+};
 use crate::{
     Line, Millis, OverallSummary, RequestLine,
     fold::{
@@ -17,7 +18,7 @@ use crate::{
 type Wall = (usize, u64, u64);
 
 /// What a request adds to the run.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Step {
     number: u64,
     /// The tokens of the workers' rows.
@@ -57,6 +58,32 @@ impl Step {
             Line::Stage(line) => wall(line.row.stage_id, extent(row)?),
             _ => None,
         }));
+    }
+
+    pub(super) fn pack(&self, out: &mut Vec<u8>) {
+        let Self { number, tokens, end, late_end, own_walls, walls } = self;
+        [number, tokens, end, late_end].into_iter().for_each(|value| packed::number(out, value));
+        for walls in [own_walls, walls] {
+            packed::list(out, walls, |out, (id, start, end)| {
+                [&(*id as u64), start, end].into_iter().for_each(|value| packed::number(out, value));
+            });
+        }
+    }
+
+    /// Reads what [`pack`](Self::pack) has written.
+    pub(super) fn unpack(bytes: &[u8]) -> Option<Self> {
+        let packed = &mut Packed::of(bytes);
+        let wall = |packed: &mut Packed<'_>| {
+            Some((packed.number()?.try_into().ok()?, packed.number()?, packed.number()?))
+        };
+        Some(Self {
+            number: packed.number()?,
+            tokens: packed.number()?,
+            end: packed.number()?,
+            late_end: packed.number()?,
+            own_walls: packed.list(wall)?,
+            walls: packed.list(wall)?,
+        })
     }
 }
 
@@ -115,5 +142,25 @@ impl RunCorrection {
                 *wall = (*wall).max(Millis::from_nanos(end - start));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_read_as_it_was_packed() {
+        let step = Step {
+            number: 1,
+            tokens: 300,
+            end: 2,
+            late_end: u64::MAX,
+            own_walls: vec![(0, 1, 2)],
+            walls: vec![(3, 4, 5), (63, 0, u64::MAX)],
+        };
+        let mut bytes = Vec::new();
+        step.pack(&mut bytes);
+        assert_eq!(Step::unpack(&bytes), Some(step));
     }
 }

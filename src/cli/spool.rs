@@ -1,24 +1,22 @@
-//! Records in a temporary file: a sequence number, and two texts.
+//! Records in a temporary file: a sequence number, and a few texts.
 
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter, Read, Seek, Write},
 };
 
-/// The length of a record before its texts: the sequence number and two lengths.
-const HEAD: usize = 16;
 /// How much is written and read at a time, in bytes.
 const BUFFER: usize = 1 << 16;
 
-/// Records that are being written.
-pub(super) struct Spool(BufWriter<File>);
+/// Records of `N` texts that are being written.
+pub(super) struct Spool<const N: usize>(BufWriter<File>);
 
-impl Spool {
+impl<const N: usize> Spool<N> {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self(BufWriter::with_capacity(BUFFER, tempfile::tempfile()?)))
     }
 
-    pub(super) fn write(&mut self, sequence: u64, texts: [&[u8]; 2]) -> io::Result<()> {
+    pub(super) fn write(&mut self, sequence: u64, texts: [&[u8]; N]) -> io::Result<()> {
         self.0.write_all(&sequence.to_le_bytes())?;
         for text in texts {
             let length = u32::try_from(text.len()).map_err(io::Error::other)?;
@@ -42,58 +40,60 @@ impl Spool {
     }
 
     /// The records one by one.
-    pub(super) fn into_records(self) -> io::Result<Records> {
-        Ok(Records { file: BufReader::with_capacity(BUFFER, self.rewound()?), texts: Default::default() })
+    pub(super) fn into_records(self) -> io::Result<Records<N>> {
+        let file = BufReader::with_capacity(BUFFER, self.rewound()?);
+        Ok(Records { file, texts: [const { Vec::new() }; N] })
     }
 }
 
 /// A record of a file.
-pub(super) struct Record<'a> {
+pub(super) struct Record<'a, const N: usize> {
     pub(super) sequence: u64,
-    pub(super) texts: [&'a [u8]; 2],
+    pub(super) texts: [&'a [u8]; N],
 }
 
 /// The records of a file, as it was read into memory.
-pub(super) fn records(mut bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
+pub(super) fn records<const N: usize>(mut bytes: &[u8]) -> impl Iterator<Item = Record<'_, N>> {
     std::iter::from_fn(move || {
-        let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
-        let (sequence, [one, other]) = numbers(head);
-        let (one, rest) = rest.split_at_checked(one)?;
-        let (other, rest) = rest.split_at_checked(other)?;
+        let (sequence, mut rest) =
+            bytes.split_first_chunk().map(|(it, rest)| (u64::from_le_bytes(*it), rest))?;
+        let mut lengths = [0; N];
+        for length in &mut lengths {
+            let (four, after) = rest.split_first_chunk()?;
+            (*length, rest) = (u32::from_le_bytes(*four) as usize, after);
+        }
+        let mut texts: [&[u8]; N] = [&[]; N];
+        for (text, length) in texts.iter_mut().zip(lengths) {
+            (*text, rest) = rest.split_at_checked(length)?;
+        }
         bytes = rest;
-        Some(Record { sequence, texts: [one, other] })
+        Some(Record { sequence, texts })
     })
 }
 
 /// Records that are being read.
-pub(super) struct Records {
+pub(super) struct Records<const N: usize> {
     file: BufReader<File>,
     /// The texts of the current record.
-    pub(super) texts: [Vec<u8>; 2],
+    pub(super) texts: [Vec<u8>; N],
 }
 
-impl Records {
+impl<const N: usize> Records<N> {
     /// Reads the next record, and returns its sequence number.
     pub(super) fn next(&mut self) -> io::Result<Option<u64>> {
-        let mut head = [0; HEAD];
-        match self.file.read_exact(&mut head) {
+        let mut sequence = [0; 8];
+        match self.file.read_exact(&mut sequence) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             read => read?,
         }
-        let (sequence, lengths) = numbers(&head);
-        for (text, length) in self.texts.iter_mut().zip(lengths) {
-            text.resize(length, 0);
-            self.file.read_exact(text)?;
+        for text in &mut self.texts {
+            let mut length = [0; 4];
+            self.file.read_exact(&mut length)?;
+            text.resize(u32::from_le_bytes(length) as usize, 0);
         }
-        Ok(Some(sequence))
+        self.texts.iter_mut().try_for_each(|text| self.file.read_exact(text))?;
+        Ok(Some(u64::from_le_bytes(sequence)))
     }
-}
-
-fn numbers(head: &[u8; HEAD]) -> (u64, [usize; 2]) {
-    let [a, b, c, d, e, f, g, h, lengths @ ..] = *head;
-    let [i, j, k, l, m, n, o, p] = lengths;
-    let length = |bytes| u32::from_le_bytes(bytes) as usize;
-    (u64::from_le_bytes([a, b, c, d, e, f, g, h]), [length([i, j, k, l]), length([m, n, o, p])])
 }
 
 #[cfg(test)]
@@ -102,11 +102,11 @@ mod tests {
 
     #[test]
     fn records_are_read_as_they_were_written() {
-        let written = [(7, ["one", ""]), (u64::MAX, ["", "two\n"]), (0, ["", ""])];
+        let written = [(7, ["one", "", "x"]), (u64::MAX, ["", "two\n", ""]), (0, ["", "", ""])];
         let spool = || {
             let mut spool = Spool::new().unwrap();
-            for (sequence, [one, other]) in written {
-                spool.write(sequence, [one.as_bytes(), other.as_bytes()]).unwrap();
+            for (sequence, texts) in written {
+                spool.write(sequence, texts.map(str::as_bytes)).unwrap();
             }
             spool
         };

@@ -9,7 +9,7 @@
 )]
 
 #[cfg(feature = "cli")]
-use crate::cli::Text;
+use crate::cli::{Packed, Text, packed};
 use crate::{
     E2eTable, Millis, StageRow, TransferRow,
     model::{
@@ -193,6 +193,14 @@ pub(crate) trait Table: Default + 'static {
     /// Reads what [`write`](Self::write) has written; `None` for anything else.
     #[cfg(feature = "cli")]
     fn read(text: &mut Text<'_>, first: &'static str) -> Option<Self>;
+
+    /// Appends the row as bytes.
+    #[cfg(feature = "cli")]
+    fn pack(&self, out: &mut Vec<u8>);
+
+    /// Reads what [`pack`](Self::pack) has written.
+    #[cfg(feature = "cli")]
+    fn unpack(packed: &mut Packed<'_>) -> Option<Self>;
 }
 
 /// Implements [`Table`] for a row, and serde's traits. A line of the list is: the field, whether the line
@@ -265,6 +273,23 @@ macro_rules! table {
                     $first: text.always(first)?,
                     $($name: text.$presence(concat!(",\"", stringify!($name), "\":"))?,)*
                     $($besides: text.$besides()?),*
+                })
+            }
+
+            #[cfg(feature = "cli")]
+            fn pack(&self, out: &mut Vec<u8>) {
+                let Self { $first, $($name,)* $($besides),* } = self;
+                $first.pack(out);
+                $($name.pack(out);)*
+                $(packed::$besides(out, $besides);)*
+            }
+
+            #[cfg(feature = "cli")]
+            fn unpack(packed: &mut Packed<'_>) -> Option<Self> {
+                Some(Self {
+                    $first: Member::unpack(packed)?,
+                    $($name: Member::unpack(packed)?,)*
+                    $($besides: packed.$besides()?),*
                 })
             }
         }
@@ -605,6 +630,12 @@ pub(crate) trait Member: Sized {
 
     #[cfg(feature = "cli")]
     fn read(text: &mut Text<'_>) -> Option<Self>;
+
+    #[cfg(feature = "cli")]
+    fn pack(&self, out: &mut Vec<u8>);
+
+    #[cfg(feature = "cli")]
+    fn unpack(packed: &mut Packed<'_>) -> Option<Self>;
 }
 
 /// Implements [`Member`] for a type, and for its option.
@@ -622,6 +653,18 @@ macro_rules! member {
             fn read(text: &mut Text<'_>) -> Option<Self> {
                 text.$read()
             }
+
+            #[cfg(feature = "cli")]
+            #[inline]
+            fn pack(&self, out: &mut Vec<u8>) {
+                packed::$read(out, self);
+            }
+
+            #[cfg(feature = "cli")]
+            #[inline]
+            fn unpack(packed: &mut Packed<'_>) -> Option<Self> {
+                packed.$read()
+            }
         }
 
         impl Member for Option<$Type> {
@@ -634,6 +677,19 @@ macro_rules! member {
             #[inline(always)]
             fn read(text: &mut Text<'_>) -> Option<Self> {
                 text.or_null(|text| text.$read())
+            }
+
+            #[cfg(feature = "cli")]
+            #[inline]
+            fn pack(&self, out: &mut Vec<u8>) {
+                out.push(self.is_some().into());
+                self.iter().for_each(|value| value.pack(out));
+            }
+
+            #[cfg(feature = "cli")]
+            #[inline]
+            fn unpack(packed: &mut Packed<'_>) -> Option<Self> {
+                packed.or_null(|packed| packed.$read())
             }
         }
     };

@@ -66,7 +66,7 @@ fn end_of_whole_file(file: &LogFile) -> Result<Option<Timestamp>> {
 
 fn latest(lines: &[u8]) -> Option<Timestamp> {
     let (mut rest, mut streams, mut latest) = (lines, Chunked::default(), None);
-    let mut map = |line: Line| timestamp(&line);
+    let mut map = |line: Line, _: Option<&str>| timestamp(&line);
     while !rest.is_empty() {
         let before = rest;
         // On memory, it finds the line feed and can't fail.

@@ -33,7 +33,7 @@ impl<W: Write> Sieve<W> {
 
     fn pass(&mut self, line: &[u8]) -> io::Result<()> {
         let selection = Arc::clone(&self.selection);
-        match parse(line, &mut |line: Line| selection.leaves_out(&line)) {
+        match parse(line, &mut |line: Line, _| selection.leaves_out(&line)) {
             Parsed::Line(Some(LeftOut::ByTime)) => self.outside += 1,
             Parsed::Line(Some(LeftOut::ByCondition)) => self.unmatched += 1,
             _ => {

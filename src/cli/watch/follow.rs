@@ -56,7 +56,7 @@ pub(super) struct Lines {
 impl Lines {
     /// `false` if nobody receives them any more.
     fn send(&self, line: &[u8]) -> bool {
-        let mut select = |line: Line| match self.selection.leaves_out(&line) {
+        let mut select = |line: Line, _: Option<&str>| match self.selection.leaves_out(&line) {
             None => Ok(line),
             Some(reason) => Err(reason),
         };

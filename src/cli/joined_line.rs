@@ -1,0 +1,99 @@
+//! A line on its way through the temporary files of `join`: a request as text, which is the result if it gets
+//! no rows, and a row as packed values, which are read faster.
+
+use super::{
+    packed::{self, Packed},
+    verbatim,
+};
+use crate::{
+    Line, RequestLine, Timestamp,
+    write::lines::{RequestParts, write_request},
+};
+
+const REQUEST: u8 = b'r';
+const STAGE: u8 = b's';
+const TRANSFER: u8 = b't';
+/// What most rows need, in bytes.
+const ROOM: usize = 128;
+
+/// A request or a row, as bytes.
+pub(super) struct JoinedLine {
+    pub(super) is_row: bool,
+    pub(super) sample_rate: Option<u32>,
+    pub(super) timestamp: Timestamp,
+    /// The id of its request, if it names one, and then the line itself.
+    bytes: Vec<u8>,
+    id_length: Option<usize>,
+}
+
+impl JoinedLine {
+    /// `None` for a line without a request. The text is that of a line that is spelt as the layer spells it;
+    /// any other spelling is replaced.
+    pub(super) fn of(line: &Line, text: Option<&str>) -> Option<Self> {
+        let id = line.request_id();
+        let mut bytes = Vec::with_capacity(ROOM);
+        bytes.extend_from_slice(id.unwrap_or_default().as_bytes());
+        let (sample_rate, timestamp) = match line {
+            Line::Request(line) => {
+                bytes.push(REQUEST);
+                match text.filter(|text| is_plain(text)) {
+                    Some(text) => {
+                        bytes.reserve_exact(text.len() + 1);
+                        bytes.extend_from_slice(text.as_bytes());
+                        bytes.push(b'\n');
+                    }
+                    None => write(&mut bytes, line),
+                }
+                (line.sample_rate, line.timestamp)
+            }
+            Line::Stage(line) => {
+                bytes.push(STAGE);
+                packed::detached(&mut bytes, line);
+                (line.sample_rate, line.timestamp)
+            }
+            Line::Transfer(line) => {
+                bytes.push(TRANSFER);
+                packed::detached(&mut bytes, line);
+                (line.sample_rate, line.timestamp)
+            }
+            Line::Summary(_) | Line::Open(_) => return None,
+        };
+        let is_row = !matches!(line, Line::Request(_));
+        Some(Self { is_row, sample_rate, timestamp, bytes, id_length: id.map(str::len) })
+    }
+
+    /// The id of its request, if it names one, and the line itself. The same row has the same bytes, however
+    /// it was spelt.
+    pub(super) fn parts(&self) -> Option<(&[u8], &[u8])> {
+        self.bytes.split_at_checked(self.id_length?)
+    }
+}
+
+/// Whether the layer would escape no character of the text.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+/// Appends the line of a request.
+pub(super) fn write(out: &mut Vec<u8>, request: &RequestLine) {
+    let (stages, transfers) = (request.stage_table.iter(), request.transfer_table.iter());
+    write_request(out, &RequestParts::of(request), stages, transfers);
+}
+
+/// Reads the bytes of a line. A row is without its id.
+pub(super) fn read(bytes: &[u8]) -> Option<Line> {
+    let (kind, rest) = bytes.split_first()?;
+    match *kind {
+        STAGE => Packed::of(rest).detached().map(Line::Stage),
+        TRANSFER => Packed::of(rest).detached().map(Line::Transfer),
+        _ => {
+            let text = text(bytes)?;
+            verbatim::request(text.trim_end()).map(Line::Request).or_else(|| text.parse().ok())
+        }
+    }
+}
+
+/// The text of a request.
+pub(super) fn text(bytes: &[u8]) -> Option<&str> {
+    str::from_utf8(bytes.strip_prefix(&[REQUEST])?).ok()
+}
