@@ -266,10 +266,16 @@ impl Attainment {
         let share = self.share.map(|share| format!(" ({})", percent(share))).unwrap_or_default();
         let (met, judged) = (count(self.met), count(self.judged));
         let (requests, tokens) = (decimal(self.goodput_requests_per_s), decimal(self.goodput_tokens_per_s));
-        let mut sentences = vec![
+        let never = self.each.iter().filter(|row| row.met + row.broke == 0);
+        let mut sentences: Vec<_> = never
+            .map(|row| {
+                format!("No request has a value for {}, so this objective does not count.", row.objective)
+            })
+            .collect();
+        sentences.extend([
             format!("{met} of {judged} requests met all objectives{share}."),
             format!("Goodput: {requests} requests and {tokens} tokens a second."),
-        ];
+        ]);
         if self.failed > 0 {
             sentences
                 .push(format!("Failed requests, which count as not meeting them: {}.", count(self.failed)));

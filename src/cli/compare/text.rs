@@ -79,18 +79,23 @@ impl Report {
         )
     }
 
-    /// Which part of the time changed most, if the time as a whole did.
+    /// Which part of the time differs most, if any part has changed. That part may differ by chance.
     fn most_of_it(&self) -> String {
-        let parts = self.comparison.parts.iter().filter(|part| part.change.is_changed == Some(true));
-        let with_time = parts.filter_map(|part| Some((part, part.change.difference?)));
+        let parts = &self.comparison.parts;
+        let is_changed = |part: &PartOfTime| part.change.is_changed == Some(true);
+        if !parts.iter().any(is_changed) {
+            return String::new();
+        }
+        let with_time = parts.iter().filter_map(|part| Some((part, part.change.difference?)));
         let most = with_time.max_by(|(_, one), (_, other)| one.abs().total_cmp(&other.abs()));
         let whole = self.comparison.figure("e2e.mean").and_then(|figure| figure.change.difference);
         match (most, whole) {
             (Some((part, time)), Some(whole)) => format!(
-                "The mean time end to end changed by {}; of its parts, {} changed most, by {}.\n",
+                "The mean time end to end changed by {}; of its parts, {} changed most, by {}.\n{}",
                 Amount(whole, Measure::Time).signed(),
                 printable(&part.part),
                 Amount(time, Measure::Time).signed(),
+                if is_changed(part) { "" } else { "The change of this part may be chance.\n" },
             ),
             _ => String::new(),
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Write};
 
 use serde::Serialize;
 
-use super::{Group, Grouping, Percent, figures::Figures};
+use super::{Group, Grouping, Key, Name, Percent, figures::Figures};
 use crate::{
     Timestamp,
     cli::failure::{Failure, Result},
@@ -37,6 +37,9 @@ pub(in crate::cli) struct GroupTable {
     /// The length that was asked for, if it made too many rows.
     #[serde(skip)]
     asked_ms: Option<f64>,
+    /// The field of the key, if no line has it.
+    #[serde(skip)]
+    absent: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,6 +80,11 @@ impl GroupTable {
         percents: &[Percent],
     ) -> Self {
         let row = |group: Group<Figures>| Row::of(group, span, &times, percents);
+        let is_absent = groups.iter().all(|group| group.name == Some(Name::Absent));
+        let absent = match &grouping.by {
+            Some(Key::Field(field)) if is_absent && !groups.is_empty() => Some(field.clone()),
+            _ => None,
+        };
         let mut rows = Vec::new();
         for group in groups {
             // Where nothing has ended, there is a row of zeros, unless each row has a name.
@@ -102,6 +110,7 @@ impl GroupTable {
             asked_ms: grouping.width.filter(|asked| *asked != width).map(ms),
             times,
             percents: percents.to_vec(),
+            absent,
         }
     }
 
@@ -109,14 +118,14 @@ impl GroupTable {
         self.groups.is_empty()
     }
 
-    /// Says that the stretches of time are longer than those that were asked for.
-    pub(in crate::cli) fn remark(&self) -> Option<String> {
-        let (asked, every) = (self.asked_ms?, self.every_ms?);
-        Some(format!(
-            "stretches of {} s would be more than 1000 rows; these are of {} s",
-            asked / 1e3,
-            every / 1e3
-        ))
+    /// That the stretches of time are longer than those that were asked for, and that no line has the field.
+    pub(in crate::cli) fn remarks(&self) -> Vec<String> {
+        let longer = self.asked_ms.zip(self.every_ms).map(|(asked, every)| {
+            let (asked, every) = (asked / 1e3, every / 1e3);
+            format!("stretches of {asked} s would be more than 1000 rows; these are of {every} s")
+        });
+        let absent = self.absent.as_ref().map(|field| format!("--by: no line has the field {field}"));
+        longer.into_iter().chain(absent).collect()
     }
 
     /// A row for each group. Of the first time, there are all percentiles, and of the others the first one.

@@ -39,6 +39,7 @@ pub(super) const HELP: Help = Help {
             "omni-metrics summary --where 'finish_reason == \"error\" && fields.model == \"x\"' service.log",
         ),
         ("A row for each model", "omni-metrics summary --by fields.model service.log"),
+        ("Which stage requests wait for: queue p50", "omni-metrics summary --by stage_name service.log"),
         (
             "A row for each ten seconds, for a spreadsheet",
             "omni-metrics summary --every 10s --csv service.log",
@@ -109,13 +110,20 @@ fn run_by_groups(
     mut inputs: Inputs,
     out: &mut impl Write,
 ) -> Result<ExitCode> {
+    if !args.objectives.slo.is_empty() {
+        return Err(Failure::Io(
+            "--slo has no column in the rows of --by and --every: leave these out, and choose requests with \
+             --where"
+                .to_owned(),
+        ));
+    }
     let grouping = grouping.clone();
     let groups =
         inputs.fold(|| RequestGroups::new(grouping.clone()), RequestGroups::add, RequestGroups::merge)?;
     let percents = if args.percentiles.is_empty() { &Percent::USUAL[..] } else { &args.percentiles };
     let table = groups.into_table(percents);
     inputs.warn_of_doubles();
-    table.remark().iter().for_each(|remark| complain(remark));
+    table.remarks().iter().for_each(|remark| complain(remark));
     match (args.json, args.csv) {
         (true, _) => {
             json::write(out, &table)?;

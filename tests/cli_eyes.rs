@@ -1,0 +1,63 @@
+//! What the reader says to somebody who asks it a question that the log cannot answer.
+
+#[path = "support/reader.rs"]
+mod reader;
+
+use reader::{omni_of, stdout, text};
+
+/// A log that the example `omni_pipeline` wrote: 40 requests and the summary.
+const PIPELINE: &str = include_str!("data/pipeline.jsonl");
+
+/// Standard error and the exit code of a command.
+fn complaint(args: &[&str], log: &str) -> (String, Option<i32>) {
+    let output = omni_of(args, log);
+    (text(&output.stderr), output.status.code())
+}
+
+#[test]
+fn a_key_that_no_line_has_is_named() {
+    let (said, code) = complaint(&["summary", "--by", "fields.tennant"], PIPELINE);
+    assert_eq!((said.as_str(), code), ("omni-metrics: --by: no line has the field tennant\n", Some(0)));
+    assert_eq!(complaint(&["summary", "--by", "finish_reason"], PIPELINE).0, "");
+}
+
+#[test]
+fn a_key_that_one_line_has_is_not_complained_of() {
+    let log =
+        PIPELINE.replacen("\"transfer_table\":", "\"fields\":{\"tenant\":\"a\"},\"transfer_table\":", 1);
+    let log = if log.contains("\"fields\":{\"tenant\"") { log } else { panic!("{log}") };
+    let output = omni_of(&["summary", "--by", "fields.tenant"], &log);
+    assert_eq!(text(&output.stderr), "");
+    assert!(stdout(&output).contains("| a "), "{output:?}");
+}
+
+#[test]
+fn objectives_are_not_silently_left_out_of_groups() {
+    for grouping in [["--by", "finish_reason"], ["--every", "10s"]] {
+        let args = [&["summary", "--slo", "e2e=2s"], &grouping[..]].concat();
+        let (said, code) = complaint(&args, PIPELINE);
+        assert!(
+            said.contains("--slo has no column in the rows of --by and --every") && code == Some(2),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn an_objective_for_a_number_that_no_request_has_is_named() {
+    let said = stdout(&omni_of(&["summary", "--slo", "first_output@7=200ms", "--slo", "e2e=1h"], PIPELINE));
+    let never = "\nNo request has a value for first_output@7=200ms, so this objective does not count.\n";
+    assert!(said.contains(never), "{said}");
+    assert_eq!(said.matches("so this objective").count(), 1, "{said}");
+}
+
+/// The logs are of the example `omni_pipeline`, with one worker of `code2wav` and with two. The wait for it
+/// differs most, but so few requests cannot show that it changed; small times of other stages did.
+#[test]
+fn the_part_that_differs_most_is_named_even_if_that_may_be_chance() {
+    let args = ["compare", "tests/data/one_worker.jsonl.xz", "tests/data/two_workers.jsonl.xz"];
+    let said = stdout(&omni_of(&args, ""));
+    let end = "of its parts, waiting for stage 2 changed most, by -14,901.755 ms.\n\
+               The change of this part may be chance.\n";
+    assert!(said.contains(end), "{said}");
+}
