@@ -391,6 +391,7 @@ fn a_request_that_owns_nothing_and_encloses_a_request_is_a_wrapper() {
         let _http = info_span!("request", method = "POST", uri = "/", version = "HTTP/1.1").entered();
         let _middle = info_span!("between").entered();
         let _request = info_span!("request", request_id = "inner").entered();
+        assert_eq!(rig.handle.snapshot().open_requests, 1);
         rig.wait_ms(2);
         drop(info_span!("stage", stage_id = 0));
     });

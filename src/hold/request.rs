@@ -27,8 +27,6 @@ pub(crate) struct Request {
     pub(crate) span: u64,
     /// A `request` span was created inside this one.
     pub(crate) encloses_request: AtomicBool,
-    #[cfg(feature = "metrics")]
-    pub(crate) is_in_flight: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -86,10 +84,6 @@ impl Request {
         if let Some(only) = Arc::get_mut(&mut request) {
             only.created = created;
             only.span = span;
-            #[cfg(feature = "metrics")]
-            {
-                *only.is_in_flight.get_mut() = true;
-            }
         }
         request
     }

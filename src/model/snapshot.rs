@@ -13,8 +13,8 @@ pub struct Snapshot {
     pub overall_summary: OverallSummary,
     /// The distributions of the run's numbers.
     pub percentiles: Percentiles,
-    /// Requests, wrappers included, whose line has not been written: their span is open, or other open spans
-    /// belong to them. A request whose spans never close stays here.
+    /// Requests whose line has not been written: their span is open, or other open spans belong to them. A
+    /// request that encloses another one does not count. A request whose spans never close stays here.
     pub open_requests: u64,
     /// Lines that the writer took. A line that waits for stderr, or in a
     /// [queue](crate::OmniMetricsLayer::with_queued_writer), is counted neither here nor as lost.

@@ -1,6 +1,6 @@
 //! The callbacks of `tracing`, except the close of a span (`closing.rs`) and events (`errors.rs`).
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use tracing::{
     Event, Metadata, Subscriber,
@@ -262,8 +262,7 @@ where
         let request = (kind == Kind::Request).then(|| {
             let request = Request::begin(created, id.into_u64());
             if let Some(outer) = enclosing.request.replace(Arc::clone(&request)) {
-                outer.encloses_request.store(true, Ordering::Relaxed);
-                self.shared.counters.facade.ended(&outer);
+                self.shared.counters.count_enclosing(&outer);
             }
             request
         });

@@ -21,10 +21,23 @@ impl Counters {
         self.stripes.stripe().open_requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a request that is no longer open.
+    /// Counts a request that has ended.
     pub(crate) fn count_ended(&self, request: &Request) {
+        if !request.encloses_request.load(Ordering::Relaxed) {
+            self.count_no_longer_open();
+        }
+    }
+
+    /// Notes that a request encloses another one, and so no longer counts as open.
+    pub(crate) fn count_enclosing(&self, request: &Request) {
+        if !request.encloses_request.swap(true, Ordering::Relaxed) {
+            self.count_no_longer_open();
+        }
+    }
+
+    fn count_no_longer_open(&self) {
         self.stripes.stripe().open_requests.fetch_sub(1, Ordering::Relaxed);
-        self.facade.ended(request);
+        self.facade.ended();
     }
 
     /// Counts a line as written or lost.

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     hash::Hash,
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{Arc, OnceLock},
 };
 
 use dashmap::DashMap;
@@ -16,7 +16,6 @@ use crate::{
     E2eTable, Fields, StageRow, TransferRow,
     contain::contain,
     fold::{buckets::middle, gaps::Gaps},
-    hold::request::Request,
     model::{
         id::Shown,
         numbers::{Family, Get, INTER_OUTPUT, Measure, Number, Table, Unit},
@@ -63,10 +62,8 @@ impl Facade {
     }
 
     /// Counts a request that has closed, or that turned out to enclose another one.
-    pub(crate) fn ended(&self, request: &Request) {
-        if request.is_in_flight.swap(false, Ordering::Relaxed) {
-            self.with(|handles| handles.in_flight.decrement(1));
-        }
+    pub(crate) fn ended(&self) {
+        self.with(|handles| handles.in_flight.decrement(1));
     }
 
     pub(crate) fn line(&self, is_written: bool, warnings: usize) {

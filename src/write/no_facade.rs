@@ -1,6 +1,6 @@
 //! In place of `facade.rs` without the feature `metrics`: nothing, at no cost.
 
-use crate::{E2eTable, Fields, StageRow, TransferRow, fold::gaps::Gaps, hold::request::Request};
+use crate::{E2eTable, Fields, StageRow, TransferRow, fold::gaps::Gaps};
 
 #[derive(Debug, Default)]
 pub(crate) struct Facade {}
@@ -8,7 +8,7 @@ pub(crate) struct Facade {}
 impl Facade {
     pub(crate) fn created(&self) {}
 
-    pub(crate) fn ended(&self, _: &Request) {}
+    pub(crate) fn ended(&self) {}
 
     pub(crate) fn line(&self, _: bool, _: usize) {}
 
