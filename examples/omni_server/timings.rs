@@ -6,7 +6,7 @@ use axum::http::HeaderValue;
 use omni_metrics::{E2eTable, Fields, Millis, RequestLine, StageRow, TransferRow};
 use serde::Serialize;
 
-/// The tables of one request: its line, without the totals of the service, which are nobody else's business.
+/// The tables of one request: its line, without the totals of the service, which do not concern the client.
 #[derive(Debug, Serialize)]
 pub(crate) struct Tables {
     request_id: String,
