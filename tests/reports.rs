@@ -2,11 +2,7 @@
 
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use omni_metrics::{Keep, Line, OmniMetricsHandle, OpenLine, ReportGuard, SummaryLine};
 use serde_json::{Value, json};
@@ -35,10 +31,9 @@ fn parsed(log: &Log) -> (Vec<SummaryLine>, Vec<OpenLine>) {
 /// Waits until a report that has begun after this call is whole.
 fn await_report(log: &Log) {
     let summaries = || log.text().lines().filter(|line| line.starts_with(r#"{"type":"summary""#)).count();
-    let (before, since) = (summaries(), Instant::now());
+    let before = summaries();
     // The next one may have begun; the one after it ends before a third begins.
     while summaries() < before + 3 {
-        assert!(since.elapsed() < Duration::from_secs(60), "no report came");
         thread::sleep(INTERVAL);
     }
 }
@@ -112,13 +107,7 @@ fn every_request_is_in_one_window_whoever_else_reads_or_takes() {
         windows.map(|window| window.finish_reasons.get("stop").copied().unwrap_or(0)).sum::<u64>()
     };
     // Each request is in a window of each of the two guards.
-    let since = Instant::now();
     while counted() < 2 * workers * each {
-        assert!(
-            since.elapsed() < Duration::from_secs(60),
-            "{} are in no window",
-            2 * workers * each - counted()
-        );
         thread::sleep(INTERVAL);
     }
     drop((one, other));
@@ -240,11 +229,9 @@ fn a_report_as_text_has_its_tables() {
         drop(info_span!("request", request_id = "fast", finish_reason = "stop"));
         rig.wait_ms(11_000);
         let _guard = reports(&rig.handle);
-        let since = Instant::now();
         while !rig.log.text().contains("OpenRequest slow, reported at")
             || !rig.log.text().contains("OpenStages\n")
         {
-            assert!(since.elapsed() < Duration::from_secs(60), "{}", rig.log.text());
             thread::sleep(INTERVAL);
         }
     });
