@@ -20,7 +20,7 @@ use cel::{
 
 use super::names::known;
 use crate::{
-    FieldValue, Fields, Line, StageRow, TransferRow,
+    Detached, FieldValue, Fields, Line, StageRow, TransferRow,
     model::{numbers::Table, rows::Value},
 };
 
@@ -101,25 +101,13 @@ impl VariableResolver for Variables<'_> {
             },
             Line::Stage(line) => match name {
                 "type" => Some(text("stage")),
-                "timestamp" => Some(owned_text(line.timestamp.to_string())),
-                "request_id" => line.request_id.as_deref().map(text),
-                "sample_rate" => line.sample_rate.map(|rate| count(rate.into())),
-                "trace_id" => line.trace_id.as_deref().map(text),
-                "span_id" => line.span_id.as_deref().map(text),
                 "fields" => Some(self.fields(&line.row.fields)),
-                "warnings" => Some(texts(&line.warnings)),
-                name => number(&line.row, name),
+                name => of_row(line, name),
             },
             Line::Transfer(line) => match name {
                 "type" => Some(text("transfer")),
-                "timestamp" => Some(owned_text(line.timestamp.to_string())),
-                "request_id" => line.request_id.as_deref().map(text),
-                "sample_rate" => line.sample_rate.map(|rate| count(rate.into())),
-                "trace_id" => line.trace_id.as_deref().map(text),
-                "span_id" => line.span_id.as_deref().map(text),
                 "fields" => Some(self.fields(&line.row.fields)),
-                "warnings" => Some(texts(&line.warnings)),
-                name => number(&line.row, name),
+                name => of_row(line, name),
             },
             Line::Summary(line) => match name {
                 "type" => Some(text("summary")),
@@ -174,6 +162,19 @@ fn texts<'b, 'v>(texts: &'v [String]) -> CowVal<'b, 'v> {
 fn rows<'b, 'v>(rows: impl Iterator<Item = RowOf<'v>>) -> CowVal<'b, 'v> {
     let rows = rows.map(|row| Box::new(row) as Box<dyn Val + 'v>);
     CowVal::owned(CelList::from(rows.collect::<Vec<_>>()))
+}
+
+/// A member that all detached rows have, or a number of the row.
+fn of_row<'b, 'v, Row: Table>(line: &'v Detached<Row>, name: &str) -> Option<CowVal<'b, 'v>> {
+    match name {
+        "timestamp" => Some(owned_text(line.timestamp.to_string())),
+        "request_id" => line.request_id.as_deref().map(text),
+        "sample_rate" => line.sample_rate.map(|rate| count(rate.into())),
+        "trace_id" => line.trace_id.as_deref().map(text),
+        "span_id" => line.span_id.as_deref().map(text),
+        "warnings" => Some(texts(&line.warnings)),
+        name => number(&line.row, name),
+    }
 }
 
 /// A number of a row; `None` if it is absent or the row has none of this name.
