@@ -82,7 +82,7 @@ impl<R: BufRead> Read for Xz<R> {
 struct Zstd<R> {
     file: R,
     decoder: FrameDecoder,
-    /// It is returned after what stands before it.
+    /// An error of the decoder, which is returned after the bytes before it.
     error: Option<io::Error>,
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Inputs {
     first_double: Option<String>,
 }
 
-/// The file that is being read, and what is remembered of those before it.
+/// The file that is being read, and the state that is kept from the files before it.
 #[derive(Debug, Default)]
 struct Reading {
     name: String,

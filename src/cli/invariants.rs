@@ -98,7 +98,7 @@ impl Remarks {
         }
     }
 
-    /// What a part is, beside the whole.
+    /// Notes a recorded part that is larger than its whole.
     fn note_part<T: PartialOrd + Display>(&mut self, what: impl Display, whole: Option<T>, part: Option<T>) {
         if let (Some(whole), Some(part)) = (whole, part)
             && part > whole

@@ -131,8 +131,8 @@ fn merge(parts: Vec<Spool<4>>, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-/// Appends the line of the current record, with the corrected totals in place of its own. All else stays as
-/// it is. `None` if the record is not what was written.
+/// Appends the line of the current record, with the corrected totals in place of its own. The rest stays as
+/// it is. `None` if the record has another form than this command writes.
 fn correct(records: &Records<4>, correction: &mut RunCorrection, out: &mut Vec<u8>) -> Option<()> {
     let [step, before, summary, after] = &records.texts;
     let mut summary = Packed::of(summary).summary()?;

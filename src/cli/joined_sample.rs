@@ -26,7 +26,7 @@ impl JoinedSample {
         }
     }
 
-    /// Adds what was counted among other lines, with the same rates.
+    /// Adds the counts of other lines, which were made with the same rates.
     pub(super) fn merge(&mut self, other: &Self) {
         self.without_rows += other.without_rows;
         self.rows += other.rows;
@@ -46,7 +46,7 @@ impl JoinedSample {
         is_explained
     }
 
-    /// Sentences about what was left out.
+    /// Sentences about the rows that are absent because they were left out.
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut sentences = Vec::new();
         if self.without_rows > 0 {

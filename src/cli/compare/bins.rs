@@ -97,7 +97,8 @@ impl Cumulated {
         Some(Self { places, histograms: histograms.len(), sums, range })
     }
 
-    /// The values at these ranks, which are shares of the whole, if each histogram counts so many times.
+    /// The values at these ranks, which are shares of the whole, if each histogram is multiplied by its entry
+    /// in `times`.
     /// Values are taken to be spread evenly over their bin, so that a quantile moves smoothly with counts.
     pub(super) fn quantiles<const N: usize>(&self, times: &[f64], ranks: [f64; N]) -> Option<[f64; N]> {
         let whole = self.sum(self.places.len(), times);
@@ -132,7 +133,7 @@ impl Cumulated {
         low
     }
 
-    /// How many values there are in so many bins.
+    /// How many values the first `bins` bins have.
     fn sum(&self, bins: usize, times: &[f64]) -> f64 {
         let Some(last) = bins.checked_sub(1) else { return 0.0 };
         let sums = self.sums.get(last * self.histograms..).unwrap_or_default();
