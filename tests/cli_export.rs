@@ -71,13 +71,21 @@ fn a_trace_has_each_request_and_stage_once_and_no_lane_has_two_at_once() {
 
 #[test]
 fn flows_follow_each_transfer_from_stage_to_stage_forward_in_time() {
-    let events = events("pipeline.jsonl");
+    flows_follow_the_transfers("pipeline.jsonl");
+}
+
+#[test]
+fn flows_follow_transfers_of_stages_that_stream_and_of_a_request_that_failed_before_its_last_stage() {
+    flows_follow_the_transfers("engine.jsonl");
+}
+
+fn flows_follow_the_transfers(name: &str) {
+    let events = events(name);
     let mut flows = BTreeMap::<u64, Vec<&Value>>::new();
     for event in events.iter().filter(|event| event.get("id").is_some()) {
         flows.entry(event["id"].as_u64().unwrap()).or_default().push(event);
     }
-    let edges: usize =
-        requests("pipeline.jsonl").iter().map(|line| line["transfer_table"].as_array().unwrap().len()).sum();
+    let edges = requests(name).iter().map(edges_with_both_stages).sum::<usize>();
     assert_eq!(flows.len(), edges);
     let slices: Vec<_> = events.iter().filter(|event| event["ph"] == "X").collect();
     for steps in flows.values() {
@@ -94,6 +102,12 @@ fn flows_follow_each_transfer_from_stage_to_stage_forward_in_time() {
             assert!(slices.iter().any(|slice| is_around(&slice)), "no slice around {step}");
         }
     }
+}
+
+fn edges_with_both_stages(line: &Value) -> usize {
+    let [stages, edges] = ["stage_table", "transfer_table"].map(|table| line[table].as_array().unwrap());
+    let has = |id: &Value| stages.iter().any(|row| row["stage_id"] == *id);
+    edges.iter().filter(|edge| has(&edge["from_stage"]) && has(&edge["to_stage"])).count()
 }
 
 #[test]
