@@ -1,0 +1,152 @@
+//! The lines of the files in turn.
+
+use std::{io::Write, mem};
+
+use super::{
+    finding::{Finding, located, say},
+    found::{Found, RequestNumber},
+};
+use crate::{
+    cli::{
+        amount::amount,
+        failure::Result,
+        invariants::Remarks,
+        numbers::{Findings, Numbers},
+        place::Place,
+        sample_check::{SampleCheck, Verified},
+    },
+    write::text::printable,
+};
+
+/// How many lines that occur twice are named; more are counted.
+const DOUBLES: u64 = 20;
+
+/// The files in turn, and the findings so far.
+#[derive(Default)]
+pub(super) struct Log {
+    /// Its number, that of its log, and its name.
+    file: Option<(usize, usize, String)>,
+    numbers: Numbers,
+    sample: SampleCheck,
+    pub(super) violations: u64,
+    /// Notes on lines.
+    pub(super) notes: u64,
+    doubles: u64,
+    /// Lines that processes have counted as lost.
+    pub(super) lost: u64,
+    is_json: bool,
+    /// Whether no line is left out. Of a selection, numbers are missing.
+    pub(super) is_whole: bool,
+}
+
+impl Log {
+    pub(super) fn new(is_json: bool, is_whole: bool) -> Self {
+        Self { is_json, is_whole, ..Self::default() }
+    }
+
+    pub(super) fn add(&mut self, place: Place<'_>, found: Found, out: &mut impl Write) -> Result<()> {
+        self.enter(place, out)?;
+        let Remarks { violations: mut sentences, notes } = found.remarks;
+        self.note(place, &notes, out)?;
+        if let Some(twin) = place.twin {
+            self.doubles += 1;
+            if self.doubles <= DOUBLES {
+                let name = found.name;
+                sentences.push(format!("{name}: expected once, found the same line as {twin}"));
+            }
+        } else if self.is_whole {
+            match found.number {
+                Some(RequestNumber::Request(number)) => self.numbers.add(number),
+                Some(RequestNumber::Summary(ending)) => self.numbers.end(ending),
+                None => {}
+            }
+            sentences.extend(self.sample.add(place, found.witness));
+        }
+        self.write(place, &sentences, out)
+    }
+
+    /// Ends the last log.
+    pub(super) fn finish(&mut self, out: &mut impl Write) -> Result<()> {
+        self.finish_runs(out)?;
+        let more = self.doubles.saturating_sub(DOUBLES);
+        self.violations += more;
+        if more > 0 && !self.is_json {
+            writeln!(out, "{}", amount(more, "more line occurs twice", "more lines occur twice"))?;
+        }
+        Ok(())
+    }
+
+    /// Begins another file. The runs of a log go on in its next file; another log has runs of its own.
+    fn enter(&mut self, place: Place<'_>, out: &mut impl Write) -> Result<()> {
+        let Place { index, log, .. } = place;
+        if self.file.as_ref().is_some_and(|(last, ..)| *last == index) {
+            return Ok(());
+        }
+        if self.file.as_ref().is_some_and(|(_, last, _)| *last != log) {
+            self.finish_runs(out)?;
+        }
+        self.file = Some((index, log, place.file.to_owned()));
+        Ok(())
+    }
+
+    fn write(&mut self, place: Place<'_>, sentences: &[String], out: &mut impl Write) -> Result<()> {
+        self.violations += sentences.len() as u64;
+        if self.is_json {
+            let (file, line) = (place.file, Some(place.number));
+            return say(out, sentences.iter().map(|text| Finding::Violation { file, line, text }));
+        }
+        Ok(sentences.iter().try_for_each(|sentence| writeln!(out, "{place}: {}", printable(sentence)))?)
+    }
+
+    fn note(&mut self, place: Place<'_>, notes: &[String], out: &mut impl Write) -> Result<()> {
+        self.notes += notes.len() as u64;
+        if self.is_json {
+            let (file, line) = (place.file, Some(place.number));
+            return say(out, notes.iter().map(|text| Finding::Note { file, line, text }));
+        }
+        Ok(notes.iter().try_for_each(|note| writeln!(out, "{place}: note: {}", printable(note)))?)
+    }
+
+    fn finish_runs(&mut self, out: &mut impl Write) -> Result<()> {
+        let Some((.., file)) = self.file.take() else { return Ok(()) };
+        let by_number = mem::take(&mut self.numbers);
+        // Most numbers are missing in a sampled log, which has more to show instead.
+        self.lost += by_number.all_lost();
+        let (findings, verified) = match mem::take(&mut self.sample).finish(&file) {
+            Some((findings, verified)) => (findings, Some(verified)),
+            None => (by_number.finish(&file), None),
+        };
+        let Findings { violations, more, notes } = findings;
+        self.violations += violations.len() as u64 + more;
+        if self.is_json {
+            let name = file.as_str();
+            say(
+                out,
+                violations.iter().map(|sentence| {
+                    let (line, text) = located(sentence, name);
+                    Finding::Violation { file: name, line, text }
+                }),
+            )?;
+            let notes = notes.iter().map(|sentence| {
+                let (line, text) = located(sentence, name);
+                Finding::Note { file: name, line, text }
+            });
+            say(out, notes)?;
+            let sample = |verified: Verified| Finding::Sample {
+                file: name,
+                one_in: verified.one_in,
+                verified_up_to: verified.number(),
+            };
+            return say(out, verified.into_iter().map(sample));
+        }
+        let mut sentences = violations.iter().chain(&notes);
+        sentences.try_for_each(|sentence| writeln!(out, "{}", printable(sentence)))?;
+        if more > 0 {
+            writeln!(out, "{file}: {}", amount(more, "more violation", "more violations"))?;
+        }
+        if let Some(verified) = verified {
+            writeln!(out, "{}: {verified}", printable(&file))?;
+        }
+        Ok(())
+    }
+}

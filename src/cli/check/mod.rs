@@ -1,0 +1,78 @@
+//! `check`: verifies every invariant of a line, and of the lines of a run.
+
+use std::{io::Write, process::ExitCode};
+
+use super::{
+    failure::Result,
+    files::Files,
+    groups::{GroupArgs, Groups, Merge},
+    help::Help,
+    input::Inputs,
+    json,
+};
+
+mod finding;
+mod found;
+mod groups;
+mod log;
+mod verdict;
+
+use found::Found;
+use groups::{Checked, CheckedGroups};
+use log::Log;
+use verdict::Verdict;
+
+pub(super) const HELP: Help = Help {
+    examples: &[
+        ("Verifies every line, and that no line is missing", "omni-metrics check service.log"),
+        ("Which model has the violations", "omni-metrics check --by fields.model service.log"),
+        ("The same in CI, for the program's stderr", "omni-metrics check stderr.log && echo sound"),
+    ],
+    zero: Some("Every line is sound."),
+    one: Some("A line is broken or violates a rule, or lines are missing."),
+    ..Help::NONE
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    files: Files,
+    /// A line of JSON for each violation and note, and one at the end with the counts
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    groups: GroupArgs,
+}
+
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
+    let mut inputs = Inputs::new(&args.files)?;
+    let grouping = args.groups.grouping();
+    let mut groups = grouping.as_ref().map(Groups::<Checked>::new);
+    let is_whole = inputs.selection.is_everything();
+    let mut log = Log::new(args.json, is_whole);
+    inputs.map(
+        || {
+            let grouping = grouping.clone();
+            move |line| Found::of(&line, grouping.as_ref())
+        },
+        |place, found| {
+            if let Some(groups) = &mut groups {
+                let checked = Checked::of(&found);
+                for name in &found.names {
+                    groups.at(found.timestamp, Some(name.clone())).merge(checked);
+                }
+            }
+            log.add(place, found, out)
+        },
+    )?;
+    log.finish(out)?;
+    let groups = groups.zip(grouping).map(|(groups, grouping)| CheckedGroups::of(groups, &grouping));
+    let verdict = Verdict::of(&log, inputs.read, groups);
+    if args.json {
+        json::write(out, &verdict)?;
+        writeln!(out)?;
+    } else {
+        writeln!(out, "{verdict}")?;
+    }
+    Ok(inputs.exit_code(if verdict.is_sound { 0 } else { 1 }))
+}
