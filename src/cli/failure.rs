@@ -26,6 +26,15 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl From<csv::Error> for Failure {
+    fn from(error: csv::Error) -> Self {
+        match error.into_kind() {
+            csv::ErrorKind::Io(error) => Self::from(error),
+            kind => Self::Io(format!("cannot write CSV: {kind:?}")),
+        }
+    }
+}
+
 pub(super) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// Writes a message to stderr. If stderr is closed, the message is lost, but the exit code is the same.

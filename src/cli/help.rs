@@ -28,6 +28,8 @@ const COLOURS: [(&str, &str); 2] = [
 pub(super) struct Help {
     /// What an example shows, and its command line, which begins with `omni-metrics`.
     pub(super) examples: &'static [(&'static str, &'static str)],
+    /// What options mean together, if that is not plain.
+    pub(super) note: Option<&'static str>,
     /// What exit code 0 means, if not just success.
     pub(super) zero: Option<&'static str>,
     /// What exit code 1 means, if the command has it.
@@ -38,7 +40,7 @@ pub(super) struct Help {
 
 impl Help {
     /// A help without examples, exit codes and variables of its own.
-    pub(super) const NONE: Self = Self { examples: &[], zero: None, one: None, environment: &[] };
+    pub(super) const NONE: Self = Self { examples: &[], note: None, zero: None, one: None, environment: &[] };
 
     /// Adds this to the help of a command.
     pub(super) fn add_to(&self, command: Command) -> Command {
@@ -59,6 +61,9 @@ impl Help {
             roff.control("RS", ["4"]).control("nf", []).text([bold(*line)]).control("fi", []);
             roff.control("RE", []);
         }
+        if let Some(note) = self.note {
+            roff.control("SH", ["NOTES"]).text([roman(note)]);
+        }
         roff.control("SH", ["EXIT STATUS"]);
         for (code, meaning) in self.exit_codes() {
             tagged(&mut roff, bold(code), meaning);
@@ -78,6 +83,10 @@ impl Help {
         for (shows, line) in self.examples {
             // A failure to write to a `String` is not possible.
             let _ = write!(text, "  # {shows}\n  {line}\n\n");
+        }
+        if let Some(note) = self.note {
+            section(&mut text, "Notes", [("", note)].into_iter());
+            text.push('\n');
         }
         section(&mut text, "Exit codes", self.exit_codes());
         text.push('\n');

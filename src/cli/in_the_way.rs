@@ -5,7 +5,7 @@
 //! lines.
 
 use std::{
-    cmp::Reverse,
+    cmp::{Ordering, Reverse},
     collections::{BTreeMap, BinaryHeap},
     sync::Arc,
 };
@@ -33,12 +33,12 @@ pub(super) struct Waiter {
     stages: Vec<Before>,
 }
 
-/// What tells a request from others with the same id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Identity {
-    request_id: String,
-    timestamp: Timestamp,
+/// What tells a request from others with the same id. The slowest request is the largest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Identity {
     e2e_total: Millis,
+    timestamp: Timestamp,
+    request_id: String,
 }
 
 /// The time that a request spent at a stage which others used as well.
@@ -128,14 +128,20 @@ impl Before {
 }
 
 impl Identity {
-    fn of(line: &RequestLine) -> Self {
+    pub(super) fn of(line: &RequestLine) -> Self {
         let RequestLine { request_id, timestamp, e2e_table, .. } = line;
-        Self { request_id: request_id.clone(), timestamp: *timestamp, e2e_total: e2e_table.e2e_total_ms }
+        Self { e2e_total: e2e_table.e2e_total_ms, timestamp: *timestamp, request_id: request_id.clone() }
+    }
+
+    /// How slow the request of a line is in relation to this one. Of equally slow requests, time and id
+    /// decide.
+    pub(super) fn against(&self, line: &RequestLine) -> Ordering {
+        let key = (line.e2e_table.e2e_total_ms, line.timestamp, line.request_id.as_str());
+        key.cmp(&(self.e2e_total, self.timestamp, &self.request_id))
     }
 
     fn is(&self, line: &RequestLine) -> bool {
-        let is_id = self.request_id == line.request_id;
-        is_id && (self.timestamp, self.e2e_total) == (line.timestamp, line.e2e_table.e2e_total_ms)
+        self.against(line).is_eq()
     }
 }
 

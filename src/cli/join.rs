@@ -44,6 +44,10 @@ pub(super) const HELP: Help = Help {
             "omni-metrics join front.log worker-*.log | omni-metrics summary",
         ),
     ],
+    note: Some(
+        "The lines are written one by one, so there are no groups here; group them with \
+         `omni-metrics join … | omni-metrics summary --by KEY`.",
+    ),
     environment: &[(
         "TMPDIR",
         "Where the temporary files are, which are as large as the log; /tmp by default.",

@@ -60,6 +60,7 @@ pub(super) const HELP: Help = Help {
             "omni-metrics compare --slo e2e=2s before.jsonl after.jsonl",
         ),
     ],
+    note: Some("--every has no meaning here, since two logs have no stretches of time in common."),
     one: Some("A condition of `--fail-if` holds."),
     ..Help::NONE
 };

@@ -18,22 +18,36 @@ use super::{
 };
 use crate::{
     Timestamp,
-    cli::{failure::Result, input::Inputs, json::escaped, timeline::Part},
+    cli::{
+        failure::Result,
+        groups::{Key, Name},
+        input::Inputs,
+        json::escaped,
+        timeline::Part,
+    },
     model::id::{OrderedId, Shown, unordered},
 };
 
 /// How many lines are held back, so that they are written in the order of their beginnings: lines come in the
 /// order of their ends.
 const HELD: usize = 1 << 16;
-/// How many processes a trace has; further stages and edges share one.
+/// How many processes a trace has; further groups, stages and edges share one.
 const PROCESSES: usize = 512;
 /// How far before the first line the time of the trace begins, in nanoseconds: a line that is written later
 /// may begin earlier, and a viewer does not show negative times.
 const HEAD: u64 = 86_400_000_000_000;
 
-pub(super) fn write(inputs: &mut Inputs, out: &mut impl Write) -> Result<()> {
+/// Writes the trace. Each group has processes of its own.
+pub(super) fn write(by: Option<&Key>, inputs: &mut Inputs, out: &mut impl Write) -> Result<()> {
     let mut trace = Trace { out, held: BinaryHeap::new(), writer: None };
-    inputs.map(|| |line| Slices::of(&line), |_, slices| slices.map_or(Ok(()), |slices| trace.add(slices)))?;
+    let mapper = || {
+        let by = by.cloned();
+        move |line| {
+            let name = by.as_ref().and_then(|by| by.of_line(&line).into_iter().next());
+            Slices::of(&line).map(|slices| Slices { name, ..slices })
+        }
+    };
+    inputs.map(mapper, |_, slices| slices.map_or(Ok(()), |slices| trace.add(slices)))?;
     trace.finish()
 }
 
@@ -51,7 +65,8 @@ struct ByBegin(Slices);
 struct Events {
     /// Time zero of the trace, in nanoseconds since the Unix epoch.
     zero: u64,
-    processes: BTreeMap<Track, Process>,
+    /// By group.
+    processes: BTreeMap<(Option<Name>, Track), Process>,
     names: BTreeMap<OrderedId, String>,
     flows: u64,
     /// No event has been written yet.
@@ -120,21 +135,20 @@ impl Events {
         Ok(Self { zero, processes: BTreeMap::new(), names: BTreeMap::new(), flows: 0, is_first: true })
     }
 
-    fn process(&mut self, track: Track) -> &mut Process {
-        let track = if self.processes.len() < PROCESSES || self.processes.contains_key(&track) {
-            track
-        } else {
-            Track::Others
-        };
+    fn process(&mut self, name: Option<&Name>, track: Track) -> &mut Process {
+        let mut key = (name.cloned(), track);
+        if self.processes.len() >= PROCESSES && !self.processes.contains_key(&key) {
+            key = (None, Track::Others);
+        }
         // Viewers take the process 0 for the kernel's.
         let id = self.processes.len() + 1;
-        self.processes.entry(track).or_insert_with(|| Process { id, lanes: Lanes::default() })
+        self.processes.entry(key).or_insert_with(|| Process { id, lanes: Lanes::default() })
     }
 
     fn add(&mut self, slices: Slices, out: &mut impl Write) -> Result<()> {
         let mut places = Vec::with_capacity(slices.groups.len());
         for group in &slices.groups {
-            let process = self.process(group.track);
+            let process = self.process(slices.name.as_ref(), group.track);
             let place = (process.id, process.lanes.next(group.from(), group.to()) + 1);
             for slice in &group.slices {
                 self.slice(slice, place, out)?;
@@ -193,8 +207,11 @@ impl Events {
 
     /// Writes the names of the processes and lanes, which viewers accept in any place.
     fn finish(mut self, out: &mut impl Write) -> Result<()> {
-        for (order, (track, Process { id, lanes })) in mem::take(&mut self.processes).iter().enumerate() {
-            let name = self.name_of(*track);
+        let mut processes: Vec<_> = mem::take(&mut self.processes).into_iter().collect();
+        processes.sort_by_key(|((_, track), _)| *track == Track::Others);
+        for (order, ((group, track), Process { id, lanes })) in processes.iter().enumerate() {
+            let group = group.as_ref().map(|group| format!("{group}: ")).unwrap_or_default();
+            let name = group + &self.name_of(*track);
             self.name(("process_name", json!({ "name": name })), (*id, 0), out)?;
             self.name(("process_sort_index", json!({ "sort_index": order })), (*id, 0), out)?;
             for lane in 1..=lanes.len() {
@@ -217,7 +234,7 @@ impl Events {
             Track::Of(Part::Waiting(stage)) => format!("waiting for stage {}", shown(stage)),
             Track::Of(Part::Stage(stage)) => format!("stage {}", shown(stage)),
             Track::Of(part) => part.to_string(),
-            Track::Others => "further stages and transfers".to_owned(),
+            Track::Others => "others".to_owned(),
         }
     }
 

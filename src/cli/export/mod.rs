@@ -10,6 +10,7 @@ use std::{
 use super::{
     failure::{Failure, Result},
     files::Files,
+    groups::{GroupArgs, Grouping},
     help::Help,
     input::Inputs,
 };
@@ -32,17 +33,29 @@ pub(super) const HELP: Help = Help {
             "omni-metrics export --format chrome --since 12:03 --until 12:05 service.log -o trace.json",
         ),
         (
+            "The same with processes of its own for each model",
+            "omni-metrics export --format chrome --by fields.model service.log -o trace.json",
+        ),
+        (
             "A table with a row for each request and stage",
             "omni-metrics export --format csv --table stages service.log -o stages.csv",
         ),
+        (
+            "A table of requests with columns for the model and the minute",
+            "omni-metrics export --format csv --by fields.model --every 1m service.log -o requests.csv",
+        ),
     ],
+    note: Some(
+        "With --by or --every, csv has the columns `group` and `from` (where the stretch of time begins), and \
+         with --by, chrome has processes of its own for each group. --every has no meaning for chrome, whose \
+         axis is the time, and --by stage_name and --by stage_id only for the table of stages, since a \
+         request or a transfer has several stages.",
+    ),
     ..Help::NONE
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    files: Files,
     /// What to write
     #[arg(long)]
     format: Format,
@@ -52,6 +65,10 @@ pub(super) struct Args {
     /// Where to write; without it, to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    groups: GroupArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -63,18 +80,16 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
-    let Args { files, format, table, output } = args;
-    if output.is_none() && *format == Format::Chrome && io::stdout().is_terminal() {
-        let instead = "name a file for it, `-o FILE`, or send it to one, `> FILE`";
-        return Err(Failure::Io(format!("the trace is not for a terminal; {instead}")));
-    }
+    let Args { files, output, .. } = args;
+    let grouping = args.groups.grouping().unwrap_or_default();
+    args.refuse(&grouping)?;
     let mut inputs = Inputs::new(files)?;
     match output {
-        None => write(*format, *table, &mut inputs, out)?,
+        None => args.write(&grouping, &mut inputs, out)?,
         Some(path) => {
             let cannot = |error: io::Error| Failure::Io(format!("cannot write {}: {error}", path.display()));
             let mut file = BufWriter::new(File::create(path).map_err(cannot)?);
-            write(*format, *table, &mut inputs, &mut file)?;
+            args.write(&grouping, &mut inputs, &mut file)?;
             file.flush().map_err(cannot)?;
         }
     }
@@ -82,9 +97,31 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     Ok(inputs.exit_code(0))
 }
 
-fn write(format: Format, table: Table, inputs: &mut Inputs, out: &mut impl Write) -> Result<()> {
-    match format {
-        Format::Chrome => chrome::write(inputs, out),
-        Format::Csv => table::write(table, inputs, out),
+impl Args {
+    /// Refuses what has no meaning.
+    fn refuse(&self, grouping: &Grouping) -> Result<()> {
+        let refused = match self.format {
+            Format::Chrome if self.output.is_none() && io::stdout().is_terminal() => {
+                "the trace is not for a terminal; name a file for it, `-o FILE`, or send it to one, `> FILE`"
+            }
+            Format::Chrome if grouping.width.is_some() => {
+                "--every has no meaning for a trace, whose axis is the time; it is for csv"
+            }
+            Format::Chrome if grouping.is_of_stages() => {
+                "a trace has processes of its own for each stage without --by"
+            }
+            Format::Csv if !self.table.has_groups(grouping) => {
+                "a row of this table has several stages; add --table stages, or group by another key"
+            }
+            _ => return Ok(()),
+        };
+        Err(Failure::Io(refused.to_owned()))
+    }
+
+    fn write(&self, grouping: &Grouping, inputs: &mut Inputs, out: &mut impl Write) -> Result<()> {
+        match self.format {
+            Format::Chrome => chrome::write(grouping.by.as_ref(), inputs, out),
+            Format::Csv => table::write(self.table, grouping, inputs, out),
+        }
     }
 }

@@ -4,11 +4,7 @@ use std::io::Write;
 
 use crate::{
     Detached, E2eTable, Fields, Line, RequestLine, StageRow, Timestamp, TransferRow,
-    cli::{
-        failure::{Failure, Result},
-        input::Inputs,
-        json::escaped,
-    },
+    cli::{failure::Result, groups::Grouping, input::Inputs, json::escaped, selection::timestamp},
     model::{
         numbers::{Number, Table as NumberTable},
         rows::Value,
@@ -27,27 +23,44 @@ pub(super) enum Table {
     Transfers,
 }
 
+impl Table {
+    /// Whether each row is in one group only.
+    pub(super) fn has_groups(self, grouping: &Grouping) -> bool {
+        self == Self::Stages || !grouping.is_of_stages()
+    }
+}
+
 /// What every row begins with.
 const KEYS: [&str; 3] = ["request_id", "timestamp", "sample_rate"];
 
-pub(super) fn write(table: Table, inputs: &mut Inputs, out: &mut impl Write) -> Result<()> {
+/// Writes the table. With a grouping, its first columns are the beginning of the stretch of time and the
+/// group.
+pub(super) fn write(
+    table: Table,
+    grouping: &Grouping,
+    inputs: &mut Inputs,
+    out: &mut impl Write,
+) -> Result<()> {
     let mut csv = csv::Writer::from_writer(out);
     let names = match table {
         Table::Requests => names::<E2eTable>(),
         Table::Stages => names::<StageRow>(),
         Table::Transfers => names::<TransferRow>(),
     };
-    let head = KEYS.into_iter().chain(names).chain(["fields", "trace_id"]);
-    csv.write_record(head).map_err(failure)?;
+    let groups = [grouping.width.map(|_| "from"), grouping.by.as_ref().map(|_| "group")];
+    let head = groups.into_iter().flatten().chain(KEYS).chain(names).chain(["fields", "trace_id"]);
+    csv.write_record(head)?;
     inputs.map(
-        || move |line| rows(table, &line),
-        |_, rows: Vec<Vec<String>>| rows.iter().try_for_each(|row| csv.write_record(row).map_err(failure)),
+        || {
+            let grouping = grouping.clone();
+            move |line| match rows(table, &line) {
+                rows if grouping.is_whole() => rows,
+                rows => in_groups(&grouping, &line, rows),
+            }
+        },
+        |_, rows: Vec<Vec<String>>| Ok(rows.iter().try_for_each(|row| csv.write_record(row))?),
     )?;
     Ok(csv.flush()?)
-}
-
-fn failure(error: csv::Error) -> Failure {
-    std::io::Error::from(error).into()
 }
 
 /// The rows of a line.
@@ -70,6 +83,23 @@ fn rows(table: Table, line: &Line) -> Vec<Vec<String>> {
         }
         _ => Vec::new(),
     }
+}
+
+/// The rows of a line, each after the beginning of its stretch of time and its group.
+fn in_groups(grouping: &Grouping, line: &Line, rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
+    let from = grouping.start_of(timestamp(line)).map(|from| from.to_string());
+    // By a stage, there are the rows of stages only: see `Table::has_groups`.
+    let stages = match line {
+        Line::Request(line) if grouping.is_of_stages() => line.stage_table.as_slice(),
+        _ => &[],
+    };
+    let of_line = grouping.by.as_ref().and_then(|by| by.of_line(line).into_iter().next());
+    let group = |at: usize| {
+        let of_stage = stages.get(at).and_then(|stage| grouping.by.as_ref()?.of_stage(stage));
+        of_stage.or_else(|| of_line.clone()).map(|name| printable(&name.to_string()).into_owned())
+    };
+    let row = |(at, row)| from.clone().into_iter().chain(group(at)).chain(row).collect();
+    rows.into_iter().enumerate().map(row).collect()
 }
 
 /// What a line says of each of its rows.

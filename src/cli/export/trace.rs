@@ -4,7 +4,10 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     Fields, Line, RequestLine, StageRow, Timestamp,
-    cli::timeline::{Edge, Part, Timeline},
+    cli::{
+        groups::Name,
+        timeline::{Edge, Part, Timeline},
+    },
     model::{
         id::OrderedId,
         numbers::{Number, Table},
@@ -37,6 +40,8 @@ impl Track {
 pub(super) struct Slices {
     /// When the first of them begins, in nanoseconds since the Unix epoch.
     pub(super) begin: u64,
+    /// The group that they belong to, if there are several.
+    pub(super) name: Option<Name>,
     /// Slices of one group follow each other, and share a lane.
     pub(super) groups: Vec<Group>,
     /// Names of stages.
@@ -72,7 +77,8 @@ impl Slices {
                     track: Track::stage(row.order()),
                     slices: vec![Slice { name, from, to, arguments }],
                 };
-                Some(Self { begin: from, groups: vec![group], names: name_of(row).into_iter().collect() })
+                let names = name_of(row).into_iter().collect();
+                Some(Self { begin: from, groups: vec![group], names, ..Self::default() })
             }
             Line::Transfer(line) => {
                 let row = &line.row;
@@ -83,7 +89,7 @@ impl Slices {
                     track: Track::transfers(row.order()),
                     slices: vec![Slice { name, from, to, arguments }],
                 };
-                Some(Self { begin: from, groups: vec![group], names: Vec::new() })
+                Some(Self { begin: from, groups: vec![group], ..Self::default() })
             }
             Line::Summary(_) | Line::Open(_) => None,
         }
@@ -124,7 +130,8 @@ impl Slices {
                 _ => groups.push(Group { track, slices: vec![slice] }),
             }
         }
-        Self { begin, groups, names: line.stage_table.iter().filter_map(name_of).collect() }
+        let names = line.stage_table.iter().filter_map(name_of).collect();
+        Self { begin, groups, names, ..Self::default() }
     }
 
     /// The transfers, each with the stages that it connects: the places of three groups.

@@ -8,12 +8,14 @@ use crate::{Line, RequestLine, StageRow, Timestamp};
 mod bounded;
 mod buckets;
 mod figures;
+mod heading;
 mod spread;
 mod table;
 
 pub(in crate::cli) use bounded::{Grouped, Merge};
 use buckets::Buckets;
 pub(in crate::cli) use figures::RequestGroups;
+pub(in crate::cli) use heading::Heading;
 pub(in crate::cli) use spread::{Percent, Spread};
 pub(in crate::cli) use table::GroupTable;
 
@@ -25,16 +27,16 @@ const GROUPS_OF_BUCKET: usize = 16;
 #[derive(Debug, Default, Clone, clap::Args)]
 #[command(next_help_heading = "Groups")]
 pub(in crate::cli) struct GroupArgs {
-    /// A row for each value of the key: finish_reason, error, request_id, stage_name, stage_id, fields.NAME
+    /// A group for each value of the key: finish_reason, error, request_id, stage_name, stage_id, fields.NAME
     ///
     /// At most 256 groups, or 16 with --every, those whose keys come first; the rest is `others`. For
-    /// stage_name and stage_id, rows of stages are counted.
-    /// Example: `omni-metrics summary --by fields.model FILE`
+    /// stage_name and stage_id, `summary` and `report` count rows of stages; elsewhere, a request belongs to
+    /// each of its stages. Example: `omni-metrics summary --by fields.model FILE`
     #[arg(long, value_name = "KEY", value_parser = Key::parse)]
     by: Option<Key>,
-    /// A row for each stretch of time of this length (10s, 5m, 1h), by the end of the requests
+    /// A group for each stretch of time of this length (10s, 5m, 1h), by the end of the requests
     ///
-    /// If that makes more than 1,000 rows, the stretches are 2, 4, 8… times as long. With --by, a row for
+    /// If that makes more than 1,000 groups, the stretches are 2, 4, 8… times as long. With --by, a group for
     /// each pair. Example: `omni-metrics summary --every 10s --by finish_reason FILE`
     #[arg(long, value_name = "SPAN", value_parser = width)]
     every: Option<Duration>,
@@ -57,8 +59,8 @@ fn width(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// How lines are grouped.
-#[derive(Debug, Clone)]
+/// How lines are grouped. By default, all are one group.
+#[derive(Debug, Clone, Default)]
 pub(in crate::cli) struct Grouping {
     pub(in crate::cli) by: Option<Key>,
     /// The length of the stretches of time, in microseconds.
@@ -70,6 +72,63 @@ impl Grouping {
     pub(in crate::cli) fn is_of_stages(&self) -> bool {
         matches!(self.by, Some(Key::StageName | Key::StageId))
     }
+
+    /// Whether all lines are one group.
+    pub(in crate::cli) fn is_whole(&self) -> bool {
+        self.by.is_none() && self.width.is_none()
+    }
+
+    /// What stands above the names of groups in a table.
+    pub(in crate::cli) fn title(&self) -> String {
+        let from = self.width.map(|_| "from".to_owned());
+        from.into_iter().chain(self.by.as_ref().map(ToString::to_string)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// When the stretch of time begins that a moment lies in, if there are several.
+    pub(in crate::cli) fn start_of(&self, timestamp: Timestamp) -> Option<Timestamp> {
+        let width = self.width?;
+        let start = timestamp.unix_micros().checked_div(width)?.saturating_mul(width);
+        Some(Timestamp::from_unix_micros(start))
+    }
+
+    /// The names of the groups that a line belongs to; an absent one if lines are grouped by time only.
+    pub(in crate::cli) fn names(&self, line: &Line) -> Vec<Name> {
+        self.by.as_ref().map_or_else(|| vec![Name::Absent], |by| by.of_line(line))
+    }
+
+    /// What is to be said of the groups: that the stretches of time are longer than those that were asked
+    /// for, and that no line has the field.
+    pub(in crate::cli) fn remarks<T>(&self, width: u64, groups: &[Group<T>]) -> Vec<String> {
+        let seconds = |micros: u64| micros as f64 / 1e6;
+        let asked = self.width.filter(|asked| *asked != width);
+        let longer = asked.map(|asked| {
+            let (asked, every) = (seconds(asked), seconds(width));
+            format!("stretches of {asked} s would be more than 1000 rows; these are of {every} s")
+        });
+        let is_absent = groups.iter().all(|group| group.name == Some(Name::Absent));
+        let absent = match &self.by {
+            Some(Key::Field(field)) if is_absent && !groups.is_empty() => {
+                Some(format!("--by: no line has the field {field}"))
+            }
+            _ => None,
+        };
+        longer.into_iter().chain(absent).collect()
+    }
+}
+
+/// The groups of a line of this time with these names: if none of them is told apart, that of the rest.
+pub(in crate::cli) fn groups_of<T>(
+    mut groups: Vec<Group<T>>,
+    timestamp: Timestamp,
+    names: &[Name],
+) -> Vec<Group<T>> {
+    let micros = timestamp.unix_micros();
+    groups.retain(|group| group.stretch.is_none_or(|(start, end)| (start..end).contains(&micros)));
+    let is_named =
+        |group: &Group<T>| !group.is_rest && group.name.as_ref().is_none_or(|name| names.contains(name));
+    let are_named = groups.iter().any(is_named);
+    groups.retain(|group| if are_named { is_named(group) } else { group.is_rest });
+    groups
 }
 
 /// What lines are grouped by.
@@ -136,7 +195,8 @@ impl Key {
         })
     }
 
-    fn of_stage(&self, row: &StageRow) -> Option<Name> {
+    /// The name of the group of a row; `None` for keys of a request.
+    pub(in crate::cli) fn of_stage(&self, row: &StageRow) -> Option<Name> {
         match self {
             Self::StageName => Some(row.stage_name.clone().map_or(Name::Absent, Name::Text)),
             Self::StageId => Some(row.stage_id.map_or(Name::Absent, Name::Number)),
@@ -209,6 +269,11 @@ impl<T> Group<T> {
 
     pub(in crate::cli) fn until(&self) -> Option<Timestamp> {
         self.stretch.map(|(_, end)| Timestamp::from_unix_micros(end))
+    }
+
+    pub(in crate::cli) fn heading(&self, grouping: &Grouping) -> Heading {
+        let by = grouping.by.as_ref().map(ToString::to_string);
+        Heading { by, from: self.from(), until: self.until(), group: self.label() }
     }
 }
 

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, io::Write};
 
 use serde::Serialize;
 
-use super::{Group, Grouping, Key, Name, Percent, figures::Figures};
+use super::{Group, Grouping, Percent, figures::Figures, heading::moment};
 use crate::{
     Timestamp,
-    cli::failure::{Failure, Result},
+    cli::failure::Result,
     write::text::{Cell, Columns, grouped},
 };
 
@@ -34,12 +34,8 @@ pub(in crate::cli) struct GroupTable {
     times: Vec<Figure>,
     #[serde(skip)]
     percents: Vec<Percent>,
-    /// The length that was asked for, if it made too many rows.
     #[serde(skip)]
-    asked_ms: Option<f64>,
-    /// The field of the key, if no line has it.
-    #[serde(skip)]
-    absent: Option<String>,
+    remarks: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,11 +76,7 @@ impl GroupTable {
         percents: &[Percent],
     ) -> Self {
         let row = |group: Group<Figures>| Row::of(group, span, &times, percents);
-        let is_absent = groups.iter().all(|group| group.name == Some(Name::Absent));
-        let absent = match &grouping.by {
-            Some(Key::Field(field)) if is_absent && !groups.is_empty() => Some(field.clone()),
-            _ => None,
-        };
+        let remarks = grouping.remarks(width, &groups);
         let mut rows = Vec::new();
         for group in groups {
             // Where nothing has ended, there is a row of zeros, unless each row has a name.
@@ -101,16 +93,14 @@ impl GroupTable {
             }
             rows.push(row(group));
         }
-        let ms = |micros: u64| micros as f64 / 1e3;
         Self {
             by: grouping.by.as_ref().map(ToString::to_string),
-            every_ms: grouping.width.map(|_| ms(width)),
+            every_ms: grouping.width.map(|_| width as f64 / 1e3),
             counted: if grouping.is_of_stages() { "stage_rows" } else { "requests" },
             groups: rows,
-            asked_ms: grouping.width.filter(|asked| *asked != width).map(ms),
             times,
             percents: percents.to_vec(),
-            absent,
+            remarks,
         }
     }
 
@@ -118,14 +108,9 @@ impl GroupTable {
         self.groups.is_empty()
     }
 
-    /// That the stretches of time are longer than those that were asked for, and that no line has the field.
-    pub(in crate::cli) fn remarks(&self) -> Vec<String> {
-        let longer = self.asked_ms.zip(self.every_ms).map(|(asked, every)| {
-            let (asked, every) = (asked / 1e3, every / 1e3);
-            format!("stretches of {asked} s would be more than 1000 rows; these are of {every} s")
-        });
-        let absent = self.absent.as_ref().map(|field| format!("--by: no line has the field {field}"));
-        longer.into_iter().chain(absent).collect()
+    /// What is to be said of the groups besides.
+    pub(in crate::cli) fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// A row for each group. Of the first time, there are all percentiles, and of the others the first one.
@@ -173,10 +158,6 @@ impl GroupTable {
     /// A line with the names of the columns, and a line for each group. What is absent is empty.
     pub(in crate::cli) fn write_csv(&self, out: &mut impl Write) -> Result<()> {
         let mut csv = csv::Writer::from_writer(out);
-        let failed = |error: csv::Error| match error.into_kind() {
-            csv::ErrorKind::Io(error) => Failure::from(error),
-            kind => Failure::Io(format!("cannot write CSV: {kind:?}")),
-        };
         let by = self.by.clone();
         let (is_timed, is_named) = (self.every_ms.is_some(), by.is_some());
         let mut heads: Vec<String> = Vec::new();
@@ -190,7 +171,7 @@ impl GroupTable {
             heads.extend(self.percents.iter().map(|percent| format!("{}_{percent}", figure.name)));
             heads.push(format!("{}_max", figure.name));
         }
-        csv.write_record(&heads).map_err(failed)?;
+        csv.write_record(&heads)?;
         let number = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
         for row in &self.groups {
             let mut fields: Vec<String> = Vec::new();
@@ -210,7 +191,7 @@ impl GroupTable {
                 fields.extend(self.percents.iter().map(percentile));
                 fields.push(number(times.map(|times| times.max)));
             }
-            csv.write_record(&fields).map_err(failed)?;
+            csv.write_record(&fields)?;
         }
         Ok(csv.flush()?)
     }
@@ -254,13 +235,4 @@ impl Row {
 /// To six decimals.
 fn rounded(number: f64) -> f64 {
     (number * 1e6).round() / 1e6
-}
-
-/// A moment without decimals that are zero.
-fn moment(at: Timestamp) -> String {
-    let text = at.to_string();
-    match text.strip_suffix(".000000Z") {
-        Some(text) => format!("{text}Z"),
-        None => text,
-    }
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, io::Write};
 use serde::Serialize;
 
 use super::{
+    groups::PredictedGroups,
     replay::{Arrivals, Outcome},
     station::Station,
     trace::Request,
@@ -35,11 +36,11 @@ pub(super) struct Run {
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
-struct Times {
+pub(super) struct Times {
     mean: Millis,
-    p50: Millis,
+    pub(super) p50: Millis,
     p90: Millis,
-    p99: Millis,
+    pub(super) p99: Millis,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +60,8 @@ pub(super) struct Prediction {
     logged: Run,
     replayed: Run,
     predicted: Run,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<PredictedGroups>,
     /// What was changed, and what to think of the prediction, in sentences.
     sentences: Vec<String>,
 }
@@ -109,7 +112,7 @@ impl Run {
 }
 
 impl Times {
-    fn of(mut times: Vec<u64>) -> Self {
+    pub(super) fn of(mut times: Vec<u64>) -> Self {
         times.sort_unstable();
         let count = times.len() as u128;
         let sum: u128 = times.iter().map(|time| u128::from(*time)).sum();
@@ -129,7 +132,12 @@ impl Times {
 }
 
 impl Prediction {
-    pub(super) fn new(runs: [Run; 3], arrivals: Arrivals, log_in_flight: usize) -> Self {
+    pub(super) fn new(
+        runs: [Run; 3],
+        groups: Option<PredictedGroups>,
+        arrivals: Arrivals,
+        log_in_flight: usize,
+    ) -> Self {
         let [logged, replayed, predicted] = runs;
         let mut sentences = Vec::new();
         match arrivals {
@@ -165,11 +173,11 @@ impl Prediction {
                 format!("Stage {stage} works all the time: it limits the requests a second.")
             }
         }));
-        Self { logged, replayed, predicted, sentences }
+        Self { logged, replayed, predicted, groups, sentences }
     }
 
     pub(super) fn print(&self, out: &mut impl Write) -> Result<()> {
-        let Self { logged, replayed, predicted, sentences } = self;
+        let Self { logged, replayed, predicted, groups, sentences } = self;
         let runs = [logged, replayed, predicted];
         let heads = ["logged", "replayed", "predicted", "change"];
         let mut table = Columns::named("What if", heads);
@@ -204,6 +212,9 @@ impl Prediction {
             }
         }
         writeln!(out, "{table}\n")?;
+        if let Some(groups) = groups {
+            writeln!(out, "{}\n", groups.table())?;
+        }
         Ok(sentences.iter().try_for_each(|sentence| writeln!(out, "{sentence}"))?)
     }
 }

@@ -6,6 +6,7 @@ use super::{
     amount::amount,
     failure::{Failure, Result, complain},
     files::Files,
+    groups::{GroupArgs, Grouping},
     help::Help,
     input::Inputs,
     json, paint,
@@ -18,11 +19,13 @@ use crate::{
 };
 
 mod figures;
+mod groups;
 mod replay;
 mod station;
 mod trace;
 
 use figures::{Prediction, Run};
+use groups::PredictedGroups;
 use replay::{Arrivals, replay};
 use station::{Station, stations};
 use trace::Request;
@@ -38,14 +41,17 @@ pub(super) const HELP: Help = Help {
             "omni-metrics what-if --workers code2wav=2 --rate 1.5 run.log",
         ),
         ("A load test with 16 clients", "omni-metrics what-if --concurrency 16 --batch 0=16 run.log"),
+        ("What that means for each model", "omni-metrics what-if --workers 2=2 --by fields.model run.log"),
     ],
+    note: Some(
+        "--by and --every group requests by what they are, and by when they ended, in the log; the replay has \
+         all of them.",
+    ),
     ..Help::NONE
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    files: Files,
     /// How many requests, or batches, a stage works on at once; the stage is an id or a name
     #[arg(long, value_name = "STAGE=N", value_parser = setting)]
     workers: Vec<(String, usize)>,
@@ -61,6 +67,10 @@ pub(super) struct Args {
     /// One line of JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    groups: GroupArgs,
 }
 
 fn setting(text: &str) -> Result<(String, usize), String> {
@@ -80,9 +90,13 @@ fn factor(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files)?;
+    let grouping = args.groups.grouping();
     let mut log = Log::default();
     inputs.map(
-        || Entry::of,
+        || {
+            let grouping = grouping.clone();
+            move |line| Entry::of(line, grouping.as_ref())
+        },
         |place, entry| {
             // A line that occurs twice would count as two requests.
             if place.twin.is_none() {
@@ -91,7 +105,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
             Ok(())
         },
     )?;
-    let prediction = predict(args, log)?;
+    let prediction = predict(args, grouping.as_ref(), log)?;
     if args.json {
         json::write(out, &prediction)?;
         writeln!(out)?;
@@ -113,10 +127,11 @@ enum Entry {
 }
 
 impl Entry {
-    fn of(line: Line) -> Self {
+    fn of(line: Line, grouping: Option<&Grouping>) -> Self {
+        let names = grouping.map(|grouping| grouping.names(&line)).unwrap_or_default();
         match line {
             Line::Request(line) if line.weight() > 1 => Self::Sampled,
-            Line::Request(line) => Self::Request(Request::of(&line)),
+            Line::Request(line) => Self::Request(Request { names, ..Request::of(&line) }),
             Line::Stage(_) | Line::Transfer(_) => Self::Row,
             Line::Summary(_) | Line::Open(_) => Self::Other,
         }
@@ -144,7 +159,7 @@ impl Log {
     }
 }
 
-fn predict(args: &Args, log: Log) -> Result<Prediction> {
+fn predict(args: &Args, grouping: Option<&Grouping>, log: Log) -> Result<Prediction> {
     let Log { mut requests, sampled, rows, more } = log;
     if sampled > 0 {
         let lines = amount(sampled, "line stands", "lines stand");
@@ -173,9 +188,13 @@ fn predict(args: &Args, log: Log) -> Result<Prediction> {
         Some(clients) => (Arrivals::Closed(in_flight), Arrivals::Closed(clients.get() as usize)),
     };
     let logged = Run::logged(&requests, &stations);
-    let replayed = Run::of(replay(&requests, &stations, as_logged), &stations);
-    let predicted = Run::of(replay(&requests, &scenario, as_asked), &scenario);
-    Ok(Prediction::new([logged, replayed, predicted], as_asked, in_flight))
+    let replayed = replay(&requests, &stations, as_logged);
+    let predicted = replay(&requests, &scenario, as_asked);
+    let groups =
+        grouping.map(|grouping| PredictedGroups::of(grouping, &requests, &replayed.e2e, &predicted.e2e));
+    groups.iter().flat_map(|groups| &groups.remarks).for_each(|remark| complain(remark));
+    let runs = [logged, Run::of(replayed, &stations), Run::of(predicted, &scenario)];
+    Ok(Prediction::new(runs, groups, as_asked, in_flight))
 }
 
 /// How many requests were in flight for most of the time that had the most of them.

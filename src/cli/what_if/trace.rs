@@ -2,6 +2,7 @@
 
 use crate::{
     RequestLine, StageRow, TransferRow,
+    cli::groups::Name,
     model::id::{OrderedId, ordered},
 };
 
@@ -15,6 +16,8 @@ pub(super) struct Request {
     pub(super) visits: Vec<Visit>,
     /// What the end of the request depends on.
     pub(super) end: Dependency,
+    /// The groups of the request, if there are several.
+    pub(super) names: Vec<Name>,
 }
 
 /// The time of a request in one stage, in nanoseconds since the request's creation.
@@ -64,7 +67,7 @@ impl Request {
             visits.push(Visit::of(row, start, end, &visits, &line.transfer_table));
         }
         let end = depend(&visits, e2e);
-        Self { created, e2e, visits, end }
+        Self { created, e2e, visits, end, names: Vec::new() }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     E2eTable, Millis, RequestLine, Timestamp,
     cli::{
         critical_path::critical_path,
+        groups::Heading,
         in_the_way::Meanwhile,
         timeline::{Part, Timeline},
     },
@@ -18,6 +19,8 @@ use crate::{
 /// How the request was chosen, and what it is compared with.
 #[derive(Debug)]
 pub(super) struct Question {
+    /// The group of the request, if there are several groups.
+    pub(super) group: Option<Heading>,
     pub(super) percentile: Option<f64>,
     /// How many requests have the id.
     pub(super) occurrences: u64,
@@ -32,6 +35,8 @@ pub(super) struct Question {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename = "why")]
 pub(super) struct Answer {
+    #[serde(flatten)]
+    pub(super) group: Option<Heading>,
     pub(super) request_id: String,
     pub(super) began: Timestamp,
     pub(super) ended: Timestamp,
@@ -106,7 +111,7 @@ fn as_text<S: serde::Serializer>(part: &Part, serializer: S) -> Result<S::Ok, S:
 
 impl Answer {
     pub(super) fn of(line: &RequestLine, question: Question, meanwhile: Vec<Meanwhile>) -> Self {
-        let Question { percentile, occurrences, middle, requests, weight, rows_of_workers } = question;
+        let Question { group, percentile, occurrences, middle, requests, weight, rows_of_workers } = question;
         let E2eTable { e2e_total_ms, finish_reason, errors, error, .. } = &line.e2e_table;
         let path = critical_path(&Timeline::of(line));
         let mut times = BTreeMap::<_, (Millis, Millis)>::new();
@@ -131,6 +136,7 @@ impl Answer {
         let stages = line.stage_table.iter().map(|row| row.start_ms);
         let starts = stages.chain(line.transfer_table.iter().map(|row| row.start_ms));
         Self {
+            group,
             request_id: line.request_id.clone(),
             began: Timestamp::from_unix_micros(line.timestamp.unix_micros().saturating_sub(micros)),
             ended: line.timestamp,

@@ -1,12 +1,18 @@
 //! `why`: where the time of one request went, against the median request, and which others were in the way.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use super::{
     failure::{Failure, Result, complain},
     files::{Files, shown},
+    groups::{GroupArgs, Grouping, groups_of},
     help::Help,
-    in_the_way::{InTheWay, Waiter},
+    in_the_way::{Identity, InTheWay, Waiter},
     input::Inputs,
     json, paint,
     running::{Running, Sign, Signs},
@@ -17,37 +23,47 @@ use crate::{Line, RequestLine, write::text::printable};
 mod answer;
 mod sentences;
 mod survey;
+mod surveys;
 
 use answer::{Answer, Question};
-use survey::Survey;
+use survey::Slowest;
+use surveys::Surveys;
 
 pub(super) const HELP: Help = Help {
     examples: &[
         ("Why this request took as long as it did", "omni-metrics why req-0004 service.log"),
         ("Why a request at p99 was slow", "omni-metrics why --p99 service.log"),
+        ("The slowest request of each model", "omni-metrics why --slowest --by fields.model service.log"),
         ("Requests with rows of worker processes", "omni-metrics join *.log | omni-metrics why --slowest"),
     ],
+    note: Some(
+        "With --by or --every, the percentile and the median request are those of each group, and of a \
+         request chosen by its id those of its group.",
+    ),
     one: Some("The log has no line of the request."),
     ..Help::NONE
 };
 
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "omni-metrics why [OPTIONS] ID [FILE]...\n       \
-                      omni-metrics why [OPTIONS] <--slowest|--p50|--p90|--p99|--percentile P> [FILE]...")]
+                      omni-metrics why [OPTIONS] <--slowest|--p50|--p90|--p99|--p999|--percentile P> \
+                      [FILE]...")]
 pub(super) struct Args {
     /// The request, if no option chooses it; of several with the same id, the last one
     #[arg(value_name = "ID")]
     id: Option<PathBuf>,
     #[command(flatten)]
-    files: Files,
-    #[command(flatten)]
     choice: Choice,
-    /// One line of JSON
+    /// One line of JSON, or one for each group
     #[arg(long)]
     json: bool,
     /// How many of the requests that were in the way are named for each stage; the rest is counted
     #[arg(long, value_name = "N", default_value_t = 3)]
     others: usize,
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    groups: GroupArgs,
 }
 
 /// Options that choose a request by its end-to-end time. A percentile takes the slowest request within 1 % of
@@ -67,6 +83,9 @@ struct Choice {
     /// A request at the 99th percentile
     #[arg(long)]
     p99: bool,
+    /// A request at the 99.9th percentile
+    #[arg(long)]
+    p999: bool,
     /// A request at this percentile, from 0 to 100
     #[arg(long, value_name = "P", value_parser = percentile)]
     percentile: Option<f64>,
@@ -79,7 +98,8 @@ fn percentile(text: &str) -> std::result::Result<f64, String> {
 
 impl Choice {
     fn percentile(&self) -> Option<f64> {
-        let flags = [(self.slowest, 100.0), (self.p50, 50.0), (self.p90, 90.0), (self.p99, 99.0)];
+        let flags =
+            [(self.slowest, 100.0), (self.p50, 50.0), (self.p90, 90.0), (self.p99, 99.0), (self.p999, 99.9)];
         let flag = flags.iter().find(|(is_set, _)| *is_set).map(|(_, percentile)| *percentile);
         self.percentile.or(flag)
     }
@@ -103,8 +123,9 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
         }
     };
     let mut inputs = Inputs::copied(&args.files)?;
-    let (request, question) = match choose(&mut inputs, id.as_deref(), percentile)? {
-        Found::Ended(request, question) => (request, question),
+    let grouping = args.groups.grouping().unwrap_or_default();
+    let chosen = match choose(&mut inputs, id.as_deref(), percentile, &grouping)? {
+        Found::Ended(chosen) => chosen,
         Found::Open(sentence) => {
             complain(&printable(&sentence));
             return Ok(inputs.exit_code(1));
@@ -119,73 +140,138 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
     };
     inputs.warn_of_doubles();
     let mut others = inputs.again();
-    let none = InTheWay::new(vec![Waiter::of(&request)], args.others);
+    let waiters = chosen.iter().map(|(request, _)| Waiter::of(request)).collect();
+    let none = InTheWay::new(waiters, args.others);
     let in_the_way = others.fold(|| none.clone(), InTheWay::add, InTheWay::merge)?;
-    let meanwhile = in_the_way.into_meanwhile().into_iter().flatten().collect();
-    let answer = Answer::of(&request, question, meanwhile);
-    if args.json {
-        json::write(out, &answer)?;
-        writeln!(out)?;
-    } else {
-        let (sentences, notes) = (answer.sentences(), answer.notes());
-        sentences.iter().try_for_each(|sentence| writeln!(out, "{}", in_lines(sentence)))?;
-        write!(out, "\n{}", paint::tables(&format!("{}\n", answer.table())))?;
-        if !notes.is_empty() {
+    for (at, ((request, question), meanwhile)) in
+        chosen.into_iter().zip(in_the_way.into_meanwhile()).enumerate()
+    {
+        let answer = Answer::of(&request, question, meanwhile);
+        if args.json {
+            json::write(out, &answer)?;
             writeln!(out)?;
+        } else {
+            if at > 0 {
+                writeln!(out)?;
+            }
+            print(&answer, out)?;
         }
-        notes.iter().try_for_each(|note| writeln!(out, "{}", in_lines(note)))?;
     }
     Ok(inputs.exit_code(0))
 }
 
+fn print(answer: &Answer, out: &mut impl Write) -> Result<()> {
+    if let Some(group) = &answer.group {
+        out.write_all(paint::tables(&format!("{group}\n\n")).as_bytes())?;
+    }
+    let (sentences, notes) = (answer.sentences(), answer.notes());
+    sentences.iter().try_for_each(|sentence| writeln!(out, "{}", in_lines(sentence)))?;
+    write!(out, "\n{}", paint::tables(&format!("{}\n", answer.table())))?;
+    if !notes.is_empty() {
+        writeln!(out)?;
+    }
+    Ok(notes.iter().try_for_each(|note| writeln!(out, "{}", in_lines(note)))?)
+}
+
 /// What the first reading has found.
 enum Found {
-    /// The request, and what it is compared with.
-    Ended(Box<RequestLine>, Question),
+    /// The requests, and what each is compared with: one, or one of each group.
+    Ended(Vec<(RequestLine, Question)>),
     /// A sentence on the request, which has not ended by the last report.
     Open(String),
     Nothing,
 }
 
 /// The first reading.
-fn choose(inputs: &mut Inputs, id: Option<&str>, percentile: Option<f64>) -> Result<Found> {
+fn choose(
+    inputs: &mut Inputs,
+    id: Option<&str>,
+    percentile: Option<f64>,
+    grouping: &Grouping,
+) -> Result<Found> {
     let (signs, mut running) = (Signs::default(), Running::default());
     let signs_of_cores = signs.clone();
     let (mut last, mut occurrences) = (None, 0);
-    let wanted = id.map(str::to_owned);
+    let (wanted, by) = (id.map(str::to_owned), grouping.clone());
     let is_wanted = move |line: &RequestLine| Some(&line.request_id) == wanted.as_ref();
-    let mut survey = inputs.fold_and_map(
-        || Survey::new(percentile.is_some()),
-        Survey::add,
-        Survey::merge,
+    let surveys = inputs.fold_and_map(
+        || Surveys::new(grouping, percentile.is_some()),
+        Surveys::add,
+        Surveys::merge,
         move |line| match line {
-            Line::Request(line) if is_wanted(line) => (Some(Box::new(line.clone())), Sign::Nothing),
+            Line::Request(request) if is_wanted(request) => {
+                (Some((Box::new(request.clone()), by.names(line))), Sign::Nothing)
+            }
             Line::Request(_) => (None, Sign::Nothing),
             line => (None, signs_of_cores.of(line)),
         },
         |place, (found, sign)| {
             running.add(&signs, place, sign);
             if let Some(found) = found.filter(|_| place.twin.is_none()) {
-                (last, occurrences) = (Some(*found), occurrences + 1);
+                (last, occurrences) = (Some(found), occurrences + 1);
             }
         },
     )?;
-    let request = match percentile {
-        Some(percentile) => survey.request_at(percentile),
-        None => last,
-    };
-    let Some((request, middle)) = request.zip(survey.middle()) else {
+    let (mut groups, remarks, detached) = surveys.into_groups();
+    remarks.iter().for_each(|remark| complain(remark));
+    let rows_of_workers = detached.saturating_sub(inputs.read.late);
+    if percentile.is_none() {
+        groups = match &last {
+            Some((request, names)) => groups_of(groups, request.timestamp, names),
+            None => Vec::new(),
+        };
+    }
+    let chosen = groups.into_iter().filter_map(|mut group| {
+        let slowest = match (percentile, &last) {
+            (Some(percentile), _) => group.value.slowest_at(percentile)?,
+            (None, Some((request, _))) => Slowest::of(request),
+            (None, None) => return None,
+        };
+        let question = Question {
+            group: (!grouping.is_whole()).then(|| group.heading(grouping)),
+            percentile,
+            occurrences,
+            middle: group.value.middle()?,
+            requests: group.value.requests,
+            weight: group.value.weight,
+            rows_of_workers,
+        };
+        Some((slowest, question))
+    });
+    let chosen = with_lines(inputs, chosen.collect())?;
+    if chosen.is_empty() {
         let mut open = running.figures().open.into_iter().filter(|_| id.is_some());
         let open = open.find(|open| open.request_id.as_deref() == id);
         return Ok(open.map_or(Found::Nothing, |open| Found::Open(open.sentence())));
-    };
-    let question = Question {
-        percentile,
-        occurrences,
-        middle,
-        requests: survey.requests,
-        weight: survey.weight,
-        rows_of_workers: survey.detached.saturating_sub(inputs.read.late),
-    };
-    Ok(Found::Ended(Box::new(request), question))
+    }
+    Ok(Found::Ended(chosen))
+}
+
+/// The requests with their lines, for which the log is read again if they were not kept.
+fn with_lines(inputs: &Inputs, chosen: Vec<(Slowest, Question)>) -> Result<Vec<(RequestLine, Question)>> {
+    let is_known = |(slowest, _): &(Slowest, Question)| slowest.line.is_some();
+    let mut lines = BTreeMap::new();
+    if !chosen.iter().all(is_known) {
+        let wanted: BTreeSet<_> = chosen.iter().map(|(slowest, _)| slowest.identity.clone()).collect();
+        inputs.again().map(
+            || {
+                let wanted = wanted.clone();
+                move |line| match line {
+                    Line::Request(line) => {
+                        Some((Identity::of(&line), line)).filter(|(identity, _)| wanted.contains(identity))
+                    }
+                    _ => None,
+                }
+            },
+            |_, found| {
+                lines.extend(found);
+                Ok(())
+            },
+        )?;
+    }
+    let found = chosen.into_iter().filter_map(|(slowest, question)| {
+        let line = slowest.line.map(|line| *line).or_else(|| lines.get(&slowest.identity).cloned());
+        Some((line?, question))
+    });
+    Ok(found.collect())
 }

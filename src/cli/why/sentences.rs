@@ -191,14 +191,18 @@ impl Answer {
 
     fn comparison(&self) -> String {
         let Median { requests, fastest_ms, slowest_ms, .. } = self.median;
+        let (whole, of_group) = match self.group {
+            Some(_) => ("group", " of its group"),
+            None => ("log", ""),
+        };
         if self.requests < 2 {
-            return "The log has no other request to compare with.".to_owned();
+            return format!("The {whole} has no other request to compare with.");
         }
         let (requests, from, to) =
             (amount(requests, "request", "requests"), time(fastest_ms), time(slowest_ms));
         format!(
-            "The median request is the mean of the {requests} in the middle fifth by e2e_total_ms, from \
-             {from} to {to}."
+            "The median request is the mean of the {requests} in the middle fifth{of_group} by e2e_total_ms, \
+             from {from} to {to}."
         )
     }
 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Line, Millis, RequestLine,
+    Millis, RequestLine,
     cli::{
         critical_path::critical_path,
+        groups::Merge,
+        in_the_way::Identity,
         tally::Tally,
         timeline::{Part, Timeline},
     },
@@ -20,14 +22,17 @@ const MIDDLE: (f64, f64) = (0.4, 0.6);
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     buckets: BTreeMap<usize, Bucket>,
-    /// Whether a request of each bucket is kept.
-    keeps_requests: bool,
     /// How many lines there are of requests.
     pub(super) requests: u64,
     /// How many requests they stand for.
     pub(super) weight: u64,
-    /// Rows of workers that are not in their requests.
-    pub(super) detached: u64,
+}
+
+/// The slowest request of some.
+#[derive(Debug)]
+pub(super) struct Slowest {
+    pub(super) identity: Identity,
+    pub(super) line: Option<Box<RequestLine>>,
 }
 
 #[derive(Debug)]
@@ -39,8 +44,7 @@ struct Bucket {
     /// These are weighted sums.
     e2e: u128,
     parts: Tally<Part>,
-    /// The slowest request.
-    request: Option<Box<RequestLine>>,
+    slowest_request: Option<Slowest>,
 }
 
 /// The mean of the requests around the median of `e2e_total_ms`.
@@ -54,50 +58,32 @@ pub(super) struct Middle {
     weight: u64,
 }
 
-impl Survey {
-    pub(super) fn new(keeps_requests: bool) -> Self {
-        Self { keeps_requests, ..Self::default() }
+impl Slowest {
+    pub(super) fn of(line: &RequestLine) -> Self {
+        Self { identity: Identity::of(line), line: Some(Box::new(line.clone())) }
     }
+}
 
-    pub(super) fn add(&mut self, line: &Line) {
-        let line = match line {
-            Line::Request(line) => line,
-            Line::Stage(_) | Line::Transfer(_) => {
-                self.detached += 1;
-                return;
-            }
-            Line::Summary(_) | Line::Open(_) => return,
-        };
+impl Survey {
+    /// Adds a request. The lines of the slowest ones may be kept.
+    pub(super) fn add(&mut self, line: &RequestLine, keeps_lines: bool) {
         let weight = line.weight();
         self.requests += 1;
         self.weight = self.weight.saturating_add(weight);
         let e2e = line.e2e_table.e2e_total_ms;
         let bucket = self.buckets.entry(place(e2e.as_nanos())).or_insert_with(|| Bucket::new(e2e));
-        bucket.add(line, weight);
-        if self.keeps_requests && bucket.is_slowest(line) {
-            bucket.request = Some(Box::new(line.clone()));
-        }
-    }
-
-    pub(super) fn merge(&mut self, other: &mut Self) {
-        self.requests += other.requests;
-        self.weight = self.weight.saturating_add(other.weight);
-        self.detached += other.detached;
-        for (place, mut bucket) in std::mem::take(&mut other.buckets) {
-            let kept = self.buckets.entry(place).or_insert_with(|| Bucket::new(bucket.fastest));
-            kept.merge(&mut bucket);
-        }
+        bucket.add(line, weight, keeps_lines);
     }
 
     /// The slowest request of the bucket that a percentile falls into.
-    pub(super) fn request_at(&mut self, percentile: f64) -> Option<RequestLine> {
+    pub(super) fn slowest_at(&mut self, percentile: f64) -> Option<Slowest> {
         let rank = (self.weight as f64 * percentile / 100.0).ceil().max(1.0);
         let mut below = 0_u64;
         let bucket = self.buckets.values_mut().find(|bucket| {
             below = below.saturating_add(bucket.weight);
             below as f64 >= rank
         });
-        bucket.and_then(|bucket| bucket.request.take()).map(|request| *request)
+        bucket.and_then(|bucket| bucket.slowest_request.take())
     }
 
     /// The mean of the middle fifth of the requests.
@@ -123,6 +109,17 @@ impl Survey {
     }
 }
 
+impl Merge for Survey {
+    fn merge(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.weight = self.weight.saturating_add(other.weight);
+        for (place, bucket) in other.buckets {
+            let kept = self.buckets.entry(place).or_insert_with(|| Bucket::new(bucket.fastest));
+            kept.merge(bucket);
+        }
+    }
+}
+
 impl Middle {
     /// The mean of each part. Parts that are not told apart are left out.
     pub(super) fn parts(&self) -> impl Iterator<Item = (Part, Millis)> {
@@ -138,10 +135,10 @@ fn mean(sum: u128, weight: u64) -> Millis {
 impl Bucket {
     fn new(e2e: Millis) -> Self {
         let (requests, weight, parts) = (0, 0, Tally::default());
-        Self { requests, weight, fastest: e2e, slowest: e2e, e2e: 0, parts, request: None }
+        Self { requests, weight, fastest: e2e, slowest: e2e, e2e: 0, parts, slowest_request: None }
     }
 
-    fn add(&mut self, line: &RequestLine, weight: u64) {
+    fn add(&mut self, line: &RequestLine, weight: u64, keeps_line: bool) {
         let e2e = line.e2e_table.e2e_total_ms;
         self.requests += 1;
         self.weight = self.weight.saturating_add(weight);
@@ -150,15 +147,18 @@ impl Bucket {
         for segment in critical_path(&Timeline::of(line)) {
             self.parts.add(segment.part, u128::from(segment.length()) * u128::from(weight));
         }
+        let slowest = self.slowest_request.as_ref();
+        if slowest.is_none_or(|slowest| slowest.identity.against(line).is_gt()) {
+            let kept = keeps_line.then(|| Box::new(line.clone()));
+            self.slowest_request = Some(Slowest { identity: Identity::of(line), line: kept });
+        }
     }
 
-    fn merge(&mut self, other: &mut Self) {
-        self.add_sums(other);
-        if let Some(request) = other.request.take()
-            && self.is_slowest(&request)
-        {
-            self.request = Some(request);
-        }
+    fn merge(&mut self, other: Self) {
+        self.add_sums(&other);
+        let identity = |slowest: &Slowest| slowest.identity.clone();
+        let slowest = [self.slowest_request.take(), other.slowest_request].into_iter().flatten();
+        self.slowest_request = slowest.max_by_key(identity);
     }
 
     fn add_sums(&mut self, other: &Self) {
@@ -169,14 +169,6 @@ impl Bucket {
         self.e2e += other.e2e;
         self.parts.merge(&other.parts);
     }
-
-    /// Of equally slow requests, time and id decide, so that the order in which they are added does not.
-    fn is_slowest(&self, line: &RequestLine) -> bool {
-        let key = |line: &RequestLine| (line.e2e_table.e2e_total_ms, line.timestamp);
-        self.request
-            .as_deref()
-            .is_none_or(|kept| (key(kept), kept.request_id.as_str()) < (key(line), line.request_id.as_str()))
-    }
 }
 
 #[cfg(test)]
@@ -185,7 +177,7 @@ mod tests {
     use crate::{E2eTable, StageRow};
 
     /// A request that takes this many microseconds, of which stage 0 works for the given ones.
-    fn request(id: &str, e2e: u64, worked: u64, sample_rate: Option<u32>) -> Line {
+    fn request(id: &str, e2e: u64, worked: u64, sample_rate: Option<u32>) -> RequestLine {
         let micros = |micros: u64| Millis::from_nanos(micros * 1_000);
         let row = StageRow {
             stage_id: Some(0),
@@ -193,22 +185,22 @@ mod tests {
             stage_gen_time_ms: Some(micros(worked)),
             ..StageRow::default()
         };
-        Line::Request(RequestLine {
+        RequestLine {
             request_id: id.to_owned(),
             sample_rate,
             e2e_table: E2eTable { e2e_total_ms: micros(e2e), ..E2eTable::default() },
             stage_table: vec![row],
             ..RequestLine::default()
-        })
+        }
     }
 
-    fn survey(lines: &[Line]) -> Survey {
-        let mut surveys = [Survey::new(true), Survey::new(true)];
+    fn survey(lines: &[RequestLine]) -> Survey {
+        let mut surveys = [Survey::default(), Survey::default()];
         for (n, line) in lines.iter().enumerate() {
-            surveys[n % 2].add(line);
+            surveys[n % 2].add(line, true);
         }
-        let [mut one, mut other] = surveys;
-        one.merge(&mut other);
+        let [mut one, other] = surveys;
+        one.merge(other);
         one
     }
 
@@ -233,7 +225,8 @@ mod tests {
         let lines: Vec<_> =
             (1..=100).map(|n| request(&n.to_string(), n * n, n, Some(1 + (n > 90) as u32))).collect();
         for (percentile, id) in [(0.0, "1"), (50.0, "55"), (90.0, "95"), (100.0, "100")] {
-            assert_eq!(survey(&lines).request_at(percentile).unwrap().request_id, id, "{percentile}");
+            let slowest = survey(&lines).slowest_at(percentile).and_then(|slowest| slowest.line);
+            assert_eq!(slowest.unwrap().request_id, id, "{percentile}");
         }
     }
 }

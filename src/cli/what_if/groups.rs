@@ -1,0 +1,77 @@
+//! What a prediction says of each group of requests.
+
+use serde::Serialize;
+
+use super::{figures::Times, trace::Request};
+use crate::{
+    Timestamp,
+    cli::groups::{Grouping, Groups, Heading, Merge},
+    write::text::{Cell, Columns},
+};
+
+/// The end-to-end times of a group in the three runs.
+#[derive(Debug, Serialize)]
+struct PredictedGroup {
+    #[serde(flatten)]
+    heading: Heading,
+    requests: usize,
+    logged: Times,
+    replayed: Times,
+    predicted: Times,
+}
+
+/// All groups, and what is to be said of them.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct PredictedGroups {
+    groups: Vec<PredictedGroup>,
+    #[serde(skip)]
+    title: String,
+    #[serde(skip)]
+    pub(super) remarks: Vec<String>,
+}
+
+/// The times of the requests of a group, by run.
+#[derive(Debug, Default)]
+struct Runs([Vec<u64>; 3]);
+
+impl Merge for Runs {
+    fn merge(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(times, others)| times.extend(others));
+    }
+}
+
+impl PredictedGroups {
+    /// The groups of requests, whose times in the replay and in the prediction are given in the same order.
+    /// Requests are grouped by their end in the log.
+    pub(super) fn of(grouping: &Grouping, requests: &[Request], replayed: &[u64], predicted: &[u64]) -> Self {
+        let mut groups = Groups::<Runs>::new(grouping);
+        for (request, (replayed, predicted)) in requests.iter().zip(replayed.iter().zip(predicted)) {
+            let ended = Timestamp::from_unix_micros((request.created + request.e2e) / 1_000);
+            for name in &request.names {
+                let runs = groups.at(ended, Some(name.clone())).0.iter_mut();
+                runs.zip([request.e2e, *replayed, *predicted]).for_each(|(times, time)| times.push(time));
+            }
+        }
+        let width = groups.width();
+        let groups = groups.into_groups(grouping);
+        let remarks = grouping.remarks(width, &groups);
+        let groups = groups.into_iter().map(|group| {
+            let heading = group.heading(grouping);
+            let requests = group.value.0.first().map_or(0, Vec::len);
+            let [logged, replayed, predicted] = group.value.0.map(Times::of);
+            PredictedGroup { heading, requests, logged, replayed, predicted }
+        });
+        Self { title: grouping.title(), groups: groups.collect(), remarks }
+    }
+
+    pub(super) fn table(&self) -> Columns {
+        let heads = ["requests", "e2e p50, logged", "predicted", "e2e p99, logged", "predicted"];
+        let mut table = Columns::named(&self.title, heads);
+        for PredictedGroup { heading, requests, logged, predicted, .. } in &self.groups {
+            let times = [logged.p50, predicted.p50, logged.p99, predicted.p99].map(Cell::Time);
+            table.row(&heading.row(), [Cell::Count(*requests as u64)].into_iter().chain(times));
+        }
+        table
+    }
+}

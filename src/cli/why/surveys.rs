@@ -1,0 +1,53 @@
+//! The first reading: a survey of each group.
+
+use super::survey::Survey;
+use crate::{
+    Line,
+    cli::groups::{Group, Grouping, Groups},
+};
+
+/// The requests so far, by group.
+pub(super) struct Surveys {
+    grouping: Grouping,
+    groups: Groups<Survey>,
+    /// Whether the lines of requests that may be chosen are kept.
+    keeps_lines: bool,
+    /// Rows of workers that are not in their requests.
+    detached: u64,
+}
+
+impl Surveys {
+    /// Surveys without requests. Those of many groups would keep too many lines, so only that of a single
+    /// group does.
+    pub(super) fn new(grouping: &Grouping, is_percentile: bool) -> Self {
+        let keeps_lines = is_percentile && grouping.is_whole();
+        let groups = Groups::new(grouping);
+        Self { grouping: grouping.clone(), groups, keeps_lines, detached: 0 }
+    }
+
+    pub(super) fn add(&mut self, line: &Line) {
+        match line {
+            Line::Request(request) => {
+                for name in self.grouping.names(line) {
+                    self.groups.at(request.timestamp, Some(name)).add(request, self.keeps_lines);
+                }
+            }
+            Line::Stage(_) | Line::Transfer(_) => self.detached += 1,
+            Line::Summary(_) | Line::Open(_) => {}
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &mut Self) {
+        self.groups.merge(&mut other.groups);
+        self.detached += other.detached;
+    }
+
+    /// The survey of each group, what is to be said of them, and the number of detached rows.
+    pub(super) fn into_groups(self) -> (Vec<Group<Survey>>, Vec<String>, u64) {
+        let Self { grouping, groups, detached, .. } = self;
+        let width = groups.width();
+        let groups = groups.into_groups(&grouping);
+        let remarks = grouping.remarks(width, &groups);
+        (groups, remarks, detached)
+    }
+}

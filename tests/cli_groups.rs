@@ -1,0 +1,242 @@
+//! Groups (`--by`, `--every`) of the commands that choose, write or replay requests.
+
+#[path = "support/reader.rs"]
+mod reader;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    process::Stdio,
+};
+
+use reader::{omni_of, stdout, text};
+use serde_json::Value;
+
+const PIPELINE: &str = "tests/data/pipeline.jsonl";
+
+/// What a command prints of a log of 40 requests, two of which have the `finish_reason` `length`.
+fn of_pipeline(args: &[&str]) -> String {
+    stdout(&omni_of(&[args, &[PIPELINE]].concat(), ""))
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The requests of the log, in order.
+fn requests() -> Vec<Value> {
+    let all = lines(&fs::read_to_string(PIPELINE).unwrap());
+    all.into_iter().filter(|line| line["type"] == "request").collect()
+}
+
+fn reason(request: &Value) -> &str {
+    request["e2e_table"]["finish_reason"].as_str().unwrap()
+}
+
+/// What a member of each object says.
+fn column<'a>(rows: &'a [Value], key: &str) -> Vec<&'a str> {
+    rows.iter().map(|row| row[key].as_str().unwrap()).collect()
+}
+
+fn refused(args: &[&str]) -> String {
+    let output = omni_of(&[args, &[PIPELINE]].concat(), "");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), String::new()), "{args:?}");
+    text(&output.stderr)
+}
+
+#[test]
+fn tables_have_the_last_requests_of_each_group_below_a_heading() {
+    let printed = of_pipeline(&["tables", "--by", "finish_reason"]);
+    let headings: Vec<_> = printed.lines().filter(|line| line.starts_with("finish_reason ")).collect();
+    let expected = ["finish_reason length: the last of 2 lines", "finish_reason stop: the last of 38 lines"];
+    assert_eq!(headings, expected);
+    assert_eq!(printed.matches("RequestE2EStats of ").count(), 2);
+    let all = of_pipeline(&["tables", "--by", "finish_reason", "--last", "2"]);
+    assert!(all.contains("finish_reason length: 2 lines\n"), "{all}");
+
+    let last = lines(&of_pipeline(&["tables", "--json", "--by", "finish_reason", "--last", "3"]));
+    let requests = requests();
+    for (heading, reason) in [(0, "length"), (3, "stop")] {
+        let of_reason: Vec<_> = requests.iter().filter(|request| self::reason(request) == reason).collect();
+        let shown = of_reason.len().min(3);
+        assert_eq!((&last[heading]["type"], &last[heading]["group"]), (&"group".into(), &reason.into()));
+        assert_eq!(
+            (&last[heading]["lines"], &last[heading]["shown"]),
+            (&of_reason.len().into(), &shown.into())
+        );
+        assert!(
+            last[heading + 1..].iter().take(shown).eq(of_reason[of_reason.len() - shown..].iter().copied())
+        );
+    }
+}
+
+#[test]
+fn a_request_stands_in_the_tables_of_each_of_its_stages_and_of_its_stretch_of_time() {
+    let stages = lines(&of_pipeline(&["tables", "--json", "--by", "stage_name", "--request", "req-0003"]));
+    assert_eq!(column(&stages, "type"), ["group", "request", "group", "request", "group", "request"]);
+    assert_eq!(["code2wav", "talker", "thinker"], [0, 2, 4].map(|at| stages[at]["group"].as_str().unwrap()));
+    let stretches = lines(&of_pipeline(&["tables", "--json", "--every", "20ms"]));
+    let counts =
+        stretches.iter().filter(|line| line["type"] == "group").map(|line| line["lines"].as_u64().unwrap());
+    assert_eq!(counts.sum::<u64>(), 40);
+    for pair in stretches.chunks(2) {
+        let [from, until, at] =
+            [&pair[0]["from"], &pair[0]["until"], &pair[1]["timestamp"]].map(|at| at.as_str());
+        assert!(from <= at && at < until, "{pair:?}");
+    }
+}
+
+#[test]
+fn why_of_a_group_is_why_of_the_selection_of_its_requests() {
+    for choice in [&["--slowest"][..], &["--p50"], &["--p999"], &["--percentile", "20"]] {
+        let by_group =
+            lines(&of_pipeline(&[&["why", "--json", "--by", "finish_reason"][..], choice].concat()));
+        assert_eq!(column(&by_group, "group"), ["length", "stop"]);
+        for mut answer in by_group {
+            let group = answer.as_object_mut().unwrap().remove("group").unwrap();
+            answer.as_object_mut().unwrap().remove("by");
+            let selection = format!("finish_reason == {group}");
+            let args = [&["why", "--json", "--where", &selection][..], choice].concat();
+            assert_eq!([answer], *lines(&of_pipeline(&args)), "{choice:?}");
+        }
+    }
+}
+
+#[test]
+fn why_compares_a_request_with_its_group_and_says_so() {
+    let answers = lines(&of_pipeline(&["why", "--json", "req-0004", "--by", "finish_reason"]));
+    let [answer] = answers.as_slice() else { panic!("{answers:?}") };
+    assert_eq!((&answer["group"], &answer["median"]["requests"]), (&"length".into(), &2.into()));
+    let words = of_pipeline(&["why", "req-0004", "--by", "finish_reason"]);
+    assert!(words.starts_with("finish_reason length\n\nreq-0004 took "), "{words}");
+    assert!(words.contains("the 2 requests in the middle fifth of its group by e2e_total_ms"), "{words}");
+    // A request of a group that is not told apart is in that of all others.
+    let answers = lines(&of_pipeline(&["why", "--json", "req-0040", "--by", "request_id", "--every", "1s"]));
+    assert_eq!((&answers[0]["group"], &answers[0]["request_id"]), (&"others".into(), &"req-0040".into()));
+}
+
+#[test]
+fn a_request_at_p999_is_the_slowest_of_forty() {
+    let slowest = requests()
+        .iter()
+        .map(|request| request["e2e_table"]["e2e_total_ms"].as_f64().unwrap())
+        .fold(0.0, f64::max);
+    let answer = &lines(&of_pipeline(&["why", "--json", "--p999"]))[0];
+    assert_eq!((answer["e2e_total_ms"].as_f64(), answer["percentile"].as_f64()), (Some(slowest), Some(99.9)));
+}
+
+/// A table of comma-separated values without quotes, by the names of its columns.
+fn csv(args: &[&str]) -> Vec<BTreeMap<String, String>> {
+    let table = of_pipeline(&[&["export", "--format", "csv"], args].concat());
+    let mut rows = table.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
+    let heads = rows.next().unwrap();
+    rows.map(|row| heads.iter().cloned().zip(row).collect()).collect()
+}
+
+#[test]
+fn a_csv_file_has_columns_for_the_group_and_the_stretch_of_time() {
+    let rows = csv(&["--by", "finish_reason", "--every", "10ms"]);
+    assert_eq!(rows.len(), 40);
+    for row in &rows {
+        assert_eq!(row["group"], row["finish_reason"]);
+        // The decimals of a timestamp are microseconds.
+        let (stretch, rest) = row["timestamp"].split_at("2026-11-24T08:46:40.08".len());
+        assert!(rest.len() == 5 && row["from"] == format!("{stretch}0000Z"), "{row:?}");
+    }
+    let stages = csv(&["--table", "stages", "--by", "stage_name"]);
+    assert!(stages.len() == 120 && stages.iter().all(|row| row["group"] == row["stage_name"]), "{stages:?}");
+    let stages = csv(&["--table", "stages", "--by", "finish_reason"]);
+    assert_eq!(stages.iter().filter(|row| row["group"] == "length").count(), 6);
+    let none = csv(&["--by", "fields.model"]);
+    assert!(none.iter().all(|row| row["group"] == "none"), "{none:?}");
+}
+
+#[test]
+fn a_trace_has_processes_of_its_own_for_each_group() {
+    let trace = |args: &[&str]| -> Vec<Value> {
+        let trace: Value =
+            serde_json::from_str(&of_pipeline(&[&["export", "--format", "chrome"], args].concat())).unwrap();
+        trace["traceEvents"].as_array().unwrap().clone()
+    };
+    let slices = |events: &[Value]| events.iter().filter(|event| event["ph"] == "X").count();
+    let (whole, grouped) = (trace(&[]), trace(&["--by", "finish_reason"]));
+    assert_eq!(slices(&grouped), slices(&whole));
+    let is_name = |event: &&Value| event["name"] == "process_name";
+    let names: BTreeMap<_, _> =
+        grouped.iter().filter(is_name).map(|event| (event["pid"].as_u64(), &event["args"]["name"])).collect();
+    let groups: BTreeSet<_> =
+        names.values().map(|name| name.as_str().unwrap().split_once(": ").unwrap().0).collect();
+    assert_eq!(groups, BTreeSet::from(["length", "stop"]));
+    assert_eq!(names.len(), 2 * whole.iter().filter(is_name).count());
+    for request in grouped.iter().filter(|event| event["args"].get("e2e_total_ms").is_some()) {
+        let process = names[&request["pid"].as_u64()].as_str().unwrap();
+        assert_eq!(process, format!("{}: requests", request["args"]["finish_reason"].as_str().unwrap()));
+    }
+}
+
+#[test]
+fn what_has_no_meaning_is_refused_and_named_in_the_help() {
+    let export = |args: &[&str]| refused(&[&["export", "--format"], args].concat());
+    assert!(export(&["chrome", "--every", "1s"]).contains("--every has no meaning for a trace"));
+    assert!(
+        export(&["chrome", "--by", "stage_id"]).contains("a trace has processes of its own for each stage")
+    );
+    assert!(export(&["csv", "--by", "stage_id"]).contains("a row of this table has several stages"));
+    for (command, sentence) in [
+        ("export", "--every has no meaning for chrome"),
+        ("compare", "--every has no meaning here"),
+        ("join", "there are no groups here"),
+    ] {
+        let help = stdout(&omni_of(&[command, "--help"], ""));
+        assert!(help.contains(sentence), "{help}");
+        assert!(stdout(&omni_of(&["man", command], "")).contains("NOTES"));
+    }
+}
+
+#[test]
+fn a_prediction_has_the_times_of_each_group() {
+    let prediction =
+        &lines(&of_pipeline(&["what-if", "--json", "--workers", "2=3", "--by", "finish_reason"]))[0];
+    let groups = prediction["groups"].as_array().unwrap();
+    assert_eq!(column(groups, "group"), ["length", "stop"]);
+    for group in groups {
+        let requests = requests();
+        let of_group = requests.iter().filter(|request| reason(request) == group["group"]);
+        let mut times: Vec<_> =
+            of_group.map(|request| request["e2e_table"]["e2e_total_ms"].as_f64().unwrap()).collect();
+        times.sort_by(f64::total_cmp);
+        assert_eq!(group["requests"], times.len());
+        assert_eq!(group["logged"]["p50"], times[times.len().div_ceil(2) - 1]);
+    }
+    let stop = &groups[1];
+    assert!(stop["predicted"]["mean"].as_f64() < stop["replayed"]["mean"].as_f64(), "{stop}");
+    let whole = &lines(&of_pipeline(&["what-if", "--json", "--workers", "2=3", "--every", "1h"]))[0];
+    for run in ["logged", "replayed", "predicted"] {
+        assert_eq!(whole["groups"][0][run], whole[run]["e2e_total_ms"], "a single stretch has all requests");
+    }
+    let table = of_pipeline(&["what-if", "--by", "finish_reason", "--every", "1h"]);
+    assert!(table.contains("| 2026-11-24T08:00:00Z, stop   |       38 | "), "{table}");
+}
+
+#[test]
+fn a_field_that_no_request_has_is_named() {
+    for command in [&["tables"][..], &["why", "--p99"], &["what-if"]] {
+        let output = omni_of(&[command, &["--by", "fields.modle", PIPELINE]].concat(), "");
+        assert!(text(&output.stderr).contains("--by: no line has the field modle\n"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_closes_the_table_early_is_no_failure() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_omni-metrics"))
+        .args(["export", "--format", "csv", "--table", "stages"])
+        .args([PIPELINE; 20])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(!text(&output.stderr).contains("Broken pipe"), "{output:?}");
+    assert!(output.status.success());
+}
