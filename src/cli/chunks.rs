@@ -95,6 +95,9 @@ fn read_lines(
             if !send(Chunk::Lines(mem::replace(&mut lines, rest))) {
                 return Ok(false);
             }
+        } else if lines.iter().all(|byte| *byte == 0) {
+            // A file that was truncated while a program wrote it may begin with any number of zeros.
+            lines.clear();
         } else if lines.len() > LINE_LIMIT {
             // Its beginning tells whether it is a line of the layer.
             lines.truncate(LONG_LINE_SHOWN);

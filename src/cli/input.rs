@@ -280,9 +280,11 @@ impl Inputs {
             if reasons.is_empty() {
                 reasons.push(format!("no file in {} has a line of omni-metrics", self.names()));
             }
+            reasons.extend(self.read.hidden_sentence());
             return Err(Failure::Io(reasons.join("; ")));
         }
         reasons.extend(self.selection.sentence(outside, unmatched));
+        reasons.extend(self.read.hidden_sentence());
         reasons.iter().for_each(|reason| complain(reason));
         Ok(())
     }
@@ -316,6 +318,10 @@ impl Inputs {
             Parsed::Line(Err(LeftOut::ByTime)) => self.read.outside += 1,
             Parsed::Line(Err(LeftOut::ByCondition)) => self.read.unmatched += 1,
             Parsed::Foreign => self.read.foreign += 1,
+            Parsed::Hidden => {
+                self.read.foreign += 1;
+                self.read.hidden += 1;
+            }
             Parsed::Broken(why) => self.name_broken(place, &why, progress),
             Parsed::Unknown(schema) => {
                 self.read.unknown += 1;

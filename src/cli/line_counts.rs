@@ -1,5 +1,7 @@
 //! How many lines of each kind a log has.
 
+use super::amount::amount;
+
 /// How many lines of each kind were read.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct LineCounts {
@@ -7,6 +9,8 @@ pub(super) struct LineCounts {
     pub(super) lines: u64,
     /// Lines of other programs.
     pub(super) foreign: u64,
+    /// Those of them that have a line of the layer past their beginning.
+    pub(super) hidden: u64,
     /// Lines of the layer that are cut or garbled.
     pub(super) broken: u64,
     /// Lines of the layer with a schema that this reader does not know.
@@ -25,5 +29,17 @@ impl LineCounts {
     /// Lines of the layer, selected or not.
     pub(super) fn of_layer(&self) -> u64 {
         self.lines + self.outside + self.unmatched
+    }
+
+    /// That lines of the layer were passed over because of what stands before them.
+    pub(super) fn hidden_sentence(&self) -> Option<String> {
+        let (one, many) = ("foreign line has", "foreign lines have");
+        (self.hidden > 0).then(|| {
+            format!(
+                "{} `{{\"type\":\"…\",\"schema\":` past the beginning: a line must begin with it, or with \
+                 the prefix of Kubernetes (CRI), Docker, docker compose or `journalctl -o json`",
+                amount(self.hidden, one, many)
+            )
+        })
     }
 }

@@ -14,6 +14,8 @@ pub(super) enum Parsed<T> {
     Line(T),
     /// A line of another program.
     Foreign,
+    /// The same, with a line of the layer in it, which does not stand at its beginning.
+    Hidden,
     /// A line of the layer that is cut or garbled, and how.
     Broken(String),
     /// A line of the layer with a schema that this reader does not know.
@@ -22,6 +24,11 @@ pub(super) enum Parsed<T> {
 
 /// Whether a line begins as those of the layer do.
 pub(super) fn is_ours(line: &[u8]) -> bool {
+    after_opening(line).is_some()
+}
+
+/// What follows the type of a line of the layer.
+fn after_opening(line: &[u8]) -> Option<&[u8]> {
     const OURS: [&[u8]; 5] = [
         br#"{"type":"request""#,
         br#"{"type":"stage""#,
@@ -29,17 +36,34 @@ pub(super) fn is_ours(line: &[u8]) -> bool {
         br#"{"type":"summary""#,
         br#"{"type":"open""#,
     ];
-    OURS.iter().any(|opening| line.starts_with(opening))
+    OURS.iter().find_map(|opening| line.strip_prefix(*opening))
+}
+
+/// A line without the zeros before it: a file has them if it was truncated while a program wrote it.
+pub(super) fn without_zeros(line: &[u8]) -> &[u8] {
+    let zeros = line.iter().take_while(|byte| **byte == 0).count();
+    line.get(zeros..).unwrap_or_default()
+}
+
+/// A line of another program.
+fn foreign<T>(line: &[u8]) -> Parsed<T> {
+    let is_hidden = |rest| after_opening(rest).is_some_and(|rest| rest.starts_with(br#","schema":"#));
+    let braces = line.iter().enumerate().filter(|(_, byte)| **byte == b'{').map(|(at, _)| at);
+    match braces.filter_map(|at| line.get(at..)).any(is_hidden) {
+        true => Parsed::Hidden,
+        false => Parsed::Foreign,
+    }
 }
 
 /// Reads a line, and maps it if it is the layer's. The mapper also gets the text of a line that is spelt as
 /// the layer spells it.
 pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line, Option<&str>) -> T) -> Parsed<T> {
     // An editor may have put a byte order mark in front.
+    let bytes = without_zeros(bytes);
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
     let is_spelt_as_ours = is_ours(bytes);
     if !is_spelt_as_ours && bytes.first() != Some(&b'{') {
-        return Parsed::Foreign;
+        return foreign(bytes);
     }
     // The whole line is checked at once, which is cheaper than a check of each key.
     let Ok(text) = str::from_utf8(bytes) else {
@@ -59,7 +83,7 @@ pub(super) fn parse<T>(bytes: &[u8], map: &mut impl FnMut(Line, Option<&str>) ->
             schema => Parsed::Unknown(schema),
         },
         // Other programs log JSON too.
-        Err(_) if !is_spelt_as_ours => Parsed::Foreign,
+        Err(_) if !is_spelt_as_ours => foreign(bytes),
         // Another schema may have other keys.
         Err(error) => match serde_json::from_str(text) {
             Ok(Schema { schema }) if schema != SCHEMA => Parsed::Unknown(schema),

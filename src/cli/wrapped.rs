@@ -1,5 +1,5 @@
-//! Lines inside the lines of a container runtime: the CRI format of Kubernetes, Docker's `json-file`, and the
-//! JSON of journald.
+//! Lines inside the lines of a container runtime: the CRI format of Kubernetes, Docker's `json-file`, what
+//! `docker compose` prints, and the JSON of journald.
 //!
 //! A runtime writes a line that is too long for it in pieces, each on a line of its own. Pieces of the two
 //! streams of a container may alternate.
@@ -8,7 +8,10 @@ use std::{borrow::Cow, mem};
 
 use serde::Deserialize;
 
-use super::parsed::{LINE_LIMIT, is_ours};
+use super::parsed::{LINE_LIMIT, is_ours, without_zeros};
+
+/// How many bytes before the bar of `docker compose` are searched for it.
+const LONGEST_NAME: usize = 256;
 
 /// A stream of a container: `stdout` or `stderr`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +33,10 @@ impl<'a> Wrapped<'a> {
     /// `None` for a line that no runtime has written.
     #[inline]
     pub(super) fn of(line: &'a [u8]) -> Option<Self> {
-        match line {
-            [b'0'..=b'9', ..] => Self::cri(line),
-            [b'{', b'"', b'l', ..] => Self::docker(line),
+        match without_zeros(line) {
+            line @ [b'0'..=b'9', ..] => Self::cri(line).or_else(|| Self::compose(line)),
+            line @ [b'a'..=b'z' | b'A'..=b'Z', ..] => Self::compose(line),
+            line @ [b'{', b'"', b'l', ..] => Self::docker(line),
             _ => None,
         }
     }
@@ -54,6 +58,17 @@ impl<'a> Wrapped<'a> {
         let text = text.strip_suffix(b"\n").unwrap_or(text);
         let is_time = time.len() >= 20 && time.get(10) == Some(&b'T');
         is_time.then_some(Self { stream: Stream::named(stream)?, text: Cow::Borrowed(text), is_end })
+    }
+
+    /// `front-1  | {"type":…`: the name of a container, spaces, a bar and a space. Other programs write tables
+    /// with bars, so a line of the layer must follow, which always stands on one line.
+    fn compose(line: &'a [u8]) -> Option<Self> {
+        let bar = line.iter().take(LONGEST_NAME).position(|byte| *byte == b'|')?;
+        let (name, text) = line.split_at_checked(bar)?;
+        let (name, text) = (name.strip_suffix(b" ")?.trim_ascii_end(), text.strip_prefix(b"| ")?);
+        let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
+        let is_wrapped = name.iter().all(is_of_name) && is_ours(text);
+        is_wrapped.then_some(Self { stream: Stream::Stdout, text: Cow::Borrowed(text), is_end: true })
     }
 
     /// `{"log":"text\n","stream":"stderr","time":"…"}`.
@@ -201,6 +216,10 @@ mod tests {
             found("{\"a\":\"é\"}\n", true)
         );
         assert_eq!(text_of(r#"{"log":"{\"a\":","stream":"stdout","time":""}"#), found("{\"a\":", false));
+        let line = r#"{"type":"stage","schema":1}"#;
+        for before in ["front-1  | ", "2nd_1 | ", "\0\0worker.a-12                | "] {
+            assert_eq!(text_of(&format!("{before}{line}")), found(line, true), "{before}");
+        }
         for foreign in [
             "2026-11-25T04:01:43.017037Z stderr F",
             "2026-11-25T04:01:43.017037Z stderr INFO text",
@@ -209,6 +228,11 @@ mod tests {
             r#"{"log":"a","stream":"both","time":""}"#,
             r#"{"log":"a\n","stream":"stde"#,
             r#"{"level":"info"}"#,
+            "front-1  | text",
+            r#"front-1  | {"level":"info"}"#,
+            r#"front-1| {"type":"stage"}"#,
+            r#"front 1  | {"type":"stage"}"#,
+            r#" | {"type":"stage"}"#,
             r#"{"type":"request","log":"a"}"#,
         ] {
             assert_eq!(text_of(foreign), None, "{foreign}");

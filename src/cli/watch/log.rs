@@ -90,7 +90,7 @@ impl Log {
             Parsed::Line(Ok(line)) => self.add_line(&line, read.length, now),
             Parsed::Line(Err(LeftOut::ByTime)) => self.read.outside += 1,
             Parsed::Line(Err(LeftOut::ByCondition)) => self.read.unmatched += 1,
-            Parsed::Foreign => self.read.foreign += 1,
+            Parsed::Foreign | Parsed::Hidden => self.read.foreign += 1,
             Parsed::Broken(_) => self.read.broken += 1,
             Parsed::Unknown(_) => self.read.unknown += 1,
         }
