@@ -53,6 +53,12 @@ pub(super) struct Row {
     requests: String,
 }
 
+/// The fastest or the slowest of the requests, or all of them.
+pub(super) struct Class {
+    pub(super) name: &'static str,
+    pub(super) spent: Spent,
+}
+
 /// Where the time of some requests goes.
 #[derive(Debug, Serialize)]
 pub(super) struct Bar {
@@ -109,24 +115,34 @@ impl Latencies {
         sum(self.0.values(), u64::MAX)
     }
 
-    /// Where the time goes: of all requests, of the faster half, and of the slowest.
-    pub(super) fn bars(&self, stages: &StageNames) -> Vec<Bar> {
+    /// All requests, the faster half, and the slowest.
+    pub(super) fn classes(&self) -> Vec<Class> {
         let whole = self.whole();
-        let parts = whole.told_apart();
-        let bar = |name, spent: &Spent| Bar::of(name, spent, &parts, stages);
-        let mut bars = vec![bar("all requests".to_owned(), &whole)];
+        let requests = whole.requests;
+        let mut classes = vec![Class { name: "all requests", spent: whole }];
         for (of, name, is_slow) in
             [(2, "fastest half", false), (10, "slowest tenth", true), (100, "slowest hundredth", true)]
         {
-            let wanted = whole.requests.div_ceil(of);
-            if whole.requests < of {
-                continue;
+            let wanted = requests.div_ceil(of);
+            if requests >= of {
+                let values = self.0.values();
+                let spent = if is_slow { sum(values.rev(), wanted) } else { sum(values, wanted) };
+                classes.push(Class { name, spent });
             }
-            let some =
-                if is_slow { sum(self.0.values().rev(), wanted) } else { sum(self.0.values(), wanted) };
-            bars.push(bar(format!("{name} ({})", count(some.requests)), &some));
         }
-        bars
+        classes
+    }
+
+    /// Where the time of each class goes.
+    pub(super) fn bars(&self, stages: &StageNames) -> Vec<Bar> {
+        let (whole, classes) = (self.whole(), self.classes());
+        let parts = whole.told_apart();
+        let bar = |(at, Class { name, spent }): (usize, &Class)| {
+            let name =
+                if at == 0 { (*name).to_owned() } else { format!("{name} ({})", count(spent.requests)) };
+            Bar::of(name, spent, &parts, stages)
+        };
+        classes.iter().enumerate().map(bar).collect()
     }
 }
 
@@ -137,7 +153,7 @@ impl Columns {
     }
 
     /// When each column begins and ends, with its count.
-    fn iter(&self) -> impl Iterator<Item = (f64, f64, u64)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (f64, f64, u64)> {
         let at = |column: usize| start(self.first + column as u32 * self.width);
         self.counts.iter().enumerate().map(move |(n, count)| (at(n), at(n + 1), *count))
     }

@@ -21,6 +21,7 @@ pub(super) mod axis;
 mod ending;
 pub(super) mod figures;
 mod head;
+mod json;
 pub(super) mod latency;
 mod over_time;
 mod overview;
@@ -63,6 +64,10 @@ pub(super) const HELP: Help = Help {
             "The page of a log on another machine",
             "ssh host cat service.log | omni-metrics report -o page.html",
         ),
+        (
+            "Where the time of the slowest tenth goes",
+            "omni-metrics report --json service.log | jq '.where_the_time_goes[2].parts'",
+        ),
     ],
     ..Help::NONE
 };
@@ -74,6 +79,10 @@ pub(super) struct Args {
     /// Where the page goes; without it, to standard output, unless that is a terminal
     #[arg(short, long, value_name = "PAGE")]
     output: Option<PathBuf>,
+    /// The figures of the page as one line of JSON, in place of the page: `summary` has the keys of `summary
+    /// --json`
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     groups: GroupArgs,
     #[command(flatten)]
@@ -81,11 +90,12 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
-    if args.output.is_none() && io::stdout().is_terminal() {
+    if args.output.is_none() && !args.json && io::stdout().is_terminal() {
         let instead = "name a file for it, `-o FILE`, or send it to one, `> FILE`";
         return Err(Failure::Io(format!("the page is not for a terminal; {instead}")));
     }
-    let mut inputs = Inputs::copied(&args.files)?;
+    // The page reads its input twice.
+    let mut inputs = if args.json { Inputs::new(&args.files)? } else { Inputs::copied(&args.files)? };
     let grouping = args.groups.grouping();
     let new = || Page::new(&args.objectives, grouping.clone());
     let (signs, mut running) = (Signs::default(), Running::default());
@@ -97,16 +107,27 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         move |line| signs_of_cores.of(line),
         |place, sign| running.add(&signs, place, sign),
     )?;
-    let page = page.sampled();
     inputs.warn_of_doubles();
-    // What was in the way of a request is known once it is known which requests the page shows.
-    let nobody = InTheWay::new(page.waiters(), NAMED);
-    let found = inputs.again().fold(|| nobody.clone(), InTheWay::add, InTheWay::merge)?;
-    let html = page.into_html(&inputs, running, &found.into_meanwhile())?;
+    let mut written = Vec::new();
+    if args.json {
+        super::json::write(&mut written, &page.into_figures(&inputs, running))?;
+        written.push(b'\n');
+    } else {
+        written.extend(html(page, &inputs, running)?.into_bytes());
+    }
     match &args.output {
-        None => out.write_all(html.as_bytes())?,
-        Some(path) => std::fs::write(path, html)
+        None => out.write_all(&written)?,
+        Some(path) => std::fs::write(path, written)
             .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?,
     }
     Ok(inputs.exit_code(0))
+}
+
+/// The page, for which the log is read again.
+fn html(page: Page, inputs: &Inputs, running: Running) -> Result<String> {
+    let page = page.sampled();
+    // What was in the way of a request is known once it is known which requests the page shows.
+    let nobody = InTheWay::new(page.waiters(), NAMED);
+    let found = inputs.again().fold(|| nobody.clone(), InTheWay::add, InTheWay::merge)?;
+    page.into_html(inputs, running, &found.into_meanwhile())
 }

@@ -24,11 +24,11 @@ const ROWS: u32 = 50;
 const LEVELS: usize = 6;
 
 /// Stretches that follow each other, as many as have enough requests.
-struct Window {
+pub(super) struct Window {
     /// In microseconds since the Unix epoch.
     time: (f64, f64),
-    all: Stretch,
-    in_flight: f64,
+    pub(super) all: Stretch,
+    pub(super) in_flight: f64,
 }
 
 /// The charts and their numbers.
@@ -194,6 +194,10 @@ impl<'a> OverTime<'a> {
         plot
     }
 
+    pub(super) fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
     pub(super) fn rows(&self) -> Vec<Row> {
         self.windows.iter().map(Window::row).collect()
     }
@@ -217,14 +221,21 @@ impl Window {
         (self.time.1 - self.time.0) / 1e6
     }
 
+    /// When it begins and when it ends.
+    pub(super) fn ends(&self) -> [Timestamp; 2] {
+        [self.time.0, self.time.1].map(|micros| Timestamp::from_unix_micros(micros as u64))
+    }
+
+    /// The latency that `permille` of a thousand requests do not exceed.
+    pub(super) fn percentile(&self, permille: u64) -> Option<Millis> {
+        percentile(&self.all, permille).map(|nanos| Millis::from_nanos(nanos as u64))
+    }
+
     fn row(&self) -> Row {
         let Stretch { endings, tokens, .. } = &self.all;
-        let time = |permille| match percentile(&self.all, permille) {
-            Some(nanos) => shown(Millis::from_nanos(nanos as u64)),
-            None => "–".to_owned(),
-        };
+        let time = |permille| self.percentile(permille).map_or("–".to_owned(), shown);
         Row([
-            Timestamp::from_unix_micros(self.time.0 as u64).to_string(),
+            self.ends()[0].to_string(),
             count(endings.all()),
             count(endings.of(Ending::Failed)),
             count(endings.of(Ending::Aborted)),

@@ -7,6 +7,7 @@ use super::{
     ending::{Ending, Endings},
     figures::{count, decimal, shown},
     head,
+    json::{self, Figures},
     latency::Latencies,
     over_time::OverTime,
     overview::Overview,
@@ -31,6 +32,9 @@ use crate::{
     write::text::printable,
 };
 
+/// How many of the slowest requests the figures have, as those of `summary` do.
+const SLOWEST: usize = 5;
+
 /// The figures of the lines so far. Their size does not depend on how many lines there are.
 pub(super) struct Page {
     summary: Summary,
@@ -51,7 +55,7 @@ impl Page {
     pub(super) fn new(objectives: &Objectives, grouping: Option<Grouping>) -> Self {
         Self {
             groups: grouping.map(RequestGroups::new),
-            summary: Summary::new(0).with_objectives(objectives),
+            summary: Summary::new(SLOWEST).with_objectives(objectives),
             objectives: objectives.clone(),
             lines: 0,
             endings: Endings::default(),
@@ -96,6 +100,18 @@ impl Page {
         self.stretches.merge(&mut other.stretches);
         self.points.merge(&mut other.points);
         self.sample.merge(&mut other.sample);
+    }
+
+    /// The figures as JSON has them.
+    pub(super) fn into_figures(self, inputs: &Inputs, running: Running) -> Figures {
+        let Self { summary, groups, latencies, stretches, stage_names, .. } = self;
+        Figures {
+            summary: summary.into_log_summary(inputs.read, running),
+            groups: groups.map(|groups| groups.into_table(&Percent::USUAL)),
+            over_time: OverTime::of(&stretches).iter().flat_map(json::Stretch::all).collect(),
+            distribution: latencies.columns().iter().flat_map(json::Column::all).collect(),
+            where_the_time_goes: json::Bar::all(&latencies, &stage_names),
+        }
     }
 
     /// The same, after the last line.
