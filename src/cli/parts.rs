@@ -63,6 +63,12 @@ pub(super) fn dominating(line: &RequestLine) -> (Part, Millis) {
     parts(line).max_by_key(|(_, time)| *time).unwrap_or((Part::Queue, Millis::ZERO))
 }
 
+/// The stage that a request waited for longest, if it waited.
+pub(super) fn longest_wait(line: &RequestLine) -> Option<OrderedId> {
+    let waits = line.stage_table.iter().filter_map(|row| Some((row.waiting_time_ms?, row.order())));
+    waits.filter(|(time, _)| *time > Millis::ZERO).max_by_key(|(time, _)| *time).map(|(_, stage)| stage)
+}
+
 /// Times of many requests, by part.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Times {

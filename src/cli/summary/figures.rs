@@ -80,6 +80,9 @@ pub(super) struct Slow {
     pub(super) timestamp: Timestamp,
     pub(super) dominating_part: String,
     pub(super) dominating_time_ms: Millis,
+    /// If it is waiting, the stage that the request waited for longest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) waiting_for_stage: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]

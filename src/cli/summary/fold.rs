@@ -8,7 +8,7 @@ use crate::{
     cli::{
         line_counts::LineCounts,
         objectives::{ObjectiveCounts, Objectives},
-        parts::{Times, dominating},
+        parts::{Part, Times, dominating, longest_wait},
         running::{Running, Standing},
         sampling::Sampling,
         stage_names::StageNames,
@@ -16,7 +16,7 @@ use crate::{
         tally::Tally,
     },
     fold::{histograms::Histograms, totals::Totals, walls::StageWall},
-    model::{keep::is_failed, value::prefix},
+    model::{id::unordered, keep::is_failed, value::prefix},
 };
 
 /// How many bytes of an error's text are kept.
@@ -143,12 +143,14 @@ impl Summary {
             || self.slowest.peek().is_some_and(|Reverse(fastest)| e2e.e2e_total_ms >= fastest.e2e_total_ms);
         if is_slow {
             let (part, time) = dominating(line);
+            let waited_for = longest_wait(line).filter(|_| part == Part::Waiting);
             self.slowest.push(Reverse(Slow {
                 e2e_total_ms: e2e.e2e_total_ms,
                 request_id: line.request_id.clone(),
                 timestamp: line.timestamp,
                 dominating_part: part.to_string(),
                 dominating_time_ms: time,
+                waiting_for_stage: waited_for.and_then(unordered),
             }));
             if self.slowest.len() > self.limit {
                 self.slowest.pop();

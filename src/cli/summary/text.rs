@@ -20,6 +20,10 @@ use crate::{
     write::text::{Cell, Columns, grouped, printable},
 };
 
+/// What the number is that many take for the mean latency.
+const AVERAGE: &str =
+    "e2e_avg_time_per_request_ms is wall time / requests, not the mean latency (e2e_total_ms)";
+
 /// How wide the bar of 100 % is.
 const BAR: f64 = 40.0;
 
@@ -42,6 +46,7 @@ impl LogSummary {
                 percents => Chosen::table(&self.chosen, percents),
             };
             writeln!(out, "{}", self.line.overall_summary)?;
+            writeln!(out, "{AVERAGE}")?;
             let share = self.failed_requests as f64 / e2e_requests as f64 * 100.0;
             writeln!(out, "failed {} ({share:.1} %)\n", grouped(&self.failed_requests.to_string()))?;
             writeln!(
@@ -66,7 +71,11 @@ impl LogSummary {
         if !self.slowest.is_empty() {
             let mut table = Columns::named("Slowest requests", ["e2e_ms", "mostly", "time_ms", "ended"]);
             for slow in &self.slowest {
-                let (ended, part) = (ended(slow.timestamp), self.names.of_part(&slow.dominating_part));
+                let part = match slow.waiting_for_stage {
+                    Some(stage) => format!("waiting for {}", self.names.of(ordered(Some(stage)))),
+                    None => self.names.of_part(&slow.dominating_part),
+                };
+                let ended = ended(slow.timestamp);
                 let cells = [
                     Cell::Time(slow.e2e_total_ms),
                     Cell::Text(&part),
