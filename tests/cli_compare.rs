@@ -196,8 +196,8 @@ fn arguments_that_say_nothing_are_a_sentence_and_exit_code_2() {
     let [log, empty] = [log, file("args_empty.jsonl", "nothing\n")];
     let condition = |condition| vec!["--fail-if", condition, &log, &log];
     for (args, expected) in [
-        (vec![log.as_str()], "compare takes two files"),
-        (vec![&log, &log, &log], "two sets of files with `--` between them"),
+        (vec![log.as_str()], "compare takes two logs, BEFORE and AFTER"),
+        (vec![&log, &log, &log], "if they have several files, `--` stands between them"),
         (vec![&log, &empty], "has no line of omni-metrics"),
         (condition("e2e.p99"), "compares nothing"),
         (condition("speed > +5%"), "requests have no number `speed`"),

@@ -6,10 +6,13 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
+    fs::File,
     hash::{BuildHasher, RandomState},
-    io::{self, Write},
+    io::{self, BufWriter, Write},
+    mem,
+    path::PathBuf,
     process::ExitCode,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
@@ -17,6 +20,7 @@ use super::{
     amount::amount,
     doubles::Runs,
     failure::{Failure, Result, complain},
+    files::Files,
     help::Help,
     input::Inputs,
     joined_line::JoinedLine,
@@ -24,6 +28,7 @@ use super::{
     matching::{Oddities, match_rows},
     packed::Packed,
     run_correction::{RunCorrection, Step},
+    selection::{Selection, Sieve},
     spool::{Records, Spool},
 };
 use crate::{Line, write::lines::write_summary};
@@ -37,7 +42,7 @@ pub(super) const HELP: Help = Help {
     examples: &[
         (
             "Rows of workers, put into their requests",
-            "omni-metrics join front.log worker-*.log >joined.jsonl",
+            "omni-metrics join front.log worker-*.log -o joined.jsonl",
         ),
         (
             "A summary of the joined requests",
@@ -55,17 +60,49 @@ pub(super) const HELP: Help = Help {
     ..Help::NONE
 };
 
-pub(super) fn run(mut inputs: Inputs, out: &mut impl Write) -> Result<ExitCode> {
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where the lines go; without it, to standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    let mut inputs = Inputs::new(&args.files)?;
+    let selection = mem::take(&mut inputs.selection);
     let (parts, sample, nameless) = spread(&mut inputs)?;
     let (completed, oddities) = match_parts(parts, &sample)?;
-    merge(completed, out)?;
-    out.flush()?;
+    match &args.output {
+        // The lines have no colours to take out.
+        None => write(completed, selection, &mut BufWriter::new(io::stdout()))?,
+        Some(path) => {
+            let cannot = |error: io::Error| Failure::Io(format!("cannot write {}: {error}", path.display()));
+            // All inputs have been read: a pattern such as `*.jsonl` may also name this file.
+            let mut file = BufWriter::new(File::create(path).map_err(cannot)?);
+            write(completed, selection, &mut file)?;
+            file.flush().map_err(cannot)?;
+        }
+    }
     if nameless > 0 {
         let rows = amount(nameless, "row names no request and is", "rows name no request and are");
         complain(&format!("{rows} left out"));
     }
     oddities.list();
     Ok(inputs.exit_code(0))
+}
+
+/// Writes the complete requests that are selected.
+fn write(completed: Vec<Spool<4>>, selection: Arc<Selection>, out: &mut impl Write) -> Result<()> {
+    if selection.is_everything() {
+        merge(completed, out)?;
+    } else {
+        let mut sieve = Sieve::new(selection, &mut *out);
+        merge(completed, &mut sieve)?;
+        sieve.finish()?;
+    }
+    Ok(out.flush()?)
 }
 
 /// Spreads the lines over files, notes their rates, and counts the rows that name no request. A record is the

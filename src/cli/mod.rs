@@ -7,7 +7,6 @@
 
 use std::{
     io::{self, Write},
-    mem,
     process::ExitCode,
 };
 
@@ -75,11 +74,8 @@ mod why;
 mod wrapped;
 
 use failure::{Failure, Result, complain};
-use files::Files;
 use help::Help;
-use input::Inputs;
 pub(crate) use packed::Packed;
-use selection::Sieve;
 pub(crate) use text_reader::Text;
 
 /// The help of the whole program.
@@ -156,7 +152,7 @@ enum Command {
     /// input
     Check(check::Args),
     /// Puts the rows of worker processes into their requests, and writes these; the rest is named on stderr
-    Join(Files),
+    Join(join::Args),
     /// Says where the time of one request went, against the median request, and which others were in the way
     Why(why::Args),
     /// Writes a page for the browser: distributions, where the time goes, and waterfalls of requests
@@ -215,17 +211,7 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
                 other => other,
             })
         }
-        Command::Join(files) => {
-            let mut inputs = Inputs::new(&files)?;
-            let selection = mem::take(&mut inputs.selection);
-            if selection.is_everything() {
-                // Its lines have no colours to take out.
-                return join::run(inputs, &mut io::BufWriter::new(io::stdout()));
-            }
-            let mut sieve = Sieve::new(selection, out);
-            let code = join::run(inputs, &mut sieve)?;
-            sieve.finish().map(|()| code)
-        }
+        Command::Join(args) => join::run(&args),
         Command::Report(args) => report::run(&args, out),
         Command::Why(args) => why::run(args, out),
         Command::Export(args) => export::run(&args, out),

@@ -13,6 +13,7 @@ use super::{
     json,
     objectives::Objectives,
     paint,
+    selection::SelectionArgs,
 };
 
 mod bins;
@@ -66,9 +67,13 @@ pub(super) const HELP: Help = Help {
 };
 
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "omni-metrics compare [OPTIONS] BEFORE AFTER\n       \
+                      omni-metrics compare [OPTIONS] BEFORE... -- AFTER...")]
 pub(super) struct Args {
-    #[command(flatten)]
-    files: Files,
+    /// The first log and the second one; `-` is standard input. If a log has several files, those of the first
+    /// log
+    #[arg(value_name = "BEFORE")]
+    logs: Vec<PathBuf>,
     /// The files of the second log, if one of the logs has several
     #[arg(last = true, value_name = "AFTER")]
     after: Vec<PathBuf>,
@@ -96,6 +101,8 @@ pub(super) struct Args {
     json: bool,
     #[command(flatten)]
     objectives: Objectives,
+    #[command(flatten)]
+    selection: SelectionArgs,
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
@@ -133,13 +140,13 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
 
 /// The files of the first and of the second log.
 fn sets(args: &Args) -> Result<[Files; 2]> {
-    let selection = &args.files.selection;
-    let files = |files: &[PathBuf]| Files { files: files.to_vec(), selection: selection.clone() };
-    match (args.files.files.as_slice(), args.after.as_slice()) {
+    let files = |files: &[PathBuf]| Files { files: files.to_vec(), selection: args.selection.clone() };
+    match (args.logs.as_slice(), args.after.as_slice()) {
         ([before, after], []) => Ok([std::slice::from_ref(before), std::slice::from_ref(after)].map(files)),
         (before, after) if !before.is_empty() && !after.is_empty() => Ok([before, after].map(files)),
         _ => Err(Failure::Io(
-            "compare takes two files, or two sets of files with `--` between them".to_owned(),
+            "compare takes two logs, BEFORE and AFTER; if they have several files, `--` stands between them"
+                .to_owned(),
         )),
     }
 }
