@@ -46,7 +46,7 @@ pub(super) const HELP: Help = Help {
         ),
     ],
     note: Some(
-        "With --by or --every, csv has the columns `group` and `from` (where the stretch of time begins), and \
+        "With --by or --every, csv has the columns `group` and `from` (where the stretch of time begins); \
          with --by, chrome has processes of its own for each group. --every has no meaning for chrome, whose \
          axis is the time, and --by stage_name and --by stage_id only for the table of stages, since a \
          request or a transfer has several stages.",

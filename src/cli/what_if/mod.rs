@@ -44,8 +44,8 @@ pub(super) const HELP: Help = Help {
         ("What that means for each model", "omni-metrics what-if --workers 2=2 --by fields.model run.log"),
     ],
     note: Some(
-        "--by and --every group requests by what they are, and by when they ended, in the log; the replay has \
-         all of them.",
+        "--by and --every group requests by what they are, and by when they ended, in the log; all groups \
+         are replayed together.",
     ),
     ..Help::NONE
 };

@@ -1,0 +1,101 @@
+//! Figures of `report --json` and `summary`.
+
+#[path = "support/reader.rs"]
+mod reader;
+mod support;
+
+use reader::{omni_of, stdout, text};
+use serde_json::Value;
+use support::Rig;
+use tracing::info_span;
+
+const PIPELINE: &str = "tests/data/pipeline.jsonl";
+
+fn json(args: &[&str], log: &str) -> Value {
+    serde_json::from_str(&stdout(&omni_of(args, log))).unwrap()
+}
+
+fn sum(rows: &Value, key: &str) -> u64 {
+    rows.as_array().unwrap().iter().map(|row| row[key].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn a_report_as_json_has_the_summary_and_every_request_once_in_each_chart() {
+    let report = json(&["report", "--json", "--by", "finish_reason", "--slo", "e2e=20ms", PIPELINE], "");
+    assert_eq!(report["type"], "report");
+    assert_eq!(report["summary"], json(&["summary", "--json", "--slo", "e2e=20ms", PIPELINE], ""));
+    assert_eq!(report["groups"], json(&["summary", "--json", "--by", "finish_reason", PIPELINE], ""));
+    for chart in ["over_time", "distribution"] {
+        assert_eq!(sum(&report[chart], "requests"), 40, "{chart}");
+    }
+    let tokens = report["summary"]["overall_summary"]["e2e_total_tokens"].as_u64();
+    assert_eq!(Some(sum(&report["over_time"], "tokens")), tokens);
+    let bars = report["where_the_time_goes"].as_array().unwrap();
+    let of: Vec<_> = bars.iter().map(|bar| bar["of"].as_str().unwrap()).collect();
+    assert_eq!(of, ["all requests", "fastest half", "slowest tenth"]);
+    for bar in bars {
+        let parts = bar["parts"].as_array().unwrap();
+        let [time, share] =
+            ["time_ms", "share"].map(|key| parts.iter().map(|part| part[key].as_f64().unwrap()).sum::<f64>());
+        assert!(
+            (time - bar["mean_ms"].as_f64().unwrap()).abs() < 1e-4 && (share - 1.0).abs() < 1e-4,
+            "{bar}"
+        );
+    }
+    let mean = report["summary"]["percentiles"]["e2e_total_ms"]["mean"].as_f64().unwrap();
+    assert!((bars[0]["mean_ms"].as_f64().unwrap() - mean).abs() < 1e-5, "{mean}");
+}
+
+#[test]
+fn a_report_as_json_goes_to_a_file_and_reads_standard_input() {
+    let path = format!("{}/figures.json", env!("CARGO_TARGET_TMPDIR"));
+    let log = std::fs::read_to_string(PIPELINE).unwrap();
+    let output = omni_of(&["report", "--json", "-o", &path], &log);
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    let written: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(written, json(&["report", "--json", PIPELINE], ""));
+    let empty = json(&["report", "--json"], &log.lines().last().map(|line| line.to_owned() + "\n").unwrap());
+    assert_eq!(
+        (&empty["over_time"], &empty["summary"]["overall_summary"]["e2e_requests"]),
+        (&Value::Array(Vec::new()), &0.into())
+    );
+}
+
+/// A request that waits for 2 ms for stage 0, and for 30 ms for stage 1, each of which runs for 5 ms.
+fn waiting() -> String {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        let request = info_span!("request", request_id = "patient");
+        for (stage, name, wait) in [(0, "thinker", 2), (1, "vocoder", 30)] {
+            let span = info_span!(parent: &request, "stage", stage_id = stage, stage_name = name);
+            rig.wait_ms(wait);
+            span.in_scope(|| rig.wait_ms(5));
+        }
+    });
+    rig.log.text()
+}
+
+#[test]
+fn a_slow_request_that_mostly_waited_names_the_stage_that_it_waited_for_longest() {
+    let log = waiting();
+    let summary = json(&["summary", "--json"], &log);
+    let slow = &summary["slowest"][0];
+    assert_eq!((&slow["dominating_part"], &slow["waiting_for_stage"]), (&"waiting".into(), &1.into()));
+    let printed = stdout(&omni_of(&["summary"], &log));
+    assert!(
+        printed.contains("| patient          | 42.000 | waiting for stage 1 vocoder |  32.000 | "),
+        "{printed}"
+    );
+    let busy = json(&["summary", "--json", PIPELINE], "");
+    let slowest = busy["slowest"].as_array().unwrap();
+    assert!(slowest.iter().all(|slow| slow.get("waiting_for_stage").is_none()), "{slowest:?}");
+}
+
+#[test]
+fn a_summary_says_that_the_average_time_per_request_is_no_latency() {
+    let printed = stdout(&omni_of(&["summary", PIPELINE], ""));
+    let sentence =
+        "e2e_avg_time_per_request_ms is wall time / requests, not the mean latency (e2e_total_ms)\n";
+    assert!(printed.contains(sentence), "{printed}");
+    assert!(!text(&omni_of(&["summary", "--json", PIPELINE], "").stdout).contains("mean latency"));
+}
