@@ -60,8 +60,8 @@ impl<'a> Wrapped<'a> {
         is_time.then_some(Self { stream: Stream::named(stream)?, text: Cow::Borrowed(text), is_end })
     }
 
-    /// `front-1  | {"type":…`: the name of a container, spaces, a bar and a space. Other programs write tables
-    /// with bars, so a line of the layer must follow, which always stands on one line.
+    /// `front-1  | {"type":…`: the name of a container, spaces, a bar and a space. Other programs write
+    /// tables with bars, so a line of the layer must follow, which always stands on one line.
     fn compose(line: &'a [u8]) -> Option<Self> {
         let bar = line.iter().take(LONGEST_NAME).position(|byte| *byte == b'|')?;
         let (name, text) = line.split_at_checked(bar)?;

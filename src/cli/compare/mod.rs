@@ -70,8 +70,8 @@ pub(super) const HELP: Help = Help {
 #[command(override_usage = "omni-metrics compare [OPTIONS] BEFORE AFTER\n       \
                       omni-metrics compare [OPTIONS] BEFORE... -- AFTER...")]
 pub(super) struct Args {
-    /// The first log and the second one; `-` is standard input. If a log has several files, those of the first
-    /// log
+    /// The first log and the second one; `-` is standard input. If a log has several files, those of the
+    /// first log
     #[arg(value_name = "BEFORE")]
     logs: Vec<PathBuf>,
     /// The files of the second log, if one of the logs has several

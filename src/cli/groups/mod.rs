@@ -211,6 +211,9 @@ impl Key {
                 Some(name) => BTreeSet::from([name]),
                 None => line.stage_table.iter().filter_map(|row| self.of_stage(row)).collect(),
             },
+            Line::Stage(_) | Line::Transfer(_) if *self == Self::RequestId => {
+                line.request_id().map(|id| Name::Text(id.to_owned())).into_iter().collect()
+            }
             Line::Stage(line) => self.of_stage(&line.row).into_iter().collect(),
             Line::Transfer(_) | Line::Summary(_) | Line::Open(_) => BTreeSet::new(),
         };
