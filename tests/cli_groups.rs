@@ -241,3 +241,12 @@ fn a_reader_that_closes_the_table_early_is_no_failure() {
     assert!(!text(&output.stderr).contains("Broken pipe"), "{output:?}");
     assert!(output.status.success());
 }
+
+#[test]
+fn a_row_of_a_worker_is_in_the_group_of_its_request() {
+    let row = r#"{"type":"stage","schema":1,"timestamp":"2026-11-24T08:46:40.100000Z","request_id":"req-0003","stage_id":2,"batch_id":null,"batch_size":null,"num_tokens_in":null,"num_tokens_out":9,"preprocess_time_ms":null,"stage_gen_time_ms":4.0,"busy_time_ms":null,"queue_time_ms":null,"start_ms":null,"events":1}"#;
+    let log = fs::read_to_string(PIPELINE).unwrap() + row + "\n";
+    let found = lines(&stdout(&omni_of(&["tables", "--json", "--by", "request_id", "--last", "9"], &log)));
+    let group = found.iter().position(|line| line["group"] == "req-0003").unwrap();
+    assert_eq!(column(&found[group..group + 3], "type"), ["group", "request", "stage"]);
+}
