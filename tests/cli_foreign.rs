@@ -88,7 +88,7 @@ fn join_writes_to_a_file_that_may_be_one_of_its_inputs() {
     let expected = stdout(&omni_of(&["join", PIPELINE], ""));
     let path = file("joined.jsonl", pipeline());
     for _ in 0..2 {
-        let output = omni_of(&["join", PIPELINE, &path, "-o", &path], "");
+        let output = omni_of(&["join", &path, "-o", &path], "");
         assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), expected);
     }

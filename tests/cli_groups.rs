@@ -186,6 +186,7 @@ fn what_has_no_meaning_is_refused_and_named_in_the_help() {
         ("export", "--every has no meaning for chrome"),
         ("compare", "--every has no meaning here"),
         ("join", "there are no groups here"),
+        ("watch", "There are no groups here"),
     ] {
         let help = stdout(&omni_of(&[command, "--help"], ""));
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -221,7 +222,7 @@ fn a_prediction_has_the_times_of_each_group() {
 
 #[test]
 fn a_field_that_no_request_has_is_named() {
-    for command in [&["tables"][..], &["why", "--p99"], &["what-if"]] {
+    for command in [&["check"][..], &["tables"], &["why", "--p99"], &["what-if"]] {
         let output = omni_of(&[command, &["--by", "fields.modle", PIPELINE]].concat(), "");
         assert!(text(&output.stderr).contains("--by: no line has the field modle\n"), "{output:?}");
     }

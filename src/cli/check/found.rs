@@ -33,11 +33,7 @@ pub(super) enum RequestNumber {
 
 impl Found {
     pub(super) fn of(line: &Line, grouping: Option<&Grouping>) -> Self {
-        let by = |grouping: &Grouping| match &grouping.by {
-            Some(by) => by.of_line(line),
-            None => vec![Name::Absent],
-        };
-        let names = grouping.map(by).unwrap_or_default();
+        let names = grouping.map(|grouping| grouping.names(line)).unwrap_or_default();
         let number = match line {
             Line::Request(line) => Some(RequestNumber::Request(line.overall_summary.e2e_requests)),
             Line::Summary(line) => Some(RequestNumber::Summary(Ending {

@@ -4,9 +4,8 @@ use serde::Serialize;
 
 use super::found::Found;
 use crate::{
-    Timestamp,
     cli::{
-        groups::{Group, Grouping, Groups, Merge},
+        groups::{Group, Grouping, Groups, Heading, Merge},
         invariants::Remarks,
     },
     write::text::{Cell, Columns},
@@ -37,12 +36,8 @@ impl Merge for Checked {
 
 #[derive(Serialize)]
 struct CheckedGroup {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group: Option<String>,
+    #[serde(flatten)]
+    heading: Heading,
     #[serde(flatten)]
     checked: Checked,
 }
@@ -54,29 +49,25 @@ pub(super) struct CheckedGroups {
     #[serde(skip)]
     title: String,
     rows: Vec<CheckedGroup>,
+    #[serde(skip)]
+    pub(super) remarks: Vec<String>,
 }
 
 impl CheckedGroups {
     pub(super) fn of(groups: Groups<Checked>, grouping: &Grouping) -> Self {
-        let row = |group: Group<Checked>| CheckedGroup {
-            from: group.from(),
-            until: group.until(),
-            group: group.label(),
-            checked: group.value,
-        };
-        let from = grouping.width.map(|_| "from".to_owned());
-        let title = from.into_iter().chain(grouping.by.as_ref().map(ToString::to_string));
-        let title = title.collect::<Vec<_>>().join(", ");
-        Self { title, rows: groups.into_groups(grouping).into_iter().map(row).collect() }
+        let width = groups.width();
+        let groups = groups.into_groups(grouping);
+        let remarks = grouping.remarks(width, &groups);
+        let row =
+            |group: Group<Checked>| CheckedGroup { heading: group.heading(grouping), checked: group.value };
+        Self { title: grouping.title(), rows: groups.into_iter().map(row).collect(), remarks }
     }
 
     pub(super) fn text(&self) -> Columns {
         let mut table = Columns::named(&self.title, ["lines", "violations", "notes"]);
-        for CheckedGroup { from, group, checked, .. } in &self.rows {
-            let from = from.map(|from| from.to_string());
-            let name: Vec<_> = from.into_iter().chain(group.clone()).collect();
+        for CheckedGroup { heading, checked } in &self.rows {
             let Checked { lines, violations, notes } = *checked;
-            table.row(&name.join(", "), [lines, violations, notes].into_iter().map(Cell::Count));
+            table.row(&heading.row(), [lines, violations, notes].into_iter().map(Cell::Count));
         }
         table
     }

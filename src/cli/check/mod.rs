@@ -3,7 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use super::{
-    failure::Result,
+    failure::{Result, complain},
     files::Files,
     groups::{GroupArgs, Groups, Merge},
     help::Help,
@@ -67,6 +67,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     )?;
     log.finish(out)?;
     let groups = groups.zip(grouping).map(|(groups, grouping)| CheckedGroups::of(groups, &grouping));
+    groups.iter().flat_map(|groups| &groups.remarks).for_each(|remark| complain(remark));
     let verdict = Verdict::of(&log, inputs.read, groups);
     if args.json {
         json::write(out, &verdict)?;
