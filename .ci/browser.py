@@ -205,7 +205,7 @@ def overlaps(browser):
     return browser.run("""
         const found = [];
         for (const field of document.querySelectorAll('.field')) {
-            for (const axis of ['.x', '.y', '.mark span']) {
+            for (const axis of ['.x', '.y', '.mark span', '.across span']) {
                 const boxes = [...field.querySelectorAll(axis)].map(e => [e.textContent, e.getBoundingClientRect()]).filter(([, box]) => box.width);
                 boxes.forEach(([text, one], n) => {
                     if (one.left < 0 || one.right > innerWidth) found.push(text + ' is cut');
@@ -232,6 +232,8 @@ def check_looks(browser, name):
     # What is behind a chart, and what the chart is drawn in.
     charts = [("section", "#in-flight path.area", "fill"), ("section", ".bar > div", "backgroundColor"),
               ("section", "#latency path.p50", "stroke"), ("section", ".piece[class*=stage]:not(.waiting)", "backgroundColor")]
+    if browser.run("return document.querySelector('.across') !== null"):
+        charts += [("section", ".across", "borderTopColor"), ("section", ".mark.limit", "borderLeftColor"), ("section", ".tick.limit", "borderLeftColor")]
     colour = "return getComputedStyle(document.querySelector({}))[{}]"
     for feature, value, media in [("forced-colors", "active", "screen"), ("prefers-color-scheme", "dark", "print")]:
         browser.media(feature, value, media)
@@ -261,8 +263,14 @@ def check_looks(browser, name):
 
 def check_page(browser):
     requests = requests_of(LOG)
-    browser.open(report("report.html", LOG, "--slo", "e2e=20ms"))
+    browser.open(report("report.html", LOG, "--slo", "e2e=20ms", "--slo", "first_output@0=1ms"))
     same("tiles", "40", browser.text(".tiles dd"))
+    same("the limit in the chart", "objective e2e=20ms", browser.text("#latency .across span"))
+    same("and where it stands", True, browser.run(
+        "const [line, field] = ['.across', '.field'].map(e => document.querySelector('#latency ' + e).getBoundingClientRect());"
+        "return Math.abs(line.top + line.height / 2 - field.top - (1 - ofLatency(20)) * field.height) < 2"))
+    same("limits in a waterfall", ["objective e2e=20ms", "objective first_output@0=1ms"],
+         browser.run("return [...document.querySelectorAll('.tick.limit')].map(e => e.dataset.tip)"))
     same("objectives", "e2e=20ms", browser.text("main table th[scope=row]"))
     check_list(browser, requests)
     check_waterfall(browser)
@@ -270,6 +278,56 @@ def check_page(browser):
     check_points(browser, requests)
     check_names(browser)
     check_looks(browser, "small")
+
+
+def check_stray(browser):
+    """A request of last week does not take the charts from the others, and a button leads to it."""
+    log = OUT / "stray.jsonl"
+    lines = LOG.read_text().splitlines()
+    stray = lines[5].replace("2026-11-24T", "2026-11-17T").replace("req-0006", "stray")
+    assert "stray" in stray
+    log.write_text("\n".join([*lines, stray]) + "\n")
+    browser.open(report("stray.html", log))
+    same("points", 40, browser.run("return document.querySelector('#latency path.dots').getAttribute('d').split('M').length - 1"))
+    spread = "const {left, width} = document.querySelector('#latency svg').getBoundingClientRect(); return requests.filter(r => isShown(r.at) && ofTime(r.at) > 0.25).length"
+    assert browser.run(spread) > 20, browser.run(spread)
+    browser.click("[data-outside=before]")
+    same("the list has it", ["stray"], browser.run(LISTED))
+    same("with its day", True, browser.text("#list td:nth-child(2)").startswith("2026-11-17 08:46:40."))
+    same("and so has the waterfall", "stray", browser.text("#waterfall h3"))
+    same("the bar says when", True, browser.text("#selected span").startswith("2026-11-17 08:46:40."))
+    same("no ring around a point", True, browser.run("return ring.hidden"))
+    address = browser.run("return location.href")
+    browser.click("#selected button")
+    same("the whole run", 41, len(browser.run(LISTED)))
+    browser.post("/url", {"url": "about:blank"})
+    browser.post("/url", {"url": address})
+    same("a link leads to it too", ["stray"], browser.run(LISTED))
+    browser.type("#in-flight .field", KEYS["escape"] + KEYS["right"])
+    assert browser.text("#tip").startswith("2026-11-17 08:46:40."), browser.text("#tip")
+    browser.drag("#in-flight .field", 0.0, 1.0)
+    same("the brush selects what the charts show", 40, len(browser.run(LISTED)))
+    check_looks(browser, "stray")
+
+
+def check_joined(browser):
+    """A log joined from those of several processes, whose clocks differ and of which some died."""
+    logs, log = OUT / "fleet", OUT / "joined.jsonl"
+    subprocess.run([TARGET / "debug" / "omni_fleet", "run", "--requests", "150", "--rate", "20", "--processes", "6", "--restarts", "2",
+                    "--out", logs], check=True, stdout=subprocess.DEVNULL)
+    with log.open("w") as joined:
+        subprocess.run([READER, "join", *sorted(logs.glob("*.jsonl"))], check=True, stdout=joined, stderr=subprocess.DEVNULL)
+    requests = requests_of(log)
+    assert len({len(line["stage_table"]) for line in requests}) > 1 and len(requests) < 200, len(requests)
+    browser.open(report("joined.html", log, "--slo", "e2e=500ms@90%", "--slo", "e2e=1s", "--slo", "first_output@1=200ms"))
+    same("tiles", str(len(requests)), browser.text(".tiles dd"))
+    same("slowest first", [line["request_id"] for line in requests], browser.run(LISTED))
+    same("its rows, and the critical path", len(requests[0]["stage_table"]) + len(requests[0]["transfer_table"]) + 1,
+         browser.run("return document.querySelectorAll('.lane').length"))
+    check_waterfall(browser)
+    check_brush(browser, requests)
+    check_names(browser)
+    check_looks(browser, "joined")
 
 
 def check_hostile(browser):
@@ -332,13 +390,15 @@ def main():
     OUT.mkdir(exist_ok=True)
     with webdriver.browser(Browser, PORT) as browser:
         check_page(browser)
+        check_stray(browser)
+        check_joined(browser)
         check_hostile(browser)
         check_large(browser)
         same("console", [], browser.log("browser"))
         sent = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
         urls = [entry["params"]["request"]["url"] for entry in sent if entry["method"] == "Network.requestWillBeSent"]
         same("requests to elsewhere", [], [url for url in urls if not url.startswith(("file:", "data:"))])
-    print("3 passed, 0 failed")
+    print("5 passed, 0 failed")
 
 
 main()

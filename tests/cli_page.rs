@@ -136,6 +136,68 @@ fn objectives_stand_at_the_top_and_at_the_requests_that_broke_them() {
 }
 
 #[test]
+fn limits_are_lines_of_the_charts_and_of_the_waterfalls() {
+    let slo =
+        ["--slo", "e2e=20ms@99%", "--slo", "first_output@0=1ms", "--slo", "gen@2=1s", "--slo", "e2e=1h"];
+    let page = stdout(&omni(&[&["report", PIPELINE], &slo[..]].concat()));
+    let run = data(&page, "run");
+    let [low, high] = [0, 1].map(|end| run["latency"][end].as_f64().unwrap().ln());
+    let expected = (20_f64.ln() - low) / (high - low) * 100.0;
+    for begin in [
+        "<div class=\"across limit\" style=\"bottom:",
+        "<div class=\"mark limit left\" style=\"--row:2;left:",
+    ] {
+        let (place, rest) = page.split_once(begin).unwrap().1.split_once('%').unwrap();
+        assert!((place.parse::<f64>().unwrap() - expected).abs() < 1e-9, "{place} {expected}");
+        assert!(rest.starts_with("\"><span>objective e2e=20ms@99%</span>"), "{rest:.80}");
+    }
+    assert_eq!(page.matches("<span>objective e2e=1h, which is beyond this axis</span>").count(), 2);
+    assert!(page.contains("the time when they began, objective e2e=20ms@99%, objective e2e=1h"), "{page}");
+    let limit = |key: &str, stage: Option<u64>, limit: f64, text: &str| json!({"key": key, "stage": stage, "limit": limit, "text": text});
+    let limits = [
+        limit("e2e_total_ms", None, 20.0, "e2e=20ms@99%"),
+        limit("first_output_ms", Some(0), 1.0, "first_output@0=1ms"),
+        limit("e2e_total_ms", None, 3.6e6, "e2e=1h"),
+    ];
+    assert_eq!(run["limits"], json!(limits));
+    let without = stdout(&omni(&["report", PIPELINE]));
+    assert!(!without.contains("class=\"across") && data(&without, "run")["limits"] == json!([]));
+}
+
+#[test]
+fn a_request_far_away_from_all_others_is_named_and_the_charts_show_the_others() {
+    let log = pipeline();
+    let stray = log.lines().nth(5).unwrap().replace("2026-11-24T", "2026-11-17T").replace("req-", "stray-");
+    let page = report(&format!("{stray}\n{log}"));
+    let run = data(&page, "run");
+    assert!(run["time"][1].as_f64().unwrap() - run["time"][0].as_f64().unwrap() < 1_000.0, "{}", run["time"]);
+    assert_eq!((over_time(&page, 0), points(&page, "completed")), (41, 40));
+    let began = stray.split_once("\"timestamp\":\"").unwrap().1;
+    assert!(began.starts_with("2026-11-17T08:46:40.1"), "{began:.30}");
+    let note =
+        "data-outside=\"before\">1 request</button> began before it, the first at 2026-11-17 08:46:40.0";
+    assert!(page.contains(note) && run["before"].is_number() && run["after"].is_null(), "{page}");
+    assert!(page.contains("<tr><td>2026-11-17T08:46:40.0"), "the table has it");
+    let first = data(&page, "data")[0]["at"].as_f64().unwrap();
+    assert!(run["before"].as_f64().unwrap() < first - 6.9 * 86_400_000.0);
+
+    let of_day = |count: u64| requests((0..count).map(|n| format!("r{n}"))).replace("-24T08", "-18T08");
+    let page = report(&format!("{}{log}", of_day(500)));
+    assert!(!page.contains("data-outside="), "40 of 540 requests are not few");
+    let many = of_day(1_500);
+    let page = report(&format!("{many}{stray}\n{}", stray.replace("11-17T", "11-19T")));
+    for said in [
+        "began before it, the first at 2026-11-17 08:46:40.0",
+        "began after it, where the last one ended at 2026-11-19 08:46:40.1",
+        "<code>omni-metrics tables --until 2026-11-18T08:46:40.",
+        "<code>omni-metrics tables --since 2026-11-18T08:46:40.",
+    ] {
+        assert!(page.contains(said), "{said}");
+    }
+    assert!(!stdout(&omni(&["report", PIPELINE])).contains("data-outside="));
+}
+
+#[test]
 fn lines_of_a_sampled_log_count_as_often_as_they_stand_for() {
     let log: String = pipeline()
         .lines()

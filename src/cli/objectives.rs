@@ -37,6 +37,15 @@ pub(super) struct Objective {
 }
 
 impl Objective {
+    pub(super) fn quantity(&self) -> &Quantity {
+        &self.quantity
+    }
+
+    /// Times in nanoseconds.
+    pub(super) fn limit(&self) -> f64 {
+        self.limit
+    }
+
     /// Whether a request meets it; `None` if the request does not have the number.
     pub(super) fn is_met(&self, line: &RequestLine) -> Option<bool> {
         self.quantity.value(line).map(|value| value <= self.limit)

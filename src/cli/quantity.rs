@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::{
     E2eTable, RequestLine, StageRow, TransferRow,
     model::{
@@ -32,7 +34,8 @@ enum Of {
 }
 
 /// A stage, by its id or by its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub(super) enum Stage {
     Id(u64),
     Name(String),
@@ -71,6 +74,18 @@ impl Quantity {
     pub(super) fn shortest(&self) -> String {
         let place = self.name.split_once('@').map(|(_, place)| format!("@{place}"));
         format!("{}{}", short(self.key), place.unwrap_or_default())
+    }
+
+    pub(super) fn key(&self) -> &'static str {
+        self.key
+    }
+
+    /// The stage that it is a number of.
+    pub(super) fn stage(&self) -> Option<&Stage> {
+        match &self.of {
+            Of::Stage(stage, _) => Some(stage),
+            Of::Request(_) | Of::Edge(..) => None,
+        }
     }
 
     /// The value, times in nanoseconds; the largest one if several stages have the name.

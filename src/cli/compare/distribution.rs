@@ -91,6 +91,7 @@ impl Distribution {
         plot.layer("line", "after", line);
         let mark = |((_, millis), text): (&(String, f64), String)| Mark {
             at: field.x.place(millis * 1e6) * 100.0,
+            class: if text.starts_with("before") { "before" } else { "after" },
             text,
         };
         plot.marks = marks.iter().zip(texts).map(mark).collect();

@@ -88,6 +88,10 @@ impl Axis {
         place.clamp(0.0, 1.0)
     }
 
+    pub(super) fn has(&self, value: f64) -> bool {
+        (self.low..=self.high).contains(&value)
+    }
+
     pub(super) fn low(&self) -> f64 {
         self.low
     }

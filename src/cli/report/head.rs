@@ -3,13 +3,14 @@
 use serde::Serialize;
 
 use super::{
+    course::{Course, Placed},
     ending::{Ending, Endings},
     figures::{count, decimal, percent, shown},
     spent::{Part, Spent},
 };
 use crate::{
     Millis, OverallSummary, Timestamp,
-    cli::{objectives::Attainment, summary::LogSummary},
+    cli::{amount::amount, objectives::Attainment, summary::LogSummary},
 };
 
 /// A headline number.
@@ -30,15 +31,49 @@ pub(super) struct Objective {
     is_attained: Option<bool>,
 }
 
+/// The time that the charts show, if they do not show all of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Outside {
+    from: String,
+    to: String,
+    /// How many requests began before that time, and when the first did.
+    before: Option<Tile>,
+    /// How many began after it, and when the last one ended.
+    after: Option<Tile>,
+    /// The same moments as arguments of the reader.
+    until: String,
+    since: String,
+}
+
+pub(super) fn outside(course: &Course) -> Option<Outside> {
+    let Course { axis: (from, to), extent: (first, last), before, after, .. } = course;
+    let stamp = |micros: &u64| Timestamp::from_unix_micros(*micros).to_string();
+    let began = |at: &Placed, micros| Tile {
+        name: amount(at.stretch.endings.all(), "request", "requests"),
+        value: moment(micros),
+    };
+    (before.is_some() || after.is_some()).then(|| Outside {
+        from: moment(*from),
+        to: moment(*to),
+        before: before.as_ref().map(|before| began(before, *first)),
+        after: after.as_ref().map(|after| began(after, *last)),
+        until: stamp(from),
+        since: stamp(to),
+    })
+}
+
+fn moment(micros: u64) -> String {
+    Timestamp::from_unix_micros(micros).to_string().replace('T', " ").replace('Z', " UTC")
+}
+
 /// The first lines: when the run was, and how its requests ended.
 pub(super) fn facts(extent: (u64, u64), endings: &Endings) -> Vec<Tile> {
-    let at = |micros| Timestamp::from_unix_micros(micros).to_string().replace('T', " ").replace('Z', " UTC");
     let (begin, end) = extent;
     let duration = Millis::from_nanos((end - begin).saturating_mul(1_000));
     let share = |ending| percent(endings.of(ending), endings.all());
     let mut facts = vec![
-        tile("start", at(begin)),
-        tile("end", at(end)),
+        tile("start", moment(begin)),
+        tile("end", moment(end)),
         tile("duration", shown(duration)),
         tile(
             "error share",

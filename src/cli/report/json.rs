@@ -83,7 +83,7 @@ impl Stretch {
                 e2e_p99_ms: at.percentile(990),
             }
         };
-        over_time.windows().iter().map(of).collect()
+        over_time.windows().map(of).collect()
     }
 }
 

@@ -158,22 +158,25 @@ impl Columns {
         self.counts.iter().enumerate().map(move |(n, count)| (at(n), at(n + 1), *count))
     }
 
-    pub(super) fn plot(&self, axis: Axis, marks: &[(&'static str, Millis)]) -> Plot {
+    /// With the percentiles and the limits of objectives.
+    pub(super) fn plot(&self, axis: Axis, marks: &[(&'static str, Millis)], limits: Vec<Mark>) -> Plot {
         let field = Field { x: axis, y: Axis::linear(0.0, self.top) };
         let mut path = Path::default();
         for (from, to, count) in self.iter() {
             path.rectangle(&field, (from, to), (0.0, count as f64));
         }
-        let texts: Vec<_> = marks.iter().map(|(name, time)| format!("{name} {}", shown(*time))).collect();
+        let mark = |(name, time): &(_, Millis)| Mark {
+            at: field.x.place(time.as_nanos() as f64) * 100.0,
+            text: format!("{name} {}", shown(*time)),
+            class: "percentile",
+        };
+        let marks: Vec<_> = marks.iter().map(mark).chain(limits).collect();
+        let texts: Vec<_> = marks.iter().map(|mark| &*mark.text).collect();
         let label = format!("Distribution of the end-to-end latency: {}.", texts.join(", "));
         let title = "Requests by end-to-end latency".to_owned();
         let mut plot = Plot::new("distribution", title, label, field.x.times(12), field.y.counts(5));
         plot.layer("columns", "requests", path);
-        plot.marks = marks
-            .iter()
-            .zip(texts)
-            .map(|((_, time), text)| Mark { at: field.x.place(time.as_nanos() as f64) * 100.0, text })
-            .collect();
+        plot.marks = marks;
         plot
     }
 
@@ -265,7 +268,8 @@ mod tests {
         let latencies = of([1e6, 1.001e6, 1e9].map(taking).into_iter());
         let columns = latencies.columns().unwrap();
         assert_eq!((columns.counts.iter().filter(|count| **count > 0).count(), columns.counts[0]), (2, 2));
-        let plot = columns.plot(latencies.axis().unwrap(), &[("p50", Millis::from_nanos(1_000_000_000))]);
+        let marks = [("p50", Millis::from_nanos(1_000_000_000))];
+        let plot = columns.plot(latencies.axis().unwrap(), &marks, Vec::new());
         assert!(plot.marks[0].at > 95.0 && plot.label.ends_with("p50 1.00 s."), "{plot:?}");
         let rows = columns.rows();
         assert_eq!((rows.len(), &*rows[0].requests, &*rows[1].requests), (2, "2 requests", "1 request"));

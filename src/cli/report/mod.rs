@@ -18,11 +18,13 @@ use super::{
 };
 
 pub(super) mod axis;
+mod course;
 mod ending;
 pub(super) mod figures;
 mod head;
 mod json;
 pub(super) mod latency;
+mod limits;
 mod over_time;
 mod overview;
 mod page;

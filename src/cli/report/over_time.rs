@@ -1,17 +1,20 @@
 //! The charts over the time of a run, on one axis.
 
+use std::slice;
+
 use serde::Serialize;
 
 use super::{
     axis::{Axis, Tick},
+    course::{Course, Placed},
     ending::Ending,
     figures::{count, decimal, shown},
     latency::{BINS, start},
-    plot::{Field, Layer, Path, Plot},
+    limits::spaced,
+    plot::{Field, Layer, Mark, Path, Plot},
     points::Point,
     spent::{Spent, StageNames},
     stretch::Stretch,
-    stretches::{Placed, Stretches},
 };
 use crate::{Millis, Timestamp};
 
@@ -33,9 +36,11 @@ pub(super) struct Window {
 
 /// The charts and their numbers.
 pub(super) struct OverTime<'a> {
-    stretches: &'a Stretches,
+    course: &'a Course,
     windows: Vec<Window>,
     columns: Vec<Window>,
+    /// What was before and after the time that the charts show.
+    outside: [Option<Window>; 2],
     x: Axis,
 }
 
@@ -44,9 +49,9 @@ pub(super) struct OverTime<'a> {
 pub(super) struct Row([String; 8]);
 
 impl<'a> OverTime<'a> {
-    pub(super) fn of(stretches: &'a Stretches) -> Option<Self> {
-        let (begin, end) = stretches.extent()?;
-        let placed: Vec<_> = stretches.iter().collect();
+    pub(super) fn of(course: &'a Course) -> Self {
+        let (begin, end) = course.axis;
+        let placed = &course.shown;
         let requests: u64 = placed.iter().map(|at| at.stretch.endings.all()).sum();
         let windows = |least: u64| {
             let windows = (requests / least).clamp(1, placed.len() as u64) as usize;
@@ -54,7 +59,9 @@ impl<'a> OverTime<'a> {
         };
         let (windows, columns) = (windows(OF_WINDOW), windows(OF_COLUMN));
         let x = Axis::linear(begin as f64, (end as f64).max(begin as f64 + 1.0));
-        Some(Self { stretches, windows, columns, x })
+        let outside =
+            [&course.before, &course.after].map(|at| at.as_ref().map(|at| Window::of(slice::from_ref(at))));
+        Self { course, windows, columns, outside, x }
     }
 
     /// How long a window is.
@@ -66,16 +73,20 @@ impl<'a> OverTime<'a> {
         Plot::new(id, title.to_owned(), label, self.x.clock(8), y)
     }
 
-    /// Latency against time: points if they are few, else a density; the median and the 99th percentile.
-    pub(super) fn latency(&self, points: Option<&[Point]>, latency: Axis) -> Plot {
+    /// Latency against time: points if they are few, else a density; the median and the 99th percentile; the
+    /// limits of objectives.
+    pub(super) fn latency(&self, points: Option<&[Point]>, latency: Axis, limits: Vec<Mark>) -> Plot {
         let field = Field { x: self.x, y: latency };
-        let label = "End-to-end latency of the requests against the time when they began.".to_owned();
+        let texts: Vec<_> = limits.iter().map(|limit| format!(", {}", limit.text)).collect();
+        let label =
+            format!("End-to-end latency of the requests against the time when they began{}.", texts.concat());
         let mut plot = self.plot("latency", "End-to-end latency", label, latency.times(8));
         match points {
             Some(points) => {
                 for ending in Ending::ALL {
                     let mut path = Path::default();
                     let ended = points.iter().filter(|point| point.ending == ending);
+                    let ended = ended.filter(|point| self.x.has(point.created as f64));
                     ended.for_each(|point| path.dot(&field, point.created as f64, point.latency as f64));
                     plot.layer(&format!("dots {}", ending.name()), ending.name(), path);
                 }
@@ -91,6 +102,7 @@ impl<'a> OverTime<'a> {
             path.steps(&field, self.windows.iter().map(|at| (at.time, percentile(&at.all, permille))));
             plot.layer(class, name, path);
         }
+        plot.limits = spaced(limits);
         plot
     }
 
@@ -100,7 +112,7 @@ impl<'a> OverTime<'a> {
         let first = (field.y.low().log2() * f64::from(BINS)).round() as u32;
         let width = bins.div_ceil(ROWS).max(1);
         let mut cells = Vec::new();
-        for at in self.stretches.iter() {
+        for at in &self.course.shown {
             let mut row = (0, 0);
             for (bin, count) in &at.stretch.latencies {
                 let this = bin.saturating_sub(first) / width;
@@ -126,7 +138,7 @@ impl<'a> OverTime<'a> {
 
     /// How many requests were in flight.
     pub(super) fn in_flight(&self) -> Plot {
-        let columns = self.stretches.iter().map(|at| ((at.from as f64, at.to as f64), at.in_flight));
+        let columns = self.course.shown.iter().map(|at| ((at.from as f64, at.to as f64), at.in_flight));
         let label = "Requests in flight over time, at most";
         self.filled("in-flight", "Requests in flight", label, columns.collect())
     }
@@ -194,12 +206,14 @@ impl<'a> OverTime<'a> {
         plot
     }
 
-    pub(super) fn windows(&self) -> &[Window] {
-        &self.windows
+    /// The windows, with what was before and after the time that the charts show.
+    pub(super) fn windows(&self) -> impl Iterator<Item = &Window> {
+        let [before, after] = &self.outside;
+        before.iter().chain(&self.windows).chain(after)
     }
 
     pub(super) fn rows(&self) -> Vec<Row> {
-        self.windows.iter().map(Window::row).collect()
+        self.windows().map(Window::row).collect()
     }
 
     pub(super) fn axis(&self) -> Axis {
@@ -208,9 +222,9 @@ impl<'a> OverTime<'a> {
 }
 
 impl Window {
-    fn of(stretches: &[Placed<'_>]) -> Self {
+    fn of(stretches: &[Placed]) -> Self {
         let mut all = Stretch::default();
-        stretches.iter().for_each(|at| all.merge(at.stretch));
+        stretches.iter().for_each(|at| all.merge(&at.stretch, 0));
         let from = stretches.first().map_or(0, |at| at.from);
         let to = stretches.last().map_or(0, |at| at.to);
         let in_flight = stretches.iter().map(|at| at.in_flight).sum::<f64>() / stretches.len().max(1) as f64;
@@ -269,12 +283,12 @@ mod tests {
     use super::*;
     use crate::{
         E2eTable, RequestLine,
-        cli::report::{points::Points, spent::spent},
+        cli::report::{points::Points, spent::spent, stretches::Stretches},
     };
 
     const BASE: u64 = 1_700_000_000_000_000;
 
-    fn run(count: u64) -> (Stretches, Points) {
+    fn run(count: u64) -> (Course, Points) {
         let (mut stretches, mut points) = (Stretches::default(), Points::default());
         for n in 0..count {
             let e2e_total_ms = Millis::from_nanos(1_000_000 + n % 100 * 1_000_000);
@@ -285,16 +299,16 @@ mod tests {
             stretches.add(&line, &spent(&line));
             points.add(&line);
         }
-        (stretches, points)
+        (stretches.into_course().unwrap(), points)
     }
 
     #[test]
     fn few_requests_are_points_and_many_a_density_with_their_percentiles() {
         for (count, class) in [(5_000, "dots completed"), (6_000, "density level-1")] {
-            let (stretches, points) = run(count);
-            let over_time = OverTime::of(&stretches).unwrap();
+            let (course, points) = run(count);
+            let over_time = OverTime::of(&course);
             let points = points.in_order();
-            let plot = over_time.latency(points.as_deref(), Axis::log(1e6, 1e8));
+            let plot = over_time.latency(points.as_deref(), Axis::log(1e6, 1e8), Vec::new());
             let classes: Vec<_> = plot.layers.iter().map(|layer| &*layer.class).collect();
             assert!(classes.contains(&class) && classes.contains(&"line p99"), "{classes:?}");
             let drawn = plot.layers.iter().filter(|layer| layer.class.starts_with("dots"));
@@ -305,8 +319,8 @@ mod tests {
 
     #[test]
     fn percentiles_are_those_of_the_requests_and_each_request_is_in_a_row() {
-        let (stretches, _) = run(2_000);
-        let over_time = OverTime::of(&stretches).unwrap();
+        let (course, _) = run(2_000);
+        let over_time = OverTime::of(&course);
         for window in over_time.windows.iter().filter(|window| window.all.endings.all() >= 100) {
             let p99 = percentile(&window.all, 990).unwrap() / 1e6;
             assert!((95.0..105.0).contains(&p99), "{p99}");
@@ -317,15 +331,15 @@ mod tests {
         assert_eq!((requests, failed, aborted), (2_000, 40, 0));
         let failures = over_time.failures().unwrap();
         assert_eq!(failures.layers.len(), 1, "nothing was aborted");
-        assert!(OverTime::of(&Stretches::default()).is_none());
+        assert!(Stretches::default().into_course().is_none());
     }
 
     #[test]
     fn the_areas_of_the_parts_lie_on_each_other() {
-        let (stretches, _) = run(100);
-        let over_time = OverTime::of(&stretches).unwrap();
+        let (course, _) = run(100);
+        let over_time = OverTime::of(&course);
         let mut whole = Spent::default();
-        stretches.iter().for_each(|at| whole.merge(&at.stretch.spent));
+        course.iter().for_each(|at| whole.merge(&at.stretch.spent));
         let plot = over_time.spent(&whole, &StageNames::default());
         assert_eq!((plot.areas.len(), &*plot.areas[0].name), (1, "unattributed"));
         assert!(plot.areas[0].path.ends_with(" 100.00%"), "{plot:?}");

@@ -6,17 +6,22 @@ use serde::Serialize;
 
 use super::{
     axis::Axis,
+    course::{Course, Placed},
     latency::{BINS, Columns},
+    limits::Moment,
     shown,
     spent::{Part, Spent, StageNames},
-    stretches::{Placed, Stretches},
 };
 
 #[derive(Debug, Serialize)]
-pub(super) struct Overview {
-    /// When the first stretch begins, in milliseconds since the Unix epoch, and how long each is.
+pub(super) struct Overview<'a> {
+    /// When the first stretch of the charts begins, in milliseconds since the Unix epoch, and how long each is.
     begin: f64,
     length: f64,
+    /// When what is before the charts begins, and when what is after them ends: the first and the last one of
+    /// the stretches.
+    before: Option<f64>,
+    after: Option<f64>,
     /// The ends of the axes: of time in milliseconds since the Unix epoch, of latency in milliseconds.
     time: [f64; 2],
     latency: [f64; 2],
@@ -27,6 +32,7 @@ pub(super) struct Overview {
     /// The code, the name and the classes of each part.
     parts: Vec<(String, String, String)>,
     numbers: shown::Columns,
+    limits: Vec<Moment<'a>>,
 }
 
 /// Completed, aborted and failed requests, tokens, the mean number of requests in flight; latencies as bin
@@ -34,9 +40,9 @@ pub(super) struct Overview {
 #[derive(Debug, Serialize)]
 struct Stretch(u64, u64, u64, u64, f64, Vec<u64>, Vec<f64>);
 
-impl Overview {
+impl<'a> Overview<'a> {
     pub(super) fn of(
-        stretches: &Stretches,
+        course: &Course,
         distribution: Columns,
         axes: (Axis, Axis),
         whole: &Spent,
@@ -45,8 +51,8 @@ impl Overview {
         use super::ending::Ending::{Aborted, Completed, Failed};
 
         let parts = whole.told_apart();
-        let stretch = |at: Placed<'_>| {
-            let stretch = at.stretch;
+        let stretch = |at: &Placed| {
+            let stretch = &at.stretch;
             let mut latencies = BTreeMap::<_, u64>::new();
             for (bin, count) in &stretch.latencies {
                 *latencies.entry(distribution.grouped(*bin)).or_default() += count;
@@ -59,18 +65,25 @@ impl Overview {
             Stretch(completed, aborted, failed, stretch.tokens, in_flight, latencies.collect(), times)
         };
         let (time, latency) = axes;
-        let stretches_shown = stretches.iter().map(stretch).collect();
+        let stretches = course.iter().map(stretch).collect();
         Self {
-            begin: stretches.iter().next().map_or(0.0, |at| at.from as f64 / 1e3),
-            length: stretches.length() as f64 / 1e3,
+            begin: course.shown.first().map_or(0.0, |at| at.from as f64 / 1e3),
+            length: course.length as f64 / 1e3,
+            before: course.before.as_ref().map(|at| at.from as f64 / 1e3),
+            after: course.after.as_ref().map(|at| at.to as f64 / 1e3),
             time: [time.low() / 1e3, time.high() / 1e3],
             latency: [latency.low() / 1e6, latency.high() / 1e6],
             bins: BINS,
             distribution,
-            stretches: stretches_shown,
+            stretches,
             parts: parts.iter().map(|part| (part.code(), part.name(stages), part.class())).collect(),
             numbers: shown::columns(),
+            limits: Vec::new(),
         }
+    }
+
+    pub(super) fn with_limits(self, limits: Vec<Moment<'a>>) -> Self {
+        Self { limits, ..self }
     }
 }
 

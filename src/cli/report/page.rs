@@ -9,6 +9,7 @@ use super::{
     head,
     json::{self, Figures},
     latency::Latencies,
+    limits,
     over_time::OverTime,
     overview::Overview,
     points::Points,
@@ -105,10 +106,11 @@ impl Page {
     /// The figures as JSON has them.
     pub(super) fn into_figures(self, inputs: &Inputs, running: Running) -> Figures {
         let Self { summary, groups, latencies, stretches, stage_names, .. } = self;
+        let course = stretches.into_course();
         Figures {
             summary: summary.into_log_summary(inputs.read, running),
             groups: groups.map(|groups| groups.into_table(&Percent::USUAL)),
-            over_time: OverTime::of(&stretches).iter().flat_map(json::Stretch::all).collect(),
+            over_time: course.as_ref().map(OverTime::of).iter().flat_map(json::Stretch::all).collect(),
             distribution: latencies.columns().iter().flat_map(json::Column::all).collect(),
             where_the_time_goes: json::Bar::all(&latencies, &stage_names),
         }
@@ -133,6 +135,7 @@ impl Page {
             stage_names: self.stage_names,
             latencies: self.latencies,
             stretches: self.stretches,
+            objectives: self.objectives,
         };
         let run = of_run.context(&summary, self.points.in_order().as_deref());
         let mut besides = summary.besides();
@@ -200,17 +203,18 @@ struct Run {
     stage_names: StageNames,
     latencies: Latencies,
     stretches: Stretches,
+    objectives: Objectives,
 }
 
 impl Run {
     /// What the template shows of them; nothing if there are none.
-    fn context(&self, summary: &LogSummary, points: Option<&[super::points::Point]>) -> Value {
-        let found = (self.stretches.extent(), OverTime::of(&self.stretches));
-        let ((Some(extent), Some(over_time)), Some(latency), Some(distribution)) =
-            (found, self.latencies.axis(), self.latencies.columns())
+    fn context(self, summary: &LogSummary, points: Option<&[super::points::Point]>) -> Value {
+        let (Some(course), Some(latency), Some(distribution)) =
+            (self.stretches.into_course(), self.latencies.axis(), self.latencies.columns())
         else {
             return Value::from(());
         };
+        let over_time = OverTime::of(&course);
         let percentiles = &summary.line.percentiles;
         let e2e = percentiles.e2e_total_ms.iter();
         let marks: Vec<(_, Millis)> =
@@ -224,22 +228,25 @@ impl Run {
             Some(over_time.rate("tokens-a-second", "Tokens a second", |at| at.tokens)),
         ];
         let plots: Vec<_> = plots.into_iter().flatten().collect();
-        let (distribution_plot, rows) = (distribution.plot(latency, &marks), distribution.rows());
+        let limits = || limits::marks(&self.objectives, latency);
+        let (distribution_plot, rows) = (distribution.plot(latency, &marks, limits()), distribution.rows());
         let axes = (over_time.axis(), latency);
-        let overview = Overview::of(&self.stretches, distribution, axes, &whole, names);
+        let overview = Overview::of(&course, distribution, axes, &whole, names);
+        let overview = overview.with_limits(limits::moments(&self.objectives));
         // Numbers and strings go into a `String` without an error.
         let overview = serde_json::to_string(&overview).unwrap_or_default().replace('<', "\\u003c");
         let all = self.endings.all();
         context! {
-            facts => Value::from(Serde(&head::facts(extent, &self.endings))),
+            facts => Value::from(Serde(&head::facts(course.extent, &self.endings))),
             tiles => Value::from(Serde(&head::tiles(summary, all, &marks, &whole))),
             objectives => Value::from(Serde(&summary.objectives.as_ref().map(head::objectives))),
             met => summary.objectives.as_ref().map(|objectives| objectives.sentences().join(" ")),
             has_failures => self.endings.of(Ending::Completed) < all,
             are_points => points.is_some(),
-            latency => Value::from(Serde(&over_time.latency(points, latency))),
+            latency => Value::from(Serde(&over_time.latency(points, latency, limits()))),
             plots => Value::from(Serde(&plots)),
             window => over_time.window(),
+            outside => Value::from(Serde(&head::outside(&course))),
             rows => Value::from(Serde(&over_time.rows())),
             distribution => Value::from(Serde(&distribution_plot)),
             distribution_rows => Value::from(Serde(&rows)),

@@ -27,7 +27,10 @@ pub(in crate::cli) struct Plot {
     pub(in crate::cli) label: String,
     pub(in crate::cli) layers: Vec<Layer>,
     pub(in crate::cli) areas: Vec<Layer>,
+    /// Lines from the bottom to the top.
     pub(in crate::cli) marks: Vec<Mark>,
+    /// Lines from the left to the right.
+    pub(in crate::cli) limits: Vec<Mark>,
     x: Vec<Tick>,
     y: Vec<Tick>,
     grid: String,
@@ -44,8 +47,10 @@ pub(in crate::cli) struct Layer {
 /// A line across a chart, with a text.
 #[derive(Debug, Serialize)]
 pub(in crate::cli) struct Mark {
+    /// In percent of the axis.
     pub(in crate::cli) at: f64,
     pub(in crate::cli) text: String,
+    pub(in crate::cli) class: &'static str,
 }
 
 impl Plot {
@@ -63,7 +68,8 @@ impl Plot {
         for tick in &y {
             let _ = write!(grid, "M0 {:.0}H{WIDTH}", (1.0 - tick.at / 100.0) * HEIGHT);
         }
-        Self { id, title, label, layers: Vec::new(), areas: Vec::new(), marks: Vec::new(), x, y, grid }
+        let (layers, areas, marks, limits) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { id, title, label, layers, areas, marks, limits, x, y, grid }
     }
 
     /// Adds marks, if there are any.

@@ -18,15 +18,17 @@ pub(super) struct Stretch {
     pub(super) latencies: BTreeMap<u32, u64>,
     pub(super) spent: Spent,
     pub(super) flight: Flight,
+    /// How many times a request began or ended.
+    pub(super) events: u64,
 }
 
-/// The requests that were in flight in a stretch.
+/// The requests that were in flight in a stretch, given how many were in flight when it began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Flight {
-    /// The sum, in microseconds, of the times in this stretch of requests that began or ended in it.
-    inside: i128,
-    /// How many more requests than before were in flight in this whole stretch.
+    /// How many more requests are in flight when it ends.
     change: i128,
+    /// What these changes add to the time of all requests in the stretch, in microseconds.
+    inside: i128,
 }
 
 impl Stretch {
@@ -39,51 +41,37 @@ impl Stretch {
         self.spent.add(parts, weight);
     }
 
-    /// Adds what is not of the flight, which depends on where the other stretch lies.
-    pub(super) fn merge(&mut self, other: &Self) {
+    /// Adds another stretch, or one that ends so much earlier.
+    pub(super) fn merge(&mut self, other: &Self, earlier: u64) {
         self.endings.merge(&other.endings);
         self.tokens = self.tokens.saturating_add(other.tokens);
         other.latencies.iter().for_each(|(bin, count)| *self.latencies.entry(*bin).or_default() += count);
         self.spent.merge(&other.spent);
+        self.flight.merge(other.flight.until(earlier));
+        self.events += other.events;
     }
 }
 
 impl Flight {
-    /// The parts of one flight, by the stretches of a length that they belong to.
-    pub(super) fn parts(begin: u64, end: u64, length: u64, weight: u64) -> [(u64, Self); 3] {
-        let (first, last) = (begin / length, end / length);
-        let of = |time: u64, change: i128| Self {
-            inside: i128::from(time) * i128::from(weight),
-            change: change * i128::from(weight),
-        };
-        if first == last {
-            return [(first, of(end.saturating_sub(begin), 0)), (first, of(0, 0)), (first, of(0, 0))];
-        }
-        let in_first = (first + 1).saturating_mul(length) - begin;
-        [(first, of(in_first, 0)), (first + 1, of(0, 1)), (last, of(end - last * length, -1))]
+    /// Adds requests that began so long before the end of the stretch; a negative number of them ended.
+    pub(super) fn change(&mut self, requests: i128, left: u64) {
+        self.change += requests;
+        self.inside += requests * i128::from(left);
     }
 
-    /// Adds the flights of the same stretch.
-    pub(super) fn add(&mut self, other: Self) {
-        self.inside += other.inside;
+    pub(super) fn merge(&mut self, other: Self) {
         self.change += other.change;
+        self.inside += other.inside;
     }
 
-    /// The flights of this stretch as those of one that is twice as long, of which it is a half.
-    ///
-    /// The doubled stretch counts as wholly covered by what covers its second half. So what begins to cover
-    /// the second half is taken off for the first, and what ends before the second half needs no addition,
-    /// since its time in the first half has been taken off here with a negative change.
-    pub(super) fn halved(self, is_second: bool, length: u64) -> Self {
-        let taken = if is_second { i128::from(length) * self.change } else { 0 };
-        Self { inside: self.inside - taken, change: self.change }
+    /// The same in a stretch that ends later. What changed here stays so for the rest of that stretch.
+    pub(super) fn until(self, later: u64) -> Self {
+        Self { inside: self.inside + self.change * i128::from(later), ..self }
     }
 
-    /// The mean number of requests in flight, and how many covered the whole stretch, given those of the one
-    /// before.
-    pub(super) fn mean(self, before: i128, length: u64) -> (f64, i128) {
-        let covering = before + self.change;
-        let time = self.inside + covering * i128::from(length);
-        (time.max(0) as f64 / length.max(1) as f64, covering)
+    /// The time of all requests in a stretch of a length, in microseconds, and how many are in flight when it
+    /// ends, given how many were so when it began.
+    pub(super) fn time(self, open: i128, length: u64) -> (i128, i128) {
+        (open * i128::from(length) + self.inside, open + self.change)
     }
 }

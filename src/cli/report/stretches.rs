@@ -1,14 +1,16 @@
-//! The time of a run, divided into stretches of equal length.
+//! The time of a run, divided into stretches of equal length, of which those are kept in which something began
+//! or ended. So a moment that is far from all others takes no more room than any other.
 
 use std::collections::BTreeMap;
 
 use super::{
+    course::{Course, bulk},
     spent::Part,
-    stretch::{Flight, Stretch},
+    stretch::Stretch,
 };
 use crate::RequestLine;
 
-/// How many stretches there are at most. With one more, two become one, so there are at least half as many.
+/// How many stretches there are at most, in all and in a chart. With one more, two become one.
 pub(super) const LIMIT: u64 = 192;
 
 /// The stretches of a run. Their number does not depend on how many lines there are.
@@ -19,16 +21,6 @@ pub(super) struct Stretches {
     known: BTreeMap<u64, Stretch>,
     /// When the first request was created and when the last one ended, in microseconds since the Unix epoch.
     extent: Option<(u64, u64)>,
-}
-
-/// A stretch with its place in time.
-pub(super) struct Placed<'a> {
-    /// In microseconds since the Unix epoch.
-    pub(super) from: u64,
-    pub(super) to: u64,
-    pub(super) stretch: &'a Stretch,
-    /// The mean number of requests that were in flight.
-    pub(super) in_flight: f64,
 }
 
 impl Default for Stretches {
@@ -47,10 +39,15 @@ impl Stretches {
     pub(super) fn add(&mut self, line: &RequestLine, parts: &[(Part, u64)]) {
         let (begin, end) = extent(line);
         self.reach(begin, end);
-        for (at, flight) in Flight::parts(begin, end, self.length, line.weight()) {
-            self.known.entry(at).or_default().flight.add(flight);
+        let requests = i128::from(line.weight());
+        for (moment, requests) in [(begin, requests), (end, -requests)] {
+            let at = moment / self.length;
+            let stretch = self.known.entry(at).or_default();
+            stretch.flight.change(requests, self.length - moment % self.length);
+            stretch.events += line.weight();
         }
         self.known.entry(begin / self.length).or_default().add(line, parts);
+        self.trim();
     }
 
     pub(super) fn merge(&mut self, other: &mut Self) {
@@ -63,53 +60,39 @@ impl Stretches {
             self.double();
         }
         for (at, theirs) in &other.known {
-            let ours = self.known.entry(*at).or_default();
-            ours.merge(theirs);
-            ours.flight.add(theirs.flight);
+            self.known.entry(*at).or_default().merge(theirs, 0);
         }
+        self.trim();
     }
 
-    /// Makes the stretches so long that these moments are among them.
     fn reach(&mut self, begin: u64, end: u64) {
         let (first, last) = self.extent.unwrap_or((begin, end));
-        let (first, last) = (first.min(begin), last.max(end));
-        self.extent = Some((first, last));
-        while last / self.length - first / self.length >= LIMIT {
+        self.extent = Some((first.min(begin), last.max(end)));
+    }
+
+    fn trim(&mut self) {
+        while self.known.len() as u64 > LIMIT {
             self.double();
         }
     }
 
     fn double(&mut self) {
         for (at, stretch) in std::mem::take(&mut self.known) {
-            let both = self.known.entry(at / 2).or_default();
-            both.flight.add(stretch.flight.halved(at % 2 == 1, self.length));
-            both.merge(&stretch);
+            let earlier = if at % 2 == 0 { self.length } else { 0 };
+            self.known.entry(at / 2).or_default().merge(&stretch, earlier);
         }
         self.length *= 2;
     }
 
-    /// When the first request was created and when the last one ended, in microseconds since the Unix epoch.
-    pub(super) fn extent(&self) -> Option<(u64, u64)> {
-        self.extent
-    }
-
-    /// The length of a stretch, in microseconds.
-    pub(super) fn length(&self) -> u64 {
-        self.length
-    }
-
-    /// All of them, also those without a request.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Placed<'_>> {
-        static NOTHING: std::sync::LazyLock<Stretch> = std::sync::LazyLock::new(Stretch::default);
-        let (first, last) =
-            self.extent.map_or((1, 0), |(begin, end)| (begin / self.length, end / self.length));
-        let mut covering = 0;
-        (first..=last).map(move |at| {
-            let stretch = self.known.get(&at).unwrap_or(&NOTHING);
-            let (in_flight, still) = stretch.flight.mean(covering, self.length);
-            covering = still;
-            Placed { from: at * self.length, to: (at + 1) * self.length, stretch, in_flight }
-        })
+    /// The stretches that the charts show, and what was before and after them; `None` without requests.
+    pub(super) fn into_course(mut self) -> Option<Course> {
+        let extent = self.extent?;
+        let (mut first, mut last) = bulk(&self.known)?;
+        while last - first >= LIMIT {
+            self.double();
+            (first, last) = (first / 2, last / 2);
+        }
+        Some(Course::of(self.known, self.length, (first, last), extent))
     }
 }
 
@@ -118,7 +101,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{E2eTable, Millis, Timestamp};
+    use crate::{E2eTable, Millis, Timestamp, cli::report::course::Placed};
 
     fn line(begin: u64, micros: u64, weight: u32) -> RequestLine {
         let e2e_table = E2eTable {
@@ -149,33 +132,65 @@ mod tests {
             }
             other.merge(&mut one);
             let counted: u64 = requests.iter().map(|(_, _, weight, _)| u64::from(*weight)).sum();
-            for stretches in [&whole, &other] {
-                prop_assert_eq!(stretches.length(), whole.length());
-                prop_assert!(stretches.iter().count() as u64 <= LIMIT + 1);
-                prop_assert_eq!(stretches.iter().map(|at| at.stretch.endings.all()).sum::<u64>(), counted);
-                prop_assert_eq!(stretches.iter().map(|at| at.stretch.tokens).sum::<u64>(), counted * 5);
-                for at in stretches.iter() {
+            prop_assert_eq!(other.length, whole.length);
+            for stretches in [whole, other] {
+                let course = stretches.into_course().unwrap();
+                prop_assert!(course.shown.len() as u64 <= LIMIT);
+                prop_assert_eq!(course.iter().map(|at| at.stretch.endings.all()).sum::<u64>(), counted);
+                prop_assert_eq!(course.iter().map(|at| at.stretch.tokens).sum::<u64>(), counted * 5);
+                for at in course.iter() {
                     let overlap = |(begin, micros, weight, _): &(u64, u64, u32, bool)| {
                         let (begin, end) = (BASE + begin, BASE + begin + micros);
                         at.to.min(end).saturating_sub(at.from.max(begin)) * u64::from(*weight)
                     };
                     let time: u64 = requests.iter().map(overlap).sum();
-                    let expected = time as f64 / whole.length() as f64;
+                    let expected = time as f64 / (at.to - at.from) as f64;
                     prop_assert!((at.in_flight - expected).abs() < 1e-9, "{} {expected}", at.in_flight);
                 }
             }
         }
     }
 
+    fn course(begins: impl IntoIterator<Item = u64>) -> Course {
+        let mut stretches = Stretches::default();
+        begins.into_iter().for_each(|begin| stretches.add(&line(begin, 1_000, 1), &[]));
+        stretches.into_course().unwrap()
+    }
+
+    const DAY: u64 = 86_400_000_000;
+
     #[test]
     fn a_line_that_is_years_away_makes_long_stretches_and_no_more() {
-        let mut stretches = Stretches::default();
-        for begin in [BASE, 0, 3 * BASE] {
-            stretches.add(&line(begin, 1_000, 1), &[]);
+        let course = course([BASE, 0, 3 * BASE, u64::MAX / 2]);
+        assert!(course.shown.len() as u64 <= LIMIT);
+        assert_eq!(course.iter().map(|at| at.stretch.endings.all()).sum::<u64>(), 4);
+        assert!(Stretches::default().into_course().is_none());
+    }
+
+    #[test]
+    fn few_requests_far_away_leave_the_charts_to_the_others() {
+        // A second of requests, with one a day before them and two a week after them.
+        let second = || (0..100).map(|n| BASE + n * 10_000);
+        let strays = [BASE - DAY, BASE + 7 * DAY, BASE + 8 * DAY];
+        let course = course(second().chain(strays));
+        let requests = |at: &Option<_>| at.as_ref().map(|at: &Placed| at.stretch.endings.all());
+        assert_eq!((requests(&course.before), requests(&course.after)), (Some(1), Some(2)));
+        assert_eq!(course.before.as_ref().map(|at| at.from), Some(BASE - DAY));
+        assert_eq!(course.extent, (BASE - DAY, BASE + 8 * DAY + 1_000));
+        assert!(course.axis.1 - course.axis.0 < 1_020_000, "{:?}", course.axis);
+        assert!(course.shown.len() as u64 > LIMIT / 2, "{}", course.shown.len());
+        assert!(course.iter().map(|at| at.in_flight).all(|open| open < 1.0));
+    }
+
+    #[test]
+    fn the_charts_show_all_requests_if_those_far_away_are_not_few_or_those_few_not_far_away() {
+        let second = || (0..100).map(|n| BASE + n * 10_000);
+        let in_groups = second().chain((0..10).map(|n| BASE + DAY + n * 10_000));
+        let near = second().chain([BASE + 4_000_000]);
+        let few = [BASE, BASE + DAY];
+        for course in [course(in_groups), course(near), course(few)] {
+            assert!(course.before.is_none() && course.after.is_none());
+            assert_eq!(course.axis, course.extent);
         }
-        stretches.add(&line(u64::MAX / 2, u64::MAX / 2_000, 1), &[]);
-        assert!(stretches.iter().count() as u64 <= LIMIT + 1);
-        assert_eq!(stretches.iter().map(|at| at.stretch.endings.all()).sum::<u64>(), 4);
-        assert_eq!(Stretches::default().iter().count(), 0);
     }
 }

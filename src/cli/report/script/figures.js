@@ -41,6 +41,6 @@ const quoted = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
 // The time of the day of a moment in milliseconds since the Unix epoch, as exact as a stretch is long.
 const clock = (moment, length = run.length) => {
   const text = new Date(moment).toISOString();
-  const day = run.time[1] - run.time[0] > 86400000 ? text.slice(5, 10) + " " : "";
+  const day = !isShown(moment) ? text.slice(0, 10) + " " : run.time[1] - run.time[0] > 86400000 ? text.slice(5, 10) + " " : "";
   return day + text.slice(11, length >= 1000 ? 19 : 23);
 };

@@ -18,8 +18,9 @@ const follow = () => {
   isFollowing = true;
   const place = new URLSearchParams(location.hash.slice(1));
   const [from, to] = ["from", "to"].map((name) => Date.parse(place.get(name)));
-  const at = (moment) => Math.max(0, Math.min(Math.floor((moment - run.begin) / run.length + 1e-6), stretches.length - 1));
-  select(from < to ? [at(from), at(to - run.length / 2)] : null);
+  // The address names milliseconds, so a stretch is looked up by its middle.
+  const at = (moment) => (moment < stretches[0].to ? 0 : stretches.findLastIndex((stretch) => stretch.from <= moment));
+  select(from < to ? [at(from + run.length / 2), at(to - run.length / 2)] : null);
   const wanted = place.get("request");
   const request = requests.find((request) => request.id === wanted);
   if (request) show(request, false);

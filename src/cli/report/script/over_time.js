@@ -45,8 +45,8 @@ const leave = () => {
 const scatter = element("latency").querySelector(".field");
 const [ring, near] = ["ring", "ring near"].map((className) => make("div", className));
 const encircle = (box, request) => {
-  box.hidden = !request;
-  if (!request) return;
+  box.hidden = !request || !isShown(request.at);
+  if (box.hidden) return;
   box.style.left = inPercent(ofTime(request.at));
   box.style.bottom = `calc(${inPercent(ofLatency(request.e2e))} - 7px)`;
   box.style.top = "auto";
@@ -58,7 +58,7 @@ if (hasDensity || "sampled" in element("search").dataset) {
   element("latency").classList.add("sampled");
   for (const ending of ["completed", "aborted", "failed"]) {
     const dots = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    const of = requests.filter((request) => request.ending === ending);
+    const of = requests.filter((request) => request.ending === ending && isShown(request.at));
     dots.setAttribute("class", "large dots " + ending);
     dots.setAttribute("d", of.map(({ at, e2e }) => `M${Math.round(ofTime(at) * 2000)} ${Math.round((1 - ofLatency(e2e)) * 1000)}h0`).join(""));
     scatter.querySelector(".line").before(dots);
@@ -71,7 +71,7 @@ if (hasDensity || "sampled" in element("search").dataset) {
 const nearest = (event) => {
   const { left, top, width, height } = scatter.getBoundingClientRect();
   let [best, distance] = [null, 12];
-  for (const request of requests) {
+  for (const request of requests.filter(({ at }) => isShown(at))) {
     const away = Math.hypot(left + ofTime(request.at) * width - event.clientX, top + (1 - ofLatency(request.e2e)) * height - event.clientY);
     if (away < distance) [best, distance] = [request, away];
   }
@@ -82,7 +82,7 @@ let pressed = null;
 const stretchAt = (event) => {
   const { left, width } = event.currentTarget.getBoundingClientRect();
   const moment = run.time[0] + (event.clientX - left) / width * (run.time[1] - run.time[0]);
-  return Math.max(0, Math.min(Math.floor((moment - run.begin) / run.length), stretches.length - 1));
+  return Math.max(firstShown, Math.min(firstShown + Math.floor((moment - run.begin) / run.length), lastShown));
 };
 for (const field of overTime) {
   field.addEventListener("pointerdown", (event) => {

@@ -86,7 +86,7 @@ const drawRequest = (request) => {
   zoom([from, to]);
 
   const notes = ["A bar begins where the row does; a row of several spans is drawn in one piece. Hatched before it is the stage's own " +
-    "queue; a line across it is its first or last output. Behind the lanes, hatched grey is time in which nothing of the request " +
+    "queue; a line across it is its first or last output, a double line the limit of an objective. Behind the lanes, hatched grey is time in which nothing of the request " +
     "ran. A click on a lane, or Enter, zooms to it."];
   if (request.more) notes.push(`${amount(request.more, "more row is", "more rows are")} left out.`);
   notes.push(...(request.warnings ?? []).map((warning) => "Warning: " + warning));

@@ -29,10 +29,12 @@ for (const request of requests) {
   Object.assign(request, { mostly: part(most[0]).name, tokens: e2e.e2e_total_tokens, reason: e2e.finish_reason ?? request.ending });
 }
 
-// A stretch comes as a list.
+// A stretch comes as a list. Those between these two are in the charts; one before and one after may have the rest.
+const firstShown = run.before === null ? 0 : 1;
+const lastShown = run.stretches.length - (run.after === null ? 1 : 2);
 const stretches = run.stretches.map(([completed, aborted, failed, tokens, inFlight, latencies, times], at) => ({
-  from: run.begin + at * run.length,
-  to: run.begin + (at + 1) * run.length,
+  from: at < firstShown ? run.before : run.begin + (at - firstShown) * run.length,
+  to: at > lastShown ? run.after : run.begin + (at - firstShown + 1) * run.length,
   requests: completed + aborted + failed,
   aborted, failed, tokens, inFlight, latencies, times,
 }));
@@ -43,14 +45,17 @@ const pairs = function* (list) {
 // Several stretches as one.
 const sum = (some) => {
   const whole = { requests: 0, aborted: 0, failed: 0, tokens: 0, inFlight: 0, bins: new Map(), parts: new Map() };
+  const length = some.reduce((length, { from, to }) => length + to - from, 0);
   for (const stretch of some) {
     for (const name of ["requests", "aborted", "failed", "tokens"]) whole[name] += stretch[name];
-    whole.inFlight += stretch.inFlight / some.length;
+    whole.inFlight += stretch.inFlight * (stretch.to - stretch.from) / length;
     for (const [bin, number] of pairs(stretch.latencies)) whole.bins.set(bin, (whole.bins.get(bin) ?? 0) + number);
     for (const [at, millis] of pairs(stretch.times)) whole.parts.set(at, (whole.parts.get(at) ?? 0) + millis);
   }
   return whole;
 };
+// Whether the charts show a moment.
+const isShown = (moment) => moment >= run.time[0] && moment <= run.time[1];
 const startOfBin = (bin) => 2 ** (bin / run.bins) / 1e6;
 // The latency that a share of the requests does not exceed, as exact as the bins are.
 const percentile = (whole, share) => {

@@ -20,4 +20,9 @@ whenSelected(() => {
   const [from, to] = selectedTime();
   said.firstElementChild.textContent = `${clock(from)} to ${clock(to)}: ${tellStretches(sum(selectedStretches()))}`;
 });
+// What the charts leave out.
+document.querySelectorAll("[data-outside]").forEach((button) => button.addEventListener("click", () => {
+  const at = button.dataset.outside === "before" ? 0 : stretches.length - 1;
+  select([at, at]);
+}));
 said.querySelector("button").addEventListener("click", () => select(null));

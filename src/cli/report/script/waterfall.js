@@ -4,6 +4,9 @@ const furtherFields = (fields) => (fields ?? []).map(([name, value]) => `${name}
 const tell = (table, row, fields) =>
   [...facts(table, row).map((fact) => fact.join(" ")), ...furtherFields(fields)].join(", ");
 
+// The limits of objectives for moments of a stage, or, without a stage, for the end of the request.
+const limits = (isIts) => run.limits.filter(({ stage }) => isIts(stage)).map(({ limit, text }) => [limit, "objective " + text]);
+
 const Stage = ([values, fields]) => {
   const stage = named("stages", values);
   const from = stage.start_ms;
@@ -14,6 +17,7 @@ const Stage = ([values, fields]) => {
     from, length: stage.stage_gen_time_ms,
     pieces: from === null ? [] : [[from - wait, from, "waiting " + colour], [from, from + (stage.stage_gen_time_ms ?? 0), colour]],
     ticks: [stage.first_output_ms, stage.last_output_ms],
+    limits: limits((of) => of !== null && (of === stage.stage_id || of === stage.stage_name)),
     text: `stage ${id(stage.stage_id)}: ${tell("stages", stage, fields)}`,
   };
 };
@@ -28,12 +32,12 @@ const Transfer = ([values, fields]) => {
     if (length) pieces.push([from, from += length, className]);
   }
   return {
-    name: `${id(transfer.from_stage)} → ${id(transfer.to_stage)}`, from: start, length: transfer.total_time_ms, pieces, ticks: [],
+    name: `${id(transfer.from_stage)} → ${id(transfer.to_stage)}`, from: start, length: transfer.total_time_ms, pieces, ticks: [], limits: [],
     text: `transfer ${id(transfer.from_stage)} to ${id(transfer.to_stage)}: ${tell("transfers", transfer, fields)}`,
   };
 };
 const CriticalPath = (request) => ({
-  name: "critical path", from: 0, length: request.e2e, ticks: [],
+  name: "critical path", from: 0, length: request.e2e, ticks: [], limits: limits((of) => of === null),
   pieces: request.path.map(([code, from, to]) => [from, to, part(code).className, `${part(code).name}: ${time(to - from)}`]),
   text: "critical path: " + request.path.map(([code, from, to]) => `${part(code).name} ${time(to - from)}`).join(", "),
 });
@@ -81,10 +85,11 @@ const drawLanes = (request, [from, to], zoom) => {
       if (text) piece.dataset.tip = text;
       track.append(piece);
     }
-    for (const moment of row.ticks) {
+    for (const [moment, text] of [...row.ticks.map((tick) => [tick]), ...row.limits]) {
       if (moment === null || moment < from || moment > to) continue;
-      const tick = make("div", "tick");
-      tick.style.left = `min(${place(moment)}%, 100% - 2px)`;
+      const tick = make("div", text ? "tick limit" : "tick");
+      if (text) tick.dataset.tip = text;
+      tick.style.left = `min(${place(moment)}%, 100% - ${text ? 3 : 2}px)`;
       track.append(tick);
     }
     lane.append(make("span", "", row.name), track, make("span", "", short(row.length ?? 0)));
@@ -92,8 +97,9 @@ const drawLanes = (request, [from, to], zoom) => {
       const [begin, end] = [row.pieces[0]?.[0], row.pieces.at(-1)?.[1]];
       if (begin === undefined) return;
       const margin = (end - begin || 0.001) * 0.1;
-      const isThere = from >= begin - margin * 1.01 && to <= end + margin * 1.01;
-      zoom(isThere || row.from === 0 && row.length === request.e2e ? [0, request.e2e] : [begin - margin, end + margin]);
+      const lane = [Math.max(0, begin - margin), Math.min(end + margin, request.e2e)];
+      const isThere = from >= lane[0] - margin * 0.01 && to <= lane[1] + margin * 0.01;
+      zoom(isThere || row.from === 0 && row.length === request.e2e ? [0, request.e2e] : lane);
     };
     lane.addEventListener("click", narrow);
     lane.addEventListener("keydown", (event) => { if (event.key === "Enter") narrow(); });
