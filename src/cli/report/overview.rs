@@ -15,7 +15,7 @@ use super::{
 
 #[derive(Debug, Serialize)]
 pub(super) struct Overview<'a> {
-    /// When the first stretch of the charts begins, in milliseconds since the Unix epoch, and how long each is.
+    /// When the first stretch of the charts begins, in milliseconds since the Unix epoch; how long each is.
     begin: f64,
     length: f64,
     /// When what is before the charts begins, and when what is after them ends: the first and the last one of

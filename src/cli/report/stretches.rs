@@ -1,5 +1,5 @@
-//! The time of a run, divided into stretches of equal length, of which those are kept in which something began
-//! or ended. So a moment that is far from all others takes no more room than any other.
+//! The time of a run, divided into stretches of equal length. Those in which a request began or ended are
+//! kept, so a moment that is far from all others takes no more room than any other.
 
 use std::collections::BTreeMap;
 
