@@ -11,7 +11,7 @@ use tracing::span::Id;
 
 use crate::{
     Millis, OpenRequest, OpenStage, RequestLine, SCHEMA,
-    fold::{fields::SpanFields, request::Folded, timing::Measured},
+    fold::{fields::SpanFields, measured::Measured, request::Folded},
     hold::{answered::Age, request::Request, span::OpenSpan},
     model::kind::Kind,
     record::layout::{Layout, Meaning},
@@ -164,7 +164,7 @@ fn open_stage(span: &OpenSpan, is_shared: bool, now: u64) -> OpenStage {
         stage_id: numbers.stage_id,
         stage_name: state.fields.label.clone(),
         age_ms: Millis::from_nanos(now.saturating_sub(span.created)),
-        is_waiting: !is_scheduled && (!state.timing.was_entered() || declares_scheduled(span)),
+        is_waiting: !is_scheduled && (!span.timing.was_entered() || declares_scheduled(span)),
         num_tokens_out: numbers.num_tokens_out.or_else(of_outputs).filter(|_| !is_shared),
     }
 }

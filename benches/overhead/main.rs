@@ -93,21 +93,38 @@ type Figures = BTreeMap<String, f64>;
 
 fn main() {
     let option = |name: &str| env::args().skip_while(|argument| argument != name).nth(1);
-    match (option("--set-up"), option("--requests").and_then(|count| count.parse().ok())) {
+    match (option("--set-up"), option("--times").and_then(|count| count.parse().ok())) {
         (Some(set_up), None) => run_set_up(&set_up),
-        (Some(set_up), Some(count)) => run_requests(&set_up, count),
+        (Some(set_up), Some(count)) => run_only(&set_up, count),
         (None, _) => compare(),
     }
 }
 
-/// Runs requests and nothing else, for a count of instructions.
-fn run_requests(name: &str, count: u32) {
-    let (name, request): (_, fn(&str)) = match name {
-        "omni_outputs" => ("omni", workload::streams),
-        name => (name, workload::spans),
+/// Does one thing many times and nothing else, for a count of instructions. `name` is a set-up, and after a
+/// colon what to do in it: by default requests.
+fn run_only(name: &str, count: u32) {
+    let (name, what) = name.split_once(':').unwrap_or((name, "request"));
+    let Some(dispatch) = set_up(name) else {
+        let by_hand = workload::ByHand::default();
+        return (0..count).for_each(|_| drop(by_hand.request("r1", &mut io::sink())));
     };
-    let Some(dispatch) = set_up(name) else { return };
-    tracing::dispatcher::with_default(&dispatch, || (0..count).for_each(|_| request("r1")));
+    tracing::dispatcher::with_default(&dispatch, || {
+        let repeat = |run: &dyn Fn()| (0..count).for_each(|_| run());
+        let open =
+            || (info_span!("request", request_id = "open").entered(), info_span!("stage", stage_id = 0));
+        match what {
+            "outputs" => repeat(&|| workload::streams("r1")),
+            "enter" => {
+                let (_request, stage) = open();
+                repeat(&|| drop(stage.enter()));
+            }
+            "new" => {
+                let _request = open();
+                repeat(&|| drop(info_span!("stage", stage_id = 0)));
+            }
+            _ => repeat(&|| workload::spans("r1")),
+        }
+    });
 }
 
 fn set_up(name: &str) -> Option<Dispatch> {

@@ -6,7 +6,7 @@ use crate::{
     Fields,
     fold::{
         fields::{Progress, SpanFields},
-        timing::Measured,
+        measured::Measured,
     },
 };
 

@@ -5,7 +5,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{Timestamp, hold::tsc::Tsc};
@@ -19,16 +19,17 @@ use crate::{Timestamp, hold::tsc::Tsc};
 /// # Source of the system's clock
 ///
 /// On Linux on x86-64, if the kernel keeps time by the processor's time stamp counter, this clock reads it
-/// too, from about 10 ms after its origin. Once a second, while it is in use, it is corrected by [`Instant`].
+/// too, from about 10 ms after its origin. Once a second, while it is in use, it is corrected by the
+/// monotonic clock, which is that of [`Instant`](std::time::Instant).
 /// The two differ by less than 10 µs, and by less than a ten-thousandth of a span's time. If the system's
 /// clock changes its rate by more than that, this clock follows within a second.
 ///
-/// If the kernel switches to a slower time source, this clock switches to `Instant`: about 30 ms after the
+/// If the kernel switches to a slower time source, this clock switches to that one: about 30 ms after the
 /// next correction was due, or at once if the clock was not read for two seconds. At that moment the time may
 /// step, forwards or backwards, by the difference between the two, which is less than 10 µs unless the
 /// tsc has failed.
 ///
-/// On every other system, this clock is [`Instant`].
+/// On every other system, this clock is [`Instant`](std::time::Instant).
 #[derive(Debug, Clone)]
 pub struct Clock {
     source: Source,
@@ -45,7 +46,7 @@ enum Source {
 /// The operating system's monotonic clock, or the processor's time stamp counter, in step with it.
 #[derive(Debug)]
 struct System {
-    origin: Instant,
+    origin: Origin,
     unix_origin: u64,
     tsc: Option<Tsc>,
 }
@@ -53,11 +54,51 @@ struct System {
 impl System {
     #[inline]
     fn now(&self) -> u64 {
-        let clock = || nanos(self.origin.elapsed());
+        let clock = || self.origin.elapsed();
         match &self.tsc {
             Some(tsc) => tsc.now(clock),
             None => clock(),
         }
+    }
+}
+
+/// The moment from which the system's clock counts.
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+#[derive(Debug)]
+struct Origin(std::time::Instant);
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+impl Origin {
+    fn now() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    fn elapsed(&self) -> u64 {
+        nanos(self.0.elapsed())
+    }
+}
+
+/// The moment from which the system's clock counts. It is the clock of `Instant`, whose arithmetic would
+/// double the instructions of a reading.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[derive(Debug)]
+struct Origin(u64);
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+impl Origin {
+    fn now() -> Self {
+        Self(Self(0).elapsed())
+    }
+
+    #[allow(unsafe_code, reason = "the reading has no safe name except in `Instant`")]
+    fn elapsed(&self) -> u64 {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` may be written while the call lasts. The clock exists on every Linux, so the call
+        // cannot fail.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+        // Both parts are positive: this clock counts from the start of the system.
+        let now = time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned();
+        now.saturating_sub(self.0)
     }
 }
 
@@ -68,7 +109,7 @@ impl Clock {
         let system = SYSTEM.get_or_init(|| {
             let tsc = Tsc::new();
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            System { origin: Instant::now(), unix_origin: nanos(unix), tsc }
+            System { origin: Origin::now(), unix_origin: nanos(unix), tsc }
         });
         Self { source: Source::System(system), unix_origin: system.unix_origin }
     }

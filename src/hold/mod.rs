@@ -13,4 +13,5 @@ pub(crate) mod span;
 pub(crate) mod spares;
 pub(crate) mod stripes;
 pub(crate) mod sync;
+pub(crate) mod timing;
 pub(crate) mod tsc;

@@ -132,22 +132,27 @@ impl OpenSpans {
     }
 
     /// Runs `run` on the span, if it is one of this layer's.
-    pub(crate) fn with<T>(&self, id: &Id, run: impl FnOnce(&Arc<OpenSpan>) -> T) -> Option<T> {
+    #[inline(always)]
+    pub(crate) fn with<T>(&self, id: &Id, run: impl Fn(&Arc<OpenSpan>) -> T) -> Option<T> {
         let id = id.into_u64();
-        let mut run = Some(run);
         let remembered = SEEN.try_with(|seen| {
             let seen = seen.try_borrow().ok()?;
             let seen = seen.get(self.place(id))?.as_ref()?;
             let is_it = seen.id == id && seen.layer == self.layer && seen.span.is_open();
-            if is_it { run.take().map(|run| run(&seen.span)) } else { None }
+            is_it.then(|| run(&seen.span))
         });
-        if let Ok(Some(done)) = remembered {
-            return Some(done);
+        match remembered {
+            Ok(Some(done)) => Some(done),
+            _ => self.find_and_remember(id).map(|span| run(&span)),
         }
+    }
+
+    // Not inlined, so that the fast path saves no registers for it.
+    #[inline(never)]
+    fn find_and_remember(&self, id: u64) -> Option<Arc<OpenSpan>> {
         let span = self.find(id)?;
-        let done = run.take().map(|run| run(&span));
-        self.remember(id, span);
-        done
+        self.remember(id, Arc::clone(&span));
+        Some(span)
     }
 
     fn find(&self, id: u64) -> Option<Arc<OpenSpan>> {
@@ -306,7 +311,7 @@ mod interleaving {
                             thread::spawn(move || {
                                 for now in asked {
                                     let enter = |span: &Arc<OpenSpan>| {
-                                        span.lock().timing.enter(now);
+                                        span.timing.enter(now);
                                         span.created
                                     };
                                     answer.send(spans.with(&id, enter)).unwrap();

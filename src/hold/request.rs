@@ -3,7 +3,7 @@
 use std::{mem, sync::Arc};
 
 use crate::{
-    fold::{fields::SpanFields, request::Rows, timing::Measured},
+    fold::{fields::SpanFields, measured::Measured, request::Rows},
     hold::{
         answered::{Age, AnsweredRequests},
         spares::Spares,

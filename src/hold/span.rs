@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use tracing::{Metadata, span::Id};
 
 use crate::{
-    fold::{fields::SpanFields, timing::Timing},
+    fold::fields::SpanFields,
     hold::{
         early_context::EarlyContext,
         request::{Hold, Request},
@@ -18,6 +18,7 @@ use crate::{
             Mutex, MutexGuard, PoisonError,
             atomic::{AtomicBool, Ordering},
         },
+        timing::Timing,
     },
     model::kind::Kind,
 };
@@ -41,12 +42,12 @@ pub(crate) struct OpenSpan {
     pub(crate) is_child_of_stage: bool,
     /// Whether it was removed from the open spans. Its id may belong to another span by now.
     has_closed: AtomicBool,
+    pub(crate) timing: Timing,
     state: Mutex<SpanState>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct SpanState {
-    pub(crate) timing: Timing,
     pub(crate) fields: SpanFields,
     pub(crate) follows: SmallVec<[Followed; 1]>,
     /// The request that its `request_id` named when it was recorded, if one with that id was open.
@@ -70,18 +71,8 @@ pub(crate) type Settled = OnceLock<Vec<Hold>>;
 impl SpanState {
     /// Wiped field by field, which is cheaper than a new state, since most fields are empty already.
     fn wipe(&mut self) {
-        let Self {
-            timing,
-            fields,
-            follows,
-            named,
-            follows_are_cut,
-            preprocess,
-            settled,
-            is_taken,
-            early_context,
-        } = self;
-        *timing = Timing::default();
+        let Self { fields, follows, named, follows_are_cut, preprocess, settled, is_taken, early_context } =
+            self;
         fields.wipe();
         if !follows.is_empty() {
             *follows = SmallVec::new();
@@ -171,6 +162,7 @@ impl OpenSpan {
         self.metadata = None;
         self.request = None;
         self.stage = None;
+        self.timing = Timing::default();
         self.state().wipe();
     }
 
@@ -191,6 +183,7 @@ impl OpenSpan {
             created: self.created,
             is_child_of_stage: self.is_child_of_stage,
             has_closed: AtomicBool::new(true),
+            timing: self.timing.copy(),
             state: Mutex::new(taken),
         }
     }

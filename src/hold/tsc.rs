@@ -98,13 +98,18 @@ impl Tsc {
         }
     }
 
-    /// The time of `clock` in nanoseconds; `clock` itself is read when a check is due. Never waits.
-    #[inline]
+    /// The time of `clock` in nanoseconds; `clock` itself is read while there is no estimate, and when a check
+    /// is due. Never waits.
+    #[inline(always)]
     pub(crate) fn now(&self, clock: impl Fn() -> u64) -> u64 {
-        let counted = self.line().and_then(|line| line.at(hardware::ticks()));
-        match counted {
+        let now = match self.line() {
+            // `None` if the TSC went back: then the estimate is checked as well.
+            Some(line) => line.at(hardware::ticks()),
+            None => Some(clock()),
+        };
+        match now {
             Some(now) if now < self.next_look.load(Ordering::Relaxed) => now,
-            _ => self.look(counted.is_some(), &clock),
+            _ => self.look(clock),
         }
     }
 
@@ -121,15 +126,12 @@ impl Tsc {
         is_whole.then_some(line)
     }
 
-    /// Reads the clock, and checks the estimate if that is due or if the TSC went back. Returns the time.
+    /// Reads the clock, and checks the estimate unless another thread does. Returns the time.
     #[cold]
-    fn look(&self, is_counted: bool, clock: impl Fn() -> u64) -> u64 {
+    #[inline(never)]
+    fn look(&self, clock: impl Fn() -> u64) -> u64 {
         let now = clock();
-        let went_back = !is_counted && self.line().is_some_and(|line| line.at(hardware::ticks()).is_none());
-        let is_due = is_counted || went_back || now >= self.next_look.load(Ordering::Relaxed);
-        let Some(mut last_look) = is_due.then(|| self.last_look.try_lock().ok()).flatten() else {
-            return now;
-        };
+        let Ok(mut last_look) = self.last_look.try_lock() else { return now };
         let line = last_look.next(self.line(), now, Pair::read(clock));
         if let Some(line) = line {
             self.set(line);

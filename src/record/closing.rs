@@ -250,9 +250,8 @@ impl Recorder {
     /// The times and fields of a closing span.
     #[inline(always)]
     fn closed<'a>(&self, span: &'a mut OpenSpan) -> Closed<'a> {
-        let created = span.created;
+        let mut measured = span.timing.close(span.created, || self.now());
         let state = span.state();
-        let mut measured = state.timing.close(created, || self.now());
         if let Some(moment) = state.fields.progress.as_ref().and_then(|progress| progress.scheduled) {
             measured = measured.scheduled_at(moment, || self.now());
         }

@@ -54,17 +54,11 @@ impl Recorder {
     }
 
     pub(crate) fn enter(&self, id: &Id) {
-        self.shared.open.with(id, |span| {
-            let now = self.now();
-            span.lock().timing.enter(now);
-        });
+        self.shared.open.with(id, |span| span.timing.enter(self.now()));
     }
 
     pub(crate) fn exit(&self, id: &Id) {
-        self.shared.open.with(id, |span| {
-            let now = self.now();
-            span.lock().timing.exit(now);
-        });
+        self.shared.open.with(id, |span| span.timing.exit(|| self.now()));
         self.otel.keep_early(id, &self.shared.open);
     }
 
