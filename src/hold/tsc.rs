@@ -98,8 +98,8 @@ impl Tsc {
         }
     }
 
-    /// The time of `clock` in nanoseconds; `clock` itself is read while there is no estimate, and when a check
-    /// is due. Never waits.
+    /// The time of `clock` in nanoseconds; `clock` itself is read while there is no estimate, and when a
+    /// check is due. Never waits.
     #[inline(always)]
     pub(crate) fn now(&self, clock: impl Fn() -> u64) -> u64 {
         let now = match self.line() {
