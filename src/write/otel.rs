@@ -2,7 +2,7 @@
 //! of it.
 
 use std::sync::{
-    Arc, OnceLock,
+    OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -81,11 +81,11 @@ impl Otel {
         if self.found_at_close.load(Ordering::Relaxed) || !self.missed_at_close.load(Ordering::Relaxed) {
             return;
         }
-        let is_new =
-            |span: &Arc<OpenSpan>| span.kind == Kind::Request && !span.lock().early_context.has_looked;
-        if open.with(id, is_new) == Some(true) {
-            let early = EarlyContext { has_looked: true, context: self.context(id) };
-            open.with(id, |span| span.lock().early_context = early);
+        let is_new = |span: &OpenSpan| span.kind == Kind::Request && !span.lock().early_context.has_looked;
+        if let Some(span) = open.get(id).filter(|span| is_new(span)) {
+            // Looked up with no lock held.
+            let context = self.context(id);
+            span.lock().early_context = EarlyContext { has_looked: true, context };
         }
     }
 
