@@ -1,5 +1,7 @@
 //! A line as it is read: one of the layer's, one of another program, or a broken one.
 
+use std::io::BufRead;
+
 use serde::Deserialize;
 
 use super::{verbatim, wrapped::message_of_journal};
@@ -24,19 +26,19 @@ pub(super) enum Parsed<T> {
 
 /// Whether a line begins as those of the layer do.
 pub(super) fn is_ours(line: &[u8]) -> bool {
-    after_opening(line).is_some()
+    line.strip_prefix(b"{").and_then(after_type).is_some()
 }
 
-/// What follows the type of a line of the layer.
-fn after_opening(line: &[u8]) -> Option<&[u8]> {
-    const OURS: [&[u8]; 5] = [
-        br#"{"type":"request""#,
-        br#"{"type":"stage""#,
-        br#"{"type":"transfer""#,
-        br#"{"type":"summary""#,
-        br#"{"type":"open""#,
+/// What follows the type of a line of the layer, whose brace stands before this.
+fn after_type(line: &[u8]) -> Option<&[u8]> {
+    const TYPES: [&[u8]; 5] = [
+        br#""type":"request""#,
+        br#""type":"stage""#,
+        br#""type":"transfer""#,
+        br#""type":"summary""#,
+        br#""type":"open""#,
     ];
-    OURS.iter().find_map(|opening| line.strip_prefix(*opening))
+    TYPES.iter().find_map(|opening| line.strip_prefix(*opening))
 }
 
 /// A line without the zeros before it: a file has them if it was truncated while a program wrote it.
@@ -47,12 +49,14 @@ pub(super) fn without_zeros(line: &[u8]) -> &[u8] {
 
 /// A line of another program.
 fn foreign<T>(line: &[u8]) -> Parsed<T> {
-    let is_hidden = |rest| after_opening(rest).is_some_and(|rest| rest.starts_with(br#","schema":"#));
-    let braces = line.iter().enumerate().filter(|(_, byte)| **byte == b'{').map(|(at, _)| at);
-    match braces.filter_map(|at| line.get(at..)).any(is_hidden) {
-        true => Parsed::Hidden,
-        false => Parsed::Foreign,
+    let mut rest = line;
+    // On memory, this finds the brace fast, and can't fail.
+    while rest.skip_until(b'{').is_ok_and(|length| length > 0) {
+        if after_type(rest).is_some_and(|rest| rest.starts_with(br#","schema":"#)) {
+            return Parsed::Hidden;
+        }
     }
+    Parsed::Foreign
 }
 
 /// Reads a line, and maps it if it is the layer's. The mapper also gets the text of a line that is spelt as

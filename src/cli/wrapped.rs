@@ -10,9 +10,6 @@ use serde::Deserialize;
 
 use super::parsed::{LINE_LIMIT, is_ours, without_zeros};
 
-/// How many bytes before the bar of `docker compose` are searched for it.
-const LONGEST_NAME: usize = 256;
-
 /// A stream of a container: `stdout` or `stderr`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stream {
@@ -63,12 +60,10 @@ impl<'a> Wrapped<'a> {
     /// `front-1  | {"type":…`: the name of a container, spaces, a bar and a space. Other programs write
     /// tables with bars, so a line of the layer must follow, which always stands on one line.
     fn compose(line: &'a [u8]) -> Option<Self> {
-        let bar = line.iter().take(LONGEST_NAME).position(|byte| *byte == b'|')?;
-        let (name, text) = line.split_at_checked(bar)?;
-        let (name, text) = (name.strip_suffix(b" ")?.trim_ascii_end(), text.strip_prefix(b"| ")?);
         let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
-        let is_wrapped = name.iter().all(is_of_name) && is_ours(text);
-        is_wrapped.then_some(Self { stream: Stream::Stdout, text: Cow::Borrowed(text), is_end: true })
+        let (_, rest) = line.split_at_checked(line.iter().position(|byte| !is_of_name(byte))?)?;
+        let text = rest.strip_prefix(b" ")?.trim_ascii_start().strip_prefix(b"| ")?;
+        is_ours(text).then_some(Self { stream: Stream::Stdout, text: Cow::Borrowed(text), is_end: true })
     }
 
     /// `{"log":"text\n","stream":"stderr","time":"…"}`.
