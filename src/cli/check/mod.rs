@@ -35,11 +35,11 @@ pub(super) const HELP: Help = Help {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    files: Files,
     /// A line of JSON for each violation and note, and one at the end with the counts
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    files: Files,
     #[command(flatten)]
     groups: GroupArgs,
 }

@@ -76,8 +76,6 @@ pub(super) const HELP: Help = Help {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    files: Files,
     /// Where the page goes; without it, to standard output, unless that is a terminal
     #[arg(short, long, value_name = "PAGE")]
     output: Option<PathBuf>,
@@ -86,9 +84,11 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    groups: GroupArgs,
-    #[command(flatten)]
     objectives: Objectives,
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    groups: GroupArgs,
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {

@@ -50,8 +50,6 @@ pub(super) const HELP: Help = Help {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    files: Files,
     /// One line of JSON, with the keys of the layer's own summary line
     #[arg(long)]
     json: bool,
@@ -63,13 +61,15 @@ pub(super) struct Args {
     /// Example: `omni-metrics summary --percentiles 50,95,99.9 FILE`
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     percentiles: Vec<Percent>,
-    #[command(flatten)]
-    groups: GroupArgs,
     /// How many of the slowest requests to show
     #[arg(long, value_name = "N", default_value_t = 5)]
     slowest: usize,
     #[command(flatten)]
     objectives: Objectives,
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    groups: GroupArgs,
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
