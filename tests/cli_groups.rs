@@ -251,3 +251,47 @@ fn a_row_of_a_worker_is_in_the_group_of_its_request() {
     let group = found.iter().position(|line| line["group"] == "req-0003").unwrap();
     assert_eq!(column(&found[group..group + 3], "type"), ["group", "request", "stage"]);
 }
+
+#[test]
+fn an_output_does_not_take_the_place_of_a_log_and_an_old_one_stays_until_the_new_one_is_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let [log, link, page, empty] = ["a.jsonl", "link.jsonl", "page.html", "empty.jsonl"]
+        .map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    fs::copy(PIPELINE, &log).unwrap();
+    fs::write(&empty, "").unwrap();
+    fs::write(&page, "old").unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&log, &link).unwrap();
+    #[cfg(not(unix))]
+    fs::write(&link, "").unwrap();
+    let before = fs::read(&log).unwrap();
+    for command in [&["export", "--format", "csv"][..], &["export", "--format", "chrome"], &["report"]] {
+        for output in [&log, &link].into_iter().take(if cfg!(unix) { 2 } else { 1 }) {
+            let refused = omni_of(&[command, &["-o", output, &log]].concat(), "");
+            assert_eq!(refused.status.code(), Some(2));
+            assert!(text(&refused.stderr).contains("is one of the logs; name another file"), "{refused:?}");
+        }
+        let failed = omni_of(&[command, &["-o", &page, &empty]].concat(), "");
+        assert_eq!((failed.status.code(), fs::read_to_string(&page).unwrap()), (Some(2), "old".to_owned()));
+    }
+    assert_eq!(fs::read(&log).unwrap(), before);
+    stdout(&omni_of(&["report", "-o", &page, &log], ""));
+    assert!(fs::read_to_string(&page).unwrap().starts_with("<!"));
+    let left: BTreeSet<_> =
+        fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, BTreeSet::from(["a.jsonl", "link.jsonl", "page.html", "empty.jsonl"].map(Into::into)));
+}
+
+#[test]
+fn names_of_groups_show_their_control_characters_in_csv() {
+    let line = fs::read_to_string(PIPELINE).unwrap().lines().next().unwrap().to_owned();
+    let with = |value: &str| {
+        let mut line: Value = serde_json::from_str(&line).unwrap();
+        line["fields"] = serde_json::json!({ "m": value });
+        line.to_string() + "\n"
+    };
+    let csv =
+        stdout(&omni_of(&["summary", "--csv", "--by", "fields.m"], &(with("\u{1b}[31mred") + &with("red"))));
+    let names: Vec<_> = csv.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
+    assert_eq!(names, ["\\u{1b}[31mred", "red"]);
+}

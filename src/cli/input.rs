@@ -2,7 +2,7 @@
 
 use std::{
     io::BufRead,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
@@ -123,6 +123,17 @@ impl Inputs {
             name => format!("'{}'", name.replace('\'', r"'\''")),
         });
         quoted.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Refuses to write over a log.
+    pub(super) fn refuse_output(&self, path: &Path) -> Result<()> {
+        let whole = |path: &Path| path.canonicalize().ok();
+        let output = whole(path).filter(|output| output.is_file());
+        if output.is_some() && self.files.iter().any(|file| whole(&file.path) == output) {
+            let path = path.display();
+            return Err(Failure::Io(format!("{path} is one of the logs; name another file for the output")));
+        }
+        Ok(())
     }
 
     /// The exit code of a command that has come to its end: lines of an unknown schema, which are left out,

@@ -6,7 +6,6 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    fs::File,
     hash::{BuildHasher, RandomState},
     io::{self, BufWriter, Write},
     mem,
@@ -26,6 +25,7 @@ use super::{
     joined_line::JoinedLine,
     joined_sample::JoinedSample,
     matching::{Oddities, match_rows},
+    output,
     packed::Packed,
     run_correction::{RunCorrection, Step},
     selection::{Selection, Sieve},
@@ -77,13 +77,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     match &args.output {
         // The lines have no colours to take out.
         None => write(completed, selection, &mut BufWriter::new(io::stdout()))?,
-        Some(path) => {
-            let cannot = |error: io::Error| Failure::Io(format!("cannot write {}: {error}", path.display()));
-            // All inputs have been read: a pattern such as `*.jsonl` may also name this file.
-            let mut file = BufWriter::new(File::create(path).map_err(cannot)?);
-            write(completed, selection, &mut file)?;
-            file.flush().map_err(cannot)?;
-        }
+        // All inputs have been read: a pattern such as `*.jsonl` may also name this file.
+        Some(path) => output::write(path, |file| write(completed, selection, file))?,
     }
     if nameless > 0 {
         let rows = amount(nameless, "row names no request and is", "rows name no request and are");

@@ -44,6 +44,7 @@ mod logs;
 mod matching;
 mod numbers;
 mod objectives;
+mod output;
 pub(crate) mod packed;
 mod paint;
 mod parsed;

@@ -1,8 +1,7 @@
 //! `export`: the log for other tools, as a trace or as a table.
 
 use std::{
-    fs::File,
-    io::{self, BufWriter, IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
 };
@@ -13,6 +12,7 @@ use super::{
     groups::{GroupArgs, Grouping},
     help::Help,
     input::Inputs,
+    output,
 };
 
 mod chrome;
@@ -87,10 +87,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     match output {
         None => args.write(&grouping, &mut inputs, out)?,
         Some(path) => {
-            let cannot = |error: io::Error| Failure::Io(format!("cannot write {}: {error}", path.display()));
-            let mut file = BufWriter::new(File::create(path).map_err(cannot)?);
-            args.write(&grouping, &mut inputs, &mut file)?;
-            file.flush().map_err(cannot)?;
+            inputs.refuse_output(path)?;
+            output::write(path, |file| args.write(&grouping, &mut inputs, file))?;
         }
     }
     inputs.warn_of_doubles();

@@ -29,9 +29,10 @@ const GROUPS_OF_BUCKET: usize = 16;
 pub(in crate::cli) struct GroupArgs {
     /// A group for each value of the key: finish_reason, error, request_id, stage_name, stage_id, fields.NAME
     ///
-    /// At most 256 groups, or 16 with --every, those whose keys come first; the rest is `others`. For
-    /// stage_name and stage_id, `summary` and `report` count rows of stages; elsewhere, a request belongs to
-    /// each of its stages. Example: `omni-metrics summary --by fields.model FILE`
+    /// At most 256 groups, or 16 with --every, those whose keys come first; the rest is `others`, except in
+    /// `export --format csv`, which names the group of each row. For stage_name and stage_id, `summary` and
+    /// `report` count rows of stages; elsewhere, a request belongs to each of its stages. Example:
+    /// `omni-metrics summary --by fields.model FILE`
     #[arg(long, value_name = "KEY", value_parser = Key::parse)]
     by: Option<Key>,
     /// A group for each stretch of time of this length (10s, 5m, 1h), by the end of the requests

@@ -8,7 +8,7 @@ use super::{Group, Grouping, Percent, figures::Figures, heading::moment};
 use crate::{
     Timestamp,
     cli::failure::Result,
-    write::text::{Cell, Columns, grouped},
+    write::text::{Cell, Columns, grouped, printable},
 };
 
 /// A time whose percentiles are shown: its name, and a short one for the head of a column.
@@ -179,7 +179,8 @@ impl GroupTable {
                 fields
                     .extend([row.from, row.until].map(|at| at.map(|at| at.to_string()).unwrap_or_default()));
             }
-            fields.extend(is_named.then(|| row.group.clone().unwrap_or_default()));
+            let name = || printable(row.group.as_deref().unwrap_or_default()).into_owned();
+            fields.extend(is_named.then(name));
             fields.extend([row.count.to_string(), number(row.per_s), row.failed.to_string()]);
             fields.extend([number(row.failed_share), row.tokens.to_string(), number(row.tokens_per_s)]);
             for figure in &self.times {

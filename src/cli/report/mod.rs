@@ -14,6 +14,7 @@ use super::{
     in_the_way::InTheWay,
     input::Inputs,
     objectives::Objectives,
+    output,
     running::{Running, Signs},
 };
 
@@ -98,6 +99,9 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     }
     // The page reads its input twice.
     let mut inputs = if args.json { Inputs::new(&args.files)? } else { Inputs::copied(&args.files)? };
+    if let Some(path) = &args.output {
+        inputs.refuse_output(path)?;
+    }
     let grouping = args.groups.grouping();
     let new = || Page::new(&args.objectives, grouping.clone());
     let (signs, mut running) = (Signs::default(), Running::default());
@@ -119,8 +123,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     }
     match &args.output {
         None => out.write_all(&written)?,
-        Some(path) => std::fs::write(path, written)
-            .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?,
+        Some(path) => output::write(path, |file| Ok(file.write_all(&written)?))?,
     }
     Ok(inputs.exit_code(0))
 }
