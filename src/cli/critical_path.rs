@@ -7,27 +7,34 @@
 
 use std::cmp::Reverse;
 
-use super::timeline::{Interval, Part, Timeline};
+use smallvec::SmallVec;
+
+use super::timeline::{Interval, Part, Stretch, Timeline};
 use crate::Millis;
 
 /// The time from the creation of a request to its end, divided into intervals that follow each other, each of
 /// one part. Their lengths add up to `e2e_total_ms`.
-pub(super) fn critical_path(timeline: &Timeline) -> Vec<Interval> {
+pub(super) fn critical_path(timeline: &Timeline) -> Stretch {
     let mut path = Path::default();
     path.walk(timeline);
     path.divide_idle(timeline);
+    // It has the rows from the last one on.
+    path.intervals.reverse();
     path.intervals.sort_unstable_by_key(|interval| interval.from);
     path.intervals
 }
 
 /// What is wrong with a path: it must divide the whole time, and give each row only time of its own.
 pub(super) fn flaws(path: &[Interval], timeline: &Timeline) -> Vec<String> {
-    let mut own: Vec<_> = timeline.rows.iter().chain(&timeline.waits).collect();
-    own.sort_unstable_by_key(|interval| (interval.part, interval.from));
+    // By the hashes of their parts: to compare the parts takes 11 % more instructions of `check`.
+    let own = timeline.rows.iter().chain(&timeline.waits);
+    let mut own: SmallVec<[_; 32]> = own.map(|interval| (interval.part.hash(), interval)).collect();
+    own.sort_unstable_by_key(|(hash, _)| *hash);
     let is_own = |segment: &Interval| {
-        let first = own.partition_point(|interval| interval.part < segment.part);
-        let mut of_part = own.iter().skip(first).take_while(|interval| interval.part == segment.part);
-        of_part.any(|interval| interval.from <= segment.from && segment.to <= interval.to)
+        let hash = segment.part.hash();
+        let first = own.partition_point(|(other, _)| *other < hash);
+        let mut of_hash = own.iter().skip(first).take_while(|(other, _)| *other == hash);
+        of_hash.any(|(_, own)| own.part == segment.part && own.from <= segment.from && segment.to <= own.to)
     };
     let (mut flaws, mut until) = (Vec::new(), 0);
     for segment in path {
@@ -60,9 +67,9 @@ pub(super) fn flaws(path: &[Interval], timeline: &Timeline) -> Vec<String> {
 /// The path under construction.
 #[derive(Debug, Default)]
 struct Path {
-    intervals: Vec<Interval>,
+    intervals: Stretch,
     /// The times during which nothing ran, which are not in `intervals` yet.
-    idle: Vec<(u64, u64)>,
+    idle: SmallVec<[(u64, u64); 16]>,
 }
 
 impl Path {
@@ -70,8 +77,9 @@ impl Path {
     /// start, and so on. Of rows that finished at once, it is the one that began last.
     fn walk(&mut self, timeline: &Timeline) {
         let end = timeline.end;
-        let rows = timeline.rows.iter().map(|row| Interval { to: row.to.min(end), ..*row });
-        let mut rows: Vec<_> = rows.filter(|row| row.length() > 0).collect();
+        // From the last row on, since the rows that begin later mostly stand behind the others.
+        let rows = timeline.rows.iter().rev().map(|row| Interval { to: row.to.min(end), ..*row });
+        let mut rows: Stretch = rows.filter(|row| row.length() > 0).collect();
         rows.sort_unstable_by_key(|row| (Reverse(row.to), Reverse(row.from), row.part));
         let (mut until, mut running) = (end, None::<Interval>);
         for row in rows {
@@ -108,7 +116,7 @@ impl Path {
         let queue = Interval { part: Part::Queue, from: 0, to: timeline.queue };
         let rest = Interval { part: Part::Unattributed, from: 0, to: timeline.end };
         for claim in waits.into_iter().chain([queue, rest]) {
-            let mut left = Vec::with_capacity(self.idle.len() + 1);
+            let mut left = SmallVec::new();
             for (from, to) in self.idle.drain(..) {
                 let (first, last) = (claim.from.clamp(from, to), claim.to.clamp(from, to));
                 let pieces = if first < last { [(from, first), (last, to)] } else { [(from, to), (to, to)] };
@@ -130,6 +138,7 @@ fn earlier(one: Interval, other: Interval) -> Interval {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use smallvec::smallvec;
 
     use super::*;
     use crate::{E2eTable, Line, RequestLine, StageRow, TransferRow};
@@ -156,8 +165,8 @@ mod tests {
         let timeline = Timeline {
             end: 100,
             queue: 10,
-            rows: vec![stage(0, 10, 30), stage(1, 60, 90)],
-            waits: vec![wait(0, 4, 10), wait(1, 20, 60)],
+            rows: smallvec![stage(0, 10, 30), stage(1, 60, 90)],
+            waits: smallvec![wait(0, 4, 10), wait(1, 20, 60)],
         };
         let expected = [
             ("queue", 0, 4),
@@ -174,7 +183,7 @@ mod tests {
     fn of_parallel_rows_the_last_to_finish_counts_and_what_led_to_it() {
         let edge = Interval { part: Part::InFlight((0, 1)), from: 10, to: 15 };
         // Stage 0 streams to stage 1, and stage 2 ends early.
-        let rows = vec![stage(0, 0, 80), edge, stage(1, 20, 100), stage(2, 20, 60)];
+        let rows = smallvec![stage(0, 0, 80), edge, stage(1, 20, 100), stage(2, 20, 60)];
         let timeline = Timeline { end: 100, rows, ..Timeline::default() };
         let expected =
             [("stage 0", 0, 10), ("edge 0->1 in flight", 10, 15), ("stage 0", 15, 20), ("stage 1", 20, 100)];
@@ -183,14 +192,14 @@ mod tests {
 
     #[test]
     fn of_rows_that_finish_at_once_the_one_that_began_last_counts() {
-        let rows = vec![stage(0, 0, 100), stage(2, 50, 100), stage(1, 50, 100)];
+        let rows = smallvec![stage(0, 0, 100), stage(2, 50, 100), stage(1, 50, 100)];
         let timeline = Timeline { end: 100, rows, ..Timeline::default() };
         assert_eq!(path(&timeline), on_path(&[("stage 0", 0, 50), ("stage 1", 50, 100)]));
     }
 
     #[test]
     fn a_row_that_outlasts_its_request_counts_until_the_end() {
-        let rows = vec![stage(0, 0, 500), stage(1, 40, 90), stage(2, 120, 300)];
+        let rows = smallvec![stage(0, 0, 500), stage(1, 40, 90), stage(2, 120, 300)];
         let timeline = Timeline { end: 100, rows, ..Timeline::default() };
         assert_eq!(path(&timeline), on_path(&[("stage 0", 0, 100)]));
     }
@@ -200,8 +209,8 @@ mod tests {
         let timeline = Timeline {
             end: 100,
             queue: 70,
-            rows: vec![stage(1, 70, 100), stage(2, 90, 95)],
-            waits: vec![wait(2, 10, 90), wait(1, 40, 70)],
+            rows: smallvec![stage(1, 70, 100), stage(2, 90, 95)],
+            waits: smallvec![wait(2, 10, 90), wait(1, 40, 70)],
         };
         let expected = [
             ("queue", 0, 10),
@@ -214,12 +223,16 @@ mod tests {
 
     #[test]
     fn a_path_with_a_gap_an_overlap_or_the_time_of_another_row_has_a_flaw() {
-        let timeline =
-            Timeline { end: 30, queue: 10, rows: vec![stage(0, 10, 20)], waits: vec![wait(0, 5, 10)] };
+        let timeline = Timeline {
+            end: 30,
+            queue: 10,
+            rows: smallvec![stage(0, 10, 20)],
+            waits: smallvec![wait(0, 5, 10)],
+        };
         let interval = |part, from, to| Interval { part, from, to };
         let (queue, rest) = (interval(Part::Queue, 0, 5), interval(Part::Unattributed, 20, 30));
         let right = [queue, wait(0, 5, 10), stage(0, 10, 20), rest];
-        assert_eq!(critical_path(&timeline), right);
+        assert_eq!(critical_path(&timeline)[..], right);
         assert_eq!(flaws(&right, &timeline), Vec::<String>::new());
         for (at, wrong) in [
             (0, interval(Part::Queue, 0, 4)),

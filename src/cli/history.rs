@@ -1,10 +1,11 @@
 //! Finds lines that occur twice, and rows that come after the line of their request, in bounded memory.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use super::by_hash::ByHash;
 use crate::{
     Line,
     model::numbers::{Number, Table},
@@ -30,7 +31,8 @@ impl Trace {
     /// Two lines that agree in id, timestamp and numbers are the same line, however they are spelt.
     pub(super) fn of(line: &Line) -> Self {
         let mut hasher = DefaultHasher::new();
-        line.request_id().hash(&mut hasher);
+        let id = line.request_id().map(hash_of);
+        id.hash(&mut hasher);
         match line {
             Line::Request(line) => {
                 let number = line.overall_summary.e2e_requests;
@@ -53,14 +55,16 @@ impl Trace {
                 (4, line.timestamp.unix_micros(), line.request.age_ms).hash(&mut hasher);
             }
         }
-        let of_request = line.request_id().filter(|_| !matches!(line, Line::Open(_)));
-        let request = of_request.map(|id| {
-            let mut hasher = DefaultHasher::new();
-            id.hash(&mut hasher);
-            hasher.finish()
-        });
+        let request = id.filter(|_| !matches!(line, Line::Open(_)));
         Self { line: hasher.finish(), request, is_request: matches!(line, Line::Request(_)) }
     }
+}
+
+/// The same for the same id in each thread.
+pub(super) fn hash_of(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn hash_numbers<Row: Table>(row: &Row, hasher: &mut impl Hasher) {
@@ -84,7 +88,7 @@ pub(super) struct Relation {
 /// The lines so far.
 #[derive(Debug)]
 pub(super) struct History {
-    lines: HashMap<u64, Origin>,
+    lines: ByHash<Origin>,
     /// The greatest hash that is remembered for good.
     greatest: u64,
     recent: Recent<Origin>,
@@ -103,7 +107,7 @@ impl Default for History {
 impl History {
     fn new(limit: usize, recent: usize) -> Self {
         let (recent, requests) = (Recent::new(recent), Recent::new(recent));
-        Self { lines: HashMap::new(), greatest: u64::MAX, recent, log: 0, requests, limit }
+        Self { lines: ByHash::default(), greatest: u64::MAX, recent, log: 0, requests, limit }
     }
 
     pub(super) fn add(&mut self, log: usize, origin: Origin, trace: Trace) -> Relation {
@@ -141,14 +145,14 @@ impl History {
 /// The last keys, and a value for each.
 #[derive(Debug)]
 pub(super) struct Recent<V> {
-    values: HashMap<u64, V>,
+    values: ByHash<V>,
     order: VecDeque<u64>,
     limit: usize,
 }
 
 impl<V> Recent<V> {
     pub(super) fn new(limit: usize) -> Self {
-        Self { values: HashMap::new(), order: VecDeque::new(), limit }
+        Self { values: ByHash::default(), order: VecDeque::new(), limit }
     }
 
     pub(super) fn get(&self, key: u64) -> Option<&V> {

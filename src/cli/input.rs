@@ -1,7 +1,6 @@
 //! The inputs of a command, read on all cores.
 
 use std::{
-    io::BufRead,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -9,6 +8,7 @@ use std::{
 };
 
 use indicatif::ProgressBar;
+use memchr::memchr;
 
 use super::{
     amount::amount,
@@ -20,7 +20,7 @@ use super::{
     line_counts::LineCounts,
     log_file::LogFile,
     logs::in_order,
-    parsed::{Parsed, parse},
+    parsed::{Parsed, Parser, taken},
     place::{Place, Twin},
     selection::{LeftOut, Selection},
     wrapped::{Begun, Chunked, Piece, Wrapped},
@@ -153,12 +153,11 @@ impl Inputs {
 
     /// Hands each of the layer's lines to `take`, in order.
     pub(super) fn for_each(&mut self, take: impl FnMut(Place<'_>, Line) -> Result<()>) -> Result<()> {
-        self.map(|| |line| line, take)
+        self.map(|| taken, take)
     }
 
     /// Parses lines on all cores. Each core has its own mapper, which turns every line of the layer into a
-    /// `T`; `take` gets these in the order of the lines. A mapper should drop its line: memory is freed
-    /// fastest by the thread that has allocated it.
+    /// `T`; `take` gets these in the order of the lines.
     pub(super) fn map<T, Mapper>(
         &mut self,
         mut mapper: impl FnMut() -> Mapper,
@@ -166,17 +165,17 @@ impl Inputs {
     ) -> Result<()>
     where
         T: Send + 'static,
-        Mapper: FnMut(Line) -> T + Send + 'static,
+        Mapper: FnMut(&mut Line) -> T + Send + 'static,
     {
         let traced = || {
             let mut map = mapper();
-            move |line: Line, _: Option<&str>| (Some(Trace::of(&line)), map(line))
+            move |line: &mut Line, _: Option<&[u8]>| (Some(Trace::of(line)), map(line))
         };
         self.map_traced(traced, take)
     }
 
     /// The same for a command that finds doubled lines on its own: places have no twin. The mapper also gets
-    /// the text of a line that is spelt as the layer spells it.
+    /// bytes of a line that is spelt as the layer spells it.
     pub(super) fn map_texts<T, Mapper>(
         &mut self,
         mut mapper: impl FnMut() -> Mapper,
@@ -184,11 +183,11 @@ impl Inputs {
     ) -> Result<()>
     where
         T: Send + 'static,
-        Mapper: FnMut(Line, Option<&str>) -> T + Send + 'static,
+        Mapper: FnMut(&mut Line, Option<&[u8]>) -> T + Send + 'static,
     {
         let untraced = || {
             let mut map = mapper();
-            move |line: Line, spelling: Option<&str>| (None, map(line, spelling))
+            move |line: &mut Line, spelling: Option<&[u8]>| (None, map(line, spelling))
         };
         self.map_traced(untraced, take)
     }
@@ -200,13 +199,13 @@ impl Inputs {
     ) -> Result<()>
     where
         T: Send + 'static,
-        Mapper: FnMut(Line, Option<&str>) -> (Option<Trace>, T) + Send + 'static,
+        Mapper: FnMut(&mut Line, Option<&[u8]>) -> (Option<Trace>, T) + Send + 'static,
     {
         let (files, selection) = (self.files.clone(), Arc::clone(&self.selection));
         let progress = progress_bar(&files);
         let mut selecting = || {
             let (mut map, selection) = (mapper(), Arc::clone(&selection));
-            move |line: Line, spelling: Option<&str>| match selection.leaves_out(&line) {
+            move |line: &mut Line, spelling: Option<&[u8]>| match selection.leaves_out(line) {
                 None => Ok(map(line, spelling)),
                 Some(reason) => Err(reason),
             }
@@ -215,10 +214,10 @@ impl Inputs {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             let (chunk, chunks) = mpsc::sync_channel(AHEAD);
             let (batch, mapped) = mpsc::sync_channel(AHEAD);
-            let mut map = selecting();
+            let (mut parser, mut map) = (Parser::default(), selecting());
             // Not joined: a command that ends early does not wait for the lines that are still being parsed.
             thread::spawn(move || {
-                chunks.into_iter().try_for_each(|chunk| batch.send(Batch::of(chunk, &mut map)))
+                chunks.into_iter().try_for_each(|chunk| batch.send(Batch::of(chunk, &mut parser, &mut map)))
             });
             parsers.push(chunk);
             batches.push(mapped);
@@ -231,7 +230,7 @@ impl Inputs {
         });
 
         // For lines whose pieces stand in several chunks.
-        let mut map = selecting();
+        let (mut parser, mut map) = (Parser::default(), selecting());
         let (mut reading, mut reasons) = (Reading::default(), Vec::new());
         // The reader sends its chunks to the parsers in turn, so their batches are taken in the same turn.
         for mapped in batches.iter().cycle() {
@@ -246,7 +245,8 @@ impl Inputs {
             };
             if ends_log {
                 for (number, line) in reading.begun.finish() {
-                    self.add(&mut reading, number, parse(&line, &mut map), &progress, &mut take)?;
+                    let parsed = parser.parse(&line, &mut map);
+                    self.add(&mut reading, number, parsed, &progress, &mut take)?;
                 }
             }
             match batch {
@@ -266,7 +266,7 @@ impl Inputs {
                             Ok(parsed) => self.add(&mut reading, number, parsed, &progress, &mut take)?,
                             Err(piece) => {
                                 for (number, line) in reading.begun.add(number, piece) {
-                                    let parsed = parse(&line, &mut map);
+                                    let parsed = parser.parse(&line, &mut map);
                                     self.add(&mut reading, number, parsed, &progress, &mut take)?;
                                 }
                             }
@@ -399,9 +399,9 @@ impl Inputs {
             let part = Arc::new(Mutex::new(new()));
             parts.push(Arc::clone(&part));
             let map = map.clone();
-            move |line: Line| {
-                add(&mut part.lock().unwrap_or_else(PoisonError::into_inner), &line);
-                map(&line)
+            move |line: &mut Line| {
+                add(&mut part.lock().unwrap_or_else(PoisonError::into_inner), line);
+                map(line)
             }
         };
         self.map(mapper, |place, mapped| {
@@ -435,7 +435,7 @@ impl Reading {
 }
 
 impl<T> Batch<T> {
-    fn of(chunk: Chunk, map: &mut impl FnMut(Line, Option<&str>) -> T) -> Self {
+    fn of(chunk: Chunk, parser: &mut Parser, map: &mut impl FnMut(&mut Line, Option<&[u8]>) -> T) -> Self {
         match chunk {
             Chunk::File(file) => Self::File(file),
             Chunk::Failed(why) => Self::Failed(why),
@@ -444,14 +444,13 @@ impl<T> Batch<T> {
             Chunk::Lines(bytes) => {
                 let (mut lines, mut rest, mut streams) = (Vec::new(), bytes.as_slice(), Chunked::default());
                 while !rest.is_empty() {
-                    let before = rest;
-                    // On memory, it finds the line feed and can't fail.
-                    let length = rest.skip_until(b'\n').unwrap_or_default();
-                    let line = before.get(..length).unwrap_or(before);
+                    let length = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+                    let (line, after) = rest.split_at(length);
                     lines.push(match Wrapped::of(line) {
-                        None => Ok(parse(line, map)),
-                        Some(wrapped) => streams.whole(wrapped).map(|line| parse(&line, map)),
+                        None => Ok(parser.parse(line, map)),
+                        Some(wrapped) => streams.whole(wrapped).map(|line| parser.parse(&line, map)),
                     });
+                    rest = after;
                 }
                 Self::Lines(lines)
             }

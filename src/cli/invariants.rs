@@ -60,6 +60,16 @@ impl fmt::Display for OfStage {
     }
 }
 
+/// The same about an edge.
+struct OfEdge<'a>(&'a TransferRow, &'static str);
+
+impl fmt::Display for OfEdge<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(row, sentence) = self;
+        write!(f, "edge {}->{}: {sentence}", Shown(row.from_stage), Shown(row.to_stage))
+    }
+}
+
 impl Remarks {
     fn add(&mut self, violation: String) {
         self.violations.push(violation);
@@ -160,8 +170,7 @@ fn check_e2e(e2e: &E2eTable, rows: &[StageRow], remarks: &mut Remarks) {
     let factor = factor_of_request(e2e.e2e_total_ms, rows.iter());
     let what = "real_time_factor is not e2e_total_ms / the largest media_ms";
     remarks.same_ratio(what, factor, e2e.real_time_factor);
-    let waits: Vec<_> = rows.iter().filter_map(|row| row.waiting_time_ms).collect();
-    let sum = waits.iter().copied().reduce(Millis::saturating_add);
+    let sum = rows.iter().filter_map(|row| row.waiting_time_ms).reduce(Millis::saturating_add);
     let shown = |wait: Option<Millis>| wait.map_or("none".to_owned(), |wait| wait.to_string());
     remarks.unless(sum == e2e.waiting_time_ms, || {
         let (sum, found) = (shown(sum), shown(e2e.waiting_time_ms));
@@ -257,9 +266,7 @@ fn check_outputs(row: &StageRow, remarks: &mut Remarks) {
     remarks.at_most(what, mean, row.inter_output_mean_ms);
     let steps = row.num_tokens_out.unwrap_or(0).saturating_sub(1);
     if let (Some(expected), Some(found)) = (among(steps), row.time_per_output_token_ms) {
-        let what = format!(
-            "stage {stage}: time_per_output_token_ms is not (last - first output) / (num_tokens_out - 1)"
-        );
+        let what = of("time_per_output_token_ms is not (last - first output) / (num_tokens_out - 1)");
         remarks.same_time(what, expected, found);
     }
 }
@@ -304,8 +311,7 @@ fn note_late_output(row: &StageRow, e2e: &E2eTable, remarks: &mut Remarks) {
 }
 
 fn check_transfer(row: &TransferRow, remarks: &mut Remarks) {
-    let (from, to) = (Shown(row.from_stage), Shown(row.to_stage));
-    let what = format!("edge {from}->{to}: total_time_ms is not the sum of its parts");
+    let what = OfEdge(row, "total_time_ms is not the sum of its parts");
     remarks.same_time(what, row.total(&mut Warnings::default()), row.total_time_ms);
 }
 

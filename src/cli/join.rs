@@ -106,7 +106,7 @@ fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<3>>, JoinedSample, u64)> {
     let mut parts = (0..FILES).map(|_| Spool::new()).collect::<io::Result<Vec<_>>>()?;
     let (hasher, mut sequence, mut nameless) = (RandomState::new(), 0, 0);
     let (mut sample, mut runs) = (JoinedSample::default(), Runs::default());
-    let mapper = || |line: Line, text: Option<&str>| JoinedLine::of(&line, text);
+    let mapper = || |line: &mut Line, text: Option<&[u8]>| JoinedLine::of(line, text);
     inputs.map_texts(mapper, |place, line| {
         sequence += 1;
         let Some(line) = line else { return Ok(()) };

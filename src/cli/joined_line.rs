@@ -13,8 +13,8 @@ use crate::{
 const REQUEST: u8 = b'r';
 const STAGE: u8 = b's';
 const TRANSFER: u8 = b't';
-/// What most rows need, in bytes.
-const ROOM: usize = 128;
+/// What most rows need, in bytes. To begin with half as much takes 5 % more instructions of `join`.
+const ROOM: usize = 256;
 
 /// A request or a row, as bytes.
 pub(super) struct JoinedLine {
@@ -29,7 +29,7 @@ pub(super) struct JoinedLine {
 impl JoinedLine {
     /// `None` for a line without a request. The text is that of a line that is spelt as the layer spells it;
     /// any other spelling is replaced.
-    pub(super) fn of(line: &Line, text: Option<&str>) -> Option<Self> {
+    pub(super) fn of(line: &Line, text: Option<&[u8]>) -> Option<Self> {
         let id = line.request_id();
         let mut bytes = Vec::with_capacity(ROOM);
         bytes.extend_from_slice(id.unwrap_or_default().as_bytes());
@@ -39,7 +39,7 @@ impl JoinedLine {
                 match text.filter(|text| is_plain(text)) {
                     Some(text) => {
                         bytes.reserve_exact(text.len() + 1);
-                        bytes.extend_from_slice(text.as_bytes());
+                        bytes.extend_from_slice(text);
                         bytes.push(b'\n');
                     }
                     None => write(&mut bytes, line),
@@ -70,8 +70,8 @@ impl JoinedLine {
 }
 
 /// Whether the layer would escape no character of the text.
-fn is_plain(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Appends the line of a request.
@@ -87,8 +87,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<Line> {
         STAGE => Packed::of(rest).detached().map(Line::Stage),
         TRANSFER => Packed::of(rest).detached().map(Line::Transfer),
         _ => {
-            let text = text(bytes)?;
-            verbatim::request(text.trim_end()).map(Line::Request).or_else(|| text.parse().ok())
+            let request = verbatim::request(rest.trim_ascii_end()).map(Line::Request);
+            request.or_else(|| text(bytes)?.parse().ok())
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     failure::{Failure, Result},
     files::shown,
     log_file::LogFile,
-    parsed::{Parsed, parse},
+    parsed::{Parsed, Parser},
     rotation::{Mark, Name},
     selection::timestamp,
     wrapped::{Begun, Wrapped},
@@ -129,7 +129,7 @@ fn first_timestamp(path: &Path) -> Option<Timestamp> {
         if reader.read_until(b'\n', &mut line).ok()? == 0 {
             return None;
         }
-        let time = |line: &[u8]| match parse(line, &mut |line, _| timestamp(&line)) {
+        let time = |line: &[u8]| match Parser::default().parse(line, &mut |line, _| timestamp(line)) {
             Parsed::Line(time) => Some(time),
             _ => None,
         };

@@ -8,7 +8,7 @@ use std::{
 use super::{
     amount::amount,
     complete::{complete, extent, times},
-    doubles::Doubles,
+    doubles::{Doubles, Whole},
     failure::{Result, complain},
     join::garbled,
     joined_line,
@@ -144,7 +144,7 @@ fn read<'a>(bytes: &'a [u8], oddities: &mut Oddities) -> Result<(Vec<Request<'a>
             Line::Transfer(line) => line.span_id.is_none(),
             Line::Request(_) | Line::Summary(_) | Line::Open(_) => false,
         };
-        if !doubles.counts((id, bytes), run, may_have_equals) {
+        if !doubles.counts(Whole::of(id, bytes), run, may_have_equals) {
             oddities.doubles += 1;
             continue;
         }

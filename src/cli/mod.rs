@@ -14,6 +14,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 mod amount;
+mod by_hash;
 mod check;
 mod chosen;
 mod chunks;

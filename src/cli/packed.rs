@@ -36,14 +36,14 @@ impl<'a> Packed<'a> {
         self.number().map(f64::from_bits)
     }
 
-    pub(super) fn text(&mut self) -> Option<&'a str> {
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
         let length = self.number()?.try_into().ok()?;
         let (text, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         str::from_utf8(text).ok()
     }
 
-    pub(crate) fn owned(&mut self) -> Option<String> {
+    fn owned(&mut self) -> Option<String> {
         self.text().map(str::to_owned)
     }
 
@@ -109,9 +109,9 @@ pub(crate) fn decimal(out: &mut Vec<u8>, decimal: &f64) {
     number(out, &decimal.to_bits());
 }
 
-pub(crate) fn owned(out: &mut Vec<u8>, text: &str) {
-    number(out, &(text.len() as u64));
-    out.extend_from_slice(text.as_bytes());
+pub(crate) fn text(out: &mut Vec<u8>, value: &str) {
+    number(out, &(value.len() as u64));
+    out.extend_from_slice(value.as_bytes());
 }
 
 pub(super) fn list<T>(out: &mut Vec<u8>, values: &[T], pack: impl Fn(&mut Vec<u8>, &T)) {
@@ -121,7 +121,7 @@ pub(super) fn list<T>(out: &mut Vec<u8>, values: &[T], pack: impl Fn(&mut Vec<u8
 
 pub(crate) fn fields(out: &mut Vec<u8>, fields: &Fields) {
     let json = if fields.is_empty() { None } else { serde_json::to_string(fields).ok() };
-    owned(out, &json.unwrap_or_default());
+    text(out, &json.unwrap_or_default());
 }
 
 /// A line with one row, without the id of its request.
@@ -132,7 +132,7 @@ pub(super) fn detached<Row: Table>(out: &mut Vec<u8>, line: &Detached<Row>) {
     line.row.pack(out);
     line.trace_id.pack(out);
     line.span_id.pack(out);
-    list(out, &line.warnings, |out, warning| owned(out, warning));
+    list(out, &line.warnings, |out, warning| text(out, warning));
 }
 
 pub(super) fn summary(out: &mut Vec<u8>, summary: &OverallSummary) {

@@ -93,7 +93,7 @@ impl Times {
         let weighted = |time: Millis| u128::from(time.as_nanos()) * u128::from(line.weight());
         self.requests += line.weight();
         self.e2e += weighted(line.e2e_table.e2e_total_ms);
-        parts(line).for_each(|(part, time)| self.parts.add(part, weighted(time)));
+        parts(line).for_each(|(part, time)| self.parts.add(&part, weighted(time)));
     }
 
     pub(super) fn merge(&mut self, other: &Self) {

@@ -21,8 +21,12 @@ impl<K> Default for Tally<K> {
 }
 
 impl<K: Ord + Clone> Tally<K> {
-    pub(super) fn add(&mut self, kind: K, amount: u128) {
-        *self.known.entry(kind).or_default() += amount;
+    pub(super) fn add(&mut self, kind: &K, amount: u128) {
+        if let Some(known) = self.known.get_mut(kind) {
+            *known += amount;
+            return;
+        }
+        self.known.insert(kind.clone(), amount);
         if self.known.len() > LIMIT
             && let Some((_, amount)) = self.known.pop_last()
         {
@@ -32,7 +36,7 @@ impl<K: Ord + Clone> Tally<K> {
 
     pub(super) fn merge(&mut self, other: &Self) {
         self.rest += other.rest;
-        other.known.iter().for_each(|(kind, amount)| self.add(kind.clone(), *amount));
+        other.known.iter().for_each(|(kind, amount)| self.add(kind, *amount));
     }
 
     /// By kind.
@@ -50,8 +54,8 @@ mod tests {
         let (mut whole, mut one, mut other) = (Tally::default(), Tally::default(), Tally::default());
         for n in 0..30_000_u64 {
             let kind = n * 37 % 400;
-            whole.add(kind, 1);
-            if n / 500 % 2 == 0 { one.add(kind, 1) } else { other.add(kind, 1) }
+            whole.add(&kind, 1);
+            if n / 500 % 2 == 0 { one.add(&kind, 1) } else { other.add(&kind, 1) }
         }
         let mut reversed = other.clone();
         reversed.merge(&one);

@@ -13,8 +13,8 @@ const EXACT_NANOS: u64 = 1 << 51;
 pub(crate) struct Text<'a>(&'a [u8]);
 
 impl<'a> Text<'a> {
-    pub(super) fn of(line: &'a str) -> Self {
-        Self(line.as_bytes())
+    pub(super) fn of(line: &'a [u8]) -> Self {
+        Self(line)
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -25,7 +25,7 @@ impl<'a> Text<'a> {
 impl Text<'_> {
     // Inlined, so that a key is compared as the words it consists of.
     #[inline(always)]
-    pub(super) fn literal(&mut self, literal: &str) -> Option<()> {
+    pub(crate) fn literal(&mut self, literal: &str) -> Option<()> {
         self.0 = self.0.strip_prefix(literal.as_bytes())?;
         Some(())
     }
@@ -49,39 +49,37 @@ impl Text<'_> {
         }
     }
 
-    #[inline(always)]
-    pub(crate) fn or_null<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
-        match self.literal("null") {
-            Some(()) => Some(None),
-            None => read(self).map(Some),
-        }
-    }
-
-    pub(super) fn list<T>(&mut self, read: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+    /// Reads a list over another one, whose elements keep the memory that they own.
+    pub(super) fn list<T: Default>(
+        &mut self,
+        list: &mut Vec<T>,
+        read: impl Fn(&mut Self, &mut T) -> Option<()>,
+    ) -> Option<()> {
         self.literal("[")?;
-        let mut list = Vec::new();
-        if self.literal("]").is_some() {
-            return Some(list);
-        }
-        loop {
-            list.push(read(self)?);
-            if self.literal(",").is_none() {
-                self.literal("]")?;
-                return Some(list);
+        let mut length = 0;
+        if self.literal("]").is_none() {
+            loop {
+                if length == list.len() {
+                    list.push(T::default());
+                }
+                read(self, list.get_mut(length)?)?;
+                length += 1;
+                if self.literal(",").is_none() {
+                    self.literal("]")?;
+                    break;
+                }
             }
         }
+        list.truncate(length);
+        Some(())
     }
 
-    pub(super) fn text(&mut self) -> Option<&str> {
+    pub(crate) fn text(&mut self) -> Option<&str> {
         let inside = self.0.strip_prefix(b"\"")?;
         let end = inside.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;
         let (text, rest) = inside.split_at(end);
         self.0 = rest.strip_prefix(b"\"")?;
         str::from_utf8(text).ok()
-    }
-
-    pub(crate) fn owned(&mut self) -> Option<String> {
-        self.text().map(str::to_owned)
     }
 
     /// The number that the next digits are, and how many digits there are.
@@ -118,14 +116,16 @@ impl Text<'_> {
     }
 
     /// The `fields` of a row, which `serde_json` reads.
-    pub(crate) fn fields(&mut self) -> Option<Fields> {
-        let fields = self.if_there(r#","fields":"#, |text| {
-            let mut values = serde_json::Deserializer::from_slice(text.0).into_iter();
-            let fields = values.next()?.ok()?;
-            text.0 = text.0.get(values.byte_offset()..)?;
-            Some(fields)
-        });
-        fields.map(Option::unwrap_or_default)
+    pub(crate) fn fields(&mut self, fields: &mut Fields) -> Option<()> {
+        if !fields.is_empty() {
+            fields.clear();
+        }
+        if self.literal(r#","fields":"#).is_some() {
+            let mut values = serde_json::Deserializer::from_slice(self.0).into_iter();
+            *fields = values.next()?.ok()?;
+            self.0 = self.0.get(values.byte_offset()..)?;
+        }
+        Some(())
     }
 
     pub(crate) fn decimal(&mut self) -> Option<f64> {
@@ -146,7 +146,7 @@ mod tests {
         for nanos in steps.chain((1..51).flat_map(|power| [(1 << power) - 1, 1 << power, (1 << power) + 1])) {
             let nanos = Millis::from_nanos(nanos % EXACT_NANOS);
             let text = nanos.to_string();
-            assert_eq!(Text::of(&text).time(), Some(nanos));
+            assert_eq!(Text::of(text.as_bytes()).time(), Some(nanos));
             assert_eq!(serde_json::from_str::<Millis>(&text).unwrap(), nanos);
         }
     }

@@ -8,49 +8,48 @@ use crate::{
     model::numbers::{Member, Table},
 };
 
-/// The request or the detached row on a line; `None` as for [`request`].
-pub(super) fn line(line: &str) -> Option<Line> {
-    if let Some(request) = request(line) {
-        return Some(Line::Request(request));
-    }
-    let mut text = Text::of(line);
-    let line = match text.literal(r#"{"type":"stage""#) {
-        Some(()) => Line::Stage(text.detached(r#","stage_id":"#)?),
-        None => {
-            text.literal(r#"{"type":"transfer""#)?;
-            Line::Transfer(text.detached(r#","from_stage":"#)?)
+/// Reads the request or the detached row on a line, and puts it in place of the line before, whose memory is
+/// used again. `None` if anything in it is not as the layer writes it, or is rare, such as an escape in a
+/// text.
+pub(super) fn read(bytes: &[u8], line: &mut Line) -> Option<()> {
+    let mut text = Text::of(bytes);
+    if text.literal(r#"{"type":"request""#).is_some() {
+        if !matches!(line, Line::Request(_)) {
+            *line = Line::Request(RequestLine::default());
         }
-    };
-    text.is_at_end().then_some(line)
+        let Line::Request(request) = line else { return None };
+        text.request(request)?;
+    } else if text.literal(r#"{"type":"stage""#).is_some() {
+        if !matches!(line, Line::Stage(_)) {
+            *line = Line::Stage(Detached::default());
+        }
+        let Line::Stage(row) = line else { return None };
+        text.detached(row, r#","stage_id":"#)?;
+    } else {
+        text.literal(r#"{"type":"transfer""#)?;
+        if !matches!(line, Line::Transfer(_)) {
+            *line = Line::Transfer(Detached::default());
+        }
+        let Line::Transfer(row) = line else { return None };
+        text.detached(row, r#","from_stage":"#)?;
+    }
+    text.is_at_end().then_some(())
 }
 
-/// The request on a line; `None` if anything in it is not as the layer writes it, or is rare, such as an
-/// escape in a text.
-pub(super) fn request(line: &str) -> Option<RequestLine> {
-    let mut text = Text::of(line);
-    let request = text.request()?;
-    text.is_at_end().then_some(request)
+/// The request on a line; `None` as for [`read`].
+pub(super) fn request(line: &[u8]) -> Option<RequestLine> {
+    let mut read_line = Line::Request(RequestLine::default());
+    read(line, &mut read_line)?;
+    match read_line {
+        Line::Request(request) => Some(request),
+        _ => None,
+    }
 }
 
 impl Text<'_> {
-    fn request(&mut self) -> Option<RequestLine> {
-        self.literal(r#"{"type":"request","schema":"#)?;
-        let schema = self.number()?.try_into().ok()?;
-        let timestamp = self.after(r#","timestamp":"#, |text| Timestamp::parse(text.text()?))?;
-        let request_id = self.after(r#","request_id":"#, Self::owned)?;
-        let sample_rate = self.if_there(r#","sample_rate":"#, |text| text.number()?.try_into().ok())?;
-        let overall_summary = self.after(r#","overall_summary":"#, Self::summary)?;
-        let e2e_table = self.after(r#","e2e_table":"#, |text| text.row(r#"{"e2e_total_ms":"#))?;
-        let stage_table =
-            self.after(r#","stage_table":"#, |text| text.list(|text| text.row(r#"{"stage_id":"#)))?;
-        let transfer_table =
-            self.after(r#","transfer_table":"#, |text| text.list(|text| text.row(r#"{"from_stage":"#)))?;
-        let trace_id = self.if_there(r#","trace_id":"#, Self::owned)?;
-        let span_id = self.if_there(r#","span_id":"#, Self::owned)?;
-        let fields = self.fields()?;
-        let warnings = self.if_there(r#","warnings":"#, |text| text.list(Self::owned))?.unwrap_or_default();
-        self.literal("}")?;
-        Some(RequestLine {
+    /// A request, after its type.
+    fn request(&mut self, line: &mut RequestLine) -> Option<()> {
+        let RequestLine {
             schema,
             timestamp,
             request_id,
@@ -63,58 +62,90 @@ impl Text<'_> {
             span_id,
             fields,
             warnings,
-        })
+        } = line;
+        *schema = self.after(r#","schema":"#, Self::number)?.try_into().ok()?;
+        *timestamp = self.after(r#","timestamp":"#, |text| Timestamp::parse(text.text()?))?;
+        self.always(r#","request_id":"#, request_id)?;
+        *sample_rate = self.if_there(r#","sample_rate":"#, |text| text.number()?.try_into().ok())?;
+        self.literal(r#","overall_summary":"#)?;
+        self.summary(overall_summary)?;
+        self.literal(r#","e2e_table":"#)?;
+        self.row(r#"{"e2e_total_ms":"#, e2e_table)?;
+        self.literal(r#","stage_table":"#)?;
+        self.list(stage_table, |text, row| text.row(r#"{"stage_id":"#, row))?;
+        self.literal(r#","transfer_table":"#)?;
+        self.list(transfer_table, |text, row| text.row(r#"{"from_stage":"#, row))?;
+        self.if_some(r#","trace_id":"#, trace_id)?;
+        self.if_some(r#","span_id":"#, span_id)?;
+        self.fields(fields)?;
+        self.warnings(warnings)
     }
 
     /// A line with one row, after its type; `first` is the first key of the row.
-    fn detached<Row: Table>(&mut self, first: &'static str) -> Option<Detached<Row>> {
-        let schema = self.after(r#","schema":"#, |text| text.number()?.try_into().ok())?;
-        let timestamp = self.after(r#","timestamp":"#, |text| Timestamp::parse(text.text()?))?;
-        let request_id = self.after(r#","request_id":"#, |text| text.or_null(Self::owned))?;
-        let sample_rate = self.if_there(r#","sample_rate":"#, |text| text.number()?.try_into().ok())?;
-        let row = Row::read(self, first)?;
-        let trace_id = self.if_there(r#","trace_id":"#, Self::owned)?;
-        let span_id = self.if_there(r#","span_id":"#, Self::owned)?;
-        let warnings = self.if_there(r#","warnings":"#, |text| text.list(Self::owned))?.unwrap_or_default();
-        self.literal("}")?;
-        Some(Detached { schema, timestamp, request_id, sample_rate, row, trace_id, span_id, warnings })
+    fn detached<Row: Table>(&mut self, line: &mut Detached<Row>, first: &'static str) -> Option<()> {
+        let Detached { schema, timestamp, request_id, sample_rate, row, trace_id, span_id, warnings } = line;
+        *schema = self.after(r#","schema":"#, Self::number)?.try_into().ok()?;
+        *timestamp = self.after(r#","timestamp":"#, |text| Timestamp::parse(text.text()?))?;
+        self.always(r#","request_id":"#, request_id)?;
+        *sample_rate = self.if_there(r#","sample_rate":"#, |text| text.number()?.try_into().ok())?;
+        row.read(self, first)?;
+        self.if_some(r#","trace_id":"#, trace_id)?;
+        self.if_some(r#","span_id":"#, span_id)?;
+        self.warnings(warnings)
     }
 
-    fn summary(&mut self) -> Option<OverallSummary> {
-        let summary = OverallSummary {
-            e2e_requests: self.after(r#"{"e2e_requests":"#, Self::number)?,
-            e2e_wall_time_ms: self.after(r#","e2e_wall_time_ms":"#, Self::time)?,
-            e2e_total_tokens: self.after(r#","e2e_total_tokens":"#, Self::number)?,
-            e2e_avg_time_per_request_ms: self.after(r#","e2e_avg_time_per_request_ms":"#, Self::time)?,
-            // As `serde_json` reads it, to the last bit.
-            e2e_avg_tokens_per_s: self.after(r#","e2e_avg_tokens_per_s":"#, Self::decimal)?,
-            stage_wall_time_ms: self.after(r#","stage_wall_time_ms":"#, |text| text.list(Self::time))?,
-        };
-        self.literal("}")?;
-        Some(summary)
+    fn summary(&mut self, summary: &mut OverallSummary) -> Option<()> {
+        let OverallSummary {
+            e2e_requests,
+            e2e_wall_time_ms,
+            e2e_total_tokens,
+            e2e_avg_time_per_request_ms,
+            e2e_avg_tokens_per_s,
+            stage_wall_time_ms,
+        } = summary;
+        self.always(r#"{"e2e_requests":"#, e2e_requests)?;
+        self.always(r#","e2e_wall_time_ms":"#, e2e_wall_time_ms)?;
+        self.always(r#","e2e_total_tokens":"#, e2e_total_tokens)?;
+        self.always(r#","e2e_avg_time_per_request_ms":"#, e2e_avg_time_per_request_ms)?;
+        // As `serde_json` reads it, to the last bit.
+        self.always(r#","e2e_avg_tokens_per_s":"#, e2e_avg_tokens_per_s)?;
+        self.literal(r#","stage_wall_time_ms":"#)?;
+        self.list(stage_wall_time_ms, |text, wall| wall.read(text))?;
+        self.literal("}")
+    }
+
+    /// The warnings of a line, and its end.
+    fn warnings(&mut self, warnings: &mut Vec<String>) -> Option<()> {
+        match self.literal(r#","warnings":"#) {
+            Some(()) => self.list(warnings, |text, warning| warning.read(text))?,
+            None => warnings.clear(),
+        }
+        self.literal("}")
     }
 
     /// A row, up to its end; `first` is its first key.
     #[inline(always)]
-    fn row<Row: Table>(&mut self, first: &'static str) -> Option<Row> {
-        let row = Row::read(self, first)?;
-        self.literal("}")?;
-        Some(row)
+    fn row<Row: Table>(&mut self, first: &'static str, row: &mut Row) -> Option<()> {
+        row.read(self, first)?;
+        self.literal("}")
     }
 
     /// A member that is always there.
     #[inline(always)]
-    pub(crate) fn always<T: Member>(&mut self, key: &str) -> Option<T> {
+    pub(crate) fn always<T: Member>(&mut self, key: &str, member: &mut T) -> Option<()> {
         self.literal(key)?;
-        T::read(self)
+        member.read(self)
     }
 
     /// A member that may be left out.
     #[inline(always)]
-    pub(crate) fn if_some<T: Member + Default>(&mut self, key: &str) -> Option<T> {
+    pub(crate) fn if_some<T: Member + Default>(&mut self, key: &str, member: &mut T) -> Option<()> {
         match self.literal(key) {
-            Some(()) => T::read(self),
-            None => Some(T::default()),
+            Some(()) => member.read(self),
+            None => {
+                *member = T::default();
+                Some(())
+            }
         }
     }
 }
@@ -133,12 +164,73 @@ mod tests {
 
     use super::*;
     use crate::{
-        Clock, E2eTable, Line, OmniMetricsLayer, SCHEMA, StageRow, TransferRow,
+        Clock, E2eTable, Fields, OmniMetricsLayer, SCHEMA, StageRow, TransferRow,
         model::numbers::tests::full,
         write::lines::{RequestParts, write_request, write_stage, write_transfer},
     };
 
     const LOG: &str = include_str!("../../tests/data/pipeline.jsonl");
+
+    /// A line with all that a line can have, of the same type.
+    fn full_line(text: &str) -> Line {
+        let (schema, texts) = (SCHEMA, vec!["text".to_owned(); 3]);
+        let [trace_id, span_id] = ["4bf9", "00f0"].map(|id| Some(id.to_owned()));
+        let fields: Fields = serde_json::from_str(r#"{"b":1.5,"a":"é"}"#).unwrap();
+        let stage = StageRow { fields: fields.clone(), ..full() };
+        let transfer = TransferRow { fields: fields.clone(), ..full() };
+        if text.starts_with(r#"{"type":"request""#) {
+            return Line::Request(RequestLine {
+                schema,
+                request_id: "r1".to_owned(),
+                sample_rate: Some(7),
+                e2e_table: full(),
+                stage_table: vec![stage; 4],
+                transfer_table: vec![transfer; 3],
+                trace_id,
+                span_id,
+                fields,
+                warnings: texts,
+                ..RequestLine::default()
+            });
+        }
+        let request_id = Some("r1".to_owned());
+        match text.starts_with(r#"{"type":"stage""#) {
+            true => Line::Stage(Detached {
+                schema,
+                request_id,
+                sample_rate: Some(7),
+                row: stage,
+                trace_id,
+                span_id,
+                warnings: texts,
+                ..Detached::default()
+            }),
+            false => Line::Transfer(Detached {
+                schema,
+                request_id,
+                sample_rate: Some(7),
+                row: transfer,
+                trace_id,
+                span_id,
+                warnings: texts,
+                ..Detached::default()
+            }),
+        }
+    }
+
+    /// What is read in place of a full line.
+    fn line(text: &str) -> Option<Line> {
+        let mut line = full_line(text);
+        read(text.as_bytes(), &mut line)?;
+        Some(line)
+    }
+
+    fn request(text: &str) -> Option<RequestLine> {
+        match line(text)? {
+            Line::Request(request) => Some(request),
+            _ => None,
+        }
+    }
 
     fn by_serde_json(line: &str) -> Option<RequestLine> {
         match line.parse() {

@@ -190,9 +190,10 @@ pub(crate) trait Table: Default + 'static {
     /// drop of it looks for that.
     fn reset(&mut self);
 
-    /// Reads what [`write`](Self::write) has written; `None` for anything else.
+    /// Reads what [`write`](Self::write) has written over this row, whose memory is used again; `None` for
+    /// anything else.
     #[cfg(feature = "cli")]
-    fn read(text: &mut Text<'_>, first: &'static str) -> Option<Self>;
+    fn read(&mut self, text: &mut Text<'_>, first: &'static str) -> Option<()>;
 
     /// Appends the row as bytes.
     #[cfg(feature = "cli")]
@@ -268,12 +269,12 @@ macro_rules! table {
 
             #[cfg(feature = "cli")]
             #[inline]
-            fn read(text: &mut Text<'_>, first: &'static str) -> Option<Self> {
-                Some(Self {
-                    $first: text.always(first)?,
-                    $($name: text.$presence(concat!(",\"", stringify!($name), "\":"))?,)*
-                    $($besides: text.$besides()?),*
-                })
+            fn read(&mut self, text: &mut Text<'_>, first: &'static str) -> Option<()> {
+                let Self { $first, $($name,)* $($besides),* } = self;
+                text.always(first, $first)?;
+                $(text.$presence(concat!(",\"", stringify!($name), "\":"), $name)?;)*
+                $(text.$besides($besides)?;)*
+                Some(())
             }
 
             #[cfg(feature = "cli")]
@@ -628,8 +629,9 @@ mod merge {
 pub(crate) trait Member: Sized {
     fn value(&self) -> Option<Value<'_>>;
 
+    /// Reads a value over this one, whose memory is used again.
     #[cfg(feature = "cli")]
-    fn read(text: &mut Text<'_>) -> Option<Self>;
+    fn read(&mut self, text: &mut Text<'_>) -> Option<()>;
 
     #[cfg(feature = "cli")]
     fn pack(&self, out: &mut Vec<u8>);
@@ -650,8 +652,9 @@ macro_rules! member {
 
             #[cfg(feature = "cli")]
             #[inline(always)]
-            fn read(text: &mut Text<'_>) -> Option<Self> {
-                text.$read()
+            fn read(&mut self, text: &mut Text<'_>) -> Option<()> {
+                text.$read()?.clone_into(self);
+                Some(())
             }
 
             #[cfg(feature = "cli")]
@@ -663,7 +666,7 @@ macro_rules! member {
             #[cfg(feature = "cli")]
             #[inline]
             fn unpack(packed: &mut Packed<'_>) -> Option<Self> {
-                packed.$read()
+                packed.$read().map(|value| value.to_owned())
             }
         }
 
@@ -675,8 +678,12 @@ macro_rules! member {
 
             #[cfg(feature = "cli")]
             #[inline(always)]
-            fn read(text: &mut Text<'_>) -> Option<Self> {
-                text.or_null(|text| text.$read())
+            fn read(&mut self, text: &mut Text<'_>) -> Option<()> {
+                if text.literal("null").is_some() {
+                    *self = None;
+                    return Some(());
+                }
+                self.get_or_insert_default().read(text)
             }
 
             #[cfg(feature = "cli")]
@@ -689,7 +696,7 @@ macro_rules! member {
             #[cfg(feature = "cli")]
             #[inline]
             fn unpack(packed: &mut Packed<'_>) -> Option<Self> {
-                packed.or_null(|packed| packed.$read())
+                packed.or_null(Member::unpack)
             }
         }
     };
@@ -698,7 +705,7 @@ macro_rules! member {
 member!(u64, count => Value::Count(*count), number);
 member!(Millis, time => Value::Time(*time), time);
 member!(f64, ratio => Value::Ratio(*ratio), decimal);
-member!(String, text => Value::Text(text), owned);
+member!(String, text => Value::Text(text), text);
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -6,6 +6,9 @@ use serde_core::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::model::digits::padded;
 
+/// How long the text is, in bytes.
+const TEXT: usize = 27;
+
 /// A moment of wall-clock time in UTC, to the microsecond.
 ///
 /// Its text is RFC 3339 with six decimals. Texts sort like the moments that they stand for.
@@ -33,6 +36,10 @@ impl Timestamp {
 
     /// Appends the text that [`Display`](fmt::Display) shows.
     pub(crate) fn push_to(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.text());
+    }
+
+    fn text(self) -> [u8; TEXT] {
         let (seconds, micros) = (self.0 / 1_000_000, self.0 % 1_000_000);
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = date_of_days(days);
@@ -41,33 +48,32 @@ impl Timestamp {
         let time_of_day = second / 3600 * 10_000 + second / 60 % 60 * 100 + second % 60;
         let [_, _, h0, h1, n0, n1, s0, s1] = padded(time_of_day);
         let [_, _, u0, u1, u2, u3, u4, u5] = padded(micros);
-        out.extend_from_slice(&[
+        [
             y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1, b'.', u0,
             u1, u2, u3, u4, u5, b'Z',
-        ]);
+        ]
     }
 
     /// Reads the text that [`Display`](fmt::Display) shows; `None` for any other.
     pub(crate) fn parse(text: &str) -> Option<Self> {
+        let text: &[u8; TEXT] = text.as_bytes().try_into().ok()?;
         let number = |range: std::ops::Range<usize>| {
-            let digits = text.get(range)?;
-            digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u64>().ok())?
+            text.get(range)?.iter().try_fold(0, |number: u64, byte| match byte {
+                b'0'..=b'9' => Some(number * 10 + u64::from(byte - b'0')),
+                _ => None,
+            })
         };
         let days = days_of_date(number(0..4)?, number(5..7)?, number(8..10)?)?;
         let seconds = number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?;
         let timestamp = Self((days * 86_400 + seconds) * 1_000_000 + number(20..26)?);
         // Formatting the result again checks the punctuation and the range of every part.
-        let mut written = Vec::with_capacity(27);
-        timestamp.push_to(&mut written);
-        (written == text.as_bytes()).then_some(timestamp)
+        (timestamp.text() == *text).then_some(timestamp)
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Vec::with_capacity(27);
-        self.push_to(&mut text);
-        f.pad(str::from_utf8(&text).unwrap_or_default())
+        f.pad(str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 

@@ -1,5 +1,7 @@
 //! A line of a log: the remarks on it, and what it says of its run.
 
+use std::{fmt, mem};
+
 use crate::{
     Line, Timestamp,
     cli::{
@@ -16,11 +18,32 @@ pub(super) struct Found {
     pub(super) remarks: Remarks,
     pub(super) number: Option<RequestNumber>,
     pub(super) witness: Witness,
-    /// The name of the line in a sentence.
-    pub(super) name: String,
+    pub(super) name: LineName,
     pub(super) timestamp: Timestamp,
     /// The groups of the line, if there are any.
     pub(super) names: Vec<Name>,
+}
+
+/// The name of a line in a sentence.
+pub(super) enum LineName {
+    Request(String, u64),
+    Stage(Option<String>),
+    Transfer(Option<String>),
+    Open(Option<String>),
+    Summary,
+}
+
+impl fmt::Display for LineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, id) = match self {
+            Self::Request(id, number) => return write!(f, "request {id}, e2e_requests {number}"),
+            Self::Summary => return f.write_str("summary"),
+            Self::Stage(id) => ("stage of request", id),
+            Self::Transfer(id) => ("transfer of request", id),
+            Self::Open(id) => ("open request", id),
+        };
+        write!(f, "{kind} {}", id.as_deref().unwrap_or("none"))
+    }
 }
 
 /// The number of requests in the run, as a line has it.
@@ -32,28 +55,28 @@ pub(super) enum RequestNumber {
 }
 
 impl Found {
-    pub(super) fn of(line: &Line, grouping: Option<&Grouping>) -> Self {
+    /// Takes the id of its request from the line, since few names become text.
+    pub(super) fn of(line: &mut Line, grouping: Option<&Grouping>) -> Self {
         let names = grouping.map(|grouping| grouping.names(line)).unwrap_or_default();
-        let number = match line {
-            Line::Request(line) => Some(RequestNumber::Request(line.overall_summary.e2e_requests)),
-            Line::Summary(line) => Some(RequestNumber::Summary(Ending {
-                requests: line.overall_summary.e2e_requests,
-                lost: line.lines_lost.unwrap_or(0),
-                is_report: line.window.is_some(),
-            })),
-            Line::Stage(_) | Line::Transfer(_) | Line::Open(_) => None,
-        };
-        let id = line.request_id().unwrap_or("none");
-        let name = match line {
+        let (remarks, witness, timestamp) = (check_line(line), Witness::of(line), timestamp(line));
+        let (number, name) = match line {
             Line::Request(line) => {
-                format!("request {id}, e2e_requests {}", line.overall_summary.e2e_requests)
+                let number = line.overall_summary.e2e_requests;
+                let name = LineName::Request(mem::take(&mut line.request_id), number);
+                (Some(RequestNumber::Request(number)), name)
             }
-            Line::Stage(_) => format!("stage of request {id}"),
-            Line::Transfer(_) => format!("transfer of request {id}"),
-            Line::Summary(_) => "summary".to_owned(),
-            Line::Open(_) => format!("open request {id}"),
+            Line::Stage(line) => (None, LineName::Stage(line.request_id.take())),
+            Line::Transfer(line) => (None, LineName::Transfer(line.request_id.take())),
+            Line::Open(line) => (None, LineName::Open(line.request.request_id.take())),
+            Line::Summary(line) => {
+                let ending = Ending {
+                    requests: line.overall_summary.e2e_requests,
+                    lost: line.lines_lost.unwrap_or(0),
+                    is_report: line.window.is_some(),
+                };
+                (Some(RequestNumber::Summary(ending)), LineName::Summary)
+            }
         };
-        let witness = Witness::of(line);
-        Self { remarks: check_line(line), number, witness, name, timestamp: timestamp(line), names }
+        Self { remarks, number, witness, name, timestamp, names }
     }
 }

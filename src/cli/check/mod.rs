@@ -10,6 +10,7 @@ use super::{
     input::Inputs,
     json,
 };
+use crate::Line;
 
 mod finding;
 mod found;
@@ -53,7 +54,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     inputs.map(
         || {
             let grouping = grouping.clone();
-            move |line| Found::of(&line, grouping.as_ref())
+            move |line: &mut Line| Found::of(line, grouping.as_ref())
         },
         |place, found| {
             if let Some(groups) = &mut groups {

@@ -229,7 +229,7 @@ impl Block {
         self.first = Some(self.first.map_or(created, |first| first.min(created)));
         self.last = self.last.max(end);
         for interval in critical_path(&Timeline::of(line)) {
-            self.parts.add(interval.part, u128::from(interval.length()) * u128::from(weight));
+            self.parts.add(&interval.part, u128::from(interval.length()) * u128::from(weight));
         }
         each_row(line, |place, values| {
             if !is_compared(place) {

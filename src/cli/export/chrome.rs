@@ -17,7 +17,7 @@ use super::{
     trace::{Group, Slice, Slices, Track},
 };
 use crate::{
-    Timestamp,
+    Line, Timestamp,
     cli::{
         failure::Result,
         groups::{Key, Name},
@@ -42,9 +42,9 @@ pub(super) fn write(by: Option<&Key>, inputs: &mut Inputs, out: &mut impl Write)
     let mut trace = Trace { out, held: BinaryHeap::new(), writer: None };
     let mapper = || {
         let by = by.cloned();
-        move |line| {
-            let name = by.as_ref().and_then(|by| by.of_line(&line).into_iter().next());
-            Slices::of(&line).map(|slices| Slices { name, ..slices })
+        move |line: &mut Line| {
+            let name = by.as_ref().and_then(|by| by.of_line(line).into_iter().next());
+            Slices::of(line).map(|slices| Slices { name, ..slices })
         }
     };
     inputs.map(mapper, |_, slices| slices.map_or(Ok(()), |slices| trace.add(slices)))?;

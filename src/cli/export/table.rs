@@ -53,9 +53,9 @@ pub(super) fn write(
     inputs.map(
         || {
             let grouping = grouping.clone();
-            move |line| match rows(table, &line) {
+            move |line: &mut Line| match rows(table, line) {
                 rows if grouping.is_whole() => rows,
-                rows => in_groups(&grouping, &line, rows),
+                rows => in_groups(&grouping, line, rows),
             }
         },
         |_, rows: Vec<Vec<String>>| Ok(rows.iter().try_for_each(|row| csv.write_record(row))?),

@@ -112,7 +112,7 @@ pub(super) struct Spent {
 impl Spent {
     pub(super) fn add(&mut self, parts: &[(Part, u64)], weight: u64) {
         self.requests += weight;
-        parts.iter().for_each(|(part, time)| self.parts.add(*part, u128::from(*time) * u128::from(weight)));
+        parts.iter().for_each(|(part, time)| self.parts.add(part, u128::from(*time) * u128::from(weight)));
     }
 
     pub(super) fn merge(&mut self, other: &Self) {

@@ -9,6 +9,7 @@ use crate::write::text::grouped;
 mod bounds;
 mod counters;
 mod estimate;
+mod in_order;
 mod run;
 mod segment;
 mod witness;
@@ -92,7 +93,7 @@ impl SampleCheck {
     /// Adds a line, and returns the violation that it is, if it is of a sampled log.
     pub(super) fn add(&mut self, place: Place<'_>, witness: Witness) -> Option<String> {
         match witness {
-            Witness::Request(request) => self.add_request(*request, place),
+            Witness::Request(request) => self.add_request(request, place),
             Witness::Summary(totals) => {
                 self.add_totals(*totals, place);
                 None
@@ -111,18 +112,18 @@ impl SampleCheck {
 
     fn add_request(&mut self, request: Request, place: Place<'_>) -> Option<String> {
         self.counters.add_request(request.run.requests);
-        if request.sample_rate.is_some() {
+        if let Some(id) = request.sampled_id {
             self.is_sampled = true;
-            self.ids_repeat |= self.ids.get(request.id).is_some();
-            self.ids.insert(request.id, ());
+            self.ids_repeat |= self.ids.get(id).is_some();
+            self.ids.insert(id, ());
         }
         let distances =
             self.runs.iter().enumerate().filter_map(|(at, run)| Some((run.distance(&request)?, at)));
-        let run = match distances.min_by_key(|(distance, at)| (*distance, usize::MAX - at)) {
-            Some((_, at)) => self.runs.remove(at),
-            None => Run::new(request.begin_of_run()),
-        };
-        self.latest(run).and_then(|run| run.add(request, &place)).filter(|_| self.is_sampled)
+        match distances.min_by_key(|(distance, at)| (*distance, usize::MAX - at)) {
+            Some((_, at)) => self.make_latest(at),
+            None => self.begin(Run::new(request.begin_of_run())),
+        }
+        self.runs.last_mut().and_then(|run| run.add(request, &place)).filter(|_| self.is_sampled)
     }
 
     fn add_totals(&mut self, totals: Totals, place: Place<'_>) {
@@ -130,24 +131,28 @@ impl SampleCheck {
         self.counters.add_summary(&place, &totals);
         let distances =
             self.runs.iter().enumerate().filter_map(|(at, run)| Some((run.distance_of(&totals)?, at)));
-        let run = match distances.min_by_key(|(distance, at)| (*distance, usize::MAX - at)) {
-            Some((_, at)) => self.runs.remove(at),
-            None => Run::new(totals.at.saturating_sub(totals.run.wall)),
-        };
+        match distances.min_by_key(|(distance, at)| (*distance, usize::MAX - at)) {
+            Some((_, at)) => self.make_latest(at),
+            None => self.begin(Run::new(totals.at.saturating_sub(totals.run.wall))),
+        }
         let is_whole = self.counters.is_whole();
-        if let Some(run) = self.latest(run) {
+        if let Some(run) = self.runs.last_mut() {
             run.add_totals(totals, &place, is_whole);
         }
     }
 
-    /// Makes the run the one with the latest line.
-    fn latest(&mut self, run: Run) -> Option<&mut Run> {
+    /// Makes a run the one with the latest line.
+    fn make_latest(&mut self, at: usize) {
+        self.runs.get_mut(at..).unwrap_or_default().rotate_left(1);
+    }
+
+    /// Adds another run, in place of the one whose latest line is the oldest.
+    fn begin(&mut self, run: Run) {
         if self.runs.len() >= RUNS {
             let oldest = self.runs.remove(0);
             self.violations.extend(oldest.finish(self.ids_repeat));
         }
         self.runs.push(run);
-        self.runs.last_mut()
     }
 
     /// What there is to say of a sampled log; `None` if it is not sampled.

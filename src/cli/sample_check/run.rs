@@ -4,13 +4,14 @@
 //! lines were left out. So the lines between two numbers are a sample of known size.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     fmt::Display,
     mem,
 };
 
 use super::{
     estimate::Estimate,
+    in_order::InOrder,
     segment::Segment,
     witness::{Request, State, Totals},
 };
@@ -46,9 +47,9 @@ pub(super) struct Run {
     first: u64,
     /// The `sample_rate` of its lines, and the first line that has it.
     rate: Option<(u32, String)>,
-    ahead: BTreeMap<u64, Request>,
+    ahead: InOrder<Request>,
     /// The run up to each of the lines with the greatest numbers.
-    numbers: BTreeMap<u64, State>,
+    numbers: InOrder<State>,
     doubled: BTreeSet<u64>,
     estimate: Estimate,
     /// The stretch since the last summary line.
@@ -70,6 +71,12 @@ pub(super) struct Run {
     shortages: Vec<String>,
 }
 
+/// Adds a line before which no other one is expected.
+fn settle(line: &Request, segment: &mut Segment, estimate: &mut Estimate) {
+    segment.add(line);
+    estimate.add(line);
+}
+
 impl Run {
     pub(super) fn new(begin: u64) -> Self {
         Self {
@@ -77,8 +84,8 @@ impl Run {
             last: 0,
             last_end: begin,
             rate: None,
-            ahead: BTreeMap::new(),
-            numbers: BTreeMap::new(),
+            ahead: InOrder::default(),
+            numbers: InOrder::default(),
             doubled: BTreeSet::new(),
             estimate: Estimate::default(),
             segment: Segment::default(),
@@ -99,10 +106,9 @@ impl Run {
     /// is over.
     pub(super) fn distance(&self, request: &Request) -> Option<u64> {
         let (run, begin) = (&request.run, request.begin_of_run());
-        let before = self.numbers.range(..run.requests).next_back();
-        let after = self.numbers.range(run.requests..).next();
-        let is_ordered = before.is_none_or(|(_, before)| before.tokens <= run.tokens)
-            && after.is_none_or(|(_, after)| run.tokens <= after.tokens);
+        let (before, after) = self.numbers.around(run.requests);
+        let is_ordered = before.is_none_or(|before| before.tokens <= run.tokens)
+            && after.is_none_or(|after| run.tokens <= after.tokens);
         // The first requests of a run may be open for long. Until they have ended, its beginning is not sure.
         let room = UNSURE.max(self.last_end.saturating_sub(self.begin) / 2);
         let latest = self.last_end.min(self.begin.saturating_add(room)).saturating_add(ROUNDING);
@@ -114,12 +120,11 @@ impl Run {
     pub(super) fn distance_of(&self, totals: &Totals) -> Option<u64> {
         let run = &totals.run;
         let is_after = |before: &State| before.requests <= run.requests && before.tokens <= run.tokens;
-        let smaller = self.numbers.range(..=run.requests).next_back();
-        let greater = self.numbers.range(run.requests.saturating_add(1)..).next();
+        let (smaller, greater) = self.numbers.around(run.requests.saturating_add(1));
         let is_ordered = self.totals.as_ref().is_none_or(|(last, _)| is_after(&last.run))
             && self.estimate.last().is_none_or(|last| is_after(&last))
-            && smaller.is_none_or(|(_, line)| is_after(line))
-            && greater.is_none_or(|(_, line)| run.tokens <= line.tokens);
+            && smaller.is_none_or(is_after)
+            && greater.is_none_or(|line| run.tokens <= line.tokens);
         is_ordered.then(|| run.requests.abs_diff(self.last))
     }
 
@@ -143,17 +148,10 @@ impl Run {
         }
         if self.ahead.len() > AHEAD {
             // Later lines have greater numbers than the first half.
-            for _ in 0..AHEAD / 2 {
-                let Some((_, line)) = self.ahead.pop_first() else { break };
-                self.settle(&line);
-            }
+            let Self { ahead, segment, estimate, .. } = self;
+            ahead.take_first(AHEAD / 2).for_each(|line| settle(&line, segment, estimate));
         }
         violation
-    }
-
-    fn settle(&mut self, line: &Request) {
-        self.segment.add(line);
-        self.estimate.add(line);
     }
 
     fn classify(&mut self, request: &Request, place: &impl Display) {
@@ -196,10 +194,8 @@ impl Run {
 
     /// Adds a summary line. If `is_whole`, all lines of its process are in the file.
     pub(super) fn add_totals(&mut self, totals: Totals, place: &impl Display, is_whole: bool) {
-        let later = self.ahead.split_off(&totals.run.requests.saturating_add(1));
-        for line in mem::replace(&mut self.ahead, later).into_values() {
-            self.settle(&line);
-        }
+        let Self { ahead, segment, estimate, .. } = self;
+        ahead.take_up_to(totals.run.requests).for_each(|line| settle(&line, segment, estimate));
         let last = self.totals.take().map(|(last, _)| last);
         let mut segment = mem::take(&mut self.segment);
         let is_whole = last.is_some() || is_whole && self.first <= FIRST;
@@ -235,7 +231,7 @@ impl Run {
     /// What the lines violate by the exact totals of the last of them, which is not itself in the sample that
     /// is judged, since its number is no chance.
     fn judge_lines(&mut self, ids_repeat: bool) -> Vec<String> {
-        let (Some((_, end)), Some((rate, place))) = (self.ahead.pop_last(), self.rate.clone()) else {
+        let (Some(end), Some((rate, place))) = (self.ahead.pop_last(), self.rate.clone()) else {
             return Vec::new();
         };
         let run = State {

@@ -1,14 +1,11 @@
 //! What a line says of the sample that the log is.
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::collections::BTreeMap;
 
-use crate::{Line, RequestLine, SummaryLine, model::keep::is_failed};
+use crate::{Line, RequestLine, SummaryLine, cli::history::hash_of, model::keep::is_failed};
 
 pub(in crate::cli) enum Witness {
-    Request(Box<Request>),
+    Request(Request),
     Summary(Box<Totals>),
     /// A detached row, and whether it has a `sample_rate`.
     Row {
@@ -36,8 +33,8 @@ pub(in crate::cli) struct Request {
     /// In nanoseconds.
     pub(super) e2e: u64,
     pub(super) sample_rate: Option<u32>,
-    /// The hash of the id.
-    pub(super) id: u64,
+    /// The hash of the id, if the line has a `sample_rate`.
+    pub(super) sampled_id: Option<u64>,
     /// Why the request failed, if it did and has a reason.
     pub(super) bad_reason: Option<Box<str>>,
     pub(super) is_failed: bool,
@@ -60,7 +57,7 @@ pub(in crate::cli) struct Totals {
 impl Witness {
     pub(in crate::cli) fn of(line: &Line) -> Self {
         match line {
-            Line::Request(line) => Self::Request(Box::new(Request::of(line))),
+            Line::Request(line) => Self::Request(Request::of(line)),
             Line::Summary(line) => Self::Summary(Box::new(Totals::of(line))),
             Line::Stage(line) => Self::Row { is_sampled: line.sample_rate.is_some() },
             Line::Transfer(line) => Self::Row { is_sampled: line.sample_rate.is_some() },
@@ -72,8 +69,6 @@ impl Witness {
 impl Request {
     fn of(line: &RequestLine) -> Self {
         let (run, e2e) = (&line.overall_summary, &line.e2e_table);
-        let mut hasher = DefaultHasher::new();
-        line.request_id.hash(&mut hasher);
         Self {
             run: State {
                 requests: run.e2e_requests,
@@ -84,7 +79,7 @@ impl Request {
             tokens: e2e.e2e_total_tokens,
             e2e: e2e.e2e_total_ms.as_nanos(),
             sample_rate: line.sample_rate,
-            id: hasher.finish(),
+            sampled_id: line.sample_rate.map(|_| hash_of(&line.request_id)),
             bad_reason: e2e.finish_reason.as_deref().filter(|reason| is_bad(reason)).map(Box::from),
             is_failed: is_failed(e2e),
             has_warnings: !line.warnings.is_empty(),

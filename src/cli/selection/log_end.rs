@@ -17,7 +17,7 @@ use crate::{
         failure::{Failure, Result},
         files::shown,
         log_file::LogFile,
-        parsed::{Parsed, parse},
+        parsed::{Parsed, Parser},
         wrapped::{Chunked, Wrapped},
     },
 };
@@ -66,17 +66,17 @@ fn end_of_whole_file(file: &LogFile) -> Result<Option<Timestamp>> {
 
 fn latest(lines: &[u8]) -> Option<Timestamp> {
     let (mut rest, mut streams, mut latest) = (lines, Chunked::default(), None);
-    let mut map = |line: Line, _: Option<&str>| timestamp(&line);
+    let (mut parser, mut map) = (Parser::default(), |line: &mut Line, _: Option<&[u8]>| timestamp(line));
     while !rest.is_empty() {
         let before = rest;
         // On memory, it finds the line feed and can't fail.
         let length = rest.skip_until(b'\n').unwrap_or_default();
         let line = before.get(..length).unwrap_or(before);
         let parsed = match Wrapped::of(line) {
-            None => parse(line, &mut map),
+            None => parser.parse(line, &mut map),
             // A line in pieces is passed over: the lines around it are of about the same time.
             Some(wrapped) => match streams.whole(wrapped) {
-                Ok(line) => parse(&line, &mut map),
+                Ok(line) => parser.parse(&line, &mut map),
                 Err(_) => continue,
             },
         };

@@ -10,7 +10,7 @@ use crate::{
     Line,
     cli::{
         failure::{Failure, Result, complain},
-        parsed::{Parsed, parse},
+        parsed::{Parsed, Parser},
     },
 };
 
@@ -19,6 +19,7 @@ use crate::{
 pub(in crate::cli) struct Sieve<W> {
     selection: Arc<Selection>,
     out: W,
+    parser: Parser,
     /// The beginning of a line whose end has not been written yet.
     begun: Vec<u8>,
     kept: u64,
@@ -28,12 +29,13 @@ pub(in crate::cli) struct Sieve<W> {
 
 impl<W: Write> Sieve<W> {
     pub(in crate::cli) fn new(selection: Arc<Selection>, out: W) -> Self {
-        Self { selection, out, begun: Vec::new(), kept: 0, outside: 0, unmatched: 0 }
+        let (parser, begun) = (Parser::default(), Vec::new());
+        Self { selection, out, parser, begun, kept: 0, outside: 0, unmatched: 0 }
     }
 
     fn pass(&mut self, line: &[u8]) -> io::Result<()> {
-        let selection = Arc::clone(&self.selection);
-        match parse(line, &mut |line: Line, _| selection.leaves_out(&line)) {
+        let selection = &self.selection;
+        match self.parser.parse(line, &mut |line: &mut Line, _| selection.leaves_out(line)) {
             Parsed::Line(Some(LeftOut::ByTime)) => self.outside += 1,
             Parsed::Line(Some(LeftOut::ByCondition)) => self.unmatched += 1,
             _ => {

@@ -89,7 +89,7 @@ impl Summary {
             Line::Summary(_) | Line::Open(_) => return,
         };
         let weight = sample_rate.unwrap_or(1).max(1);
-        warnings.iter().for_each(|warning| self.warnings.add(kind(warning), weight.into()));
+        warnings.iter().for_each(|warning| self.warnings.add(&kind(warning), weight.into()));
     }
 
     pub(in crate::cli) fn merge(&mut self, other: &mut Self) {
@@ -127,7 +127,7 @@ impl Summary {
         self.histograms.add_weighted(weight, e2e, stages, line.transfer_table.iter());
         self.last = self.last.max(line.timestamp);
         self.times.add(line);
-        self.reasons.add(e2e.finish_reason.clone(), weight.into());
+        self.reasons.add(&e2e.finish_reason, weight.into());
         self.outputs.add(line);
         self.objectives.add(line);
         if is_failed(e2e) {
@@ -136,7 +136,7 @@ impl Summary {
         if let Some(errors) = e2e.errors {
             self.errors = self.errors.saturating_add(errors.saturating_mul(weight));
             let text = e2e.error.as_deref().unwrap_or("an error without a text");
-            self.failed.add(prefix(text, ERROR_TEXT).to_owned(), weight.into());
+            self.failed.add(&prefix(text, ERROR_TEXT).to_owned(), weight.into());
         }
         // Of equally slow requests, the ids decide which are kept, so that the order of lines does not.
         let is_slow = self.slowest.len() < self.limit

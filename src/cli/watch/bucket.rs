@@ -47,11 +47,11 @@ impl Bucket {
         self.requests = self.requests.saturating_add(weight);
         self.tokens = self.tokens.saturating_add(e2e.e2e_total_tokens.saturating_mul(weight));
         let reason = e2e.finish_reason.as_deref().map(|reason| prefix(reason, TEXT).to_owned());
-        self.reasons.add(reason, weight.into());
+        self.reasons.add(&reason, weight.into());
         self.objectives.add(line);
         if is_failed(e2e) {
             self.failed = self.failed.saturating_add(weight);
-            self.failures.add(failure(line).to_owned(), weight.into());
+            self.failures.add(&failure(line).to_owned(), weight.into());
         }
         Percentiles::times(e2e, |at, time| {
             if let Some(spread) = self.times.get_mut(at) {

@@ -13,7 +13,7 @@ use crate::{
     Line,
     cli::{
         compressed::is_compressed,
-        parsed::{LINE_LIMIT, Parsed, parse},
+        parsed::{LINE_LIMIT, Parsed, Parser, taken},
         selection::{LeftOut, Selection},
         wrapped::{Begun, Wrapped},
     },
@@ -56,11 +56,12 @@ pub(super) struct Lines {
 impl Lines {
     /// `false` if nobody receives them any more.
     fn send(&self, line: &[u8]) -> bool {
-        let mut select = |line: Line, _: Option<&str>| match self.selection.leaves_out(&line) {
-            None => Ok(line),
+        let mut select = |line: &mut Line, _: Option<&[u8]>| match self.selection.leaves_out(line) {
+            None => Ok(taken(line)),
             Some(reason) => Err(reason),
         };
-        self.send.send(Ok(Read { parsed: parse(line, &mut select), length: line.len() })).is_ok()
+        let parsed = Parser::default().parse(line, &mut select);
+        self.send.send(Ok(Read { parsed, length: line.len() })).is_ok()
     }
 }
 

@@ -95,7 +95,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     inputs.map(
         || {
             let grouping = grouping.clone();
-            move |line| Entry::of(line, grouping.as_ref())
+            move |line: &mut Line| Entry::of(line, grouping.as_ref())
         },
         |place, entry| {
             // A line that occurs twice would count as two requests.
@@ -127,11 +127,11 @@ enum Entry {
 }
 
 impl Entry {
-    fn of(line: Line, grouping: Option<&Grouping>) -> Self {
-        let names = grouping.map(|grouping| grouping.names(&line)).unwrap_or_default();
+    fn of(line: &mut Line, grouping: Option<&Grouping>) -> Self {
+        let names = grouping.map(|grouping| grouping.names(line)).unwrap_or_default();
         match line {
             Line::Request(line) if line.weight() > 1 => Self::Sampled,
-            Line::Request(line) => Self::Request(Request { names, ..Request::of(&line) }),
+            Line::Request(line) => Self::Request(Request { names, ..Request::of(line) }),
             Line::Stage(_) | Line::Transfer(_) => Self::Row,
             Line::Summary(_) | Line::Open(_) => Self::Other,
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
+    mem,
     path::PathBuf,
     process::ExitCode,
 };
@@ -256,9 +257,11 @@ fn with_lines(inputs: &Inputs, chosen: Vec<(Slowest, Question)>) -> Result<Vec<(
         inputs.again().map(
             || {
                 let wanted = wanted.clone();
-                move |line| match line {
+                move |line: &mut Line| match line {
                     Line::Request(line) => {
-                        Some((Identity::of(&line), line)).filter(|(identity, _)| wanted.contains(identity))
+                        let identity =
+                            Some(Identity::of(line)).filter(|identity| wanted.contains(identity))?;
+                        Some((identity, mem::take(line)))
                     }
                     _ => None,
                 }

@@ -145,7 +145,7 @@ impl Bucket {
         (self.fastest, self.slowest) = (self.fastest.min(e2e), self.slowest.max(e2e));
         self.e2e += u128::from(e2e.as_nanos()) * u128::from(weight);
         for segment in critical_path(&Timeline::of(line)) {
-            self.parts.add(segment.part, u128::from(segment.length()) * u128::from(weight));
+            self.parts.add(&segment.part, u128::from(segment.length()) * u128::from(weight));
         }
         let slowest = self.slowest_request.as_ref();
         if slowest.is_none_or(|slowest| slowest.identity.against(line).is_gt()) {
