@@ -224,7 +224,7 @@ fn a_prediction_has_the_times_of_each_group() {
 fn a_field_that_no_request_has_is_named() {
     for command in [&["check"][..], &["tables"], &["why", "--p99"], &["what-if"]] {
         let output = omni_of(&[command, &["--by", "fields.modle", PIPELINE]].concat(), "");
-        assert!(text(&output.stderr).contains("--by: no line has the field modle\n"), "{output:?}");
+        assert!(text(&output.stderr).contains("--by: no request has the field modle\n"), "{output:?}");
     }
 }
 
@@ -282,16 +282,164 @@ fn an_output_does_not_take_the_place_of_a_log_and_an_old_one_stays_until_the_new
     assert_eq!(left, BTreeSet::from(["a.jsonl", "link.jsonl", "page.html", "empty.jsonl"].map(Into::into)));
 }
 
-#[test]
-fn names_of_groups_show_their_control_characters_in_csv() {
-    let line = fs::read_to_string(PIPELINE).unwrap().lines().next().unwrap().to_owned();
-    let with = |value: &str| {
-        let mut line: Value = serde_json::from_str(&line).unwrap();
-        line["fields"] = serde_json::json!({ "m": value });
+/// A log of a request for each of these values of the field `v`; null is for a request without it.
+fn of_values(values: Value) -> String {
+    let line = requests().swap_remove(0);
+    let with = |value: &Value| {
+        let mut line = line.clone();
+        line["fields"] = serde_json::json!({ "v": value });
+        if value.is_null() {
+            line.as_object_mut().unwrap().remove("fields");
+        }
         line.to_string() + "\n"
     };
-    let csv =
-        stdout(&omni_of(&["summary", "--csv", "--by", "fields.m"], &(with("\u{1b}[31mred") + &with("red"))));
-    let names: Vec<_> = csv.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
-    assert_eq!(names, ["\\u{1b}[31mred", "red"]);
+    values.as_array().unwrap().iter().map(with).collect()
+}
+
+#[test]
+fn values_that_differ_have_different_names_in_every_output_and_equal_ones_one() {
+    let log = of_values(serde_json::json!([
+        1, "1", 1.0, null, "none", true, "true", "others", "", "a", "a ", "\u{1b}", "\\u001b"
+    ]));
+    let expected = [
+        "1",
+        "none",
+        "true",
+        "\"\"",
+        "\"1\"",
+        "\"\\u001b\"",
+        "\"a \"",
+        "\"none\"",
+        "\"others\"",
+        "\"true\"",
+        "\\u001b",
+        "a",
+    ];
+    let of = |args: &[&str]| stdout(&omni_of(&[args, &["--by", "fields.v"]].concat(), &log));
+    let json = lines(&of(&["summary", "--json"])).remove(0);
+    let groups = json["groups"].as_array().unwrap();
+    let mut names = column(groups, "group");
+    assert_eq!(groups[0]["count"], 2, "1 and 1.0 are the same number");
+    names.sort_unstable_by_key(|name| expected.iter().position(|expected| expected == name));
+    assert_eq!(names, expected);
+    let table = of(&["summary"]);
+    let csv = of(&["summary", "--csv"]);
+    let export = of(&["export", "--format", "csv"]);
+    let compared = of(&["compare", "-", PIPELINE]);
+    for name in expected {
+        let rows = |start: String, text: &str| text.lines().filter(|line| line.starts_with(&start)).count();
+        let cell = match name.contains('"') {
+            true => format!("\"{}\"", name.replace('"', "\"\"")),
+            false => name.to_owned(),
+        };
+        assert_eq!(rows(format!("| {name:<8} | "), &table), 1, "{name} in {table}");
+        assert_eq!(rows(format!("{cell},"), &csv), 1, "{name} in {csv}");
+        assert_eq!(rows(format!("{cell},"), &export), if name == "1" { 2 } else { 1 }, "{name} in {export}");
+        assert_eq!(rows(format!("| {name:<8} | "), &compared), 2, "{name} in {compared}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    of(&["report", "--output", page.to_str().unwrap()]);
+    let page = fs::read_to_string(page).unwrap();
+    for name in expected {
+        let name = name.replace('"', "&quot;");
+        assert_eq!(page.matches(&format!("<th scope=\"row\">{name}</th>")).count(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_long_name_is_short_in_tables_and_whole_in_data() {
+    let [one, other] = ["1", "2"].map(|end| "x".repeat(2 << 20) + end);
+    let log = of_values(serde_json::json!([one, other]));
+    let of = |args: &[&str]| stdout(&omni_of(&[args, &["--by", "fields.v"]].concat(), &log));
+    for command in [&["summary"][..], &["check"], &["why", "--p99"], &["tables", "--request", "none"]] {
+        let output = omni_of(&[command, &["--by", "fields.v"]].concat(), &log);
+        assert!(output.stdout.len() < 20_000, "{command:?}");
+    }
+    let table = of(&["summary"]);
+    let mut names = table.lines().filter(|line| line.starts_with("| xxxx")).collect::<Vec<_>>();
+    names.dedup();
+    assert!(names.len() == 2 && names.iter().all(|name| name.contains("x…")), "{table}");
+    assert_eq!(
+        column(lines(&of(&["summary", "--json"]))[0]["groups"].as_array().unwrap(), "group"),
+        [&one, &other]
+    );
+    let csv = of(&["summary", "--csv"]);
+    assert!(csv.contains(&format!("\n{one},")) && csv.contains(&format!("\n{other},")));
+}
+
+#[test]
+fn means_are_rounded_to_the_nanosecond() {
+    let mut line = requests().swap_remove(0);
+    let mut log = String::new();
+    for time in [1.0, 1.000_001, 1.000_001] {
+        line["e2e_table"]["e2e_total_ms"] = time.into();
+        log += &(line.to_string() + "\n");
+    }
+    let mean = |output: String, of: &dyn Fn(&Value) -> Value| of(&lines(&output)[0]).as_f64().unwrap();
+    let of = |args: &[&str]| stdout(&omni_of(args, &log));
+    let group = mean(of(&["summary", "--json", "--by", "error"]), &|json| {
+        json["groups"][0]["e2e_total_ms"]["mean"].clone()
+    });
+    let whole = mean(of(&["summary", "--json"]), &|json| json["percentiles"]["e2e_total_ms"]["mean"].clone());
+    assert_eq!([group, whole], [1.000_001; 2]);
+}
+
+#[test]
+fn a_key_that_there_is_not_is_named_with_those_that_there_are() {
+    let of = |key: &str| refused(&["summary", "--by", key]);
+    let keys = "Keys are finish_reason, error, request_id, stage_name, stage_id, and fields.NAME for a field \
+                of the request";
+    for (key, said) in [
+        ("", "there is no key ''. "),
+        ("fields.", "there is no key 'fields.'. "),
+        ("fields", "there is no key 'fields'. "),
+        ("a b", "there is no key 'a b'. "),
+        ("fields[\"x\"]", "there is no key 'fields[\"x\"]'; did you mean fields.x? "),
+        ("model", "there is no key 'model'; did you mean fields.model? "),
+        ("stage", "there is no key 'stage'; did you mean stage_id or stage_name? "),
+    ] {
+        let refused = of(key);
+        assert!(refused.contains(&format!("{said}{keys}")), "{key}: {refused}");
+        assert!(!refused.contains("fields.fields") && !refused.contains("fields.?"), "{refused}");
+    }
+}
+
+#[test]
+fn a_field_of_a_row_is_named_with_its_row() {
+    let mut line = requests().swap_remove(0);
+    line["stage_table"][1]["fields"] = serde_json::json!({ "gpu": "a" });
+    line["transfer_table"][1]["fields"] = serde_json::json!({ "link": "b" });
+    for command in [
+        &["summary"][..],
+        &["check"],
+        &["why", "--p99"],
+        &["compare", "-", PIPELINE],
+        &["export", "--format", "csv"],
+    ] {
+        let of = |key: &str| {
+            text(&omni_of(&[command, &["--by", key]].concat(), &(line.to_string() + "\n")).stderr)
+        };
+        let stage = of("fields.gpu");
+        let expected = "--by: no request has the field gpu; the row of stage 1 has it, and --by reads the fields of \
+                        requests";
+        assert!(stage.contains(expected), "{command:?}: {stage}");
+        assert!(of("fields.link").contains("the row of transfer 1->2 has it"), "{command:?}");
+        assert!(of("fields.none").contains("--by: no request has the field none\n"), "{command:?}");
+    }
+}
+
+#[test]
+fn all_tables_of_comma_separated_values_escape_in_the_same_way() {
+    let log = of_values(serde_json::json!(["C:\\dir", "a\u{202e}b\u{1b}"]));
+    let summary = stdout(&omni_of(&["summary", "--csv", "--by", "fields.v"], &log));
+    let export = stdout(&omni_of(&["export", "--format", "csv", "--by", "fields.v"], &log));
+    for csv in [summary, export] {
+        let names: BTreeSet<_> = csv.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
+        assert_eq!(names, BTreeSet::from([r#""""a\u202eb\u001b""""#, "C:\\dir"]), "{csv}");
+    }
+    let mut line = requests().swap_remove(0);
+    line["request_id"] = "a\u{1b}\\b".into();
+    let export = stdout(&omni_of(&["export", "--format", "csv"], &(line.to_string() + "\n")));
+    assert!(export.contains("\na\\u001b\\b,"), "{export}");
 }

@@ -53,6 +53,7 @@ mod parts;
 mod percentile_table;
 mod place;
 mod quantity;
+mod records;
 mod report;
 mod rotation;
 mod run_correction;

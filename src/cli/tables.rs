@@ -125,7 +125,7 @@ fn print_groups(args: &Args, grouping: &Grouping, inputs: &mut Inputs, out: &mut
     })?;
     let width = groups.width();
     let groups = groups.into_groups(grouping);
-    grouping.remarks(width, &groups).iter().for_each(|remark| complain(remark));
+    grouping.remarks(width).iter().for_each(|remark| complain(remark));
     for group in &groups {
         let shown = &group.value;
         let heading = GroupHeading {

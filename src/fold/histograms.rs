@@ -41,7 +41,7 @@ impl Histogram<'_> {
         self.at_rank((u128::from(count) * u128::from(permille)).div_ceil(1000))
     }
 
-    /// The value that so many values do not exceed, which is at least one.
+    /// The value that `rank` values, or one, do not exceed.
     fn at_rank(self, rank: u128) -> u64 {
         let (mut below, rank) = (0, rank.max(1));
         let place = self.counts.iter().position(|count| {
@@ -55,7 +55,7 @@ impl Histogram<'_> {
     fn distribution<T>(self, unit: impl Fn(u64) -> T) -> Option<Distribution<T>> {
         let Exact { sum, max } = self.exact;
         let count: u64 = self.counts.iter().sum();
-        let mean = sum.checked_div(count.into())? as u64;
+        let mean = (sum + u128::from(count / 2)).checked_div(count.into())? as u64;
         let permille = |permille| unit(self.permille(count, permille).min(max));
         Some(Distribution {
             count,
@@ -321,7 +321,7 @@ impl Histograms {
             if count > 0 {
                 let value = |rank: u64| histogram.at_rank(rank.into()).min(max) as f64 / scale;
                 let values = ranks.iter().map(|rank| value(rank(count))).collect();
-                let mean = (sum / u128::from(count)) as f64 / scale;
+                let mean = ((sum + u128::from(count / 2)) / u128::from(count)) as f64 / scale;
                 all.push(Quantiles { whose, name, count, mean, values, max: max as f64 / scale });
             }
         };
@@ -464,7 +464,7 @@ mod tests {
             prop_assert_eq!(distribution.count, count);
             prop_assert_eq!(distribution.max, *sorted.last().unwrap());
             let sum: u128 = values.iter().map(|value| u128::from(*value)).sum();
-            prop_assert_eq!(u128::from(distribution.mean), sum / u128::from(count));
+            prop_assert_eq!(u128::from(distribution.mean), (sum + u128::from(count / 2)) / u128::from(count));
         }
     }
 }

@@ -44,7 +44,7 @@ impl Columns {
     fn of(heads: impl Iterator<Item = String>) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(ASCII_MARKDOWN);
-        table.set_header(heads);
+        table.set_header(heads.map(|head| printable(&head).into_owned()));
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }

@@ -568,7 +568,12 @@ impl Run<'_> {
             .filter(|(_, gaps)| !gaps.is_empty())
             .map(|(stage_id, gaps)| {
                 let count = gaps.len() as u64;
-                (*stage_id, count, gaps.iter().sum::<u64>() / count, *gaps.iter().max().unwrap())
+                (
+                    *stage_id,
+                    count,
+                    (gaps.iter().sum::<u64>() + count / 2) / count,
+                    *gaps.iter().max().unwrap(),
+                )
             })
             .collect();
         expected.sort_by_key(|(stage_id, ..)| (stage_id.is_none(), *stage_id));

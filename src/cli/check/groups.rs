@@ -57,7 +57,7 @@ impl CheckedGroups {
     pub(super) fn of(groups: Groups<Checked>, grouping: &Grouping) -> Self {
         let width = groups.width();
         let groups = groups.into_groups(grouping);
-        let remarks = grouping.remarks(width, &groups);
+        let remarks = grouping.remarks(width);
         let row =
             |group: Group<Checked>| CheckedGroup { heading: group.heading(grouping), checked: group.value };
         Self { title: grouping.title(), rows: groups.into_iter().map(row).collect(), remarks }

@@ -9,7 +9,7 @@ use super::{
     change::{Change, decide},
     sample::Sample,
 };
-use crate::cli::groups::{Grouped, Key, Merge, Name};
+use crate::cli::groups::{Grouped, Key, Merge, Name, REST};
 
 /// How many groups are told apart.
 const GROUPS: usize = 64;
@@ -125,7 +125,7 @@ impl Group {
             };
             Change::new(of(&before), of(&after))
         };
-        let group = name.as_ref().map_or_else(|| "others".to_owned(), Name::to_string);
+        let group = name.as_ref().map_or_else(|| REST.to_owned(), Name::to_string);
         (name.is_none(), Self { group, requests_before, requests_after, p50: change(0), p99: change(2) })
     }
 }

@@ -111,6 +111,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let (mut after, second) = read(&after, args, SEEDS[1])?;
     let comparison = Comparison::of(&before, &after);
     let by_group = args.by.as_ref().map(|by| ByGroup::of(by, &mut before, &mut after));
+    args.by.iter().filter_map(Key::missing).for_each(|missing| complain(&missing));
     let verdicts = args.fail_if.iter().map(|condition| condition.verdict(&comparison, args.certain));
     let conditions = verdicts.collect();
     let distribution = Distribution::of([&before.latencies, &after.latencies]);

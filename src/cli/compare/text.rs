@@ -9,7 +9,7 @@ use super::{
     shown::{Amount, HEADS, cells},
 };
 use crate::{
-    cli::amount::amount,
+    cli::{amount::amount, groups::shortened},
     write::text::{Cell, Columns, grouped, printable},
 };
 
@@ -159,7 +159,16 @@ impl Group {
             let absent = || std::array::from_fn(|_| "-".to_owned());
             let [old, new, _, percent, interval] = cells(&change, Measure::Time).unwrap_or_else(absent);
             let (before, after) = (before.clone(), after.clone());
-            [self.group.clone(), format!("{name}{mark}"), before, after, old, new, percent, interval]
+            [
+                shortened(&self.group).into_owned(),
+                format!("{name}{mark}"),
+                before,
+                after,
+                old,
+                new,
+                percent,
+                interval,
+            ]
         })
     }
 }

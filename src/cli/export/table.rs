@@ -4,12 +4,11 @@ use std::io::Write;
 
 use crate::{
     Detached, E2eTable, Fields, Line, RequestLine, StageRow, Timestamp, TransferRow,
-    cli::{failure::Result, groups::Grouping, input::Inputs, json::escaped, selection::timestamp},
+    cli::{failure::Result, groups::Grouping, input::Inputs, records::Records, selection::timestamp},
     model::{
         numbers::{Number, Table as NumberTable},
         rows::Value,
     },
-    write::text::printable,
 };
 
 /// What the rows of the table are about.
@@ -41,7 +40,7 @@ pub(super) fn write(
     inputs: &mut Inputs,
     out: &mut impl Write,
 ) -> Result<()> {
-    let mut csv = csv::Writer::from_writer(out);
+    let mut csv = Records::new(out);
     let names = match table {
         Table::Requests => names::<E2eTable>(),
         Table::Stages => names::<StageRow>(),
@@ -49,7 +48,7 @@ pub(super) fn write(
     };
     let groups = [grouping.width.map(|_| "from"), grouping.by.as_ref().map(|_| "group")];
     let head = groups.into_iter().flatten().chain(KEYS).chain(names).chain(["fields", "trace_id"]);
-    csv.write_record(head)?;
+    csv.write(head.map(str::to_owned))?;
     inputs.map(
         || {
             let grouping = grouping.clone();
@@ -58,9 +57,9 @@ pub(super) fn write(
                 rows => in_groups(&grouping, line, rows),
             }
         },
-        |_, rows: Vec<Vec<String>>| Ok(rows.iter().try_for_each(|row| csv.write_record(row))?),
+        |_, rows: Vec<Vec<String>>| rows.into_iter().try_for_each(|row| csv.write(row)),
     )?;
-    Ok(csv.flush()?)
+    csv.flush()
 }
 
 /// The rows of a line.
@@ -96,7 +95,7 @@ fn in_groups(grouping: &Grouping, line: &Line, rows: Vec<Vec<String>>) -> Vec<Ve
     let of_line = grouping.by.as_ref().and_then(|by| by.of_line(line).into_iter().next());
     let group = |at: usize| {
         let of_stage = stages.get(at).and_then(|stage| grouping.by.as_ref()?.of_stage(stage));
-        of_stage.or_else(|| of_line.clone()).map(|name| printable(&name.to_string()).into_owned())
+        of_stage.or_else(|| of_line.clone()).map(|name| name.to_string())
     };
     let row = |(at, row)| from.clone().into_iter().chain(group(at)).chain(row).collect();
     rows.into_iter().enumerate().map(row).collect()
@@ -139,15 +138,14 @@ fn row<Row: NumberTable>(keys: &Keys<'_>, row: &Row, fields: &Fields) -> Vec<Str
         Some(Value::Count(count)) => count.to_string(),
         Some(Value::Time(time)) => time.to_string(),
         Some(Value::Ratio(ratio)) => ratio.to_string(),
-        Some(Value::Text(text)) => printable(text).into_owned(),
+        Some(Value::Text(text)) => text.to_owned(),
         None => String::new(),
     };
-    // A spreadsheet or a terminal shows this text.
-    let text = |text: Option<&str>| printable(text.unwrap_or_default()).into_owned();
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let Keys { request_id, timestamp, sample_rate, trace_id } = *keys;
     let sample_rate = sample_rate.map(|rate| rate.to_string()).unwrap_or_default();
     let fields = match serde_json::to_string(fields) {
-        Ok(json) if json != "{}" => escaped(json),
+        Ok(json) if json != "{}" => json,
         _ => String::new(),
     };
     let begin = [text(request_id), timestamp.to_string(), sample_rate];

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::shortened;
 use crate::{Timestamp, write::text::printable};
 
 /// The key, and the stretch of time and the name of one group.
@@ -22,7 +23,8 @@ pub(in crate::cli) struct Heading {
 impl Heading {
     /// What stands at the beginning of the group's row, below [`Grouping::title`](super::Grouping::title).
     pub(in crate::cli) fn row(&self) -> String {
-        let parts: Vec<_> = self.from.map(moment).into_iter().chain(self.group.clone()).collect();
+        let group = self.group.as_deref().map(|group| shortened(group).into_owned());
+        let parts: Vec<_> = self.from.map(moment).into_iter().chain(group).collect();
         parts.join(", ")
     }
 }
@@ -33,7 +35,7 @@ impl fmt::Display for Heading {
         let Self { by, from, until: _, group } = self;
         let from = from.map(|from| format!("from {}", moment(from)));
         let group = by.as_ref().zip(group.as_ref());
-        let group = group.map(|(by, group)| format!("{} {}", printable(by), printable(group)));
+        let group = group.map(|(by, group)| format!("{} {}", printable(by), shortened(group)));
         let parts: Vec<_> = from.into_iter().chain(group).collect();
         f.write_str(&parts.join(", "))
     }

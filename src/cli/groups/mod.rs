@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, mem, time::Duration};
 
-use super::selection::near;
-use crate::{Line, RequestLine, StageRow, Timestamp};
+use crate::{Line, Timestamp};
 
 mod bounded;
 mod buckets;
 mod figures;
 mod heading;
+mod key;
+mod name;
 mod spread;
 mod table;
 
@@ -16,6 +17,8 @@ pub(in crate::cli) use bounded::{Grouped, Merge};
 use buckets::Buckets;
 pub(in crate::cli) use figures::RequestGroups;
 pub(in crate::cli) use heading::Heading;
+pub(in crate::cli) use key::Key;
+pub(in crate::cli) use name::{Name, REST, shortened};
 pub(in crate::cli) use spread::{Percent, Spread};
 pub(in crate::cli) use table::GroupTable;
 
@@ -99,20 +102,14 @@ impl Grouping {
 
     /// What is to be said of the groups: that the stretches of time are longer than those that were asked
     /// for, and that no line has the field.
-    pub(in crate::cli) fn remarks<T>(&self, width: u64, groups: &[Group<T>]) -> Vec<String> {
+    pub(in crate::cli) fn remarks(&self, width: u64) -> Vec<String> {
         let seconds = |micros: u64| micros as f64 / 1e6;
         let asked = self.width.filter(|asked| *asked != width);
         let longer = asked.map(|asked| {
             let (asked, every) = (seconds(asked), seconds(width));
             format!("stretches of {asked} s would be more than 1000 rows; these are of {every} s")
         });
-        let is_absent = groups.iter().all(|group| group.name == Some(Name::Absent));
-        let absent = match &self.by {
-            Some(Key::Field(field)) if is_absent && !groups.is_empty() => {
-                Some(format!("--by: no line has the field {field}"))
-            }
-            _ => None,
-        };
+        let absent = self.by.as_ref().and_then(Key::missing);
         longer.into_iter().chain(absent).collect()
     }
 }
@@ -130,117 +127,6 @@ pub(in crate::cli) fn groups_of<T>(
     let are_named = groups.iter().any(is_named);
     groups.retain(|group| if are_named { is_named(group) } else { group.is_rest });
     groups
-}
-
-/// What lines are grouped by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) enum Key {
-    FinishReason,
-    Error,
-    RequestId,
-    StageName,
-    StageId,
-    Field(String),
-}
-
-/// The value of a key, and so the name of a group. Numbers come before texts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::cli) enum Name {
-    Absent,
-    Number(u64),
-    Text(String),
-}
-
-impl Key {
-    const NAMES: [(&'static str, Self); 5] = [
-        ("finish_reason", Self::FinishReason),
-        ("error", Self::Error),
-        ("request_id", Self::RequestId),
-        ("stage_name", Self::StageName),
-        ("stage_id", Self::StageId),
-    ];
-
-    pub(in crate::cli) fn parse(text: &str) -> Result<Self, String> {
-        if let Some(name) = text.strip_prefix("fields.").filter(|name| !name.is_empty()) {
-            return Ok(Self::Field(name.to_owned()));
-        }
-        if let Some((_, key)) = Self::NAMES.iter().find(|(name, _)| *name == text) {
-            return Ok(key.clone());
-        }
-        let names = || Self::NAMES.iter().map(|(name, _)| *name);
-        Err(match near(text, names()).as_slice() {
-            [] => format!(
-                "there is no key {text}; did you mean fields.{text}? Other keys are {}",
-                names().collect::<Vec<_>>().join(", ")
-            ),
-            near => format!("there is no key {text}; did you mean {}?", near.join(" or ")),
-        })
-    }
-
-    /// The name of the group of a request; `None` for keys of a stage.
-    fn of_request(&self, line: &RequestLine) -> Option<Name> {
-        let text =
-            |text: &Option<String>| text.as_ref().map_or(Name::Absent, |text| Name::Text(text.clone()));
-        Some(match self {
-            Self::FinishReason => text(&line.e2e_table.finish_reason),
-            Self::Error => text(&line.e2e_table.error),
-            Self::RequestId => Name::Text(line.request_id.clone()),
-            Self::Field(name) => {
-                let value = line.fields.get(name.as_str());
-                value.map_or(Name::Absent, |value| match value {
-                    crate::FieldValue::Unsigned(number) => Name::Number(*number),
-                    value => Name::Text(value.to_string()),
-                })
-            }
-            Self::StageName | Self::StageId => return None,
-        })
-    }
-
-    /// The name of the group of a row; `None` for keys of a request.
-    pub(in crate::cli) fn of_stage(&self, row: &StageRow) -> Option<Name> {
-        match self {
-            Self::StageName => Some(row.stage_name.clone().map_or(Name::Absent, Name::Text)),
-            Self::StageId => Some(row.stage_id.map_or(Name::Absent, Name::Number)),
-            _ => None,
-        }
-    }
-
-    /// The groups that a line belongs to: one, or those of the stages of a request.
-    pub(in crate::cli) fn of_line(&self, line: &Line) -> Vec<Name> {
-        let names: BTreeSet<_> = match line {
-            Line::Request(line) => match self.of_request(line) {
-                Some(name) => BTreeSet::from([name]),
-                None => line.stage_table.iter().filter_map(|row| self.of_stage(row)).collect(),
-            },
-            Line::Stage(_) | Line::Transfer(_) if *self == Self::RequestId => {
-                line.request_id().map(|id| Name::Text(id.to_owned())).into_iter().collect()
-            }
-            Line::Stage(line) => self.of_stage(&line.row).into_iter().collect(),
-            Line::Transfer(_) | Line::Summary(_) | Line::Open(_) => BTreeSet::new(),
-        };
-        if names.is_empty() { vec![Name::Absent] } else { names.into_iter().collect() }
-    }
-}
-
-impl std::fmt::Display for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Field(name) => write!(f, "fields.{name}"),
-            key => {
-                f.write_str(Self::NAMES.iter().find(|(_, named)| named == key).map_or("", |(name, _)| name))
-            }
-        }
-    }
-}
-
-impl std::fmt::Display for Name {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Absent => f.write_str("none"),
-            Self::Number(number) => number.fmt(f),
-            Self::Text(text) => f.write_str(text),
-        }
-    }
 }
 
 /// Values in the groups of a [`Grouping`], in bounded memory.
@@ -264,7 +150,7 @@ pub(in crate::cli) struct Group<T> {
 impl<T> Group<T> {
     /// The name, or `others`; `None` if lines are grouped by time only.
     pub(in crate::cli) fn label(&self) -> Option<String> {
-        self.name.as_ref().map(Name::to_string).or_else(|| self.is_rest.then(|| "others".to_owned()))
+        self.name.as_ref().map(Name::to_string).or_else(|| self.is_rest.then(|| REST.to_owned()))
     }
 
     pub(in crate::cli) fn from(&self) -> Option<Timestamp> {

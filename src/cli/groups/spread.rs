@@ -100,7 +100,7 @@ impl Spread {
 
     /// `None` if there are no times, as below.
     pub(in crate::cli) fn mean(&self) -> Option<Millis> {
-        let mean = self.sum.checked_div(self.count.into())?;
+        let mean = (self.sum + u128::from(self.count / 2)).checked_div(self.count.into())?;
         Some(Millis::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)))
     }
 

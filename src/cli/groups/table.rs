@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, io::Write};
 
 use serde::Serialize;
 
-use super::{Group, Grouping, Percent, figures::Figures, heading::moment};
+use super::{Group, Grouping, Percent, figures::Figures, heading::moment, shortened};
 use crate::{
     Timestamp,
-    cli::failure::Result,
-    write::text::{Cell, Columns, grouped, printable},
+    cli::{failure::Result, records::Records},
+    write::text::{Cell, Columns, grouped},
 };
 
 /// A time whose percentiles are shown: its name, and a short one for the head of a column.
@@ -76,7 +76,7 @@ impl GroupTable {
         percents: &[Percent],
     ) -> Self {
         let row = |group: Group<Figures>| Row::of(group, span, &times, percents);
-        let remarks = grouping.remarks(width, &groups);
+        let remarks = grouping.remarks(width);
         let mut rows = Vec::new();
         for group in groups {
             // Where nothing has ended, there is a row of zeros, unless each row has a name.
@@ -131,7 +131,7 @@ impl GroupTable {
         let heads = heads.chain(times.iter().map(|(figure, percent)| format!("{} {percent}", figure.short)));
         let mut table = Columns::titled(name, heads.chain(["tokens/s".to_owned()]));
         for row in &self.groups {
-            let group = row.group.as_deref().unwrap_or_default();
+            let group = shortened(row.group.as_deref().unwrap_or_default());
             let from = row.from.map(moment);
             let failed =
                 row.failed_share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0));
@@ -144,10 +144,10 @@ impl GroupTable {
                 let times = row.times.get(figure.name).and_then(Option::as_ref);
                 decimal(times.and_then(|times| times.percentiles.get(&percent.to_string()).copied()))
             });
-            let cells = is_pair.then_some(Cell::Text(group)).into_iter();
+            let cells = is_pair.then_some(Cell::Text(&group)).into_iter();
             let cells = cells.chain([Cell::Count(row.count), per_s, Cell::Text(&failed)]);
             let cells = cells.chain(times).chain([tokens_per_s]);
-            table.row(from.as_deref().unwrap_or(group), cells);
+            table.row(from.as_deref().unwrap_or(&group), cells);
         }
         if is_pair {
             table.left(1);
@@ -157,7 +157,7 @@ impl GroupTable {
 
     /// A line with the names of the columns, and a line for each group. What is absent is empty.
     pub(in crate::cli) fn write_csv(&self, out: &mut impl Write) -> Result<()> {
-        let mut csv = csv::Writer::from_writer(out);
+        let mut csv = Records::new(out);
         let by = self.by.clone();
         let (is_timed, is_named) = (self.every_ms.is_some(), by.is_some());
         let mut heads: Vec<String> = Vec::new();
@@ -171,7 +171,7 @@ impl GroupTable {
             heads.extend(self.percents.iter().map(|percent| format!("{}_{percent}", figure.name)));
             heads.push(format!("{}_max", figure.name));
         }
-        csv.write_record(&heads)?;
+        csv.write(heads)?;
         let number = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
         for row in &self.groups {
             let mut fields: Vec<String> = Vec::new();
@@ -179,8 +179,7 @@ impl GroupTable {
                 fields
                     .extend([row.from, row.until].map(|at| at.map(|at| at.to_string()).unwrap_or_default()));
             }
-            let name = || printable(row.group.as_deref().unwrap_or_default()).into_owned();
-            fields.extend(is_named.then(name));
+            fields.extend(is_named.then(|| row.group.clone().unwrap_or_default()));
             fields.extend([row.count.to_string(), number(row.per_s), row.failed.to_string()]);
             fields.extend([number(row.failed_share), row.tokens.to_string(), number(row.tokens_per_s)]);
             for figure in &self.times {
@@ -192,9 +191,9 @@ impl GroupTable {
                 fields.extend(self.percents.iter().map(percentile));
                 fields.push(number(times.map(|times| times.max)));
             }
-            csv.write_record(&fields)?;
+            csv.write(fields)?;
         }
-        Ok(csv.flush()?)
+        csv.flush()
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     cli::{
         amount::amount,
         failure::{Failure, Result},
-        groups::{Grouping, Percent, RequestGroups},
+        groups::{Grouping, Percent, RequestGroups, shortened},
         in_the_way::{Meanwhile, Waiter},
         input::Inputs,
         objectives::Objectives,
@@ -167,7 +167,7 @@ impl Page {
         templates.add_filter("time", |millis: f64| shown(Millis::from_f64(millis).unwrap_or_default()));
         templates.add_filter("decimal", decimal);
         templates.add_filter("count", count);
-        templates.add_filter("printable", |text: &str| printable(text).into_owned());
+        templates.add_filter("short", |name: &str| shortened(name).into_owned());
         templates.set_auto_escape_callback(|_| AutoEscape::Html);
         let rendered =
             templates.render_str(concat!(include_str!("plot.html"), include_str!("page.html")), page);

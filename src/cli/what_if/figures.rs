@@ -121,7 +121,7 @@ impl Times {
             let rank = (share * times.len() as f64).ceil() as usize;
             Millis::from_nanos(times.get(rank.max(1) - 1).copied().unwrap_or_default())
         };
-        let mean = sum.checked_div(count).unwrap_or_default();
+        let mean = (sum + count / 2).checked_div(count).unwrap_or_default();
         Self {
             mean: Millis::from_nanos(mean.try_into().unwrap_or(u64::MAX)),
             p50: at(0.5),

@@ -55,7 +55,7 @@ impl PredictedGroups {
         }
         let width = groups.width();
         let groups = groups.into_groups(grouping);
-        let remarks = grouping.remarks(width, &groups);
+        let remarks = grouping.remarks(width);
         let groups = groups.into_iter().map(|group| {
             let heading = group.heading(grouping);
             let requests = group.value.0.first().map_or(0, Vec::len);

@@ -47,7 +47,7 @@ impl Surveys {
         let Self { grouping, groups, detached, .. } = self;
         let width = groups.width();
         let groups = groups.into_groups(&grouping);
-        let remarks = grouping.remarks(width, &groups);
+        let remarks = grouping.remarks(width);
         (groups, remarks, detached)
     }
 }

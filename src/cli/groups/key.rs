@@ -1,0 +1,187 @@
+//! What lines are grouped by.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::Name;
+use crate::{
+    Line, RequestLine, StageRow,
+    cli::selection::near,
+    write::text::{id, printable},
+};
+
+/// What lines are grouped by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) enum Key {
+    FinishReason,
+    Error,
+    RequestId,
+    StageName,
+    StageId,
+    Field(Field),
+}
+
+/// A field of the request.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct Field {
+    name: String,
+    seen: Arc<Seen>,
+}
+
+/// Where a field was, in the lines so far.
+#[derive(Debug, Default)]
+struct Seen {
+    in_request: AtomicBool,
+    /// A request did not have it.
+    is_absent: AtomicBool,
+    /// A row that has it, though its request does not.
+    in_row: OnceLock<String>,
+}
+
+impl Key {
+    const NAMES: [(&'static str, Self); 5] = [
+        ("finish_reason", Self::FinishReason),
+        ("error", Self::Error),
+        ("request_id", Self::RequestId),
+        ("stage_name", Self::StageName),
+        ("stage_id", Self::StageId),
+    ];
+
+    pub(in crate::cli) fn parse(text: &str) -> Result<Self, String> {
+        if let Some(name) = text.strip_prefix("fields.").filter(|name| !name.is_empty()) {
+            return Ok(Self::Field(Field { name: name.to_owned(), seen: Arc::default() }));
+        }
+        if let Some((_, key)) = Self::NAMES.iter().find(|(name, _)| *name == text) {
+            return Ok(key.clone());
+        }
+        let names = || Self::NAMES.iter().map(|(name, _)| *name);
+        let is_word = |text: &str| {
+            !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'))
+        };
+        let inner = text.strip_prefix("fields[").and_then(|rest| rest.strip_suffix(']'));
+        let inner = inner.map(|inner| inner.trim_matches(['"', '\'']));
+        let near = match (inner, near(text, names()).as_slice()) {
+            (Some(field), _) if is_word(field) => format!("; did you mean fields.{field}?"),
+            (None, []) if is_word(text) && !text.starts_with("fields") => {
+                format!("; did you mean fields.{text}?")
+            }
+            (_, []) => ".".to_owned(),
+            (_, near) => format!("; did you mean {}?", near.join(" or ")),
+        };
+        let (names, text) = (names().collect::<Vec<_>>().join(", "), printable(text));
+        Err(format!(
+            "there is no key '{text}'{near} Keys are {names}, and fields.NAME for a field of the request"
+        ))
+    }
+
+    /// The name of the group of a request; `None` for keys of a stage.
+    pub(super) fn of_request(&self, line: &RequestLine) -> Option<Name> {
+        let text = |text: &Option<String>| text.as_deref().map_or(Name::Absent, Name::of_text);
+        Some(match self {
+            Self::FinishReason => text(&line.e2e_table.finish_reason),
+            Self::Error => text(&line.e2e_table.error),
+            Self::RequestId => Name::of_text(&line.request_id),
+            Self::Field(field) => field.of_request(line),
+            Self::StageName | Self::StageId => return None,
+        })
+    }
+
+    /// The name of the group of a row; `None` for keys of a request.
+    pub(in crate::cli) fn of_stage(&self, row: &StageRow) -> Option<Name> {
+        match self {
+            Self::StageName => Some(row.stage_name.as_deref().map_or(Name::Absent, Name::of_text)),
+            Self::StageId => Some(row.stage_id.map_or(Name::Absent, Name::from)),
+            _ => None,
+        }
+    }
+
+    /// The groups that a line belongs to: one, or those of the stages of a request.
+    pub(in crate::cli) fn of_line(&self, line: &Line) -> Vec<Name> {
+        let names: BTreeSet<_> = match line {
+            Line::Request(line) => match self.of_request(line) {
+                Some(name) => BTreeSet::from([name]),
+                None => line.stage_table.iter().filter_map(|row| self.of_stage(row)).collect(),
+            },
+            Line::Stage(_) | Line::Transfer(_) if *self == Self::RequestId => {
+                line.request_id().map(Name::of_text).into_iter().collect()
+            }
+            Line::Stage(line) => self.of_stage(&line.row).into_iter().collect(),
+            Line::Transfer(_) | Line::Summary(_) | Line::Open(_) => BTreeSet::new(),
+        };
+        if names.is_empty() { vec![Name::Absent] } else { names.into_iter().collect() }
+    }
+
+    /// That no request had the field, and which row had it; `None` for other keys.
+    pub(in crate::cli) fn missing(&self) -> Option<String> {
+        let Self::Field(Field { name, seen }) = self else { return None };
+        let is_missing = seen.is_absent.load(Ordering::Relaxed) && !seen.in_request.load(Ordering::Relaxed);
+        let elsewhere = seen.in_row.get().map(|row| {
+            format!(
+                "; {row} has it, and --by reads the fields of requests: record it in the span `request` to \
+                 group by it"
+            )
+        });
+        let name = printable(name);
+        is_missing.then(|| format!("--by: no request has the field {name}{}", elsewhere.unwrap_or_default()))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field(field) => write!(f, "fields.{}", field.name),
+            key => {
+                f.write_str(Self::NAMES.iter().find(|(_, named)| named == key).map_or("", |(name, _)| name))
+            }
+        }
+    }
+}
+
+impl Field {
+    fn of_request(&self, line: &RequestLine) -> Name {
+        let Self { name, seen } = self;
+        // All cores read these; they write them once.
+        let note = |flag: &AtomicBool| {
+            if !flag.load(Ordering::Relaxed) {
+                flag.store(true, Ordering::Relaxed);
+            }
+        };
+        let Some(value) = line.fields.get(name.as_str()) else {
+            note(&seen.is_absent);
+            if seen.in_row.get().is_none()
+                && let Some(row) = row_with(name, line)
+            {
+                seen.in_row.get_or_init(|| row);
+            }
+            return Name::Absent;
+        };
+        note(&seen.in_request);
+        Name::of_value(value)
+    }
+}
+
+/// The first row of a request that has the field.
+fn row_with(name: &str, line: &RequestLine) -> Option<String> {
+    let stage = line.stage_table.iter().find(|row| row.fields.contains_key(name));
+    let transfer = || line.transfer_table.iter().find(|row| row.fields.contains_key(name));
+    match stage {
+        Some(row) => Some(format!("the row of stage {}", id(row.stage_id))),
+        None => {
+            transfer().map(|row| format!("the row of transfer {}->{}", id(row.from_stage), id(row.to_stage)))
+        }
+    }
+}
+
+impl PartialEq for Field {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Field {}

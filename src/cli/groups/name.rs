@@ -1,0 +1,189 @@
+//! The name of a group: the value of the key, as every output shows it.
+
+use std::{borrow::Cow, cmp::Ordering, fmt};
+
+use crate::{
+    FieldValue,
+    cli::json::escaped,
+    model::{json::is_unsafe, value::prefix},
+};
+
+/// The group of the lines that lack the key, and that of the keys that are not told apart.
+const ABSENT: &str = "none";
+pub(in crate::cli) const REST: &str = "others";
+/// How much of a name a table shows, in bytes.
+const SHOWN: usize = 60;
+
+/// The name of a group. Numbers come before texts.
+///
+/// Different values have different names: a text that would read as another kind of value has quotes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::cli) enum Name {
+    Absent,
+    Bool(bool),
+    Number(Number),
+    /// With quotes, if it needs them.
+    Text(String),
+}
+
+/// A number. An integer and a decimal number of the same value are equal.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cli) struct Number {
+    nearest: f64,
+    /// Tells integers apart that have the same nearest decimal number.
+    whole: i128,
+}
+
+impl Name {
+    /// The name of a value that is always a text.
+    pub(super) fn of_text(text: &str) -> Self {
+        let is_special = text.is_empty() || text == ABSENT || text == REST || text.starts_with('"');
+        let is_trimmed = text.trim().len() == text.len();
+        Self::quoted_if(is_special || !is_trimmed || text.contains(is_unsafe), text)
+    }
+
+    /// The name of a value that may be of another kind than text.
+    pub(super) fn of_value(value: &FieldValue) -> Self {
+        match value {
+            FieldValue::Bool(value) => Self::Bool(*value),
+            FieldValue::Unsigned(number) => (*number).into(),
+            FieldValue::Signed(number) => Self::Number(Number::whole((*number).into())),
+            FieldValue::Float(number) => Self::Number(Number::decimal(*number)),
+            FieldValue::Text(text) => match text.as_str() {
+                "true" | "false" => Self::quoted_if(true, text),
+                text if text.parse::<f64>().is_ok() => Self::quoted_if(true, text),
+                text => Self::of_text(text),
+            },
+        }
+    }
+
+    fn quoted_if(is_quoted: bool, text: &str) -> Self {
+        Self::Text(match is_quoted {
+            true => escaped(serde_json::Value::from(text).to_string()),
+            false => text.to_owned(),
+        })
+    }
+}
+
+impl From<u64> for Name {
+    fn from(number: u64) -> Self {
+        Self::Number(Number::whole(number.into()))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str(ABSENT),
+            Self::Bool(value) => value.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Number {
+    fn whole(whole: i128) -> Self {
+        Self { nearest: whole as f64, whole }
+    }
+
+    fn decimal(number: f64) -> Self {
+        // The sum of a negative zero and zero is zero.
+        Self { nearest: number + 0.0, whole: number as i128 }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { nearest, whole } = self;
+        if *whole as f64 == *nearest { whole.fmt(f) } else { fmt::Debug::fmt(nearest, f) }
+    }
+}
+
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.nearest.total_cmp(&other.nearest).then(self.whole.cmp(&other.whole))
+    }
+}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Number {}
+
+/// The name of a group in a table. Of a long one, the beginning, and eight digits (FNV-1a) that tell it from
+/// others with the same beginning.
+pub(in crate::cli) fn shortened(name: &str) -> Cow<'_, str> {
+    if name.len() <= SHOWN {
+        return Cow::Borrowed(name);
+    }
+    let hash =
+        name.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    Cow::Owned(format!("{}…{hash:08x}", prefix(name, SHOWN)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = FieldValue> {
+        let text = prop_oneof!["-?[01]{1,2}(\\.[05])?", "true|false|none|others|null", "[ \"\\\\a\n]{0,3}"];
+        prop_oneof![
+            any::<bool>().prop_map(FieldValue::Bool),
+            (-2..3_i64).prop_map(FieldValue::from),
+            (-4..5_i8).prop_map(|half| FieldValue::from(f64::from(half) / 2.0)),
+            text.prop_map(FieldValue::Text),
+        ]
+    }
+
+    fn is_same(one: &FieldValue, other: &FieldValue) -> bool {
+        let number = |value: &FieldValue| match value {
+            FieldValue::Unsigned(number) => Some(*number as f64),
+            FieldValue::Signed(number) => Some(*number as f64),
+            FieldValue::Float(number) => Some(*number),
+            FieldValue::Bool(_) | FieldValue::Text(_) => None,
+        };
+        one == other || number(one).zip(number(other)).is_some_and(|(one, other)| one == other)
+    }
+
+    proptest! {
+        #[test]
+        fn different_values_have_different_names_and_equal_ones_one(one in value(), other in value()) {
+            let names = [&one, &other].map(Name::of_value);
+            prop_assert_eq!(names[0] == names[1], is_same(&one, &other));
+            let shown = names.map(|name| name.to_string());
+            prop_assert_eq!(shown[0] == shown[1], is_same(&one, &other));
+            let is_plain = |name: &String| name != ABSENT && name != REST && !name.contains(is_unsafe);
+            prop_assert!(shown.iter().all(is_plain));
+        }
+    }
+
+    #[test]
+    fn numbers_are_in_order_and_keep_their_digits() {
+        let numbers = [-1.5, -1.0, 0.5, 9_007_199_254_740_992.0, 1e300].map(FieldValue::Float);
+        let more = [9_007_199_254_740_993, 2].map(FieldValue::Unsigned);
+        let names: BTreeSet<_> = numbers.iter().chain(&more).map(Name::of_value).collect();
+        let shown: Vec<_> = names.iter().map(Name::to_string).collect();
+        assert_eq!(shown, ["-1.5", "-1", "0.5", "2", "9007199254740992", "9007199254740993", "1e300"]);
+    }
+
+    #[test]
+    fn long_names_are_short_in_tables_and_differ_still() {
+        assert_eq!(shortened(&"x".repeat(60)), "x".repeat(60));
+        let [one, other] = ["1", "2"].map(|end| shortened(&("é".repeat(1 << 20) + end)).into_owned());
+        assert!(one != other && one.starts_with(&("é".repeat(30) + "…")) && one.len() < 80, "{one}");
+    }
+}
