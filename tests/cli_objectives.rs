@@ -103,3 +103,68 @@ fn an_objective_that_is_none_is_a_sentence_and_exit_code_2() {
         assert!(complaint.contains(expected), "{slo}: {complaint}");
     }
 }
+
+#[test]
+fn an_objective_of_a_stage_that_no_request_has_is_named_and_is_exit_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, page] = ["log.jsonl", "page.html"].map(|name| folder.path().join(name));
+    std::fs::write(&file, log()).unwrap();
+    let [file, page] = [&file, &page].map(|path| path.to_str().unwrap());
+    for (slo, place) in [
+        ("first_output@9=1s", "stage 9"),
+        ("gen@painter=1s", "stage painter"),
+        ("tx@0->1=1ms", "transfer 0->1"),
+    ] {
+        let said = format!("No request has {place}, so the objective {slo} does not count.\n");
+        for command in [
+            &["summary", file][..],
+            &["report", "-o", page, file],
+            &["report", "--json", file],
+            &["compare", file, file],
+        ] {
+            let output = omni_of(&[command, &["--slo", slo]].concat(), "");
+            assert_eq!(output.status.code(), Some(2), "{command:?}");
+            assert!(text(&output.stderr).contains(&said), "{command:?} {output:?}");
+            if let ["summary" | "compare", ..] = command {
+                assert!(text(&output.stdout).contains(&said), "{command:?} {output:?}");
+            }
+        }
+        let page = std::fs::read_to_string(page).unwrap();
+        assert!(
+            page.contains(said.trim_end()) || page.contains(&said.trim_end().replace('>', "&gt;")),
+            "{page}"
+        );
+        let output = omni_of(&["summary", "--slo", slo], &log());
+        let summary = text(&output.stdout);
+        assert!(
+            summary.contains("\nSo nothing is known of how many requests met all objectives.\n"),
+            "{summary}"
+        );
+        assert!(
+            !summary.contains(" requests met all objectives (") && !summary.contains("0 of "),
+            "{summary}"
+        );
+        let json = text(&omni_of(&["summary", "--json", "--slo", slo], &log()).stdout);
+        let found = serde_json::from_str::<Value>(&json).unwrap()["objectives"].clone();
+        assert_eq!((&found["judged"], &found["share"]), (&json!(0), &Value::Null));
+        assert_eq!(
+            (&found["goodput_requests_per_s"], &found["each"][0]["missing"]),
+            (&Value::Null, &json!(place))
+        );
+        let compared = text(&omni_of(&["compare", "--all", "--json", "--slo", slo, file, file], "").stdout);
+        assert!(!compared.contains("\"objectives\"") && !compared.contains("\"goodput\""), "{compared}");
+    }
+}
+
+#[test]
+fn an_objective_of_a_stage_without_the_number_is_no_failure_and_does_not_count() {
+    let slos = ["--slo", "real_time_factor@0=1", "--slo", "e2e=1s"];
+    let output = omni_of(&[&["summary"], &slos[..]].concat(), &log());
+    let summary = text(&output.stdout);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    assert!(
+        summary
+            .contains("No request has a value for real_time_factor@0=1, so this objective does not count.")
+    );
+    assert!(summary.contains("11 of 12 requests met all objectives"), "{summary}");
+}

@@ -111,6 +111,8 @@ struct Counts {
     broke: u64,
     only: u64,
     absent: u64,
+    /// A request has its stage or edge.
+    has_place: bool,
 }
 
 impl ObjectiveCounts {
@@ -126,6 +128,7 @@ impl ObjectiveCounts {
         let (weight, has_failed) = (line.weight(), is_failed(&line.e2e_table));
         let (mut broken, mut known, mut only) = (0, 0, None);
         for (objective, counts) in self.objectives.iter().zip(&mut self.each) {
+            counts.has_place = counts.has_place || objective.quantity.has_place(line);
             match objective.is_met(line) {
                 None => counts.absent += weight,
                 Some(true) => {
@@ -164,6 +167,7 @@ impl ObjectiveCounts {
             ours.broke += theirs.broke;
             ours.only += theirs.only;
             ours.absent += theirs.absent;
+            ours.has_place |= theirs.has_place;
         }
         self.met += other.met;
         self.tokens = self.tokens.saturating_add(other.tokens);
@@ -172,9 +176,27 @@ impl ObjectiveCounts {
         self.unjudged += other.unjudged;
     }
 
+    /// Whether a request has a value for one of the objectives.
+    pub(super) fn has_values(&self) -> bool {
+        self.each.iter().any(|counts| counts.met + counts.broke > 0)
+    }
+
+    /// Requests that met all objectives, and requests that are judged by them; `None` without objectives.
+    pub(super) fn met_and_judged(&self) -> Option<(u64, u64)> {
+        (!self.objectives.is_empty()).then_some((self.met, self.judged))
+    }
+
+    /// The objectives whose stage or edge no request has, a sentence each.
+    pub(super) fn missing(&self) -> Vec<String> {
+        let missing = self.objectives.iter().zip(&self.each).filter_map(Counts::missing);
+        missing.map(|(objective, place)| sentence(&place, objective)).collect()
+    }
+
     /// The figures of a run of this length; `None` without objectives.
     pub(super) fn figures(&self, wall: Millis) -> Option<Attainment> {
         let share = |met: u64, of: u64| (of > 0).then(|| met as f64 / of as f64);
+        let judged = if self.has_values() { self.judged } else { 0 };
+        let rate = |count| self.has_values().then(|| per_second(count, wall.as_nanos()));
         let each = self.objectives.iter().zip(&self.each).map(|(objective, counts)| {
             let attained = share(counts.met, counts.met + counts.broke);
             Attained {
@@ -183,6 +205,7 @@ impl ObjectiveCounts {
                 broke: counts.broke,
                 only: counts.only,
                 absent: counts.absent,
+                missing: Counts::missing((objective, counts)).map(|(_, place)| place),
                 share: attained,
                 wanted: objective.wanted,
                 is_attained: objective.wanted.zip(attained).map(|(wanted, attained)| attained >= wanted),
@@ -190,15 +213,27 @@ impl ObjectiveCounts {
         });
         (!self.objectives.is_empty()).then(|| Attainment {
             met: self.met,
-            judged: self.judged,
-            share: share(self.met, self.judged),
+            judged,
+            share: share(self.met, judged),
             failed: self.failed,
             unjudged: self.unjudged,
-            goodput_requests_per_s: per_second(self.met, wall.as_nanos()),
-            goodput_tokens_per_s: per_second(self.tokens, wall.as_nanos()),
+            goodput_requests_per_s: rate(self.met),
+            goodput_tokens_per_s: rate(self.tokens),
             each: each.collect(),
         })
     }
+}
+
+impl Counts {
+    /// The stage or edge of an objective, if there are requests and none has it.
+    fn missing<'a>((objective, counts): (&'a Objective, &Self)) -> Option<(&'a Objective, String)> {
+        let is_missing = !counts.has_place && counts.absent > 0;
+        objective.quantity.place().filter(|_| is_missing).map(|place| (objective, place))
+    }
+}
+
+fn sentence(place: &str, objective: impl fmt::Display) -> String {
+    format!("No request has {place}, so the objective {objective} does not count.")
 }
 
 /// How many requests of a run met the objectives.
@@ -206,17 +241,17 @@ impl ObjectiveCounts {
 pub(super) struct Attainment {
     /// Requests that met all objectives: they did not fail, and exceed no limit.
     pub(super) met: u64,
-    /// Requests that failed, or have a value for one of the objectives.
+    /// Requests that failed, or have a value for one of the objectives; 0 if no request has a value.
     pub(super) judged: u64,
     /// `met` / `judged`.
     pub(super) share: Option<f64>,
     pub(super) failed: u64,
     /// Requests that did not fail and have a value for none of the objectives.
     pub(super) unjudged: u64,
-    /// `met` in a second of the run's wall time.
-    pub(super) goodput_requests_per_s: f64,
+    /// `met` in a second of the run's wall time; `None` if no request has a value.
+    pub(super) goodput_requests_per_s: Option<f64>,
     /// The tokens of the requests that met all objectives, in a second.
-    pub(super) goodput_tokens_per_s: f64,
+    pub(super) goodput_tokens_per_s: Option<f64>,
     pub(super) each: Vec<Attained>,
 }
 
@@ -230,6 +265,9 @@ pub(super) struct Attained {
     pub(super) only: u64,
     /// Requests without the value.
     pub(super) absent: u64,
+    /// The stage or the edge of the objective, if no request has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) missing: Option<String>,
     /// `met` / (`met` + `broke`).
     pub(super) share: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -274,16 +312,22 @@ impl Attainment {
         let decimal = |number: f64| grouped(&format!("{number:.3}"));
         let share = self.share.map(|share| format!(" ({})", percent(share))).unwrap_or_default();
         let (met, judged) = (count(self.met), count(self.judged));
-        let (requests, tokens) = (decimal(self.goodput_requests_per_s), decimal(self.goodput_tokens_per_s));
         let never = self.each.iter().filter(|row| row.met + row.broke == 0);
         let mut sentences: Vec<_> = never
-            .map(|row| {
-                format!("No request has a value for {}, so this objective does not count.", row.objective)
+            .map(|row| match &row.missing {
+                Some(place) => sentence(place, &row.objective),
+                None => {
+                    format!("No request has a value for {}, so this objective does not count.", row.objective)
+                }
             })
             .collect();
+        let Some((requests, tokens)) = self.goodput_requests_per_s.zip(self.goodput_tokens_per_s) else {
+            sentences.push("So nothing is known of how many requests met all objectives.".to_owned());
+            return sentences;
+        };
         sentences.extend([
             format!("{met} of {judged} requests met all objectives{share}."),
-            format!("Goodput: {requests} requests and {tokens} tokens a second."),
+            format!("Goodput: {} requests and {} tokens a second.", decimal(requests), decimal(tokens)),
         ]);
         if self.failed > 0 {
             sentences

@@ -10,6 +10,7 @@ use crate::{
         numbers::{Get, Number, Table, Unit},
         rows::Value,
     },
+    write::text::printable,
 };
 
 /// The end of a number's key, which an argument may leave out.
@@ -88,6 +89,25 @@ impl Quantity {
         }
     }
 
+    /// The stage or the edge that it is a number of, in a sentence.
+    pub(super) fn place(&self) -> Option<String> {
+        match &self.of {
+            Of::Request(_) => None,
+            Of::Stage(Stage::Id(id), _) => Some(format!("stage {id}")),
+            Of::Stage(Stage::Name(name), _) => Some(format!("stage {}", printable(name))),
+            Of::Edge(from, to, _) => Some(format!("transfer {from}->{to}")),
+        }
+    }
+
+    /// Whether a request has this stage or edge.
+    pub(super) fn has_place(&self, line: &RequestLine) -> bool {
+        match &self.of {
+            Of::Request(_) => true,
+            Of::Stage(stage, _) => line.stage_table.iter().any(|row| stage.is_of(row)),
+            Of::Edge(from, to, _) => edge(line, *from, *to).is_some(),
+        }
+    }
+
     /// The value, times in nanoseconds; the largest one if several stages have the name.
     pub(super) fn value(&self, line: &RequestLine) -> Option<f64> {
         match &self.of {
@@ -96,11 +116,7 @@ impl Quantity {
                 let rows = line.stage_table.iter().filter(|row| stage.is_of(row));
                 rows.filter_map(|row| plain(get(row))).max_by(f64::total_cmp)
             }
-            Of::Edge(from, to, get) => {
-                let ends = (Some(*from), Some(*to));
-                let row = line.transfer_table.iter().find(|row| (row.from_stage, row.to_stage) == ends)?;
-                plain(get(row))
-            }
+            Of::Edge(from, to, get) => plain(get(edge(line, *from, *to)?)),
         }
     }
 }
@@ -122,6 +138,10 @@ impl Stage {
             Self::Name(name) => row.stage_name.as_ref() == Some(name),
         }
     }
+}
+
+fn edge(line: &RequestLine, from: u64, to: u64) -> Option<&TransferRow> {
+    line.transfer_table.iter().find(|row| (row.from_stage, row.to_stage) == (Some(from), Some(to)))
 }
 
 fn plain(value: Option<Value<'_>>) -> Option<f64> {

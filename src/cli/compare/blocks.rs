@@ -13,7 +13,7 @@ use super::{
     metric::{Place, each_row, numbers},
 };
 use crate::{
-    Line, Millis, RequestLine,
+    Line, RequestLine,
     cli::{
         critical_path::critical_path,
         groups::Key,
@@ -94,6 +94,13 @@ impl Blocks {
         self.limit();
     }
 
+    /// How all requests stand to the objectives.
+    pub(super) fn objectives(&self) -> ObjectiveCounts {
+        let mut whole = self.objectives.clone();
+        self.blocks.values().for_each(|block| whole.merge(&block.objectives));
+        whole
+    }
+
     pub(super) fn merge(&mut self, other: &mut Self) {
         let shift = self.shift.max(other.shift);
         self.coarsen(shift);
@@ -163,6 +170,10 @@ impl Blocks {
 
     /// The blocks, long enough for the requests of this log.
     pub(super) fn into_settled(mut self) -> Settled {
+        // A share of failed requests only would say nothing of the objectives.
+        if self.blocks.values().all(|block| !block.objectives.has_values()) {
+            self.blocks.values_mut().for_each(|block| block.objectives = ObjectiveCounts::default());
+        }
         let requests: u128 = self.blocks.values().map(|block| u128::from(block.requests)).sum();
         let nanos: u128 = self.blocks.values().map(|block| block.e2e_nanos).sum();
         let mean_micros = (nanos / requests.max(1) / 1_000) as u64;
@@ -269,6 +280,6 @@ impl Block {
 
     /// Requests that met all objectives, and requests that are judged by them.
     pub(super) fn met(&self) -> Option<(u64, u64)> {
-        self.objectives.figures(Millis::ZERO).map(|figures| (figures.met, figures.judged))
+        self.objectives.met_and_judged()
     }
 }

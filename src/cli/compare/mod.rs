@@ -15,6 +15,7 @@ use super::{
     paint,
     selection::SelectionArgs,
 };
+use crate::write::text::printable;
 
 mod bins;
 mod blocks;
@@ -107,8 +108,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let [before, after] = sets(args)?;
-    let (mut before, first) = read(&before, args, SEEDS[0])?;
-    let (mut after, second) = read(&after, args, SEEDS[1])?;
+    let (mut before, first, mut remarks) = read(&before, args, SEEDS[0])?;
+    let (mut after, second, more) = read(&after, args, SEEDS[1])?;
+    remarks.extend(more);
+    remarks.iter().for_each(|remark| complain(remark));
+    let is_missing = !remarks.is_empty();
     let comparison = Comparison::of(&before, &after);
     let by_group = args.by.as_ref().map(|by| ByGroup::of(by, &mut before, &mut after));
     args.by.iter().filter_map(Key::missing).for_each(|missing| complain(&missing));
@@ -116,7 +120,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let conditions = verdicts.collect();
     let distribution = Distribution::of([&before.latencies, &after.latencies]);
     let (before, after) = (Log::of(&first, &before), Log::of(&second, &after));
-    let report = Report { before, after, comparison, by_group, conditions };
+    let report = Report { before, after, comparison, by_group, conditions, remarks };
     if let Some(path) = &args.output {
         std::fs::write(path, page::html(&report, distribution)?)
             .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?;
@@ -134,7 +138,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     Ok(match () {
         () if first.read.unknown + second.read.unknown > 0 => ExitCode::from(2),
         () if has(Outcome::Failed) => ExitCode::from(1),
-        () if has(Outcome::Unknown) => ExitCode::from(2),
+        () if has(Outcome::Unknown) || is_missing => ExitCode::from(2),
         () => ExitCode::SUCCESS,
     })
 }
@@ -152,16 +156,20 @@ fn sets(args: &Args) -> Result<[Files; 2]> {
     }
 }
 
-fn read(files: &Files, args: &Args, seed: u64) -> Result<(Sample, Inputs)> {
+/// Reads a log: its sample, and the objectives whose stages its requests do not have, a sentence each.
+fn read(files: &Files, args: &Args, seed: u64) -> Result<(Sample, Inputs, Vec<String>)> {
     let mut inputs = Inputs::new(files)?;
     let blocks =
         inputs.fold(|| Blocks::new(&args.objectives, args.by.as_ref()), Blocks::add, Blocks::merge)?;
     inputs.warn_of_doubles();
+    let names = inputs.names();
+    let missing = blocks.objectives().missing();
+    let missing = missing.iter().map(|sentence| format!("{}: {sentence}", printable(&names))).collect();
     let sample = Sample::new(blocks.into_settled(), seed);
     if sample.lines() == 0 {
         return Err(Failure::Io(format!("{} has no line of a request", inputs.names())));
     }
-    Ok((sample, inputs))
+    Ok((sample, inputs, missing))
 }
 
 /// Everything that the command says.
@@ -176,6 +184,9 @@ struct Report {
     by_group: Option<ByGroup>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     conditions: Vec<Verdict>,
+    /// Objectives of stages that the requests of a log do not have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
 }
 
 /// One of the two logs.

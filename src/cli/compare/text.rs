@@ -41,10 +41,10 @@ impl Report {
         text
     }
 
-    /// Which of the logs has no intervals.
+    /// Which of the logs has no intervals, and which objectives do not count.
     pub(super) fn shortcomings(&self) -> impl Iterator<Item = String> {
         let short = [&self.before, &self.after].into_iter().filter(|log| log.blocks < ENOUGH);
-        short.map(|log| {
+        let short = short.map(|log| {
             format!(
                 "{} spans too little time for intervals: requests ended in {} of {:.0} ms, and {ENOUGH} are \
                  needed.",
@@ -52,7 +52,8 @@ impl Report {
                 amount(log.blocks as u64, "block", "blocks"),
                 log.block_ms,
             )
-        })
+        });
+        short.chain(self.remarks.iter().cloned())
     }
 
     /// What changed, and how sure that is.

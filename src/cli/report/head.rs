@@ -104,8 +104,8 @@ pub(super) fn tiles(
         tile("tokens a second", decimal(*e2e_avg_tokens_per_s)),
     ]);
     tiles.extend(summary.objectives.iter().flat_map(|objectives| {
-        let goodput = decimal(objectives.goodput_requests_per_s);
-        let met = percent(objectives.met, objectives.judged);
+        let goodput = objectives.goodput_requests_per_s.map_or_else(|| "–".to_owned(), decimal);
+        let met = share(objectives.met, objectives.judged);
         [tile("met objectives", met), tile("goodput a second", goodput)]
     }));
     let share = |is_it: fn(&Part) -> bool| {
@@ -122,10 +122,15 @@ pub(super) fn objectives(attainment: &Attainment) -> Vec<Objective> {
         text: row.objective.clone(),
         met: count(row.met),
         broke: count(row.broke),
-        share: percent(row.met, row.met + row.broke),
+        share: share(row.met, row.met + row.broke),
         is_attained: row.is_attained,
     });
     each.collect()
+}
+
+/// A percentage of requests that are judged, if there are any.
+fn share(met: u64, judged: u64) -> String {
+    if judged > 0 { percent(met, judged) } else { "–".to_owned() }
 }
 
 fn tile(name: &str, value: String) -> Tile {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    failure::{Failure, Result},
+    failure::{Failure, Result, complain},
     files::Files,
     groups::GroupArgs,
     help::Help,
@@ -114,6 +114,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         |place, sign| running.add(&signs, place, sign),
     )?;
     inputs.warn_of_doubles();
+    let missing = page.missing();
+    missing.iter().for_each(|sentence| complain(sentence));
     let mut written = Vec::new();
     if args.json {
         super::json::write(&mut written, &page.into_figures(&inputs, running))?;
@@ -125,7 +127,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         None => out.write_all(&written)?,
         Some(path) => output::write(path, |file| Ok(file.write_all(&written)?))?,
     }
-    Ok(inputs.exit_code(0))
+    Ok(inputs.exit_code(if missing.is_empty() { 0 } else { 2 }))
 }
 
 /// The page, for which the log is read again.

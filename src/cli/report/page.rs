@@ -103,6 +103,11 @@ impl Page {
         self.sample.merge(&mut other.sample);
     }
 
+    /// The objectives whose stage or edge no request has, a sentence each.
+    pub(super) fn missing(&self) -> Vec<String> {
+        self.summary.missing()
+    }
+
     /// The figures as JSON has them.
     pub(super) fn into_figures(self, inputs: &Inputs, running: Running) -> Figures {
         let Self { summary, groups, latencies, stretches, stage_names, .. } = self;

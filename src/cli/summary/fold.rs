@@ -70,6 +70,11 @@ impl Summary {
         Self { objectives: ObjectiveCounts::new(objectives), ..self }
     }
 
+    /// The objectives whose stage or edge no request has, a sentence each.
+    pub(in crate::cli) fn missing(&self) -> Vec<String> {
+        self.objectives.missing()
+    }
+
     pub(in crate::cli) fn add(&mut self, line: &Line) {
         self.names.add(line);
         let (warnings, sample_rate) = match line {

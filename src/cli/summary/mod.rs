@@ -89,6 +89,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         move |line| signs_of_cores.of(line),
         |place, sign| running.add(&signs, place, sign),
     )?;
+    let missing = summary.missing();
+    missing.iter().for_each(|sentence| complain(sentence));
     let chosen = Chosen::of(&summary.histograms, &args.percentiles);
     let log_summary = LogSummary { chosen, ..summary.into_log_summary(inputs.read, running) };
     inputs.warn_of_doubles();
@@ -100,7 +102,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         log_summary.print(&args.percentiles, &mut text)?;
         out.write_all(paint::tables(&String::from_utf8_lossy(&text)).as_bytes())?;
     }
-    Ok(inputs.exit_code(0))
+    Ok(inputs.exit_code(if missing.is_empty() { 0 } else { 2 }))
 }
 
 /// Prints a row for each group.

@@ -17,12 +17,12 @@ pub(super) fn head(figures: &Figures, is_paused: bool) -> Vec<String> {
         lines.push(format!("sampled: {lines_read} {stand} for about {requests} requests"));
     }
     if let Some(objectives) = &figures.objectives {
+        let goodput = objectives.goodput_requests_per_s.map_or_else(|| "-".to_owned(), rate);
         let share = objectives.share.map(|share| format!(" ({})", percent(share))).unwrap_or_default();
         lines.push(format!(
-            "objectives: {} of {} requests met all{share}, goodput {} requests/s",
+            "objectives: {} of {} requests met all{share}, goodput {goodput} requests/s",
             count(objectives.met),
             count(objectives.judged),
-            rate(objectives.goodput_requests_per_s)
         ));
     }
     lines.extend(figures.report.as_ref().map(|report| last_report(report)));
