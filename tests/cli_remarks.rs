@@ -17,7 +17,7 @@ fn complaint(args: &[&str], log: &str) -> (String, Option<i32>) {
 #[test]
 fn a_key_that_no_line_has_is_named() {
     let (said, code) = complaint(&["summary", "--by", "fields.tennant"], PIPELINE);
-    assert_eq!((said.as_str(), code), ("omni-metrics: --by: no line has the field tennant\n", Some(0)));
+    assert_eq!((said.as_str(), code), ("omni-metrics: --by: no request has the field tennant\n", Some(0)));
     assert_eq!(complaint(&["summary", "--by", "finish_reason"], PIPELINE).0, "");
 }
 
@@ -45,8 +45,8 @@ fn objectives_are_not_silently_left_out_of_groups() {
 
 #[test]
 fn an_objective_for_a_number_that_no_request_has_is_named() {
-    let said = stdout(&omni_of(&["summary", "--slo", "first_output@7=200ms", "--slo", "e2e=1h"], PIPELINE));
-    let never = "\nNo request has a value for first_output@7=200ms, so this objective does not count.\n";
+    let said = stdout(&omni_of(&["summary", "--slo", "real_time_factor@0=1", "--slo", "e2e=1h"], PIPELINE));
+    let never = "\nNo request has a value for real_time_factor@0=1, so this objective does not count.\n";
     assert!(said.contains(never), "{said}");
     assert_eq!(said.matches("so this objective").count(), 1, "{said}");
 }
