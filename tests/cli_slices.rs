@@ -39,17 +39,22 @@ fn file(name: &str, content: impl AsRef<[u8]>) -> String {
 
 /// The line of a request that ends at this time, with members of its own in `e2e_table` and `fields`.
 fn request(id: &str, timestamp: &str, e2e: Value, fields: Value) -> String {
+    let wall = e2e["e2e_total_ms"].as_f64().unwrap_or(1.0);
     let mut line = json!({
         "type": "request", "schema": 1, "timestamp": timestamp, "request_id": id, "overall_summary": {
-            "e2e_requests": 1, "e2e_wall_time_ms": 1.0, "e2e_total_tokens": 7,
-            "e2e_avg_time_per_request_ms": 1.0, "e2e_avg_tokens_per_s": 7000.0, "stage_wall_time_ms": [],
+            "e2e_requests": 1, "e2e_wall_time_ms": wall, "e2e_total_tokens": 7,
+            "e2e_avg_time_per_request_ms": wall, "e2e_avg_tokens_per_s": 7000.0 / wall,
+            "stage_wall_time_ms": [0.5],
         },
         "e2e_table": {
             "e2e_total_ms": 1.0, "e2e_total_tokens": 7, "transfers_total_time_ms": 0.0,
             "transfers_total_bytes": 0, "queue_time_ms": null, "unattributed_time_ms": 1.0,
         },
         "stage_table": [
-            {"stage_id": 0, "stage_gen_time_ms": 0.5, "stage_name": "thinker", "num_tokens_out": 7, "events": 1},
+            {
+                "stage_id": 0, "stage_gen_time_ms": 0.5, "stage_name": "thinker", "num_tokens_out": 7,
+                "busy_time_ms": 0.5, "events": 1,
+            },
         ],
         "transfer_table": [], "fields": fields,
     });
@@ -266,7 +271,7 @@ fn summaries_are_selected_by_time_and_by_an_expression_that_names_the_type() {
 
 #[test]
 fn detached_rows_have_the_numbers_of_their_row() {
-    let row = r#"{"type":"stage","schema":1,"timestamp":"2026-01-31T22:00:00.000000Z","request_id":"a","stage_id":2,"batch_id":null,"batch_size":null,"num_tokens_in":null,"num_tokens_out":9,"preprocess_time_ms":null,"stage_gen_time_ms":4.0,"busy_time_ms":null,"queue_time_ms":null,"start_ms":null,"events":1,"fields":{"gpu":3}}"#;
+    let row = r#"{"type":"stage","schema":1,"timestamp":"2026-01-31T22:00:00.000000Z","request_id":"a","stage_id":2,"batch_id":null,"batch_size":null,"num_tokens_in":null,"num_tokens_out":9,"preprocess_time_ms":null,"stage_gen_time_ms":4.0,"busy_time_ms":4.0,"queue_time_ms":null,"start_ms":null,"events":1,"fields":{"gpu":3}}"#;
     let log = file("slices_detached.jsonl", log() + row + "\n");
     let output = omni(&["check", "--where", "stage_id == 2 && num_tokens_out > 8 && fields.gpu == 3", &log]);
     assert!(text(&output.stdout).starts_with("1 line is sound"), "{output:?}");
@@ -296,7 +301,7 @@ fn a_summary_has_a_row_for_each_value_of_a_key() {
     };
     assert_eq!(counts("finish_reason"), "error 2, none 1, stop 1");
     assert_eq!(counts("fields.model"), "x 2, none 1, y 1");
-    assert_eq!(counts("fields.tier"), "none 2, 3 1, 2.5 1");
+    assert_eq!(counts("fields.tier"), "none 2, 2.5 1, 3 1");
     assert_eq!(counts("stage_name"), "thinker 4");
     assert_eq!(counts("stage_id"), "0 4");
     let errors = &groups(&["--by", "finish_reason", "--percentiles", "50,99.9"], &log)[0];
@@ -380,7 +385,7 @@ fn groups_as_csv_are_quoted_and_have_every_percentile() {
     let refused = refused(&["--csv"], &log);
     assert!(refused.contains("--csv is for the table of groups: add --by or --every"), "{refused}");
     let output = omni(&["summary", "--by", "finishreason", &log]);
-    let said = "there is no key finishreason; did you mean finish_reason?";
+    let said = "there is no key 'finishreason'; did you mean finish_reason?";
     assert!(output.status.code() == Some(2) && text(&output.stderr).contains(said), "{output:?}");
 }
 
@@ -420,7 +425,7 @@ fn refused_by_clap(args: &[&str]) -> String {
 
 #[test]
 fn join_selects_requests_when_they_are_complete() {
-    let row = r#"{"type":"stage","schema":1,"timestamp":"2026-01-31T22:30:00.000000Z","request_id":"b","stage_id":2,"batch_id":null,"batch_size":null,"num_tokens_in":null,"num_tokens_out":9,"preprocess_time_ms":null,"stage_gen_time_ms":4.0,"busy_time_ms":null,"queue_time_ms":null,"start_ms":null,"wall_time_ms":4.0,"events":1}"#;
+    let row = r#"{"type":"stage","schema":1,"timestamp":"2026-01-31T22:30:00.000000Z","request_id":"b","stage_id":2,"batch_id":null,"batch_size":null,"num_tokens_in":null,"num_tokens_out":9,"preprocess_time_ms":null,"stage_gen_time_ms":4.0,"busy_time_ms":4.0,"queue_time_ms":null,"start_ms":null,"wall_time_ms":4.0,"events":1}"#;
     let log = file("slices_join.jsonl", log() + row + "\n");
     for expression in
         ["finish_reason == 'error' && e2e_total_tokens == 16", "stages.exists(s, s.stage_id == 2)"]

@@ -5,12 +5,17 @@
 
 use std::fmt::{self, Display};
 
+mod run;
+
+use run::{check_run, check_summary};
+
 use super::{
     critical_path::{critical_path, flaws},
     timeline::Timeline,
 };
 use crate::{
-    E2eTable, Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow, Window,
+    E2eTable, Line, Millis, OverallSummary, RequestLine, StageRow, TransferRow,
+    fold::walls::WALL_LIMIT,
     model::{
         id::Shown,
         keep::is_chosen,
@@ -43,8 +48,7 @@ pub(super) fn check_line(line: &Line) -> Remarks {
             check_transfer(&line.row, &mut remarks);
         }
         Line::Summary(line) => {
-            check_summary(&line.overall_summary, &mut remarks);
-            line.window.iter().for_each(|window| check_window(window, &mut remarks));
+            check_summary(line, &mut remarks);
         }
         Line::Open(_) => {}
     }
@@ -120,7 +124,12 @@ impl Remarks {
 
 fn check_request(line: &RequestLine, remarks: &mut Remarks) {
     let e2e = &line.e2e_table;
-    check_summary(&line.overall_summary, remarks);
+    let run = &line.overall_summary;
+    check_run(run, remarks);
+    let what = "e2e_total_ms is more than e2e_wall_time_ms, that of the run";
+    remarks.at_most(what, Some(run.e2e_wall_time_ms), Some(e2e.e2e_total_ms));
+    let what = "e2e_total_tokens is more than that of the run";
+    remarks.at_most(what, Some(run.e2e_total_tokens), Some(e2e.e2e_total_tokens));
     remarks.unless(line.overall_summary.e2e_requests > 0, || {
         "e2e_requests: expected at least 1 in a request, found 0".to_owned()
     });
@@ -144,6 +153,8 @@ fn check_request(line: &RequestLine, remarks: &mut Remarks) {
     for row in &line.stage_table {
         check_stage(row, remarks);
         check_waiting(row, remarks);
+        check_start(row, e2e, remarks);
+        check_wall(row, run, remarks);
         check_busy(row, e2e, remarks);
         note_late_output(row, e2e, remarks);
     }
@@ -167,11 +178,15 @@ fn check_sample_rate(sample_rate: Option<u32>, request_id: Option<&str>, remarks
 
 /// What follows from the rows but for the totals, and errors.
 fn check_e2e(e2e: &E2eTable, rows: &[StageRow], remarks: &mut Remarks) {
+    let first = rows.iter().filter_map(|row| row.start_ms).min();
+    remarks.unless(first == e2e.queue_time_ms, || {
+        let (first, found) = (shown(first), shown(e2e.queue_time_ms));
+        format!("queue_time_ms is not the start_ms of the first stage: expected {first}, found {found}")
+    });
     let factor = factor_of_request(e2e.e2e_total_ms, rows.iter());
     let what = "real_time_factor is not e2e_total_ms / the largest media_ms";
     remarks.same_ratio(what, factor, e2e.real_time_factor);
     let sum = rows.iter().filter_map(|row| row.waiting_time_ms).reduce(Millis::saturating_add);
-    let shown = |wait: Option<Millis>| wait.map_or("none".to_owned(), |wait| wait.to_string());
     remarks.unless(sum == e2e.waiting_time_ms, || {
         let (sum, found) = (shown(sum), shown(e2e.waiting_time_ms));
         format!("waiting_time_ms is not the sum of the rows: expected {sum}, found {found}")
@@ -184,9 +199,17 @@ fn check_e2e(e2e: &E2eTable, rows: &[StageRow], remarks: &mut Remarks) {
     });
 }
 
+fn shown(time: Option<Millis>) -> String {
+    time.map_or("none".to_owned(), |time| time.to_string())
+}
+
 fn check_stage(row: &StageRow, remarks: &mut Remarks) {
     let (stage, gen_time) = (Shown(row.stage_id), row.stage_gen_time_ms);
     let of = |sentence| OfStage(row.stage_id, sentence);
+    remarks.unless(row.events > 0, || format!("{}, found 0", of("events: expected at least 1")));
+    remarks.unless(gen_time.is_some() == row.busy_time_ms.is_some(), || {
+        of("stage_gen_time_ms and busy_time_ms: expected both or neither").to_string()
+    });
     // Measured times fit together. So one of them was recorded.
     let what = of("preprocess_time_ms is more than stage_gen_time_ms");
     remarks.note_part(what, gen_time, row.preprocess_time_ms);
@@ -281,10 +304,35 @@ fn check_waiting(row: &StageRow, remarks: &mut Remarks) {
     remarks.at_most(what, Some(row.queue_time_ms.unwrap_or_default()), row.waiting_time_ms);
 }
 
+/// A stage starts before its request ends, unless it serves others as well. It starts if it has left a queue.
+fn check_start(row: &StageRow, e2e: &E2eTable, remarks: &mut Remarks) {
+    remarks.unless(row.start_ms.is_some() || row.queue_time_ms.is_none(), || {
+        OfStage(row.stage_id, "queue_time_ms: expected only with start_ms, found without").to_string()
+    });
+    if !may_be_shared(row) {
+        let what = OfStage(row.stage_id, "start_ms is more than e2e_total_ms");
+        remarks.at_most(what, Some(e2e.e2e_total_ms), row.start_ms);
+    }
+}
+
+/// The time between the first enter and the last exit of a stage in the run contains each of its spans.
+fn check_wall(row: &StageRow, run: &OverallSummary, remarks: &mut Remarks) {
+    let Some(at) = row.stage_id.filter(|id| *id < WALL_LIMIT) else {
+        return;
+    };
+    let Some(wall) = run.stage_wall_time_ms.get(at as usize) else {
+        return remarks.add(format!("stage {at}: stage_wall_time_ms: expected one, found none"));
+    };
+    if row.events == 1 {
+        let what = OfStage(row.stage_id, "busy_time_ms is more than stage_wall_time_ms");
+        remarks.at_most(what, Some(*wall), row.busy_time_ms);
+    }
+}
+
 /// The layer measures no more busy time than span time, which `stage_gen_time_ms` is unless it was recorded.
 /// A single span that serves only this request does not end after it.
 fn check_busy(row: &StageRow, e2e: &E2eTable, remarks: &mut Remarks) {
-    let is_one_span = row.events == 1 && !is_shared(row);
+    let is_one_span = row.events == 1 && !may_be_shared(row);
     // A row that `join` has added starts at zero if it began before the request, by another clock.
     let start = row.start_ms.filter(|start| is_one_span && *start > Millis::ZERO);
     let rest = start.map(|start| e2e.e2e_total_ms.saturating_sub(start));
@@ -300,6 +348,12 @@ fn is_shared(row: &StageRow) -> bool {
     row.share_time_ms.is_some() || row.batch_size.is_some_and(|size| size > 1)
 }
 
+/// Of a time of less than two nanoseconds, the share may be the whole. The spans of a row without a time are
+/// parts of other spans.
+fn may_be_shared(row: &StageRow) -> bool {
+    is_shared(row) || row.stage_gen_time_ms.is_none_or(|time| time < Millis::from_nanos(2))
+}
+
 /// An output that was recorded while its span was not entered may come after the end of the request. Of a
 /// batch, which may go on after the request, that is no wonder.
 fn note_late_output(row: &StageRow, e2e: &E2eTable, remarks: &mut Remarks) {
@@ -311,37 +365,7 @@ fn note_late_output(row: &StageRow, e2e: &E2eTable, remarks: &mut Remarks) {
 }
 
 fn check_transfer(row: &TransferRow, remarks: &mut Remarks) {
+    remarks.unless(row.events > 0, || format!("{}, found 0", OfEdge(row, "events: expected at least 1")));
     let what = OfEdge(row, "total_time_ms is not the sum of its parts");
     remarks.same_time(what, row.total(&mut Warnings::default()), row.total_time_ms);
-}
-
-fn check_summary(summary: &OverallSummary, remarks: &mut Remarks) {
-    let OverallSummary { e2e_requests, e2e_wall_time_ms, e2e_total_tokens, .. } = summary;
-    let wall = e2e_wall_time_ms.as_nanos();
-    let average = wall.saturating_add(e2e_requests / 2).checked_div(*e2e_requests).unwrap_or(0);
-    let what = "e2e_avg_time_per_request_ms is not e2e_wall_time_ms / e2e_requests";
-    remarks.same_time(what, Millis::from_nanos(average), summary.e2e_avg_time_per_request_ms);
-    let what = "e2e_avg_tokens_per_s is not e2e_total_tokens * 1000 / e2e_wall_time_ms";
-    check_rate(what, *e2e_total_tokens, wall, summary.e2e_avg_tokens_per_s, remarks);
-}
-
-fn check_window(window: &Window, remarks: &mut Remarks) {
-    let Window { time_ms, requests, tokens, finish_reasons, percentiles, .. } = window;
-    let time = time_ms.as_nanos();
-    let what = "window: requests_per_s is not requests * 1000 / time_ms";
-    check_rate(what, *requests, time, window.requests_per_s, remarks);
-    let what = "window: tokens_per_s is not tokens * 1000 / time_ms";
-    check_rate(what, *tokens, time, window.tokens_per_s, remarks);
-    let by_reason = finish_reasons.values().fold(0, |sum: u64, requests| sum.saturating_add(*requests));
-    remarks.same("window: requests is not the sum of finish_reasons", by_reason, *requests);
-    let timed = percentiles.e2e_total_ms.map_or(0, |times| times.count);
-    remarks.same("window: requests is not the count of e2e_total_ms", timed, *requests);
-}
-
-fn check_rate(what: &str, count: u64, nanos: u64, found: f64, remarks: &mut Remarks) {
-    let rate = if nanos == 0 { 0.0 } else { count as f64 / (nanos as f64 / 1e9) };
-    // Written with six decimals.
-    remarks.unless((rate - found).abs() <= 1e-6 + rate * 1e-12, || {
-        format!("{what}: expected {rate:.6}, found {found}")
-    });
 }

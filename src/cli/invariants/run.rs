@@ -1,0 +1,98 @@
+//! What holds for the totals of a run, and for its distributions.
+
+use super::Remarks;
+use crate::{Distribution, Millis, OverallSummary, Percentiles, SummaryLine, Window, model::id::Shown};
+
+/// To how much a mean is rounded.
+const STEP: f64 = 1e-6;
+const STEP_OF_RATES: f64 = 1e-3;
+
+pub(super) fn check_summary(line: &SummaryLine, remarks: &mut Remarks) {
+    check_run(&line.overall_summary, remarks);
+    check_percentiles("", &line.percentiles, remarks);
+    // A line that the reader has made knows the requests of the lines that it read.
+    if line.open_requests.is_some() {
+        let timed = line.percentiles.e2e_total_ms.map_or(0, |times| times.count);
+        let what = "e2e_requests is not the count of e2e_total_ms";
+        remarks.same(what, timed, line.overall_summary.e2e_requests);
+    }
+    if let Some(window) = &line.window {
+        check_window(window, remarks);
+        check_percentiles("window: ", &window.percentiles, remarks);
+    }
+}
+
+pub(super) fn check_run(summary: &OverallSummary, remarks: &mut Remarks) {
+    let OverallSummary { e2e_requests, e2e_wall_time_ms, e2e_total_tokens, .. } = summary;
+    let wall = e2e_wall_time_ms.as_nanos();
+    let average = wall.saturating_add(e2e_requests / 2).checked_div(*e2e_requests).unwrap_or(0);
+    let what = "e2e_avg_time_per_request_ms is not e2e_wall_time_ms / e2e_requests";
+    remarks.same_time(what, Millis::from_nanos(average), summary.e2e_avg_time_per_request_ms);
+    let what = "e2e_avg_tokens_per_s is not e2e_total_tokens * 1000 / e2e_wall_time_ms";
+    check_rate(what, *e2e_total_tokens, wall, summary.e2e_avg_tokens_per_s, remarks);
+}
+
+fn check_window(window: &Window, remarks: &mut Remarks) {
+    let Window { time_ms, requests, tokens, finish_reasons, percentiles, .. } = window;
+    let time = time_ms.as_nanos();
+    let what = "window: requests_per_s is not requests * 1000 / time_ms";
+    check_rate(what, *requests, time, window.requests_per_s, remarks);
+    let what = "window: tokens_per_s is not tokens * 1000 / time_ms";
+    check_rate(what, *tokens, time, window.tokens_per_s, remarks);
+    let by_reason = finish_reasons.values().fold(0, |sum: u64, requests| sum.saturating_add(*requests));
+    remarks.same("window: requests is not the sum of finish_reasons", by_reason, *requests);
+    let timed = percentiles.e2e_total_ms.map_or(0, |times| times.count);
+    remarks.same("window: requests is not the count of e2e_total_ms", timed, *requests);
+}
+
+fn check_rate(what: &str, count: u64, nanos: u64, found: f64, remarks: &mut Remarks) {
+    let rate = if nanos == 0 { 0.0 } else { count as f64 / (nanos as f64 / 1e9) };
+    // Written with six decimals.
+    remarks.unless((rate - found).abs() <= 1e-6 + rate * 1e-12, || {
+        format!("{what}: expected {rate:.6}, found {found}")
+    });
+}
+
+/// Checks each distribution, whose name begins with `whose`.
+fn check_percentiles(whose: &str, percentiles: &Percentiles, remarks: &mut Remarks) {
+    let mut check = |of: &str, name: &str, found: Option<Distribution<f64>>, step: f64| {
+        if let Some(found) = found {
+            check_distribution(&format!("{whose}{of}{name}"), found, step, remarks);
+        }
+    };
+    percentiles.named_times().for_each(|(name, times)| check("", name, times.map(millis), STEP));
+    percentiles.named_ratios().for_each(|(name, ratios)| check("", name, ratios, STEP));
+    check("", "tokens_per_s", percentiles.tokens_per_s, STEP_OF_RATES);
+    for stage in &percentiles.stages {
+        let of = format!("stage {}: ", Shown(stage.stage_id));
+        stage.named_times().for_each(|(name, times)| check(&of, name, times.map(millis), STEP));
+        stage.named_ratios().for_each(|(name, ratios)| check(&of, name, ratios, STEP));
+        check(&of, "inter_output_ms", stage.inter_output_ms.map(millis), STEP);
+    }
+    for edge in &percentiles.transfers {
+        let of = format!("edge {}->{}: ", Shown(edge.from_stage), Shown(edge.to_stage));
+        edge.named_times().for_each(|(name, times)| check(&of, name, times.map(millis), STEP));
+        edge.named_ratios().for_each(|(name, ratios)| check(&of, name, ratios, STEP));
+    }
+}
+
+fn millis(times: Distribution<Millis>) -> Distribution<f64> {
+    let Distribution { count, mean, p50, p90, p99, p999, max } = times;
+    let [mean, p50, p90, p99, p999, max] = [mean, p50, p90, p99, p999, max].map(Millis::as_f64);
+    Distribution { count, mean, p50, p90, p99, p999, max }
+}
+
+fn check_distribution(what: &str, found: Distribution<f64>, step: f64, remarks: &mut Remarks) {
+    let Distribution { count, mean, p50, p90, p99, p999, max } = found;
+    remarks.unless(count > 0, || format!("{what}: count: expected at least 1 or no distribution, found 0"));
+    let percentiles = [p50, p90, p99, p999, max];
+    remarks.unless(percentiles.is_sorted(), || {
+        let found = percentiles.map(|value| value.to_string()).join(", ");
+        format!("{what}: expected p50, p90, p99, p999 and max in ascending order, found {found}")
+    });
+    // One value is the largest, and none is negative.
+    let least = max / count.max(1) as f64 * (1.0 - 1e-12) - step;
+    remarks.unless((least..=max).contains(&mean), || {
+        format!("{what}: mean: expected from max / count up to max, which is {max}, found {mean}")
+    });
+}

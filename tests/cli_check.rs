@@ -1,0 +1,163 @@
+//! `check` finds numbers that contradict the others of their line.
+
+#[path = "support/reader.rs"]
+mod reader;
+
+use reader::{omni_of, text};
+use serde_json::{Value, json};
+
+const PIPELINE: &str = include_str!("data/pipeline.jsonl");
+
+/// The violations of a line whose numbers at these places are others; null takes the number away.
+fn violations(of: &str, changes: &[(&str, Value)]) -> Vec<String> {
+    let start = format!("{{\"type\":\"{of}\"");
+    let line = PIPELINE.lines().find(|line| line.starts_with(&start)).unwrap();
+    let mut line: Value = serde_json::from_str(line).unwrap();
+    for (place, value) in changes {
+        match place.rsplit_once('/') {
+            Some((row, name)) if line.pointer(place).is_none() => {
+                line.pointer_mut(row).unwrap()[name] = value.clone()
+            }
+            _ => *line.pointer_mut(place).unwrap() = value.clone(),
+        }
+    }
+    let output = omni_of(&["check"], &(line.to_string() + "\n"));
+    let said = text(&output.stdout);
+    let of_line: Vec<_> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("-:1: ").filter(|said| !said.starts_with("note: ")))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(output.status.code(), Some(if of_line.is_empty() { 0 } else { 1 }), "{output:?}");
+    of_line
+}
+
+#[test]
+fn a_line_as_the_layer_wrote_it_has_none() {
+    for of in ["request", "summary"] {
+        assert_eq!(violations(of, &[]), Vec::<String>::new(), "{of}");
+    }
+}
+
+#[test]
+fn a_number_that_the_others_rule_out_is_a_violation() {
+    let distribution = "/percentiles/stages/0/busy_time_ms";
+    for (of, place, value, said) in [
+        (
+            "request",
+            "/e2e_table/queue_time_ms",
+            json!(1e6),
+            "queue_time_ms is not the start_ms of the first stage",
+        ),
+        (
+            "request",
+            "/e2e_table/queue_time_ms",
+            json!(null),
+            "queue_time_ms is not the start_ms of the first stage",
+        ),
+        (
+            "request",
+            "/stage_table/0/start_ms",
+            json!(0.1),
+            "queue_time_ms is not the start_ms of the first stage",
+        ),
+        ("request", "/stage_table/2/start_ms", json!(1e6), "stage 2: start_ms is more than e2e_total_ms"),
+        (
+            "request",
+            "/stage_table/2/start_ms",
+            json!(null),
+            "stage 2: queue_time_ms: expected only with start_ms",
+        ),
+        (
+            "request",
+            "/overall_summary/stage_wall_time_ms",
+            json!([1, 1]),
+            "stage 2: stage_wall_time_ms: expected one",
+        ),
+        (
+            "request",
+            "/overall_summary/stage_wall_time_ms",
+            json!([1, 0.001, 9]),
+            "stage 1: busy_time_ms is more than stage_wall_time_ms",
+        ),
+        (
+            "request",
+            "/overall_summary/e2e_wall_time_ms",
+            json!(1),
+            "e2e_total_ms is more than e2e_wall_time_ms",
+        ),
+        (
+            "request",
+            "/overall_summary/e2e_total_tokens",
+            json!(1),
+            "e2e_total_tokens is more than that of the run",
+        ),
+        ("request", "/stage_table/0/events", json!(0), "stage 0: events: expected at least 1"),
+        ("request", "/transfer_table/0/events", json!(0), "edge 0->1: events: expected at least 1"),
+        (
+            "request",
+            "/stage_table/0/busy_time_ms",
+            json!(null),
+            "stage_gen_time_ms and busy_time_ms: expected both",
+        ),
+        (
+            "summary",
+            "/percentiles/e2e_total_ms/p50",
+            json!(99),
+            "e2e_total_ms: expected p50, p90, p99, p999 and max",
+        ),
+        (
+            "summary",
+            "/percentiles/e2e_total_ms/p99",
+            json!(1),
+            "e2e_total_ms: expected p50, p90, p99, p999 and max",
+        ),
+        (
+            "summary",
+            "/percentiles/tokens_per_s/max",
+            json!(1),
+            "tokens_per_s: expected p50, p90, p99, p999 and max",
+        ),
+        (
+            "summary",
+            "/percentiles/e2e_total_ms/count",
+            json!(39),
+            "e2e_requests is not the count of e2e_total_ms",
+        ),
+        (
+            "summary",
+            &format!("{distribution}/mean"),
+            json!(0.001),
+            "stage 0: busy_time_ms: mean: expected from",
+        ),
+        ("summary", &format!("{distribution}/mean"), json!(99), "stage 0: busy_time_ms: mean: expected from"),
+        (
+            "summary",
+            &format!("{distribution}/count"),
+            json!(0),
+            "stage 0: busy_time_ms: count: expected at least 1",
+        ),
+        (
+            "summary",
+            "/percentiles/transfers/1/tx_time_ms/p999",
+            json!(0),
+            "edge 1->2: tx_time_ms: expected p50, p90, p99, p999 and max",
+        ),
+    ] {
+        // As in every summary line that the layer writes.
+        let open = ("/open_requests", json!(0));
+        let changes = [(place, value.clone()), open];
+        let found = violations(of, &changes[..if of == "summary" { 2 } else { 1 }]);
+        assert!(found.iter().any(|violation| violation.contains(said)), "{place} {value}: {found:?}");
+    }
+}
+
+#[test]
+fn a_batch_may_begin_after_the_answer_of_a_request_that_it_serves() {
+    let shared = [("/stage_table/2/start_ms", json!(1e6)), ("/stage_table/2/batch_size", json!(2))];
+    assert_eq!(violations("request", &shared), Vec::<String>::new());
+    let short =
+        [("/stage_table/2/start_ms", json!(1e6)), ("/stage_table/2/stage_gen_time_ms", json!(0.000_001))];
+    let found = violations("request", &short);
+    assert!(found.iter().all(|violation| !violation.contains("start_ms is more")), "{found:?}");
+}
