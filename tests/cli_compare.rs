@@ -329,3 +329,18 @@ fn groups_are_few_and_lose_no_request() {
     let groups = found["by_group"]["groups"].as_array().unwrap();
     assert!(groups.len() == 3 && groups.iter().all(|group| group["requests_before"] == 300), "{groups:?}");
 }
+
+#[test]
+fn the_page_draws_the_limits_of_objectives() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let log = "tests/data/pipeline.jsonl";
+    let args = ["compare", "--slo", "e2e=20ms", "--slo", "e2e=1h", "-o", page.to_str().unwrap(), log, log];
+    assert!(omni_of(&args, "").status.success());
+    let page = std::fs::read_to_string(page).unwrap();
+    for (class, text) in [("limit", "e2e=20ms"), ("limit outside", "e2e=1h, which is beyond this axis")] {
+        let mark =
+            page.split_once(&format!("<div class=\"mark {class}")).unwrap_or_else(|| panic!("{class}")).1;
+        assert!(mark.split_once("</div>").unwrap().0.contains(&format!("objective {text}")), "{text}");
+    }
+}

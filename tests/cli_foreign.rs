@@ -44,6 +44,21 @@ fn lines_of_docker_compose_are_read() {
 }
 
 #[test]
+fn lines_behind_the_time_of_docker_compose_and_the_prefix_of_kubectl_are_read() {
+    let time = "2026-11-25T04:01:43.017037123Z";
+    for (name, before) in [
+        ("compose_times.log", format!("front-1  | {time} ")),
+        ("times.log", format!("{time} ")),
+        ("kubectl.log", "[pod/front-6f7b-x2/app] ".to_owned()),
+        ("kubectl_times.log", format!("[pod/front-6f7b-x2/app] {time} ")),
+    ] {
+        let log: String = pipeline().lines().map(|line| format!("{before}{line}\n")).collect();
+        let log = file(name, log + &before + "listening\n");
+        assert_eq!(summary(&log), summary(PIPELINE), "{name}");
+    }
+}
+
+#[test]
 fn zeros_before_a_line_are_passed_over_however_many_there_are() {
     let plain = pipeline();
     let wrapped = plain.lines().map(|line| format!("2026-11-25T04:01:43.017037Z stderr F {line}\n"));
@@ -59,12 +74,12 @@ fn zeros_before_a_line_are_passed_over_however_many_there_are() {
 
 #[test]
 fn lines_behind_an_unknown_prefix_are_counted_and_the_reader_says_how_a_line_must_begin() {
-    let hidden = |line: &str| format!("[pod/front-1/app] {line}\n");
+    let hidden = |line: &str| format!("[front-1] {line}\n");
     let (first, rest) =
         pipeline().split_once('\n').map(|(first, rest)| (first.to_owned(), rest.to_owned())).unwrap();
     let some = hidden(&first) + "{\"level\":\"info\"}\nno { line\n" + &rest;
     let sentence = "1 foreign line has `{\"type\":\"…\",\"schema\":` past the beginning: a line must begin with it, or \
-                    with the prefix of Kubernetes (CRI), Docker, docker compose or `journalctl -o json`\n";
+                    with the prefix of Kubernetes (CRI), kubectl, Docker, docker compose or `journalctl -o json`\n";
     let output = omni_of(&["summary", &file("hidden.log", some)], "");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(text(&output.stderr), format!("omni-metrics: {sentence}"));

@@ -250,6 +250,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn parts_of_one_hash_are_told_apart() {
+        let [row, other] = [stage(0, 10, 20), wait(7 << 32, 20, 30)];
+        assert_eq!(row.part.hash(), other.part.hash());
+        let timeline = Timeline { end: 30, queue: 10, rows: smallvec![row], waits: smallvec![other] };
+        let queue = Interval { part: Part::Queue, from: 0, to: 10 };
+        assert_eq!(flaws(&[queue, row, other], &timeline), Vec::<String>::new());
+        let swapped = [queue, Interval { part: other.part, ..row }, Interval { part: row.part, ..other }];
+        let flaws = flaws(&swapped, &timeline);
+        assert_eq!(flaws.len(), 2, "{flaws:?}");
+        assert!(flaws.iter().all(|flaw| flaw.contains("outside of its own time")), "{flaws:?}");
+    }
+
     /// The requests of a log.
     fn requests(log: &str) -> impl Iterator<Item = RequestLine> {
         log.lines().filter_map(|line| match line.parse() {

@@ -37,7 +37,7 @@ impl LineCounts {
         (self.hidden > 0).then(|| {
             format!(
                 "{} `{{\"type\":\"…\",\"schema\":` past the beginning: a line must begin with it, or with \
-                 the prefix of Kubernetes (CRI), Docker, docker compose or `journalctl -o json`",
+                 the prefix of Kubernetes (CRI), kubectl, Docker, docker compose or `journalctl -o json`",
                 amount(self.hidden, one, many)
             )
         })

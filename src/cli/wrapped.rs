@@ -1,5 +1,5 @@
-//! Lines inside the lines of a container runtime: the CRI format of Kubernetes, Docker's `json-file`, what
-//! `docker compose` prints, and the JSON of journald.
+//! Lines inside the lines of a container runtime: the CRI format of Kubernetes, Docker's `json-file`, the
+//! output of `docker compose logs` and of `kubectl logs --prefix`, and the JSON of journald.
 //!
 //! A runtime writes a line that is too long for it in pieces, each on a line of its own. Pieces of the two
 //! streams of a container may alternate.
@@ -31,9 +31,12 @@ impl<'a> Wrapped<'a> {
     #[inline]
     pub(super) fn of(line: &'a [u8]) -> Option<Self> {
         match without_zeros(line) {
-            line @ [b'0'..=b'9', ..] => Self::cri(line).or_else(|| Self::compose(line)),
+            line @ [b'0'..=b'9', ..] => {
+                Self::cri(line).or_else(|| Self::compose(line)).or_else(|| Self::ours(line))
+            }
             line @ [b'a'..=b'z' | b'A'..=b'Z', ..] => Self::compose(line),
             line @ [b'{', b'"', b'l', ..] => Self::docker(line),
+            line @ [b'[', b'p', ..] => Self::kubectl(line),
             _ => None,
         }
     }
@@ -53,17 +56,34 @@ impl<'a> Wrapped<'a> {
             _ => return None,
         };
         let text = text.strip_suffix(b"\n").unwrap_or(text);
-        let is_time = time.len() >= 20 && time.get(10) == Some(&b'T');
-        is_time.then_some(Self { stream: Stream::named(stream)?, text: Cow::Borrowed(text), is_end })
+        is_time(time).then_some(Self { stream: Stream::named(stream)?, text: Cow::Borrowed(text), is_end })
     }
 
     /// `front-1  | {"type":…`: the name of a container, spaces, a bar and a space. Other programs write
-    /// tables with bars, so a line of the layer must follow, which always stands on one line.
+    /// tables with bars, so a line of the layer must follow.
     fn compose(line: &'a [u8]) -> Option<Self> {
         let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
         let (_, rest) = line.split_at_checked(line.iter().position(|byte| !is_of_name(byte))?)?;
         let text = rest.strip_prefix(b" ")?.trim_ascii_start().strip_prefix(b"| ")?;
-        is_ours(text).then_some(Self { stream: Stream::Stdout, text: Cow::Borrowed(text), is_end: true })
+        Self::ours(text)
+    }
+
+    /// `[pod/front-1/app] {"type":…`: the names of the pod and of the container, and a space.
+    fn kubectl(line: &'a [u8]) -> Option<Self> {
+        let rest = line.strip_prefix(b"[pod/")?;
+        let (names, rest) = rest.split_at_checked(rest.iter().position(|byte| b" ]".contains(byte))?)?;
+        Self::ours(rest.strip_prefix(b"] ").filter(|_| names.contains(&b'/'))?)
+    }
+
+    /// A line of the layer, which always stands on one line, or one behind its time and a space, as with
+    /// `--timestamps`.
+    fn ours(text: &'a [u8]) -> Option<Self> {
+        let behind_time = || {
+            let (time, rest) = text.split_at_checked(text.iter().position(|byte| *byte == b' ')?)?;
+            rest.strip_prefix(b" ").filter(|_| is_time(time))
+        };
+        let text = if is_ours(text) { text } else { behind_time().filter(|text| is_ours(text))? };
+        Some(Self { stream: Stream::Stdout, text: Cow::Borrowed(text), is_end: true })
     }
 
     /// `{"log":"text\n","stream":"stderr","time":"…"}`.
@@ -85,6 +105,11 @@ impl<'a> Wrapped<'a> {
         };
         Some(Self { stream: Stream::named(stream.as_bytes())?, is_end: text.ends_with(b"\n"), text })
     }
+}
+
+/// Whether this is a time as in `2026-11-25T04:01:43.017037123Z`.
+fn is_time(text: &[u8]) -> bool {
+    text.len() >= 20 && text.get(10) == Some(&b'T') && text.first().is_some_and(u8::is_ascii_digit)
 }
 
 #[derive(Deserialize)]
@@ -212,7 +237,15 @@ mod tests {
         );
         assert_eq!(text_of(r#"{"log":"{\"a\":","stream":"stdout","time":""}"#), found("{\"a\":", false));
         let line = r#"{"type":"stage","schema":1}"#;
-        for before in ["front-1  | ", "2nd_1 | ", "\0\0worker.a-12                | "] {
+        for before in [
+            "front-1  | ",
+            "2nd_1 | ",
+            "\0\0worker.a-12                | ",
+            "front-1  | 2026-11-25T04:01:43.017037123Z ",
+            "2026-11-25T04:01:43.017037123Z ",
+            "[pod/front-1/app] ",
+            "[pod/front-1/app] 2026-11-25T04:01:43.017037123+01:00 ",
+        ] {
             assert_eq!(text_of(&format!("{before}{line}")), found(line, true), "{before}");
         }
         for foreign in [
@@ -228,6 +261,13 @@ mod tests {
             r#"front-1| {"type":"stage"}"#,
             r#"front 1  | {"type":"stage"}"#,
             r#" | {"type":"stage"}"#,
+            r#"front-1  | then {"type":"stage"}"#,
+            r#"front-1  | 2026-11-25T04:01:43Z  {"type":"stage"}"#,
+            r#"[pod/front-1] {"type":"stage"}"#,
+            r#"[pod/front-1/app]{"type":"stage"}"#,
+            r#"[pod/front-1/app] INFO {"type":"stage"}"#,
+            r#"[pod/front-1/app] {"level":"info"}"#,
+            r#"[app] {"type":"stage"}"#,
             r#"{"type":"request","log":"a"}"#,
         ] {
             assert_eq!(text_of(foreign), None, "{foreign}");

@@ -6,11 +6,15 @@ use serde::Serialize;
 
 use crate::{
     Millis,
-    cli::report::{
-        axis::Axis,
-        figures::shown,
-        latency::{bin, start},
-        plot::{Field, Mark, Path, Plot},
+    cli::{
+        objectives::Objectives,
+        report::{
+            axis::Axis,
+            figures::shown,
+            latency::{bin, start},
+            limits,
+            plot::{Field, Mark, Path, Plot},
+        },
     },
 };
 
@@ -71,9 +75,9 @@ impl Distribution {
         Some(Self { first, width, columns })
     }
 
-    /// The first log as columns, the second one as a line, and the percentiles of both. `marks` are in
-    /// milliseconds.
-    pub(super) fn plot(&self, marks: &[(String, f64)]) -> Plot {
+    /// The first log as columns, the second one as a line, the percentiles of both, and the limits of the
+    /// objectives. `marks` are in milliseconds.
+    pub(super) fn plot(&self, marks: &[(String, f64)], objectives: &Objectives) -> Plot {
         let end = self.first + self.width * self.columns.len() as u32;
         let top = self.columns.iter().flatten().copied().fold(0.0, f64::max) * 105.0;
         let field = Field { x: Axis::log(start(self.first), start(end)), y: Axis::linear(0.0, top) };
@@ -83,18 +87,19 @@ impl Distribution {
         }
         let mut line = Path::default();
         line.steps(&field, self.iter().map(|(range, [_, after])| (range, Some(after * 100.0))));
-        let texts: Vec<_> = marks.iter().map(|(name, millis)| format!("{name} {}", time(*millis))).collect();
+        let mark = |(name, millis): &(String, f64)| Mark {
+            at: field.x.place(millis * 1e6) * 100.0,
+            text: format!("{name} {}", time(*millis)),
+            class: if name.starts_with("before") { "before" } else { "after" },
+        };
+        let marks: Vec<_> = marks.iter().map(mark).chain(limits::marks(objectives, field.x)).collect();
+        let texts: Vec<_> = marks.iter().map(|mark| &*mark.text).collect();
         let label = format!("Distributions of the end-to-end latency: {}.", texts.join(", "));
         let title = "Share of the requests by end-to-end latency, in percent".to_owned();
         let mut plot = Plot::new("distribution", title, label, field.x.times(12), field.y.numbers(5));
         plot.layer("columns", "before", columns);
         plot.layer("line", "after", line);
-        let mark = |((_, millis), text): (&(String, f64), String)| Mark {
-            at: field.x.place(millis * 1e6) * 100.0,
-            class: if text.starts_with("before") { "before" } else { "after" },
-            text,
-        };
-        plot.marks = marks.iter().zip(texts).map(mark).collect();
+        plot.marks = marks;
         plot
     }
 
@@ -142,8 +147,19 @@ mod tests {
         assert_eq!((found.columns[0], found.columns.last().copied()), ([0.25, 0.0], Some([0.0, 0.5])));
         assert!(found.columns.contains(&[0.25, 0.5]), "8 ms is in one column: {found:?}");
         assert_eq!(found.rows().len(), 5);
-        let plot = found.plot(&[("p50".to_owned(), 1_000.0)]);
-        assert!(plot.marks[0].at > 95.0 && plot.label.ends_with("p50 1.00 s."), "{plot:?}");
+        let objectives = Objectives { slo: vec!["e2e=2s".parse().unwrap(), "e2e=8ms@99%".parse().unwrap()] };
+        let plot = found.plot(&[("before p50".to_owned(), 1_000.0)], &objectives);
+        let marks: Vec<_> = plot.marks.iter().map(|mark| (&*mark.text, mark.class)).collect();
+        let expected = [
+            ("before p50 1.00 s", "before"),
+            ("objective e2e=8ms@99%", "limit"),
+            ("objective e2e=2s, which is beyond this axis", "limit outside"),
+        ];
+        assert_eq!(marks, expected);
+        assert!(
+            plot.marks[0].at > 95.0 && plot.label.contains("p50 1.00 s, objective e2e=8ms@99%,"),
+            "{plot:?}"
+        );
         assert!(Distribution::of([&Latencies::default(); 2]).is_none());
         one.merge(&other);
         assert_eq!(one.0.values().sum::<u64>(), 18);

@@ -122,7 +122,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let (before, after) = (Log::of(&first, &before), Log::of(&second, &after));
     let report = Report { before, after, comparison, by_group, conditions, remarks };
     if let Some(path) = &args.output {
-        std::fs::write(path, page::html(&report, distribution)?)
+        std::fs::write(path, page::html(&report, distribution, &args.objectives)?)
             .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?;
     }
     if args.json {

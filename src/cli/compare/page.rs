@@ -18,6 +18,7 @@ use crate::{
     Millis,
     cli::{
         failure::{Failure, Result},
+        objectives::Objectives,
         report::{
             figures::shown,
             spent::{Part, StageNames},
@@ -32,7 +33,11 @@ const TEMPLATE: &str = concat!(include_str!("../report/plot.html"), include_str!
 const MARKS: [&str; 3] = ["e2e.p50", "e2e.p90", "e2e.p99"];
 
 /// The markup of the page, which needs no other file.
-pub(super) fn html(report: &Report, distribution: Option<Distribution>) -> Result<String> {
+pub(super) fn html(
+    report: &Report,
+    distribution: Option<Distribution>,
+    objectives: &Objectives,
+) -> Result<String> {
     let Comparison { figures, parts } = &report.comparison;
     let table = |is_shown: fn(&Figure) -> bool| {
         let figures = figures.iter().filter(|figure| is_shown(figure));
@@ -42,7 +47,7 @@ pub(super) fn html(report: &Report, distribution: Option<Distribution>) -> Resul
     let ends = whole.map(|change| ("end to end".to_owned(), change, Measure::Time));
     let parts_of_time = parts.iter().map(|part| (part.part.clone(), part.change, Measure::Time));
     let bars = bars(&report.comparison);
-    let plot = distribution.as_ref().map(|found| found.plot(&marks(&report.comparison)));
+    let plot = distribution.as_ref().map(|found| found.plot(&marks(&report.comparison), objectives));
     let conditions = report.conditions.iter().map(|verdict| printable(&verdict.to_string()).into_owned());
     let page = context! {
         before => printable(&report.before.files),

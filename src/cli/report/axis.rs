@@ -100,23 +100,23 @@ impl Axis {
         self.high
     }
 
-    /// At most about so many round numbers.
+    /// Round numbers, of which there are about `most` or fewer.
     pub(in crate::cli) fn numbers(&self, most: usize) -> Vec<Tick> {
         self.ticks(self.steps(most), round)
     }
 
-    /// At most about so many whole numbers.
+    /// Whole numbers, of which there are about `most` or fewer.
     pub(super) fn counts(&self, most: usize) -> Vec<Tick> {
         let whole = self.steps(most).into_iter().filter(|value| value.fract() == 0.0);
         self.ticks(whole.collect(), round)
     }
 
-    /// At most about so many round times, of an axis in nanoseconds.
+    /// Round times of an axis in nanoseconds, of which there are about `most` or fewer.
     pub(in crate::cli) fn times(&self, most: usize) -> Vec<Tick> {
         self.ticks(self.steps(most), round_time)
     }
 
-    /// At most so many round times of the day, of an axis in microseconds since the Unix epoch.
+    /// At most `most` + 1 round times of the day, of an axis in microseconds since the Unix epoch.
     pub(super) fn clock(&self, most: u64) -> Vec<Tick> {
         let length = self.high - self.low;
         let fits = |step: &u64| length / *step as f64 <= most as f64;

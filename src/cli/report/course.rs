@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use super::stretch::Stretch;
 
-/// Requests are left out of the charts if they are at most one in so many,
+/// Requests are left out of the charts if they are at most one in `FEW`,
 const FEW: u64 = 20;
-/// and farther away from the others than so many times the time that those take.
+/// and farther away from the others than `FAR` times the time that those take.
 const FAR: u64 = 4;
 
 /// The stretches of a run.

@@ -34,7 +34,7 @@ pub(super) fn moments(objectives: &Objectives) -> Vec<Moment<'_>> {
 }
 
 /// The limits of the end-to-end latency as marks of a chart with this axis.
-pub(super) fn marks(objectives: &Objectives, axis: Axis) -> Vec<Mark> {
+pub(in crate::cli) fn marks(objectives: &Objectives, axis: Axis) -> Vec<Mark> {
     let of_e2e = moments(objectives).into_iter().filter(|moment| moment.stage.is_none());
     let mark = |moment: Moment<'_>| {
         let nanos = moment.limit * 1e6;

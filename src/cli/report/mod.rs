@@ -25,7 +25,7 @@ pub(super) mod figures;
 mod head;
 mod json;
 pub(super) mod latency;
-mod limits;
+pub(super) mod limits;
 mod over_time;
 mod overview;
 mod page;

@@ -3,7 +3,7 @@
 use super::{ending::Ending, stretches::extent};
 use crate::RequestLine;
 
-/// Past so many, the page has a density in place of points.
+/// If there are more points, the page has a density in their place.
 const LIMIT: usize = 5_000;
 
 /// One request.

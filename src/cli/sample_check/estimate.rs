@@ -30,8 +30,8 @@ struct Weights {
 struct LeftOut {
     requests: u64,
     tokens: u64,
-    /// By how much the tokens of a gap differ from what so many requests have on average: a request with very
-    /// many tokens shows in the gap that it is in.
+    /// By how much the tokens of a gap differ from those of the same number of average requests: a request
+    /// with very many tokens shows in the gap that it is in.
     squares: f64,
     most: f64,
 }

@@ -178,7 +178,7 @@ impl Log {
         moment.saturating_sub(begin)
     }
 
-    /// The numbers of requests by second, over so many seconds up to a moment.
+    /// The numbers of requests by second, over `length` seconds up to a moment.
     pub(super) fn per_second(&self, length: u64, moment: u64) -> Vec<u64> {
         let first = first_second(moment, length);
         let requests = |second| self.seconds.get(&second).map_or(0, |stretch| stretch.bucket.requests);
@@ -191,7 +191,7 @@ impl Log {
     }
 }
 
-/// The first of so many seconds, of which a moment lies in the last.
+/// The first of `length` seconds, the last of which contains the moment.
 fn first_second(moment: u64, length: u64) -> u64 {
     (moment / MICROS + 1).saturating_sub(length)
 }

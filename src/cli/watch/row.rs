@@ -45,7 +45,7 @@ enum Content {
 pub(super) type Identity = (Option<u64>, String);
 
 impl Row {
-    /// The row of a line of so many bytes.
+    /// The row of a line of `length` bytes.
     pub(super) fn of_request(line: &RequestLine, length: usize, ended: u64) -> Self {
         let (part, part_time) = dominating(line);
         let e2e = &line.e2e_table;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::row::Row;
 use crate::{Millis, RequestLine, model::keep::is_failed};
 
-/// The slowest requests: so many of those that failed, and so many of the others.
+/// The slowest requests that failed, and the slowest others; at most `limit` of each.
 #[derive(Debug, Clone)]
 pub(super) struct Slowest {
     limit: usize,
