@@ -35,24 +35,41 @@ fn flight(line: &Line) -> u64 {
     }
 }
 
-/// Adds the rows to the request's, and computes its totals anew.
-pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
-    let (created, end) = times(request);
-    let mut end = end;
-    let mut known = Stretches::of(request);
-    let before = known.length();
-    let old_e2e = request.e2e_table.e2e_total_ms;
-    let mut waits = JoinedWaits::of(request);
-    let mut outputs = JoinedOutputs::default();
-    request.stage_table.iter().for_each(|row| outputs.add_own(row));
-    for row in rows {
-        let Some((start, ended)) = extent(row) else { continue };
-        end = end.max(ended);
+/// A request to which rows are being added.
+pub(super) struct Completion<'a> {
+    request: &'a mut RequestLine,
+    created: u64,
+    /// The last end of the request and of the rows so far.
+    end: u64,
+    known: Stretches,
+    /// How long the request's own rows are together.
+    length_before: u64,
+    waits: JoinedWaits,
+    outputs: JoinedOutputs,
+}
+
+impl<'a> Completion<'a> {
+    pub(super) fn of(request: &'a mut RequestLine) -> Self {
+        let (created, end) = times(request);
+        let mut known = Stretches::of(request);
+        let length_before = known.length();
+        let waits = JoinedWaits::of(request);
+        let mut outputs = JoinedOutputs::default();
+        request.stage_table.iter().for_each(|row| outputs.add_own(row));
+        Self { request, created, end, known, length_before, waits, outputs }
+    }
+
+    /// Adds a row to those of the request.
+    pub(super) fn add(&mut self, line: &Line) {
+        let Some((start, ended)) = extent(line) else { return };
+        let Self { request, created, end, known, waits, outputs, .. } = self;
+        let created = *created;
+        *end = (*end).max(ended);
         // The flight of a message before its row is time that the row accounts for.
-        let covered_from = start.saturating_sub(flight(row)).max(created);
+        let covered_from = start.saturating_sub(flight(line)).max(created);
         known.add(covered_from - created, ended.saturating_sub(created));
         let start = Millis::from_nanos(start.saturating_sub(created));
-        match row {
+        match line {
             Line::Stage(line) => {
                 let added = placed(&line.row, start);
                 outputs.add(&added);
@@ -72,27 +89,33 @@ pub(super) fn complete(request: &mut RequestLine, rows: &[Line]) {
             Line::Request(_) | Line::Summary(_) | Line::Open(_) => {}
         }
     }
-    request.warnings.truncate(16);
-    request.stage_table.iter_mut().for_each(|row| outputs.complete(row));
-    let e2e_total = Millis::from_nanos(end.saturating_sub(created)).max(old_e2e);
-    let grown = e2e_total.saturating_sub(old_e2e);
-    let unread = &mut Warnings::default();
-    let tokens = total_tokens(request.stage_table.iter(), unread);
-    let (bytes, transfer_time) = total_transfers(request.transfer_table.iter(), unread);
-    if grown > Millis::ZERO {
-        request.timestamp = Timestamp::from_unix_micros(end / 1_000);
+
+    /// Computes the request's totals anew.
+    pub(super) fn finish(self) {
+        let Self { request, created, end, mut known, length_before, waits, mut outputs } = self;
+        request.warnings.truncate(16);
+        request.stage_table.iter_mut().for_each(|row| outputs.complete(row));
+        let old_e2e = request.e2e_table.e2e_total_ms;
+        let e2e_total = Millis::from_nanos(end.saturating_sub(created)).max(old_e2e);
+        let grown = e2e_total.saturating_sub(old_e2e);
+        let unread = &mut Warnings::default();
+        let tokens = total_tokens(request.stage_table.iter(), unread);
+        let (bytes, transfer_time) = total_transfers(request.transfer_table.iter(), unread);
+        if grown > Millis::ZERO {
+            request.timestamp = Timestamp::from_unix_micros(end / 1_000);
+        }
+        let e2e = &mut request.e2e_table;
+        e2e.e2e_total_ms = e2e_total;
+        e2e.e2e_total_tokens = tokens;
+        e2e.transfers_total_bytes = bytes;
+        e2e.transfers_total_time_ms = transfer_time;
+        // The time that the added rows cover and no row covered before. Of the request's own rows only the
+        // start and the sum of the times are known, so for rows of several spans this is an estimate.
+        let covered = Millis::from_nanos(known.length().saturating_sub(length_before));
+        e2e.unattributed_time_ms = e2e.unattributed_time_ms.saturating_add(grown).saturating_sub(covered);
+        e2e.real_time_factor = factor_of_request(e2e_total, request.stage_table.iter());
+        waits.divide(request, known.intervals());
     }
-    let e2e = &mut request.e2e_table;
-    e2e.e2e_total_ms = e2e_total;
-    e2e.e2e_total_tokens = tokens;
-    e2e.transfers_total_bytes = bytes;
-    e2e.transfers_total_time_ms = transfer_time;
-    // The time that the added rows cover and no row covered before. Of the request's own rows only the start
-    // and the sum of the times are known, so for rows of several spans this is an estimate.
-    let covered = Millis::from_nanos(known.length().saturating_sub(before));
-    e2e.unattributed_time_ms = e2e.unattributed_time_ms.saturating_add(grown).saturating_sub(covered);
-    e2e.real_time_factor = factor_of_request(e2e_total, request.stage_table.iter());
-    waits.divide(request, known.intervals());
 }
 
 /// Stretches of a request's time, in nanoseconds since its creation, that rows account for.
@@ -114,11 +137,10 @@ impl Stretches {
     }
 
     /// The length of their union.
-    fn length(&self) -> u64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable();
+    fn length(&mut self) -> u64 {
+        self.0.sort_unstable();
         let (mut length, mut until) = (0, 0);
-        for (start, end) in sorted {
+        for &(start, end) in &self.0 {
             length += end.saturating_sub(start.max(until));
             until = until.max(end);
         }

@@ -4,70 +4,36 @@
 //! stand next to each other, or have only lines of that microsecond between them. A file that is given twice,
 //! or lines that are sent twice, repeat also the lines around a line.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher},
-};
-
-use super::by_hash::AsItIs;
-
-/// How much of a line is hashed, in bytes. Its timestamp is among them.
-const HASHED: usize = 80;
-
-/// A line.
-#[derive(PartialEq, Eq)]
-pub(super) struct Whole<'a> {
-    hash: u64,
-    /// The id of its request.
-    id: &'a str,
-    bytes: &'a [u8],
-}
-
-impl<'a> Whole<'a> {
-    /// To hash all bytes, again whenever the map grows, would take 8 % more instructions of `join`.
-    pub(super) fn of(id: &'a str, bytes: &'a [u8]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (id, bytes.get(..HASHED).unwrap_or(bytes)).hash(&mut hasher);
-        Self { hash: hasher.finish(), id, bytes }
-    }
-}
-
-impl Hash for Whole<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-/// Where a line was seen.
-struct Seen {
-    run: u64,
-    /// How often in this run, and how many of all occurrences count.
+/// Finds copies among lines of which equal ones come next to each other, each in the order of the logs.
+#[derive(Default)]
+pub(super) struct Doubles<Line> {
+    /// The line, and the run of its last occurrence.
+    last: Option<(Line, u64)>,
+    /// How often it was in this run, and how many of all occurrences count.
     in_run: u64,
     counted: u64,
 }
 
-/// The lines so far.
-#[derive(Default)]
-pub(super) struct Doubles<'a>(HashMap<Whole<'a>, Seen, BuildHasherDefault<AsItIs>>);
-
-impl<'a> Doubles<'a> {
+impl<Line: PartialEq> Doubles<Line> {
     /// Whether this occurrence of a line counts. A run is a stretch of lines of one file that have the same
     /// timestamp. Of a line that may have equals, as many count as one run has; of another line, one.
-    pub(super) fn counts(&mut self, line: Whole<'a>, run: u64, may_have_equals: bool) -> bool {
-        let seen = match self.0.entry(line) {
-            Entry::Occupied(seen) => seen.into_mut(),
-            Entry::Vacant(place) => {
-                place.insert(Seen { run, in_run: 1, counted: 1 });
-                return true;
+    pub(super) fn counts(&mut self, line: Line, run: u64, may_have_equals: impl FnOnce() -> bool) -> bool {
+        match &mut self.last {
+            Some((last, last_run)) if *last == line => {
+                if *last_run != run {
+                    (*last_run, self.in_run) = (run, 0);
+                }
+                self.in_run += 1;
+                let counts = self.in_run > self.counted && may_have_equals();
+                self.counted += u64::from(counts);
+                counts
             }
-        };
-        if seen.run != run {
-            (seen.run, seen.in_run) = (run, 0);
+            last => {
+                *last = Some((line, run));
+                (self.in_run, self.counted) = (1, 1);
+                true
+            }
         }
-        seen.in_run += 1;
-        let counts = may_have_equals && seen.in_run > seen.counted;
-        seen.counted += u64::from(counts);
-        counts
     }
 }
 
@@ -96,13 +62,17 @@ mod tests {
 
     /// How many occurrences of each of these lines count. Each line is its file, its timestamp and its text.
     fn counted(lines: &[(usize, u64, &'static str)], may_have_equals: bool) -> Vec<usize> {
-        let (mut doubles, mut runs) = (Doubles::default(), Runs::default());
-        let count = |(at, (file, timestamp, text)): (usize, &(usize, u64, &'static str))| {
-            let run = runs.number(*file, *timestamp);
-            let whole = Whole::of("r", text.as_bytes());
-            doubles.counts(whole, run, may_have_equals).then_some(at)
+        let mut runs = Runs::default();
+        let number = |(at, (file, timestamp, text)): (usize, &(usize, u64, &'static str))| {
+            (*text, at, runs.number(*file, *timestamp))
         };
-        lines.iter().enumerate().filter_map(count).collect()
+        let mut sorted: Vec<_> = lines.iter().enumerate().map(number).collect();
+        sorted.sort_unstable();
+        let mut doubles = Doubles::default();
+        sorted.retain(|(text, _, run)| doubles.counts(*text, *run, || may_have_equals));
+        let mut counted: Vec<_> = sorted.into_iter().map(|(_, at, _)| at).collect();
+        counted.sort_unstable();
+        counted
     }
 
     #[test]

@@ -24,12 +24,12 @@ use super::{
     input::Inputs,
     joined_line::JoinedLine,
     joined_sample::JoinedSample,
-    matching::{Oddities, match_rows},
+    matching::match_rows,
+    oddities::Oddities,
     output,
-    packed::Packed,
     run_correction::{RunCorrection, Step},
     selection::{Selection, Sieve},
-    spool::{Records, Spool},
+    spool::Spool,
 };
 use crate::{Line, write::lines::write_summary};
 
@@ -37,6 +37,8 @@ use crate::{Line, write::lines::write_summary};
 const FILES: usize = 128;
 /// How many of them are in memory at a time.
 const AT_ONCE: usize = 4;
+/// How much is written to standard output at a time, in bytes.
+const BUFFER: usize = 1 << 16;
 
 pub(super) const HELP: Help = Help {
     examples: &[
@@ -76,7 +78,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let (completed, oddities) = match_parts(parts, &sample)?;
     match &args.output {
         // The lines have no colours to take out.
-        None => write(completed, selection, &mut BufWriter::new(io::stdout()))?,
+        None => write(completed, selection, &mut BufWriter::with_capacity(BUFFER, io::stdout()))?,
         // All inputs have been read: a pattern such as `*.jsonl` may also name this file.
         Some(path) => output::write(path, |file| write(completed, selection, file))?,
     }
@@ -89,7 +91,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Writes the complete requests that are selected.
-fn write(completed: Vec<Spool<4>>, selection: Arc<Selection>, out: &mut impl Write) -> Result<()> {
+fn write(completed: Vec<Spool<1, 3>>, selection: Arc<Selection>, out: &mut impl Write) -> Result<()> {
     if selection.is_everything() {
         merge(completed, out)?;
     } else {
@@ -100,9 +102,9 @@ fn write(completed: Vec<Spool<4>>, selection: Arc<Selection>, out: &mut impl Wri
     Ok(out.flush()?)
 }
 
-/// Spreads the lines over files, notes their rates, and counts the rows that name no request. A record is the
-/// run that its line stands in, the id of its request, and the line.
-fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<3>>, JoinedSample, u64)> {
+/// Spreads the lines over files, as [`match_rows`] reads them; notes their rates; and counts the rows that
+/// name no request.
+fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<3, 3>>, JoinedSample, u64)> {
     let mut parts = (0..FILES).map(|_| Spool::new()).collect::<io::Result<Vec<_>>>()?;
     let (hasher, mut sequence, mut nameless) = (RandomState::new(), 0, 0);
     let (mut sample, mut runs) = (JoinedSample::default(), Runs::default());
@@ -112,18 +114,19 @@ fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<3>>, JoinedSample, u64)> {
         let Some(line) = line else { return Ok(()) };
         sample.note(line.is_row, line.sample_rate);
         let run = runs.number(place.index, line.timestamp);
-        let Some((id, bytes)) = line.parts() else {
+        let Some(texts) = line.parts() else {
             nameless += 1;
             return Ok(());
         };
-        let at = hasher.hash_one(id) as usize % FILES;
-        Ok(parts.get_mut(at).map_or(Ok(()), |part| part.write(sequence, [&run.to_le_bytes(), id, bytes]))?)
+        let hash = hasher.hash_one(texts[0]);
+        let part = parts.get_mut(hash as usize % FILES);
+        Ok(part.map_or(Ok(()), |part| part.write([sequence, run, hash], texts))?)
     })?;
     Ok((parts, sample, nameless))
 }
 
 /// Matches the parts on all cores.
-fn match_parts(parts: Vec<Spool<3>>, sample: &JoinedSample) -> Result<(Vec<Spool<4>>, Oddities)> {
+fn match_parts(parts: Vec<Spool<3, 3>>, sample: &JoinedSample) -> Result<(Vec<Spool<1, 3>>, Oddities)> {
     let waiting = Mutex::new(parts.into_iter());
     let threads = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE);
     let work = || -> Result<_> {
@@ -149,34 +152,25 @@ fn match_parts(parts: Vec<Spool<3>>, sample: &JoinedSample) -> Result<(Vec<Spool
     })
 }
 
-/// Writes the requests in the order in which they came, the totals of the run corrected.
-fn merge(parts: Vec<Spool<4>>, out: &mut impl Write) -> Result<()> {
+/// Writes the requests in the order in which they came, with the totals of the run corrected. The rest stays
+/// as it is.
+fn merge(parts: Vec<Spool<1, 3>>, out: &mut impl Write) -> Result<()> {
     let mut parts = parts.into_iter().map(Spool::into_records).collect::<io::Result<Vec<_>>>()?;
     let mut next = BinaryHeap::new();
     for (at, records) in parts.iter_mut().enumerate() {
         next.extend(records.next()?.map(|sequence| Reverse((sequence, at))));
     }
-    let (mut correction, mut buffer) = (RunCorrection::default(), Vec::new());
+    let (mut correction, mut totals) = (RunCorrection::default(), Vec::new());
     while let Some(Reverse((_, at))) = next.pop() {
         let Some(records) = parts.get_mut(at) else { continue };
-        buffer.clear();
-        correct(records, &mut correction, &mut buffer).ok_or_else(garbled)?;
-        out.write_all(&buffer)?;
+        let [step, before, after] = &records.texts;
+        let step = Step::unpack(step).ok_or_else(garbled)?;
+        totals.clear();
+        write_summary(&mut totals, &correction.apply(step));
+        [before, &totals, after].into_iter().try_for_each(|text| out.write_all(text))?;
         next.extend(records.next()?.map(|sequence| Reverse((sequence, at))));
     }
     Ok(())
-}
-
-/// Appends the line of the current record, with the corrected totals in place of its own. The rest stays as
-/// it is. `None` if the record has another form than this command writes.
-fn correct(records: &Records<4>, correction: &mut RunCorrection, out: &mut Vec<u8>) -> Option<()> {
-    let [step, before, summary, after] = &records.texts;
-    let mut summary = Packed::of(summary).summary()?;
-    correction.apply(&Step::unpack(step)?, &mut summary);
-    out.extend_from_slice(before);
-    write_summary(out, &summary);
-    out.extend_from_slice(after);
-    Some(())
 }
 
 pub(super) fn garbled() -> Failure {

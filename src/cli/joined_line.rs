@@ -3,10 +3,11 @@
 
 use super::{
     packed::{self, Packed},
+    run_correction::Step,
     verbatim,
 };
 use crate::{
-    Line, RequestLine, Timestamp,
+    Detached, Line, RequestLine, Timestamp,
     write::lines::{RequestParts, write_request},
 };
 
@@ -21,9 +22,10 @@ pub(super) struct JoinedLine {
     pub(super) is_row: bool,
     pub(super) sample_rate: Option<u32>,
     pub(super) timestamp: Timestamp,
-    /// The id of its request, if it names one, and then the line itself.
+    /// The id of its request, if it names one; of a request, a [`Step`]; and then the line itself.
     bytes: Vec<u8>,
     id_length: Option<usize>,
+    step_length: usize,
 }
 
 impl JoinedLine {
@@ -33,8 +35,12 @@ impl JoinedLine {
         let id = line.request_id();
         let mut bytes = Vec::with_capacity(ROOM);
         bytes.extend_from_slice(id.unwrap_or_default().as_bytes());
+        let mut step_length = 0;
         let (sample_rate, timestamp) = match line {
             Line::Request(line) => {
+                let before = bytes.len();
+                Step::of(line).pack(&mut bytes);
+                step_length = bytes.len() - before;
                 bytes.push(REQUEST);
                 match text.filter(|text| is_plain(text)) {
                     Some(text) => {
@@ -59,13 +65,15 @@ impl JoinedLine {
             Line::Summary(_) | Line::Open(_) => return None,
         };
         let is_row = !matches!(line, Line::Request(_));
-        Some(Self { is_row, sample_rate, timestamp, bytes, id_length: id.map(str::len) })
+        Some(Self { is_row, sample_rate, timestamp, bytes, id_length: id.map(str::len), step_length })
     }
 
-    /// The id of its request, if it names one, and the line itself. The same row has the same bytes, however
-    /// it was spelt.
-    pub(super) fn parts(&self) -> Option<(&[u8], &[u8])> {
-        self.bytes.split_at_checked(self.id_length?)
+    /// The id of its request, if it names one; its step; and the line itself. The same row has the same bytes,
+    /// however it was spelt.
+    pub(super) fn parts(&self) -> Option<[&[u8]; 3]> {
+        let (id, rest) = self.bytes.split_at_checked(self.id_length?)?;
+        let (step, line) = rest.split_at_checked(self.step_length)?;
+        Some([id, step, line])
     }
 }
 
@@ -80,20 +88,63 @@ pub(super) fn write(out: &mut Vec<u8>, request: &RequestLine) {
     write_request(out, &RequestParts::of(request), stages, transfers);
 }
 
-/// Reads the bytes of a line. A row is without its id.
-pub(super) fn read(bytes: &[u8]) -> Option<Line> {
-    let (kind, rest) = bytes.split_first()?;
-    match *kind {
-        STAGE => Packed::of(rest).detached().map(Line::Stage),
-        TRANSFER => Packed::of(rest).detached().map(Line::Transfer),
-        _ => {
-            let request = verbatim::request(rest.trim_ascii_end()).map(Line::Request);
-            request.or_else(|| text(bytes)?.parse().ok())
+/// Whether the bytes are those of a row.
+pub(super) fn is_row(bytes: &[u8]) -> bool {
+    bytes.first() != Some(&REQUEST)
+}
+
+/// The text of a request.
+pub(super) fn text(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.strip_prefix(&[REQUEST])
+}
+
+/// Reads the bytes of requests, each in place of the one before.
+pub(super) struct RequestReader(Line);
+
+impl Default for RequestReader {
+    fn default() -> Self {
+        Self(Line::Request(RequestLine::default()))
+    }
+}
+
+impl RequestReader {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<&mut RequestLine> {
+        let text = text(bytes)?.trim_ascii_end();
+        if verbatim::read(text, &mut self.0).is_none() {
+            self.0 = str::from_utf8(text).ok()?.parse().ok()?;
+        }
+        match &mut self.0 {
+            Line::Request(line) => Some(line),
+            _ => None,
         }
     }
 }
 
-/// The text of a request.
-pub(super) fn text(bytes: &[u8]) -> Option<&str> {
-    str::from_utf8(bytes.strip_prefix(&[REQUEST])?).ok()
+/// Reads the bytes of rows, each in place of the one before. They are without their ids.
+pub(super) struct RowReader {
+    stage: Line,
+    transfer: Line,
+}
+
+impl Default for RowReader {
+    fn default() -> Self {
+        Self { stage: Line::Stage(Detached::default()), transfer: Line::Transfer(Detached::default()) }
+    }
+}
+
+impl RowReader {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<&Line> {
+        let (kind, rest) = bytes.split_first()?;
+        let (mut packed, line) = match *kind {
+            STAGE => (Packed::of(rest), &mut self.stage),
+            TRANSFER => (Packed::of(rest), &mut self.transfer),
+            _ => return None,
+        };
+        match line {
+            Line::Stage(line) => packed.detached(line)?,
+            Line::Transfer(line) => packed.detached(line)?,
+            Line::Request(_) | Line::Summary(_) | Line::Open(_) => return None,
+        }
+        Some(line)
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::amount::amount;
-use crate::{RequestLine, model::keep::is_chosen};
+use crate::model::keep::is_chosen;
 
 /// How many rates are told apart. A fleet has one or two.
 const RATES: usize = 16;
@@ -32,9 +32,9 @@ impl JoinedSample {
         self.rows += other.rows;
     }
 
-    /// Counts the request if a class has kept it at the front, and the hash has not chosen it at the workers.
-    pub(super) fn add_request(&mut self, request: &RequestLine) {
-        if request.sample_rate.is_none() && is_left_out(&request.request_id, &self.of_rows) {
+    /// Counts a request that a class has kept at the front if the hash has not chosen it at the workers.
+    pub(super) fn add_request(&mut self, request_id: &str) {
+        if is_left_out(request_id, &self.of_rows) {
             self.without_rows += 1;
         }
     }

@@ -45,6 +45,7 @@ mod logs;
 mod matching;
 mod numbers;
 mod objectives;
+mod oddities;
 mod output;
 pub(crate) mod packed;
 mod paint;

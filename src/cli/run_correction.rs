@@ -20,7 +20,8 @@ type Wall = (usize, u64, u64);
 /// What a request adds to the run.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Step {
-    number: u64,
+    /// The totals of the run in its line.
+    totals: OverallSummary,
     /// The tokens of the workers' rows.
     tokens: u64,
     /// The request's end without the rows, and with them.
@@ -40,7 +41,7 @@ impl Step {
             wall(row.stage_id, (created.saturating_add(start), created.saturating_add(end)))
         });
         Self {
-            number: request.overall_summary.e2e_requests,
+            totals: request.overall_summary.clone(),
             end,
             late_end: end,
             own_walls: own_walls.collect(),
@@ -48,21 +49,25 @@ impl Step {
         }
     }
 
-    /// Takes the rows into account, which have been added to the request; it had this many tokens before.
-    pub(super) fn add_rows(&mut self, request: &RequestLine, rows: &[Line], tokens_before: u64) {
+    /// Adds a worker's row.
+    pub(super) fn add(&mut self, row: &Line) {
+        if let Line::Stage(line) = row {
+            self.walls.extend(extent(row).and_then(|extent| wall(line.row.stage_id, extent)));
+        }
+    }
+
+    /// Takes the request into account to which all rows have been added; it had this many tokens before.
+    pub(super) fn complete(&mut self, request: &RequestLine, tokens_before: u64) {
         self.late_end = times(request).1;
         // Those of all requests that the line stands for.
         let more = request.e2e_table.e2e_total_tokens.saturating_sub(tokens_before);
         self.tokens = more.saturating_mul(request.weight());
-        self.walls.extend(rows.iter().filter_map(|row| match row {
-            Line::Stage(line) => wall(line.row.stage_id, extent(row)?),
-            _ => None,
-        }));
     }
 
     pub(super) fn pack(&self, out: &mut Vec<u8>) {
-        let Self { number, tokens, end, late_end, own_walls, walls } = self;
-        [number, tokens, end, late_end].into_iter().for_each(|value| packed::number(out, value));
+        let Self { totals, tokens, end, late_end, own_walls, walls } = self;
+        packed::summary(out, totals);
+        [tokens, end, late_end].into_iter().for_each(|value| packed::number(out, value));
         for walls in [own_walls, walls] {
             packed::list(out, walls, |out, (id, start, end)| {
                 [&(*id as u64), start, end].into_iter().for_each(|value| packed::number(out, value));
@@ -77,7 +82,7 @@ impl Step {
             Some((packed.number()?.try_into().ok()?, packed.number()?, packed.number()?))
         };
         Some(Self {
-            number: packed.number()?,
+            totals: packed.summary()?,
             tokens: packed.number()?,
             end: packed.number()?,
             late_end: packed.number()?,
@@ -113,12 +118,13 @@ fn extend(walls: &mut BTreeMap<usize, (u64, u64)>, added: &[Wall]) {
 }
 
 impl RunCorrection {
-    /// Corrects the totals in the line of the next request.
-    pub(super) fn apply(&mut self, step: &Step, summary: &mut OverallSummary) {
-        if step.number < self.last && step.number == 1 {
+    /// The corrected totals in the line of the next request.
+    pub(super) fn apply(&mut self, step: Step) -> OverallSummary {
+        let mut summary = step.totals;
+        if summary.e2e_requests < self.last && summary.e2e_requests == 1 {
             *self = Self::default();
         }
-        self.last = step.number;
+        self.last = summary.e2e_requests;
         extend(&mut self.own_walls, &step.own_walls);
         extend(&mut self.walls, &step.walls);
         self.tokens = self.tokens.saturating_add(step.tokens);
@@ -142,6 +148,7 @@ impl RunCorrection {
                 *wall = (*wall).max(Millis::from_nanos(end - start));
             }
         }
+        summary
     }
 }
 
@@ -152,7 +159,7 @@ mod tests {
     #[test]
     fn a_step_is_read_as_it_was_packed() {
         let step = Step {
-            number: 1,
+            totals: OverallSummary { e2e_requests: 1, ..OverallSummary::default() },
             tokens: 300,
             end: 2,
             late_end: u64::MAX,

@@ -1,23 +1,25 @@
-//! Records in a temporary file: a sequence number, and a few texts.
+//! Records in a temporary file: a few numbers and a few texts.
 
 use std::{
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Seek, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write},
 };
 
 /// How much is written and read at a time, in bytes.
 const BUFFER: usize = 1 << 16;
 
-/// Records of `N` texts that are being written.
-pub(super) struct Spool<const N: usize>(BufWriter<File>);
+/// Records of `M` numbers and `N` texts that are being written.
+pub(super) struct Spool<const M: usize, const N: usize>(BufWriter<File>);
 
-impl<const N: usize> Spool<N> {
+impl<const M: usize, const N: usize> Spool<M, N> {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self(BufWriter::with_capacity(BUFFER, tempfile::tempfile()?)))
     }
 
-    pub(super) fn write(&mut self, sequence: u64, texts: [&[u8]; N]) -> io::Result<()> {
-        self.0.write_all(&sequence.to_le_bytes())?;
+    pub(super) fn write(&mut self, numbers: [u64; M], texts: [&[u8]; N]) -> io::Result<()> {
+        for number in numbers {
+            self.0.write_all(&number.to_le_bytes())?;
+        }
         for text in texts {
             let length = u32::try_from(text.len()).map_err(io::Error::other)?;
             self.0.write_all(&length.to_le_bytes())?;
@@ -40,23 +42,22 @@ impl<const N: usize> Spool<N> {
     }
 
     /// The records one by one.
-    pub(super) fn into_records(self) -> io::Result<Records<N>> {
+    pub(super) fn into_records(self) -> io::Result<Records<M, N>> {
         let file = BufReader::with_capacity(BUFFER, self.rewound()?);
         Ok(Records { file, texts: [const { Vec::new() }; N] })
     }
 }
 
-/// A record of a file.
-pub(super) struct Record<'a, const N: usize> {
-    pub(super) sequence: u64,
-    pub(super) texts: [&'a [u8]; N],
-}
-
 /// The records of a file, as it was read into memory.
-pub(super) fn records<const N: usize>(mut bytes: &[u8]) -> impl Iterator<Item = Record<'_, N>> {
+pub(super) fn records<const M: usize, const N: usize>(
+    mut bytes: &[u8],
+) -> impl Iterator<Item = ([u64; M], [&[u8]; N])> {
     std::iter::from_fn(move || {
-        let (sequence, mut rest) =
-            bytes.split_first_chunk().map(|(it, rest)| (u64::from_le_bytes(*it), rest))?;
+        let (mut numbers, mut rest) = ([0; M], bytes);
+        for number in &mut numbers {
+            let (eight, after) = rest.split_first_chunk()?;
+            (*number, rest) = (u64::from_le_bytes(*eight), after);
+        }
         let mut lengths = [0; N];
         for length in &mut lengths {
             let (four, after) = rest.split_first_chunk()?;
@@ -67,24 +68,28 @@ pub(super) fn records<const N: usize>(mut bytes: &[u8]) -> impl Iterator<Item = 
             (*text, rest) = rest.split_at_checked(length)?;
         }
         bytes = rest;
-        Some(Record { sequence, texts })
+        Some((numbers, texts))
     })
 }
 
 /// Records that are being read.
-pub(super) struct Records<const N: usize> {
+pub(super) struct Records<const M: usize, const N: usize> {
     file: BufReader<File>,
     /// The texts of the current record.
     pub(super) texts: [Vec<u8>; N],
 }
 
-impl<const N: usize> Records<N> {
-    /// Reads the next record, and returns its sequence number.
-    pub(super) fn next(&mut self) -> io::Result<Option<u64>> {
-        let mut sequence = [0; 8];
-        match self.file.read_exact(&mut sequence) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            read => read?,
+impl<const M: usize, const N: usize> Records<M, N> {
+    /// Reads the next record, and returns its numbers.
+    pub(super) fn next(&mut self) -> io::Result<Option<[u64; M]>> {
+        if self.file.fill_buf()?.is_empty() {
+            return Ok(None);
+        }
+        let mut numbers = [0; M];
+        for number in &mut numbers {
+            let mut bytes = [0; 8];
+            self.file.read_exact(&mut bytes)?;
+            *number = u64::from_le_bytes(bytes);
         }
         for text in &mut self.texts {
             let mut length = [0; 4];
@@ -92,7 +97,7 @@ impl<const N: usize> Records<N> {
             text.resize(u32::from_le_bytes(length) as usize, 0);
         }
         self.texts.iter_mut().try_for_each(|text| self.file.read_exact(text))?;
-        Ok(Some(u64::from_le_bytes(sequence)))
+        Ok(Some(numbers))
     }
 }
 
@@ -102,20 +107,20 @@ mod tests {
 
     #[test]
     fn records_are_read_as_they_were_written() {
-        let written = [(7, ["one", "", "x"]), (u64::MAX, ["", "two\n", ""]), (0, ["", "", ""])];
+        let written = [([7, 1], ["one", "", "x"]), ([0, u64::MAX], ["", "two\n", ""]), ([0, 0], [""; 3])];
         let spool = || {
             let mut spool = Spool::new().unwrap();
-            for (sequence, texts) in written {
-                spool.write(sequence, texts.map(str::as_bytes)).unwrap();
+            for (numbers, texts) in written {
+                spool.write(numbers, texts.map(str::as_bytes)).unwrap();
             }
             spool
         };
         let bytes = spool().into_bytes().unwrap();
-        let read: Vec<_> = records(&bytes).map(|Record { sequence, texts }| (sequence, texts)).collect();
-        assert_eq!(read, written.map(|(sequence, texts)| (sequence, texts.map(str::as_bytes))));
+        let read: Vec<_> = records(&bytes).collect();
+        assert_eq!(read, written.map(|(numbers, texts)| (numbers, texts.map(str::as_bytes))));
         let mut records = spool().into_records().unwrap();
-        for (sequence, texts) in written {
-            assert_eq!(records.next().unwrap(), Some(sequence));
+        for (numbers, texts) in written {
+            assert_eq!(records.next().unwrap(), Some(numbers));
             assert_eq!(records.texts, texts.map(|text| text.as_bytes().to_vec()));
         }
         assert_eq!(records.next().unwrap(), None);

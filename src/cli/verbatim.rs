@@ -36,16 +36,6 @@ pub(super) fn read(bytes: &[u8], line: &mut Line) -> Option<()> {
     text.is_at_end().then_some(())
 }
 
-/// The request on a line; `None` as for [`read`].
-pub(super) fn request(line: &[u8]) -> Option<RequestLine> {
-    let mut read_line = Line::Request(RequestLine::default());
-    read(line, &mut read_line)?;
-    match read_line {
-        Line::Request(request) => Some(request),
-        _ => None,
-    }
-}
-
 impl Text<'_> {
     /// A request, after its type.
     fn request(&mut self, line: &mut RequestLine) -> Option<()> {

@@ -199,9 +199,9 @@ pub(crate) trait Table: Default + 'static {
     #[cfg(feature = "cli")]
     fn pack(&self, out: &mut Vec<u8>);
 
-    /// Reads what [`pack`](Self::pack) has written.
+    /// Reads what [`pack`](Self::pack) has written in place of the row.
     #[cfg(feature = "cli")]
-    fn unpack(packed: &mut Packed<'_>) -> Option<Self>;
+    fn unpack(&mut self, packed: &mut Packed<'_>) -> Option<()>;
 }
 
 /// Implements [`Table`] for a row, and serde's traits. A line of the list is: the field, whether the line
@@ -286,12 +286,12 @@ macro_rules! table {
             }
 
             #[cfg(feature = "cli")]
-            fn unpack(packed: &mut Packed<'_>) -> Option<Self> {
-                Some(Self {
-                    $first: Member::unpack(packed)?,
-                    $($name: Member::unpack(packed)?,)*
-                    $($besides: packed.$besides()?),*
-                })
+            fn unpack(&mut self, packed: &mut Packed<'_>) -> Option<()> {
+                let Self { $first, $($name,)* $($besides),* } = self;
+                *$first = Member::unpack(packed)?;
+                $(*$name = Member::unpack(packed)?;)*
+                $(*$besides = packed.$besides()?;)*
+                Some(())
             }
         }
     };

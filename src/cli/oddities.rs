@@ -1,0 +1,69 @@
+//! Oddities of the input of `join`, which are reported on stderr.
+
+use std::collections::BTreeMap;
+
+use super::{amount::amount, failure::complain, joined_sample::JoinedSample};
+use crate::write::text::printable;
+
+/// How many ids without a request are named.
+const NAMED: usize = 20;
+
+#[derive(Debug, Default)]
+pub(super) struct Oddities {
+    /// Rows whose request is in none of the files, also by id.
+    rows: u64,
+    ids: BTreeMap<String, u64>,
+    /// Lines that came twice.
+    pub(super) doubles: u64,
+    /// Rows that lie far from their request.
+    pub(super) far_away: u64,
+    pub(super) sample: JoinedSample,
+}
+
+impl Oddities {
+    /// No oddities yet, of logs with these rates.
+    pub(super) fn of(sample: &JoinedSample) -> Self {
+        Self { sample: sample.clone(), ..Self::default() }
+    }
+
+    /// Adds rows of a request of which there is no line.
+    pub(super) fn add(&mut self, id: &str, rows: u64) {
+        if self.sample.explains(id, rows) {
+            return;
+        }
+        self.rows += rows;
+        if self.ids.len() < NAMED || self.ids.contains_key(id) {
+            *self.ids.entry(id.to_owned()).or_default() += rows;
+        }
+    }
+
+    /// Adds those of another part, which has other ids.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.doubles += other.doubles;
+        self.far_away += other.far_away;
+        self.sample.merge(&other.sample);
+        let room = NAMED.saturating_sub(self.ids.len());
+        self.ids.extend(other.ids.into_iter().take(room));
+    }
+
+    pub(super) fn list(&self) {
+        for (id, rows) in &self.ids {
+            let rows = amount(*rows, "row", "rows");
+            complain(&format!("request {}: {rows}, but no line of the request", printable(id)));
+        }
+        let named: u64 = self.ids.values().sum();
+        if self.rows > named {
+            complain(&amount(self.rows - named, "more row finds no request", "more rows find no request"));
+        }
+        self.sample.sentences().iter().for_each(|sentence| complain(sentence));
+        if self.doubles > 0 {
+            let doubles = amount(self.doubles, "line occurs twice and counts", "lines occur twice and count");
+            complain(&format!("{doubles} once"));
+        }
+        if self.far_away > 0 {
+            let rows = amount(self.far_away, "row lies", "rows lie");
+            complain(&format!("{rows} more than a second outside of the request: do clocks differ?"));
+        }
+    }
+}
