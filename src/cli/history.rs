@@ -2,8 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{BuildHasher, Hash, Hasher},
 };
+
+use foldhash::quality::FixedState;
 
 use super::by_hash::ByHash;
 use crate::{
@@ -30,7 +32,7 @@ pub(super) struct Trace {
 impl Trace {
     /// Two lines that agree in id, timestamp and numbers are the same line, however they are spelt.
     pub(super) fn of(line: &Line) -> Self {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = FixedState::default().build_hasher();
         let id = line.request_id().map(hash_of);
         id.hash(&mut hasher);
         match line {
@@ -62,9 +64,7 @@ impl Trace {
 
 /// The same for the same id in each thread.
 pub(super) fn hash_of(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
+    FixedState::default().hash_one(id)
 }
 
 fn hash_numbers<Row: Table>(row: &Row, hasher: &mut impl Hasher) {
@@ -183,9 +183,7 @@ mod tests {
 
     /// A line with this number in it, its hash spread as those of real lines are.
     fn trace(number: u64, is_request: bool) -> Trace {
-        let mut hasher = DefaultHasher::new();
-        number.hash(&mut hasher);
-        Trace { line: hasher.finish(), request: Some(number), is_request }
+        Trace { line: FixedState::default().hash_one(number), request: Some(number), is_request }
     }
 
     #[test]
