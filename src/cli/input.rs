@@ -3,32 +3,29 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    thread,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use indicatif::ProgressBar;
-use memchr::memchr;
 
 use super::{
     amount::amount,
-    chunks::{Chunk, progress_bar, read},
+    batch::{Batch, batches},
+    chunks::progress_bar,
     copies::Copies,
     failure::{Failure, Result, complain},
     files::{Files, called, shown},
-    history::{History, Trace},
+    history::Trace,
     line_counts::LineCounts,
     log_file::LogFile,
     logs::in_order,
     parsed::{Parsed, Parser, taken},
     place::{Place, Twin},
+    reading::Reading,
     selection::{LeftOut, Selection},
-    wrapped::{Begun, Chunked, Piece, Wrapped},
 };
-use crate::{Line, SCHEMA};
+use crate::Line;
 
-/// How many chunks a channel to or from a parser holds.
-const AHEAD: usize = 4;
 /// How many broken lines are named; more are counted.
 const NAMED: u64 = 20;
 
@@ -46,33 +43,6 @@ pub(super) struct Inputs {
     pub(super) read: LineCounts,
     /// A sentence with the two places of the first line that occurs twice.
     first_double: Option<String>,
-}
-
-/// The file that is being read, and the state that is kept from the files before it.
-#[derive(Debug, Default)]
-struct Reading {
-    name: String,
-    log: usize,
-    is_found: bool,
-    /// The names of all files so far.
-    names: Vec<String>,
-    history: History,
-    /// Lines of which a container runtime has written a part.
-    begun: Begun,
-    /// How many lines the file has so far.
-    length: u64,
-    /// The counts before its first line.
-    before: LineCounts,
-    /// The number of its first line of an unknown schema, and that schema.
-    first_unknown: Option<(u64, u32)>,
-}
-
-/// A parsed chunk, with each of the layer's lines mapped to a `T`.
-enum Batch<T> {
-    File(LogFile),
-    Lines(Vec<std::result::Result<Parsed<T>, Piece>>),
-    Failed(String),
-    End,
 }
 
 impl Inputs {
@@ -161,7 +131,7 @@ impl Inputs {
     pub(super) fn map<T, Mapper>(
         &mut self,
         mut mapper: impl FnMut() -> Mapper,
-        take: impl FnMut(Place<'_>, T) -> Result<()>,
+        mut take: impl FnMut(Place<'_>, T) -> Result<()>,
     ) -> Result<()>
     where
         T: Send + 'static,
@@ -169,25 +139,28 @@ impl Inputs {
     {
         let traced = || {
             let mut map = mapper();
-            move |line: &mut Line, _: Option<&[u8]>| (Some(Trace::of(line)), map(line))
+            move |line: &mut Line, _: Option<&[u8]>, _: &mut Vec<u8>| (Some(Trace::of(line)), map(line))
         };
-        self.map_traced(traced, take)
+        self.map_traced(traced, |place, mapped, _| take(place, mapped))
     }
 
     /// The same for a command that finds doubled lines on its own: places have no twin. The mapper also gets
-    /// bytes of a line that is spelt as the layer spells it.
-    pub(super) fn map_texts<T, Mapper>(
+    /// the bytes of a line that is spelt as the layer spells it, and may append bytes to those of the lines
+    /// before, which `take` gets too.
+    pub(super) fn map_bytes<T, Mapper>(
         &mut self,
         mut mapper: impl FnMut() -> Mapper,
-        take: impl FnMut(Place<'_>, T) -> Result<()>,
+        take: impl FnMut(Place<'_>, T, &[u8]) -> Result<()>,
     ) -> Result<()>
     where
         T: Send + 'static,
-        Mapper: FnMut(&mut Line, Option<&[u8]>) -> T + Send + 'static,
+        Mapper: FnMut(&mut Line, Option<&[u8]>, &mut Vec<u8>) -> T + Send + 'static,
     {
         let untraced = || {
             let mut map = mapper();
-            move |line: &mut Line, spelling: Option<&[u8]>| (None, map(line, spelling))
+            move |line: &mut Line, spelling: Option<&[u8]>, bytes: &mut Vec<u8>| {
+                (None, map(line, spelling, bytes))
+            }
         };
         self.map_traced(untraced, take)
     }
@@ -195,79 +168,69 @@ impl Inputs {
     fn map_traced<T, Mapper>(
         &mut self,
         mut mapper: impl FnMut() -> Mapper,
-        mut take: impl FnMut(Place<'_>, T) -> Result<()>,
+        mut take: impl FnMut(Place<'_>, T, &[u8]) -> Result<()>,
     ) -> Result<()>
     where
         T: Send + 'static,
-        Mapper: FnMut(&mut Line, Option<&[u8]>) -> (Option<Trace>, T) + Send + 'static,
+        Mapper: FnMut(&mut Line, Option<&[u8]>, &mut Vec<u8>) -> (Option<Trace>, T) + Send + 'static,
     {
         let (files, selection) = (self.files.clone(), Arc::clone(&self.selection));
         let progress = progress_bar(&files);
         let mut selecting = || {
             let (mut map, selection) = (mapper(), Arc::clone(&selection));
-            move |line: &mut Line, spelling: Option<&[u8]>| match selection.leaves_out(line) {
-                None => Ok(map(line, spelling)),
+            move |line: &mut Line, spelling: Option<&[u8]>, bytes: &mut Vec<u8>| match selection
+                .leaves_out(line)
+            {
+                None => Ok(map(line, spelling, bytes)),
                 Some(reason) => Err(reason),
             }
         };
-        let (mut parsers, mut batches) = (Vec::new(), Vec::new());
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            let (chunk, chunks) = mpsc::sync_channel(AHEAD);
-            let (batch, mapped) = mpsc::sync_channel(AHEAD);
-            let (mut parser, mut map) = (Parser::default(), selecting());
-            // Not joined: a command that ends early does not wait for the lines that are still being parsed.
-            thread::spawn(move || {
-                chunks.into_iter().try_for_each(|chunk| batch.send(Batch::of(chunk, &mut parser, &mut map)))
-            });
-            parsers.push(chunk);
-            batches.push(mapped);
-        }
-        let (copies, bar) = (Arc::clone(&self.copies), progress.clone());
-        thread::spawn(move || {
-            let mut parsers = parsers.iter().cycle();
-            let mut send = |chunk| parsers.next().is_some_and(|parser| parser.send(chunk).is_ok());
-            files.iter().all(|file| read(file, &copies, &bar, &mut send)) && send(Chunk::End)
-        });
-
+        let batches = batches(files, &self.copies, &progress, &mut selecting);
         // For lines whose pieces stand in several chunks.
         let (mut parser, mut map) = (Parser::default(), selecting());
+        let mut parse = |line: &[u8]| {
+            let mut bytes = Vec::new();
+            let map = &mut |line: &mut Line, text: Option<&[u8]>| map(line, text, &mut bytes);
+            (parser.parse(line, map), bytes)
+        };
         let (mut reading, mut reasons) = (Reading::default(), Vec::new());
-        // The reader sends its chunks to the parsers in turn, so their batches are taken in the same turn.
-        for mapped in batches.iter().cycle() {
+        for batches in batches.iter().cycle() {
             let died = |_| {
                 let Reading { name, length, .. } = &reading;
                 Failure::Io(format!("the reader broke down in {name}, after line {length}"))
             };
-            let batch = mapped.recv().map_err(died)?;
+            let batch = batches.recv().map_err(died)?;
             let ends_log = match &batch {
                 Batch::File(next) => next.log != reading.log,
                 batch => matches!(batch, Batch::End),
             };
             if ends_log {
                 for (number, line) in reading.begun.finish() {
-                    let parsed = parser.parse(&line, &mut map);
-                    self.add(&mut reading, number, parsed, &progress, &mut take)?;
+                    let (parsed, bytes) = parse(&line);
+                    self.add(&mut reading, number, parsed, &bytes, &progress, &mut take)?;
                 }
             }
             match batch {
                 Batch::End => break,
                 Batch::File(next) => {
-                    reasons.extend(self.unusable(&reading));
+                    reasons.extend(reading.unusable(self.read));
                     reading.begin(&next, self.read);
                 }
                 Batch::Failed(why) => {
                     return Err(Failure::Io(format!("cannot read {}: {why}", reading.name)));
                 }
-                Batch::Lines(lines) => {
+                Batch::Lines(lines, bytes) => {
                     for parsed in lines {
                         reading.length += 1;
                         let number = reading.length;
                         match parsed {
-                            Ok(parsed) => self.add(&mut reading, number, parsed, &progress, &mut take)?,
+                            Ok(parsed) => {
+                                self.add(&mut reading, number, parsed, &bytes, &progress, &mut take)?;
+                            }
                             Err(piece) => {
                                 for (number, line) in reading.begun.add(number, piece) {
-                                    let parsed = parser.parse(&line, &mut map);
-                                    self.add(&mut reading, number, parsed, &progress, &mut take)?;
+                                    let (parsed, bytes) = parse(&line);
+                                    self.add(&mut reading, number, parsed, &bytes, &progress, &mut take)?;
                                 }
                             }
                         }
@@ -276,7 +239,7 @@ impl Inputs {
             }
         }
         progress.finish_and_clear();
-        reasons.extend(self.unusable(&reading));
+        reasons.extend(reading.unusable(self.read));
         if self.is_silent {
             return Ok(());
         }
@@ -306,8 +269,9 @@ impl Inputs {
         reading: &mut Reading,
         number: u64,
         parsed: Parsed<std::result::Result<(Option<Trace>, T), LeftOut>>,
+        bytes: &[u8],
         progress: &ProgressBar,
-        take: &mut impl FnMut(Place<'_>, T) -> Result<()>,
+        take: &mut impl FnMut(Place<'_>, T, &[u8]) -> Result<()>,
     ) -> Result<()> {
         let Reading { name, log, names, history, first_unknown, .. } = reading;
         let (index, log) = (names.len().saturating_sub(1), *log);
@@ -324,7 +288,7 @@ impl Inputs {
                     place.twin = Some(twin);
                     self.first_double.get_or_insert_with(|| format!("{place} is the same as {twin}"));
                 }
-                take(place, mapped)?;
+                take(place, mapped, bytes)?;
             }
             Parsed::Line(Err(LeftOut::ByTime)) => self.read.outside += 1,
             Parsed::Line(Err(LeftOut::ByCondition)) => self.read.unmatched += 1,
@@ -340,38 +304,6 @@ impl Inputs {
             }
         }
         Ok(())
-    }
-
-    /// Why none of a file's lines, or not all of them, can be used. Before the first file, the name is empty.
-    fn unusable(&self, reading: &Reading) -> Option<String> {
-        let (Reading { name, before, first_unknown, length, .. }, read) = (reading, self.read);
-        let name = called(name);
-        if let Some((line, schema)) = first_unknown {
-            let unknown = read.unknown - before.unknown;
-            let unknown = amount(unknown, "line of an unknown schema", "lines of an unknown schema");
-            return Some(format!(
-                "{name}: cannot read {unknown} (line {line} has schema {schema}; this reader knows schema \
-                 {SCHEMA})"
-            ));
-        }
-        let broken = read.broken - before.broken;
-        let has_lines = read.of_layer() > before.of_layer();
-        if name.is_empty() || has_lines || reading.is_found && broken == 0 {
-            return None;
-        }
-        Some(match (*length, broken) {
-            (0, _) => format!("{name} is empty"),
-            (_, 0) => {
-                format!(
-                    "{name} has no line of omni-metrics ({})",
-                    amount(*length, "foreign line", "foreign lines")
-                )
-            }
-            _ => {
-                let broken = amount(broken, "broken line", "broken lines");
-                format!("{name} has no whole line of omni-metrics ({broken})")
-            }
-        })
     }
 
     /// Folds all lines into one value. Each core folds the lines that it parses into a value of its own,
@@ -419,41 +351,6 @@ impl Inputs {
         self.read.broken += 1;
         if self.read.broken <= NAMED && !self.is_silent {
             progress.suspend(|| complain(&format!("{place}: a broken line is left out: {why}")));
-        }
-    }
-}
-
-impl Reading {
-    /// Begins another file, before which this was read.
-    fn begin(&mut self, file: &LogFile, before: LineCounts) {
-        self.name = shown(&file.path);
-        self.names.push(self.name.clone());
-        (self.log, self.is_found) = (file.log, file.is_found);
-        (self.before, self.length, self.first_unknown) = (before, 0, None);
-        self.begun.go_on();
-    }
-}
-
-impl<T> Batch<T> {
-    fn of(chunk: Chunk, parser: &mut Parser, map: &mut impl FnMut(&mut Line, Option<&[u8]>) -> T) -> Self {
-        match chunk {
-            Chunk::File(file) => Self::File(file),
-            Chunk::Failed(why) => Self::Failed(why),
-            Chunk::End => Self::End,
-            Chunk::Cut(why) => Self::Lines(vec![Ok(Parsed::Broken(format!("the file is cut: {why}")))]),
-            Chunk::Lines(bytes) => {
-                let (mut lines, mut rest, mut streams) = (Vec::new(), bytes.as_slice(), Chunked::default());
-                while !rest.is_empty() {
-                    let length = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
-                    let (line, after) = rest.split_at(length);
-                    lines.push(match Wrapped::of(line) {
-                        None => Ok(parser.parse(line, map)),
-                        Some(wrapped) => streams.whole(wrapped).map(|line| parser.parse(&line, map)),
-                    });
-                    rest = after;
-                }
-                Self::Lines(lines)
-            }
         }
     }
 }

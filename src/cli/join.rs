@@ -6,7 +6,7 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     io::{self, BufWriter, Write},
     mem,
     path::PathBuf,
@@ -14,6 +14,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
+
+use foldhash::fast::RandomState;
 
 use super::{
     amount::amount,
@@ -106,15 +108,16 @@ fn write(completed: Vec<Spool<1, 3>>, selection: Arc<Selection>, out: &mut impl 
 /// name no request.
 fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<3, 3>>, JoinedSample, u64)> {
     let mut parts = (0..FILES).map(|_| Spool::new()).collect::<io::Result<Vec<_>>>()?;
-    let (hasher, mut sequence, mut nameless) = (RandomState::new(), 0, 0);
+    let (hasher, mut sequence, mut nameless) = (RandomState::default(), 0, 0);
     let (mut sample, mut runs) = (JoinedSample::default(), Runs::default());
-    let mapper = || |line: &mut Line, text: Option<&[u8]>| JoinedLine::of(line, text);
-    inputs.map_texts(mapper, |place, line| {
+    let mapper =
+        || |line: &mut Line, text: Option<&[u8]>, bytes: &mut Vec<u8>| JoinedLine::of(line, text, bytes);
+    inputs.map_bytes(mapper, |place, line, bytes| {
         sequence += 1;
         let Some(line) = line else { return Ok(()) };
         sample.note(line.is_row, line.sample_rate);
         let run = runs.number(place.index, line.timestamp);
-        let Some(texts) = line.parts() else {
+        let Some(texts) = line.parts(bytes) else {
             nameless += 1;
             return Ok(());
         };

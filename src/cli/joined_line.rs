@@ -14,72 +14,71 @@ use crate::{
 const REQUEST: u8 = b'r';
 const STAGE: u8 = b's';
 const TRANSFER: u8 = b't';
-/// What most rows need, in bytes. To begin with half as much takes 5 % more instructions of `join`.
-const ROOM: usize = 256;
-
-/// A request or a row, as bytes.
+/// A request or a row among the bytes of several ones.
 pub(super) struct JoinedLine {
     pub(super) is_row: bool,
     pub(super) sample_rate: Option<u32>,
     pub(super) timestamp: Timestamp,
-    /// The id of its request, if it names one; of a request, a [`Step`]; and then the line itself.
-    bytes: Vec<u8>,
-    id_length: Option<usize>,
-    step_length: usize,
+    /// Where the id of its request begins, if it names one; of a request, a [`Step`]; and then the line
+    /// itself; and where it ends.
+    id: Option<usize>,
+    step: usize,
+    line: usize,
+    end: usize,
 }
 
 impl JoinedLine {
-    /// `None` for a line without a request. The text is that of a line that is spelt as the layer spells it;
-    /// any other spelling is replaced.
-    pub(super) fn of(line: &Line, text: Option<&[u8]>) -> Option<Self> {
-        let id = line.request_id();
-        let mut bytes = Vec::with_capacity(ROOM);
-        bytes.extend_from_slice(id.unwrap_or_default().as_bytes());
-        let mut step_length = 0;
+    /// Appends a line to the bytes. `None` for a line without a request. The text is that of a line that is
+    /// spelt as the layer spells it; any other spelling is replaced.
+    pub(super) fn of(line: &Line, text: Option<&[u8]>, bytes: &mut Vec<u8>) -> Option<Self> {
+        let id = line.request_id().map(|_| bytes.len());
+        bytes.extend_from_slice(line.request_id().unwrap_or_default().as_bytes());
+        let step = bytes.len();
+        if let Line::Request(line) = line {
+            Step::of(line).pack(bytes);
+        }
+        let start = bytes.len();
         let (sample_rate, timestamp) = match line {
             Line::Request(line) => {
-                let before = bytes.len();
-                Step::of(line).pack(&mut bytes);
-                step_length = bytes.len() - before;
                 bytes.push(REQUEST);
                 match text.filter(|text| is_plain(text)) {
                     Some(text) => {
-                        bytes.reserve_exact(text.len() + 1);
                         bytes.extend_from_slice(text);
                         bytes.push(b'\n');
                     }
-                    None => write(&mut bytes, line),
+                    None => write(bytes, line),
                 }
                 (line.sample_rate, line.timestamp)
             }
             Line::Stage(line) => {
                 bytes.push(STAGE);
-                packed::detached(&mut bytes, line);
+                packed::detached(bytes, line);
                 (line.sample_rate, line.timestamp)
             }
             Line::Transfer(line) => {
                 bytes.push(TRANSFER);
-                packed::detached(&mut bytes, line);
+                packed::detached(bytes, line);
                 (line.sample_rate, line.timestamp)
             }
             Line::Summary(_) | Line::Open(_) => return None,
         };
         let is_row = !matches!(line, Line::Request(_));
-        Some(Self { is_row, sample_rate, timestamp, bytes, id_length: id.map(str::len), step_length })
+        Some(Self { is_row, sample_rate, timestamp, id, step, line: start, end: bytes.len() })
     }
 
-    /// The id of its request, if it names one; its step; and the line itself. The same row has the same bytes,
-    /// however it was spelt.
-    pub(super) fn parts(&self) -> Option<[&[u8]; 3]> {
-        let (id, rest) = self.bytes.split_at_checked(self.id_length?)?;
-        let (step, line) = rest.split_at_checked(self.step_length)?;
-        Some([id, step, line])
+    /// The id of its request, if it names one; its step; and the line itself. The same row has the same
+    /// bytes, however it was spelt.
+    pub(super) fn parts<'a>(&self, bytes: &'a [u8]) -> Option<[&'a [u8]; 3]> {
+        let Self { id, step, line, end, .. } = *self;
+        Some([bytes.get(id?..step)?, bytes.get(step..line)?, bytes.get(line..end)?])
     }
 }
 
 /// Whether the layer would escape no character of the text.
 fn is_plain(text: &[u8]) -> bool {
-    text.iter().all(|byte| matches!(byte, b' '..=b'~'))
+    // Without a branch for each byte, so that many are compared at once.
+    let is_plain = |bytes: &[u8]| bytes.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~'));
+    text.chunks(256).all(is_plain)
 }
 
 /// Appends the line of a request.

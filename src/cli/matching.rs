@@ -46,11 +46,11 @@ struct Request<'a> {
 ///
 /// [`JoinedLine::parts`]: joined_line::JoinedLine::parts
 pub(super) fn match_rows(part: Spool<3, 3>, sample: &JoinedSample) -> Result<(Spool<1, 3>, Oddities)> {
-    let bytes = part.into_bytes()?;
+    let (bytes, file) = part.into_bytes()?;
     let mut oddities = Oddities::of(sample);
     let mut lines = without_copies(&bytes, &mut oddities);
     let (mut request_reader, mut row_reader) = (RequestReader::default(), RowReader::default());
-    let mut completed = Spool::new()?;
+    let mut completed = Spool::over(file)?;
     let (mut step, mut line) = (Vec::new(), Vec::new());
     for Request { received, rows } in distribute(&mut lines, &mut oddities)? {
         let (step, text) = if rows.is_empty() {
@@ -162,8 +162,9 @@ fn to_nearest<'a>(rows: impl Iterator<Item = &'a [u8]>, requests: &mut [Request<
     Some(())
 }
 
-/// How well a row fits to a request that was created and ended at these times, in nanoseconds: how far it lies
-/// outside, how much of it lies inside, and how far its ends are from the request's. The least fits best.
+/// How well a row fits to a request that was created and ended at these times, in nanoseconds: how far it
+/// lies outside, how much of it lies inside, and how far its ends are from the request's. The least fits
+/// best.
 fn fit(row: &Line, (created, ended): (u64, u64)) -> (u64, Reverse<u64>, u64) {
     let (start, end) = extent(row).unwrap_or_default();
     let gap = start.saturating_sub(ended).max(created.saturating_sub(end));

@@ -14,6 +14,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 mod amount;
+mod batch;
 mod by_hash;
 mod check;
 mod chosen;
@@ -54,6 +55,7 @@ mod parts;
 mod percentile_table;
 mod place;
 mod quantity;
+mod reading;
 mod records;
 mod report;
 mod rotation;

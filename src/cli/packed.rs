@@ -15,17 +15,28 @@ impl<'a> Packed<'a> {
         Self(bytes)
     }
 
+    #[inline]
     pub(crate) fn number(&mut self) -> Option<u64> {
-        let (mut number, mut shift) = (0, 0);
-        loop {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte & 0x80 == 0 {
+        match self.0 {
+            // Fast path: whether a value is there is most of all numbers.
+            [byte @ ..0x80, rest @ ..] => {
+                self.0 = rest;
+                Some((*byte).into())
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for (at, byte) in self.0.iter().enumerate().take(10) {
+            number |= u64::from(byte & 0x7f) << (7 * at);
+            if *byte < 0x80 {
+                self.0 = self.0.get(at + 1..)?;
                 return Some(number);
             }
-            shift += 7;
         }
+        None
     }
 
     pub(crate) fn time(&mut self) -> Option<Millis> {

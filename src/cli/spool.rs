@@ -13,7 +13,13 @@ pub(super) struct Spool<const M: usize, const N: usize>(BufWriter<File>);
 
 impl<const M: usize, const N: usize> Spool<M, N> {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self(BufWriter::with_capacity(BUFFER, tempfile::tempfile()?)))
+        Self::over(tempfile::tempfile()?)
+    }
+
+    /// Writes the records in place of those in the file.
+    pub(super) fn over(mut file: File) -> io::Result<Self> {
+        file.rewind()?;
+        Ok(Self(BufWriter::with_capacity(BUFFER, file)))
     }
 
     pub(super) fn write(&mut self, numbers: [u64; M], texts: [&[u8]; N]) -> io::Result<()> {
@@ -27,18 +33,20 @@ impl<const M: usize, const N: usize> Spool<M, N> {
         texts.iter().try_for_each(|text| self.0.write_all(text))
     }
 
-    /// The file, from its beginning.
+    /// The file, from its beginning. What it had after these records is gone.
     fn rewound(self) -> io::Result<File> {
         let mut file = self.0.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let end = file.stream_position()?;
+        file.set_len(end)?;
         file.rewind()?;
         Ok(file)
     }
 
-    /// All records, in memory.
-    pub(super) fn into_bytes(self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.rewound()?.read_to_end(&mut bytes)?;
-        Ok(bytes)
+    /// All records, in memory, and the file, which is not needed for them any more.
+    pub(super) fn into_bytes(self) -> io::Result<(Vec<u8>, File)> {
+        let (mut bytes, mut file) = (Vec::new(), self.rewound()?);
+        file.read_to_end(&mut bytes)?;
+        Ok((bytes, file))
     }
 
     /// The records one by one.
@@ -115,7 +123,7 @@ mod tests {
             }
             spool
         };
-        let bytes = spool().into_bytes().unwrap();
+        let (bytes, file) = spool().into_bytes().unwrap();
         let read: Vec<_> = records(&bytes).collect();
         assert_eq!(read, written.map(|(numbers, texts)| (numbers, texts.map(str::as_bytes))));
         let mut records = spool().into_records().unwrap();
@@ -123,6 +131,11 @@ mod tests {
             assert_eq!(records.next().unwrap(), Some(numbers));
             assert_eq!(records.texts, texts.map(|text| text.as_bytes().to_vec()));
         }
+        assert_eq!(records.next().unwrap(), None);
+        let mut shorter = Spool::over(file).unwrap();
+        shorter.write([3, 4], [&b"a"[..]; 1]).unwrap();
+        let mut records = shorter.into_records().unwrap();
+        assert_eq!(records.next().unwrap(), Some([3, 4]));
         assert_eq!(records.next().unwrap(), None);
     }
 }
