@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_core::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::model::digits::padded;
+use crate::model::digits::{six, two};
 
 /// How long the text is, in bytes.
 const TEXT: usize = 27;
@@ -44,10 +44,11 @@ impl Timestamp {
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = date_of_days(days);
         // The format has no years after 9999.
-        let [y0, y1, y2, y3, m0, m1, d0, d1] = padded(year.min(9999) * 10_000 + month * 100 + day);
-        let time_of_day = second / 3600 * 10_000 + second / 60 % 60 * 100 + second % 60;
-        let [_, _, h0, h1, n0, n1, s0, s1] = padded(time_of_day);
-        let [_, _, u0, u1, u2, u3, u4, u5] = padded(micros);
+        let year = year.min(9999);
+        let ([y0, y1], [y2, y3]) = (two(year / 100), two(year % 100));
+        let ([m0, m1], [d0, d1]) = (two(month), two(day));
+        let ([h0, h1], [n0, n1], [s0, s1]) = (two(second / 3600), two(second / 60 % 60), two(second % 60));
+        let [u0, u1, u2, u3, u4, u5] = six(micros);
         [
             y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1, b'.', u0,
             u1, u2, u3, u4, u5, b'Z',
