@@ -32,11 +32,9 @@ impl Sum for Millis {
 /// Adds a value, if there is one, with a warning where the sum does not fit.
 #[inline(always)]
 pub(crate) fn add<T: Sum>(sum: &mut T, value: Option<T>, kind: Kind, field: &str, warnings: &mut Warnings) {
-    let Some(value) = value else { return };
-    *sum = match sum.checked_add(value) {
-        Some(sum) => sum,
-        None => too_large(value, kind, field, warnings),
-    };
+    if let Some(value) = value {
+        *sum = total(*sum, value, kind, field, warnings);
+    }
 }
 
 /// Adds a value, if there is one, to a sum that may be absent so far.
@@ -48,10 +46,14 @@ pub(crate) fn add_to<T: Sum>(
     field: &str,
     warnings: &mut Warnings,
 ) {
-    match sum {
-        Some(sum) => add(sum, value, kind, field, warnings),
-        None => *sum = value,
+    if let Some(value) = value {
+        *sum = Some(sum.map_or(value, |sum| total(sum, value, kind, field, warnings)));
     }
+}
+
+#[inline(always)]
+fn total<T: Sum>(sum: T, value: T, kind: Kind, field: &str, warnings: &mut Warnings) -> T {
+    sum.checked_add(value).unwrap_or_else(|| too_large(value, kind, field, warnings))
 }
 
 /// The largest sum, with a warning.
