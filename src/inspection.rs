@@ -50,11 +50,16 @@ impl Shared {
 
     /// What is open at this moment. Wrappers are left out.
     pub(crate) fn open_now(&self, now: u64) -> OpenNow {
-        let spans = self.open.all();
+        let spans = self.open.look_at_all(|id, span| Seen {
+            id,
+            kind: span.kind,
+            created: span.created,
+            request: span.request.clone(),
+        });
         let of_spans = spans.iter().filter(|span| span.kind == Kind::Request);
         let of_spans = of_spans.filter_map(|span| span.request.clone());
         let requests = of_spans.chain(self.answered.all());
-        let active: HashSet<_> = spans.iter().filter_map(|span| row_of(span)).collect();
+        let active: HashSet<_> = spans.iter().filter_map(Seen::row).collect();
         let counts = |request: &Request| request.is_open_and_counts() || active.contains(&request.age());
         let requests = requests.filter(|request| request.is_open() && counts(request));
         OpenNow { now, requests: requests.map(|request| (request.age(), request)).collect(), spans }
@@ -63,12 +68,12 @@ impl Shared {
     pub(crate) fn as_they_stand(&self, open: OpenNow) -> Vec<OpenRequest> {
         let OpenNow { now, requests, spans } = open;
         let mut stages_of: BTreeMap<Age, Vec<OpenStage>> = BTreeMap::new();
-        for span in spans.iter().filter(|span| span.kind == Kind::Stage) {
-            let owners = self.requests.owners_of(span).owners;
-            let is_shared = owners.len() > 1;
+        for seen in spans.iter().filter(|span| span.kind == Kind::Stage) {
+            let owners = self.requests.owners_of_open(&seen.id, &self.open).unwrap_or_default().owners;
             let ages = owners.iter().map(|owner| owner.age()).filter(|age| requests.contains_key(age));
+            let Some(stage) = self.open_stage(seen, owners.len() > 1, now) else { continue };
             for age in ages {
-                stages_of.entry(age).or_default().push(open_stage(span, is_shared, now));
+                stages_of.entry(age).or_default().push(stage.clone());
             }
         }
         let requests = requests.into_iter();
@@ -112,12 +117,49 @@ impl Shared {
         let created = request.created;
         let fields = self.open.with(&Id::from_u64(request.span), |span| {
             let is_its = span.request.as_ref().is_some_and(|its| its.age() == request.age());
-            is_its.then(|| span.lock().fields.copy_for_line())
+            is_its.then(|| span.fields.copy_for_line())
         });
         let mut fields = fields.flatten()?;
         // An open request may still record a reason.
         fields.declares_reason = false;
         Some((Measured { created, end: now, activity: Some((created, now)), busy: 0 }, fields))
+    }
+
+    /// A stage as it stands; `None` if it has closed meanwhile. The token count of a span that several
+    /// requests share is the total of a batch, and goes to none of them.
+    fn open_stage(&self, seen: &Seen, is_shared: bool, now: u64) -> Option<OpenStage> {
+        let was_entered = self.open.slot(&seen.id, |slot| slot.timing.was_entered())?;
+        let stage = self.open.with(&seen.id, |span| {
+            let numbers = span.fields.stage();
+            let progress = span.fields.progress.as_ref();
+            let is_scheduled = progress.is_some_and(|progress| progress.scheduled.is_some());
+            let of_outputs = || progress?.outputs.units;
+            (span.created == seen.created).then(|| OpenStage {
+                stage_id: numbers.stage_id,
+                stage_name: span.fields.label.clone(),
+                age_ms: Millis::from_nanos(now.saturating_sub(span.created)),
+                is_waiting: !is_scheduled && (!was_entered || declares_scheduled(span)),
+                num_tokens_out: numbers.num_tokens_out.or_else(of_outputs).filter(|_| !is_shared),
+            })
+        });
+        stage.flatten()
+    }
+}
+
+/// An open span.
+#[derive(Debug)]
+struct Seen {
+    id: Id,
+    kind: Kind,
+    created: u64,
+    request: Option<Arc<Request>>,
+}
+
+impl Seen {
+    /// The enclosing request that will have a row of it.
+    fn row(&self) -> Option<Age> {
+        let has_row = matches!(self.kind, Kind::Stage | Kind::Transfer);
+        self.request.as_ref().filter(|_| has_row).map(|request| request.age())
     }
 }
 
@@ -125,7 +167,7 @@ impl Shared {
 pub(crate) struct OpenNow {
     now: u64,
     requests: BTreeMap<Age, Arc<Request>>,
-    spans: Vec<Arc<OpenSpan>>,
+    spans: Vec<Seen>,
 }
 
 impl OpenNow {
@@ -144,28 +186,6 @@ impl OpenNow {
         let left_out = self.requests.len().saturating_sub(limit);
         (0..left_out).for_each(|_| _ = self.requests.pop_last());
         left_out
-    }
-}
-
-/// The enclosing request that will have a row of an open span.
-fn row_of(span: &OpenSpan) -> Option<Age> {
-    let has_row = matches!(span.kind, Kind::Stage | Kind::Transfer);
-    span.request.as_ref().filter(|_| has_row).map(|request| request.age())
-}
-
-/// The token count of a span that several requests share is the total of a batch, and goes to none of them.
-fn open_stage(span: &OpenSpan, is_shared: bool, now: u64) -> OpenStage {
-    let state = span.lock();
-    let numbers = state.fields.stage();
-    let progress = state.fields.progress.as_ref();
-    let is_scheduled = progress.is_some_and(|progress| progress.scheduled.is_some());
-    let of_outputs = || progress?.outputs.units;
-    OpenStage {
-        stage_id: numbers.stage_id,
-        stage_name: state.fields.label.clone(),
-        age_ms: Millis::from_nanos(now.saturating_sub(span.created)),
-        is_waiting: !is_scheduled && (!span.timing.was_entered() || declares_scheduled(span)),
-        num_tokens_out: numbers.num_tokens_out.or_else(of_outputs).filter(|_| !is_shared),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     Fields, Millis, TransferRow,
     fold::{
         closed::Closed,
-        fields::{Phase, TransferNumbers},
+        fields::Phase,
         further::merge_further,
         hops::{Flight, Flights, Half, Hops},
         intervals::Intervals,
@@ -47,11 +47,11 @@ impl Edge {
     pub(crate) fn add(
         &mut self,
         span: &mut Closed<'_>,
-        numbers: &TransferNumbers,
         sent_at: Option<i64>,
         flights: &mut Flights,
         warnings: &mut Warnings,
     ) {
+        let numbers = span.fields.transfer();
         let measured = span.measured;
         let phase = span.fields.phase;
         let measured_in = |wanted| (phase == wanted).then(|| measured.span_time());

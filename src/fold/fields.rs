@@ -184,6 +184,34 @@ impl SpanFields {
         self.unusable.contains(&field)
     }
 
+    /// Takes away the tokens of a span that several requests share, with a warning: they are a total.
+    #[cold]
+    pub(crate) fn disown_totals(&mut self, sharers: usize) {
+        let [_, _, _, num_tokens_in, num_tokens_out, ..] = &mut self.numbers;
+        let (num_tokens_in, num_tokens_out) = (num_tokens_in.take(), num_tokens_out.take());
+        let progress = self.progress.as_deref_mut();
+        let [cached, reasoning, units] = progress.map_or([None; 3], |progress| {
+            [
+                progress.num_tokens_cached.take(),
+                progress.num_tokens_reasoning.take(),
+                progress.outputs.units.take(),
+            ]
+        });
+        let tokens = [
+            ("num_tokens_in", num_tokens_in),
+            ("num_tokens_out", num_tokens_out),
+            ("num_tokens_cached", cached),
+            ("num_tokens_reasoning", reasoning),
+            ("output", units),
+        ];
+        for (field, count) in tokens {
+            if let Some(count) = count {
+                let what = format!("a total of the {sharers} requests of a batch goes to none of them");
+                self.warn(field, count, what);
+            }
+        }
+    }
+
     pub(crate) fn warn(&mut self, field: &str, value: impl fmt::Display, what: impl fmt::Display) {
         self.warnings.add(self.kind, field, value, what);
     }

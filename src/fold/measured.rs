@@ -1,7 +1,7 @@
 //! The times of a span that has closed.
 
 /// The times of a span that has closed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Measured {
     pub(crate) created: u64,
     /// Last exit, or close if it was never entered.

@@ -7,7 +7,7 @@ use crate::{
     fold::{
         closed::Closed,
         edge::Edge,
-        fields::{SpanFields, StageNumbers, TransferNumbers},
+        fields::SpanFields,
         gaps::Gaps,
         hops::Flights,
         intervals::Intervals,
@@ -108,11 +108,11 @@ impl Rows {
 
     /// Adds a `stage` span. `is_part` says that another one of the same stage, around it, brings
     /// the times.
-    pub(crate) fn add_stage(&mut self, span: &mut Closed<'_>, numbers: &StageNumbers, is_part: bool) {
+    pub(crate) fn add_stage(&mut self, span: &mut Closed<'_>, is_part: bool) {
         self.take_common(span);
         let first_enter = span.measured.activity.map(|(first, _)| first);
         self.first_stage_enter = earliest(self.first_stage_enter, first_enter);
-        let mut id = numbers.stage_id;
+        let mut id = span.fields.stage().stage_id;
         // Stage 0 always has its row, for its input counts in the request's tokens.
         if self.stages.len() >= ROW_LIMIT && id != Some(0) && self.find_stage(id).is_err() {
             let more = format!("a request has {ROW_LIMIT} stage rows; added to the one without an id");
@@ -131,18 +131,14 @@ impl Rows {
             self.waits.add(Wait { start, created: span.measured.created, stage_id: id });
         }
         if let Some(stage) = self.stages.get_mut(at) {
-            stage.add(span, numbers, is_part, &mut self.warnings);
+            stage.add(span, is_part, &mut self.warnings);
         }
     }
 
     /// Adds a `transfer` span. `sent_at` is the moment at which another process sent it.
-    pub(crate) fn add_transfer(
-        &mut self,
-        span: &mut Closed<'_>,
-        numbers: &TransferNumbers,
-        sent_at: Option<i64>,
-    ) {
+    pub(crate) fn add_transfer(&mut self, span: &mut Closed<'_>, sent_at: Option<i64>) {
         self.take_common(span);
+        let numbers = span.fields.transfer();
         let mut ends = (numbers.from_stage, numbers.to_stage);
         if self.edges.len() >= ROW_LIMIT && self.find_edge(ends).is_err() {
             let more = format!("a request has {ROW_LIMIT} transfer rows; added to the one without ends");
@@ -156,7 +152,7 @@ impl Rows {
         });
         let mut flights = Flights::new();
         if let Some(edge) = self.edges.get_mut(at) {
-            edge.add(span, numbers, sent_at, &mut flights, &mut self.warnings);
+            edge.add(span, sent_at, &mut flights, &mut self.warnings);
             edge.add_flights(&flights, &mut self.activity, &mut self.warnings);
         }
     }

@@ -3,14 +3,8 @@
 use crate::{
     Fields, Millis, StageRow,
     fold::{
-        closed::Closed,
-        fields::{Progress, StageNumbers},
-        further::merge_further,
-        gaps::Gaps,
-        measured::Measured,
-        outputs::Outputs,
-        row_list::Row,
-        walls::StageWall,
+        closed::Closed, fields::Progress, further::merge_further, gaps::Gaps, measured::Measured,
+        outputs::Outputs, row_list::Row, walls::StageWall,
     },
     model::{kind::Kind, moment::earliest, numbers::Table, warnings::Warnings},
 };
@@ -57,13 +51,8 @@ impl Stage {
     }
 
     /// Adds one span. For a part of an enclosing stage (`is_part`), its times are not added.
-    pub(crate) fn add(
-        &mut self,
-        span: &mut Closed<'_>,
-        numbers: &StageNumbers,
-        is_part: bool,
-        warnings: &mut Warnings,
-    ) {
+    pub(crate) fn add(&mut self, span: &mut Closed<'_>, is_part: bool, warnings: &mut Warnings) {
+        let numbers = span.fields.stage();
         let measured = span.measured;
         let first_enter = measured.activity.map(|(first, _)| first);
         let preprocess_time = numbers.preprocess_time.or(span.preprocess);

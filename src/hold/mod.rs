@@ -9,6 +9,7 @@ pub(crate) mod open_spans;
 pub(crate) mod periods;
 pub(crate) mod request;
 pub(crate) mod run;
+pub(crate) mod slot;
 pub(crate) mod span;
 pub(crate) mod spares;
 pub(crate) mod stripes;

@@ -8,14 +8,17 @@ use std::{
 
 use dashmap::{DashMap, Entry};
 use smallvec::SmallVec;
+use tracing::span::Id;
 
 use crate::{
     fold::fields::SpanFields,
     hold::{
         answered::Age,
+        open_spans::OpenSpans,
         request::{Hold, Request},
         span::{FOLLOW_LIMIT, Followed, OpenSpan, Owners, Settled},
     },
+    model::kind::Kind,
 };
 
 /// How many `follows_from` edges are traversed to find the requests of a batch.
@@ -51,17 +54,28 @@ pub(crate) struct Ownership {
     is_cut: bool,
 }
 
+/// What a span says of its requests.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    /// The request that it names, or else the enclosing one.
+    owner: Option<Arc<Request>>,
+    id_is_not_open: bool,
+    follows: SmallVec<[Step; 1]>,
+    follows_are_cut: bool,
+}
+
 /// A step of the traversal. It does not hold the request open.
+#[derive(Debug)]
 enum Step {
     Request(Arc<Request>),
-    Span(Arc<OpenSpan>, Arc<Settled>),
+    Span(Id, Arc<Settled>),
 }
 
 impl Step {
     fn to(followed: &Followed) -> Self {
         match followed {
             Followed::Request(hold) => Self::Request(Arc::clone(hold.request())),
-            Followed::Span(span, settled) => Self::Span(Arc::clone(span), Arc::clone(settled)),
+            Followed::Span(id, settled) => Self::Span(id.clone(), Arc::clone(settled)),
         }
     }
 }
@@ -116,56 +130,54 @@ impl OpenRequests {
     }
 
     /// Decides which requests a span belongs to: the one that its `request_id` names; otherwise the enclosing
-    /// one; otherwise those of the spans that it follows.
-    pub(crate) fn owners_of(&self, span: &OpenSpan) -> Ownership {
-        let mut follows = SmallVec::new();
-        let Some((request, id_is_not_open)) = self.single_owner(span, &mut follows, None) else {
-            let (owners, is_cut) = self.owners_of_followed(span, follows);
+    /// one; otherwise those of the spans that it follows. No span is locked meanwhile, since the followed ones
+    /// are locked one by one.
+    pub(crate) fn owners_of(&self, claims: Claims, spans: &OpenSpans) -> Ownership {
+        let Claims { owner, id_is_not_open, follows, follows_are_cut } = claims;
+        let Some(request) = owner else {
+            let (owners, is_cut) = self.owners_of_followed(follows, spans);
+            let is_cut = is_cut || follows_are_cut;
             return Ownership { is_batch: !owners.is_empty(), owners, is_cut, ..Ownership::default() };
         };
-        let passed_over = self.passed_over(span, &request);
+        // The other requests get no row.
+        let (followed, _) = self.owners_of_followed(follows, spans);
+        let passed_over = followed.iter().filter(|other| !Arc::ptr_eq(other, &request)).count();
         let owners = Owners::One(request);
         Ownership { owners, id_is_not_open, passed_over, ..Ownership::default() }
     }
 
-    /// How many other requests the followed spans belong to; they get no row.
-    fn passed_over(&self, span: &OpenSpan, request: &Arc<Request>) -> usize {
-        let follows = SmallVec::<[Step; 4]>::from_iter(span.lock().follows.iter().map(Step::to));
-        if follows.is_empty() {
-            return 0;
-        }
-        let (followed, _) = self.owners_of_followed(span, follows);
-        followed.iter().filter(|other| !Arc::ptr_eq(other, request)).count()
+    /// The owners of an open span; `None` if it has closed.
+    pub(crate) fn owners_of_open(&self, id: &Id, spans: &OpenSpans) -> Option<Ownership> {
+        let claims = spans.with(id, |span| self.claims(span))?;
+        Some(self.owners_of(claims, spans))
     }
 
-    /// Whether the span belongs to the request.
-    pub(crate) fn owns(&self, span: &OpenSpan, request: &Arc<Request>) -> bool {
+    /// Whether the open span belongs to the request.
+    pub(crate) fn owns(&self, id: &Id, request: &Arc<Request>, spans: &OpenSpans) -> bool {
         let is_followed = |followed: &Followed| match followed {
             Followed::Request(hold) => Arc::ptr_eq(hold.request(), request),
             Followed::Span(..) => false,
         };
         // A batch mostly follows its requests directly. Then no traversal is needed for each of its parts.
-        let is_direct = {
-            let state = span.lock();
-            span.request.is_none()
-                && state.fields.request_id.is_none()
-                && state.follows.iter().any(is_followed)
-        };
-        is_direct || self.owners_of(span).owners.iter().any(|owner| Arc::ptr_eq(owner, request))
+        let is_direct = spans.with(id, |span| {
+            span.request.is_none() && span.fields.request_id.is_none() && span.follows.iter().any(is_followed)
+        });
+        let owns = || self.owners_of_open(id, spans).is_some_and(|ownership| ownership.owns(request));
+        is_direct == Some(true) || owns()
     }
 
-    /// Whether the span will have a detached row with this id.
-    pub(crate) fn owns_detached(&self, span: &OpenSpan, request_id: Option<&str>) -> bool {
-        let Ownership { owners, .. } = self.owners_of(span);
+    /// Whether the open span will have a detached row with this id.
+    pub(crate) fn owns_detached(&self, id: &Id, request_id: Option<&str>, spans: &OpenSpans) -> bool {
+        let Some(Ownership { owners, .. }) = self.owners_of_open(id, spans) else { return false };
         if owners.is_empty() {
-            return span.lock().fields.request_id.as_deref() == request_id;
+            return spans.with(id, |span| span.fields.request_id.as_deref() == request_id) == Some(true);
         }
         owners.iter().any(|owner| owner.has_closed_as(request_id))
     }
 
-    fn owners_of_followed(&self, span: &OpenSpan, mut pending: SmallVec<[Step; 4]>) -> (Owners, bool) {
+    fn owners_of_followed(&self, mut pending: SmallVec<[Step; 1]>, spans: &OpenSpans) -> (Owners, bool) {
         let mut owners = Vec::new();
-        let mut is_cut = span.lock().follows_are_cut;
+        let mut is_cut = false;
         // The edges may form cycles.
         let mut visited = HashSet::new();
         let mut steps = 0;
@@ -174,10 +186,9 @@ impl OpenRequests {
             match followed {
                 Step::Request(request) => owners.push(request),
                 Step::Span(..) if steps > STEP_LIMIT => is_cut = true,
-                Step::Span(span, settled) => {
-                    if visited.insert(Arc::as_ptr(&span)) {
-                        let owner = self.single_owner(&span, &mut pending, Some(&settled));
-                        owners.extend(owner.map(|(request, _)| request));
+                Step::Span(id, settled) => {
+                    if visited.insert(Arc::as_ptr(&settled)) {
+                        self.claims_of(&id, &settled, spans, &mut owners, &mut pending);
                     }
                 }
             }
@@ -188,44 +199,44 @@ impl OpenRequests {
         (owners, is_cut)
     }
 
-    /// The one request of a span, and whether its own id names no open request. If there is none, the targets
-    /// of its `follows_from` are added to `pending`, or, for a span that has closed, the requests to which it
-    /// was `settled` then.
-    fn single_owner(
+    /// Adds the request of a followed span to `owners`. If it has none, the targets of its `follows_from` are
+    /// added to `pending`.
+    fn claims_of(
         &self,
-        span: &OpenSpan,
-        pending: &mut SmallVec<[Step; 4]>,
-        settled: Option<&Settled>,
-    ) -> Option<(Arc<Request>, bool)> {
-        let state = span.lock();
-        if state.is_taken
-            && let Some(settled) = settled.and_then(Settled::get)
-        {
-            pending.extend(settled.iter().map(|hold| Step::Request(Arc::clone(hold.request()))));
-            return None;
+        id: &Id,
+        settled: &Arc<Settled>,
+        spans: &OpenSpans,
+        owners: &mut Vec<Arc<Request>>,
+        pending: &mut SmallVec<[Step; 1]>,
+    ) {
+        let claims = spans.with(id, |span| {
+            let is_it = span.settled.as_ref().is_some_and(|its| Arc::ptr_eq(its, settled));
+            is_it.then(|| self.claims(span))
+        });
+        match claims.flatten() {
+            Some(Claims { owner: Some(owner), .. }) => owners.push(owner),
+            Some(Claims { follows, .. }) => pending.extend(follows),
+            // It has closed.
+            None => owners.extend(settled.get().into_iter().flatten().map(|hold| Arc::clone(hold.request()))),
         }
-        let own_id = state.fields.request_id.as_deref();
+    }
+
+    /// What a span says of its requests. It may be locked.
+    pub(crate) fn claims(&self, span: &OpenSpan) -> Claims {
+        let own_id = span.fields.request_id.as_deref().filter(|_| span.kind != Kind::Request);
         // The answered request is held by this span, while a newer request may have its id.
-        if let Some(hold) = state.named.as_ref().filter(|hold| hold.request().is_answered()) {
-            return Some((Arc::clone(hold.request()), false));
+        let answered = span.named.as_ref().map(Hold::request).filter(|request| request.is_answered());
+        let named = answered.cloned().or_else(|| self.newest(own_id?));
+        Claims {
+            id_is_not_open: named.is_none() && own_id.is_some() && span.request.is_some(),
+            owner: named.or_else(|| span.request.clone()),
+            follows: span.follows.iter().map(Step::to).collect(),
+            follows_are_cut: span.follows_are_cut,
         }
-        if let Some(request) = own_id.and_then(|id| self.newest(id)) {
-            return Some((request, false));
-        }
-        if let Some(request) = &span.request {
-            return Some((Arc::clone(request), own_id.is_some()));
-        }
-        pending.extend(state.follows.iter().map(Step::to));
-        None
     }
 }
 
 impl Ownership {
-    /// The ownership of a span that belongs to one request.
-    pub(crate) fn of(owner: Arc<Request>) -> Self {
-        Self { owners: Owners::One(owner), ..Self::default() }
-    }
-
     pub(crate) fn owns(&self, request: &Arc<Request>) -> bool {
         // The owners are sorted by age.
         self.owners.binary_search_by_key(&request.age(), |owner| owner.age()).is_ok()

@@ -70,7 +70,7 @@ impl Default for State {
 }
 
 thread_local! {
-    static SPARES: Spares<Request> = const { Spares::new() };
+    static SPARES: Spares<Arc<Request>> = const { Spares::new() };
 }
 
 impl Request {
@@ -276,7 +276,6 @@ mod interleaving {
     fn add_stage(request: &Request, stage_id: u64) -> Result<(), Arc<str>> {
         let mut fields = SpanFields::default();
         fields.set_number(0, stage_id);
-        let numbers = fields.stage();
         let mut closed = Closed {
             measured: MEASURED,
             fields: &mut fields,
@@ -285,7 +284,7 @@ mod interleaving {
             place: 0,
             is_shared: false,
         };
-        request.add(|rows| rows.add_stage(&mut closed, &numbers, false))
+        request.add(|rows| rows.add_stage(&mut closed, false))
     }
 
     /// How many lines a callback writes before it returns, and with how many rows.

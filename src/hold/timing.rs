@@ -24,11 +24,10 @@ pub(crate) struct Timing {
     entered: AtomicU64,
     /// [`NEVER`] before it was entered.
     first_enter: AtomicU64,
-    /// Zero before it was left.
-    last_exit: AtomicU64,
     /// How long it was entered, up to the last exit.
     busy: AtomicU64,
-    /// When it would have been entered if it had been busy without a break since.
+    /// When it would have been entered if it had been busy without a break since. `busy` later is the last
+    /// exit, or the enter if it has not been left since.
     busy_since: AtomicU64,
 }
 
@@ -37,7 +36,6 @@ impl Default for Timing {
         Self {
             entered: AtomicU64::new(0),
             first_enter: AtomicU64::new(NEVER),
-            last_exit: AtomicU64::new(0),
             busy: AtomicU64::new(0),
             busy_since: AtomicU64::new(0),
         }
@@ -45,16 +43,12 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// The times so far, of a span that is closing.
-    pub(crate) fn copy(&self) -> Self {
-        let copy = |word: &AtomicU64| AtomicU64::new(word.load(Ordering::Acquire));
-        let Self { entered, first_enter, last_exit, busy, busy_since } = self;
-        Self {
-            entered: copy(entered),
-            first_enter: copy(first_enter),
-            last_exit: copy(last_exit),
-            busy: copy(busy),
-            busy_since: copy(busy_since),
+    /// Begins anew, for the next span of a slot.
+    pub(crate) fn reset(&self) {
+        let Self { entered, first_enter, busy, busy_since } = self;
+        first_enter.store(NEVER, Ordering::Relaxed);
+        for word in [entered, busy, busy_since] {
+            word.store(0, Ordering::Relaxed);
         }
     }
 
@@ -63,12 +57,21 @@ impl Timing {
         if depth(self.entered.fetch_add(ENTER, Ordering::AcqRel)) > 0 {
             return;
         }
+        let (busy, latest) = self.busy_and_latest();
         // Another thread may have entered and left since the clock was read.
-        let now = now.max(self.last_exit.load(Ordering::Relaxed));
+        let now = now.max(latest);
         if self.first_enter.load(Ordering::Relaxed) == NEVER {
             self.first_enter.store(now, Ordering::Relaxed);
         }
-        self.busy_since.store(now.saturating_sub(self.busy.load(Ordering::Relaxed)), Ordering::Relaxed);
+        // It was not busy for longer than the clock has run.
+        self.busy_since.store(now.wrapping_sub(busy), Ordering::Relaxed);
+    }
+
+    /// How long it was busy, and the moment of the last exit or of the enter since.
+    #[inline(always)]
+    fn busy_and_latest(&self) -> (u64, u64) {
+        let busy = self.busy.load(Ordering::Relaxed);
+        (busy, self.busy_since.load(Ordering::Relaxed).wrapping_add(busy))
     }
 
     pub(crate) fn was_entered(&self) -> bool {
@@ -85,7 +88,7 @@ impl Timing {
     }
 
     #[cold]
-    fn exit_among_others(&self, clock: &impl Fn() -> u64) {
+    fn exit_among_others(&self, clock: &dyn Fn() -> u64) {
         let mut entered = self.entered.load(Ordering::Acquire);
         while depth(entered) > 0 {
             let left =
@@ -110,11 +113,9 @@ impl Timing {
 
     #[inline(always)]
     fn note_exit(&self, now: u64) {
-        let now = now.max(self.last_exit.load(Ordering::Relaxed));
-        self.last_exit.store(now, Ordering::Relaxed);
-        // If the clock has stepped back since the enter, nothing is taken away.
-        let busy = now.saturating_sub(self.busy_since.load(Ordering::Relaxed));
-        self.busy.store(busy.max(self.busy.load(Ordering::Relaxed)), Ordering::Relaxed);
+        let (busy, latest) = self.busy_and_latest();
+        // If the clock has stepped back, nothing is taken away.
+        self.busy.store(busy + now.saturating_sub(latest), Ordering::Relaxed);
     }
 
     /// The times of a closing span. A span that is still entered is exited at this moment. The clock is read
@@ -124,11 +125,11 @@ impl Timing {
         if depth(self.entered.load(Ordering::Acquire)) > 0 {
             self.note_exit(clock());
         }
+        let (busy, latest) = self.busy_and_latest();
         let first = self.first_enter.load(Ordering::Relaxed);
-        let activity = (first != NEVER).then(|| (first, self.last_exit.load(Ordering::Relaxed)));
-        let span_time = activity.map_or(0, |(first, last)| last.saturating_sub(first));
+        let activity = (first != NEVER).then_some((first, latest));
         let end = activity.map_or_else(clock, |(_, last)| last);
-        Measured { created, end, activity, busy: self.busy.load(Ordering::Relaxed).min(span_time) }
+        Measured { created, end, activity, busy }
     }
 }
 

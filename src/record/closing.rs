@@ -2,7 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    iter, mem,
+    iter, mem, slice,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -17,7 +17,6 @@ use crate::{
     E2eTable,
     fold::{
         closed::Closed,
-        fields::{StageNumbers, TransferNumbers},
         request::{Folded, Rows},
     },
     hold::{
@@ -25,10 +24,12 @@ use crate::{
         open_requests::Ownership,
         open_spans::OpenSpans,
         request::{Answered, Held, Request},
+        slot::Removal,
         span::OpenSpan,
     },
     model::{kind::Kind, line::TraceIds, warnings::Warnings},
     record::{detached::DetachedRows, recorder::Recorder},
+    shared::Shared,
 };
 
 /// At most this many enclosing stages are checked.
@@ -39,40 +40,55 @@ impl Recorder {
     /// of this function is needed once for each ancestor.
     #[inline(never)]
     pub(crate) fn close(&self, id: &Id) {
-        let Some(mut span) = self.shared.open.remove(id) else { return };
-        // The span is no longer in the map, so no other thread can get a new reference to it.
-        if let Some(only) = Arc::get_mut(&mut span) {
-            self.close_span(id, only, None);
-            only.wipe();
-            OpenSpans::keep(span);
-        } else {
-            let ownership = self.shared.requests.owners_of(&span);
-            let mut taken = span.taken(&ownership.owners);
-            self.close_span(id, &mut taken, Some(ownership));
+        match self.shared.open.remove(id, || self.now(), |span| span.settled.is_none()) {
+            Some(Removal::Removed(span)) => self.close_span(id, span, None),
+            Some(Removal::Kept) => self.close_followed(id),
+            None => {}
         }
-        self.shared.write_due(&self.writing);
     }
 
-    fn close_span(&self, id: &Id, span: &mut OpenSpan, ownership: Option<Ownership>) {
-        match span.kind {
-            Kind::Request => self.close_request(id, span),
-            Kind::Stage | Kind::Transfer => self.close_row(id, span, ownership),
-            Kind::Preprocess => self.close_preprocess(span),
+    /// Closes a span that others follow: they will find its owners.
+    #[cold]
+    fn close_followed(&self, id: &Id) {
+        let Shared { open, requests, .. } = &*self.shared;
+        let Some(ownership) = requests.owners_of_open(id, open) else { return };
+        let settle = |span: &mut OpenSpan| {
+            if let Some(settled) = span.settled.take() {
+                // It is empty: this is the only place that sets it.
+                let _ = settled.set(ownership.owners.iter().map(Request::hold).collect());
+            }
+            true
+        };
+        if let Some(Removal::Removed(span)) = open.remove(id, || self.now(), settle) {
+            self.close_span(id, span, Some(ownership));
         }
+    }
+
+    #[inline(always)]
+    fn close_span(&self, id: &Id, mut span: Box<OpenSpan>, ownership: Option<Ownership>) {
+        match span.kind {
+            Kind::Request => self.close_request(id, &mut span),
+            Kind::Stage | Kind::Transfer => match span.take_plain_owner() {
+                Some(owner) => self.close_row(id, &mut span, slice::from_ref(&owner), false),
+                None => self.close_owned(id, &mut span, ownership),
+            },
+            Kind::Preprocess => self.close_preprocess(&mut span),
+        }
+        OpenSpans::keep(span);
+        self.shared.write_due(&self.writing);
     }
 
     fn close_preprocess(&self, span: &mut OpenSpan) {
         let Some(stage) = span.stage.take().filter(|_| span.is_child_of_stage) else { return };
-        let time = self.closed(span).measured.span_time();
+        let time = span.measured.span_time();
         self.shared.open.with(&stage, |stage| {
-            let mut state = stage.lock();
-            state.preprocess = Some(state.preprocess.unwrap_or(0).saturating_add(time));
+            stage.preprocess = Some(stage.preprocess.unwrap_or(0).saturating_add(time));
         });
     }
 
     fn close_request(&self, id: &Id, span: &mut OpenSpan) {
         let Some(request) = span.request.take() else { return };
-        let early = mem::take(&mut span.state().early_context);
+        let early = mem::take(&mut span.early_context);
         let closed = self.closed(span);
         closed.fields.is_unwinding =
             closed.fields.declares_reason && closed.fields.label.is_none() && thread::panicking();
@@ -118,89 +134,60 @@ impl Recorder {
         }
     }
 
-    fn close_row(&self, id: &Id, span: &mut OpenSpan, ownership: Option<Ownership>) {
-        let ownership = match (ownership, span.take_plain_owner()) {
-            (Some(ownership), _) => ownership,
-            (None, Some(owner)) => Ownership::of(owner),
-            (None, None) => self.shared.requests.owners_of(span),
-        };
+    /// Closes a span whose owners are not simply the enclosing request.
+    #[cold]
+    fn close_owned(&self, id: &Id, span: &mut OpenSpan, ownership: Option<Ownership>) {
+        let Shared { open, requests, .. } = &*self.shared;
+        let ownership = ownership.unwrap_or_else(|| requests.owners_of(requests.claims(span), open));
+        ownership.warn(&mut span.fields);
+        self.close_row(id, span, &ownership.owners, ownership.is_batch);
+    }
+
+    #[inline]
+    fn close_row(&self, id: &Id, span: &mut OpenSpan, owners: &[Arc<Request>], is_batch: bool) {
         let (kind, stage) = (span.kind, span.stage.take());
         let mut closed = self.closed(span);
-        closed.batch = ownership.is_batch.then_some(ownership.owners.len() as u64);
-        closed.is_shared = ownership.owners.len() > 1;
-        ownership.warn(closed.fields);
+        closed.batch = is_batch.then_some(owners.len() as u64);
+        closed.is_shared = owners.len() > 1;
         if kind == Kind::Stage {
-            let numbers = closed.fields.stage();
-            self.close_stage(id, stage.as_ref(), closed, numbers, &ownership);
+            self.close_stage(id, stage.as_ref(), closed, owners);
         } else {
-            let numbers = closed.fields.transfer();
-            self.close_transfer(id, closed, numbers, &ownership);
+            self.close_transfer(id, closed, owners);
         }
     }
 
-    fn close_stage(
-        &self,
-        id: &Id,
-        outer: Option<&Id>,
-        mut closed: Closed<'_>,
-        mut numbers: StageNumbers,
-        ownership: &Ownership,
-    ) {
+    fn close_stage(&self, id: &Id, outer: Option<&Id>, mut closed: Closed<'_>, owners: &[Arc<Request>]) {
+        let Shared { open, requests, .. } = &*self.shared;
         let fields = &mut *closed.fields;
-        if numbers.stage_id.is_none() && !fields.has_unusable("stage_id") {
+        let stage_id = fields.stage().stage_id;
+        if stage_id.is_none() && !fields.has_unusable("stage_id") {
             fields.warn("stage_id", "none", "a stage without a usable id has a row without one");
         }
         if closed.is_shared {
-            let mut progress = fields.progress.take();
-            let (mut units, mut cached, mut reasoning) = (None, None, None);
-            if let Some(progress) = &mut progress {
-                units = progress.outputs.units.take();
-                cached = progress.num_tokens_cached.take();
-                reasoning = progress.num_tokens_reasoning.take();
-            }
-            fields.progress = progress;
-            let tokens = [
-                ("num_tokens_in", &mut numbers.num_tokens_in),
-                ("num_tokens_out", &mut numbers.num_tokens_out),
-                ("num_tokens_cached", &mut cached),
-                ("num_tokens_reasoning", &mut reasoning),
-                ("output", &mut units),
-            ];
-            for (field, count) in tokens {
-                if let Some(count) = count.take() {
-                    let sharers = ownership.owners.len();
-                    let what = format!("a total of the {sharers} requests of a batch goes to none of them");
-                    fields.warn(field, count, what);
-                }
-            }
+            fields.disown_totals(owners.len());
         }
         // With many owners, the owners of each enclosing stage are determined once, not once for each owner.
-        let around = if closed.is_shared { self.owners_around(outer, &numbers) } else { Vec::new() };
+        let around = if closed.is_shared { self.owners_around(outer, stage_id) } else { Vec::new() };
         let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
             let is_part = if closed.is_shared {
                 around.iter().any(|ownership| ownership.owns(request))
             } else {
-                self.is_part(outer, &numbers, |outer| self.shared.requests.owns(outer, request))
+                self.is_part(outer, stage_id, |outer| requests.owns(outer, request, open))
             };
-            request.add(|rows| rows.add_stage(closed, &numbers, is_part))
+            request.add(|rows| rows.add_stage(closed, is_part))
         };
-        let Some(late) = Self::add_to_owners(&mut closed, ownership, add) else { return };
+        let Some(late) = Self::add_to_owners(&mut closed, owners, add) else { return };
         for (place, request_id) in late {
             closed.place = place;
-            let is_part = self.is_part(outer, &numbers, |outer| {
-                request_id.is_none() || self.shared.requests.owns_detached(outer, request_id.as_deref())
+            let is_part = self.is_part(outer, stage_id, |outer| {
+                request_id.is_none() || requests.owns_detached(outer, request_id.as_deref(), open)
             });
-            self.detached(id).stage(&mut closed, &numbers, is_part, request_id);
+            self.detached(id).stage(&mut closed, is_part, request_id);
         }
     }
 
-    fn close_transfer(
-        &self,
-        id: &Id,
-        mut closed: Closed<'_>,
-        numbers: TransferNumbers,
-        ownership: &Ownership,
-    ) {
+    fn close_transfer(&self, id: &Id, mut closed: Closed<'_>, owners: &[Arc<Request>]) {
+        let numbers = closed.fields.transfer();
         let ends = [("from_stage", numbers.from_stage), ("to_stage", numbers.to_stage)];
         let missing = ends.iter().filter(|(field, end)| end.is_none() && !closed.fields.has_unusable(field));
         let missing: SmallVec<[&str; 2]> = missing.map(|(field, _)| *field).collect();
@@ -210,27 +197,28 @@ impl Recorder {
         }
         let sent_at = numbers.sent_at.map(|unix| self.writing.clock.moment_of_unix(unix));
         let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
-            request.add(|rows| rows.add_transfer(closed, &numbers, sent_at))
+            request.add(|rows| rows.add_transfer(closed, sent_at))
         };
-        let Some(late) = Self::add_to_owners(&mut closed, ownership, add) else { return };
+        let Some(late) = Self::add_to_owners(&mut closed, owners, add) else { return };
         for (_, request_id) in late {
-            self.detached(id).transfer(&mut closed, &numbers, sent_at, request_id);
+            self.detached(id).transfer(&mut closed, sent_at, request_id);
         }
     }
 
     /// Adds a closed span to each of its requests. Returns the detached rows that are left, each with its
     /// place in the batch and its id: one for each request that has closed already, or one if there is no
     /// request. `None` if nothing is left.
+    #[inline(always)]
     fn add_to_owners(
         closed: &mut Closed<'_>,
-        ownership: &Ownership,
+        owners: &[Arc<Request>],
         add: impl Fn(&mut Closed<'_>, &Arc<Request>) -> Result<(), Arc<str>>,
     ) -> Option<Vec<(u64, Option<Arc<str>>)>> {
-        match &*ownership.owners {
+        match owners {
             [] => Some(vec![(0, closed.fields.request_id.clone())]),
             [one] => match add(closed, one) {
                 Ok(()) => None,
-                Err(id) if ownership.is_batch => Some(vec![(0, Some(id))]),
+                Err(id) if closed.batch.is_some() => Some(vec![(0, Some(id))]),
                 Err(id) => Some(vec![(0, closed.fields.request_id.clone().or(Some(id)))]),
             },
             many => {
@@ -250,15 +238,13 @@ impl Recorder {
     /// The times and fields of a closing span.
     #[inline(always)]
     fn closed<'a>(&self, span: &'a mut OpenSpan) -> Closed<'a> {
-        let mut measured = span.timing.close(span.created, || self.now());
-        let state = span.state();
-        if let Some(moment) = state.fields.progress.as_ref().and_then(|progress| progress.scheduled) {
-            measured = measured.scheduled_at(moment, || self.now());
+        if let Some(moment) = span.fields.progress.as_ref().and_then(|progress| progress.scheduled) {
+            span.measured = span.measured.scheduled_at(moment, || self.now());
         }
         Closed {
-            measured,
-            fields: &mut state.fields,
-            preprocess: state.preprocess,
+            measured: span.measured,
+            fields: &mut span.fields,
+            preprocess: span.preprocess,
             batch: None,
             place: 0,
             is_shared: false,
@@ -268,28 +254,26 @@ impl Recorder {
     /// Whether this span is a part of an enclosing span of the same stage, for which `has_them` says that its
     /// times count already.
     #[inline(always)]
-    fn is_part(
-        &self,
-        outer: Option<&Id>,
-        numbers: &StageNumbers,
-        has_them: impl Fn(&OpenSpan) -> bool,
-    ) -> bool {
-        outer.is_some() && self.around(outer, numbers).any(|outer| has_them(&outer))
+    fn is_part(&self, outer: Option<&Id>, stage_id: Option<u64>, has_them: impl Fn(&Id) -> bool) -> bool {
+        outer.is_some() && self.around(outer, stage_id).any(|outer| has_them(&outer))
     }
 
-    fn owners_around(&self, outer: Option<&Id>, numbers: &StageNumbers) -> Vec<Ownership> {
-        self.around(outer, numbers).map(|outer| self.shared.requests.owners_of(&outer)).collect()
+    fn owners_around(&self, outer: Option<&Id>, stage_id: Option<u64>) -> Vec<Ownership> {
+        let Shared { open, requests, .. } = &*self.shared;
+        self.around(outer, stage_id).filter_map(|outer| requests.owners_of_open(&outer, open)).collect()
     }
 
     /// The enclosing spans of the same stage, from the inside out. `outer` is the nearest enclosing stage.
-    fn around(&self, outer: Option<&Id>, numbers: &StageNumbers) -> impl Iterator<Item = Arc<OpenSpan>> {
-        let stage_id = numbers.stage_id;
-        let first = outer.filter(|_| stage_id.is_some()).and_then(|id| self.shared.open.get(id));
-        iter::successors(first, |outer| self.shared.open.get(outer.stage.as_ref()?))
-            .take(NESTING_LIMIT)
-            .filter(move |outer| {
-                outer.kind == Kind::Stage && outer.lock().fields.stage().stage_id == stage_id
-            })
+    fn around(&self, outer: Option<&Id>, stage_id: Option<u64>) -> impl Iterator<Item = Id> {
+        let mut next = outer.filter(|_| stage_id.is_some()).cloned();
+        let stages = iter::from_fn(move || {
+            let id = next.take()?;
+            let look = |span: &mut OpenSpan| (span.fields.stage().stage_id, span.stage.clone());
+            let (its, further) = self.shared.open.with(&id, look)?;
+            next = further;
+            Some((id, its))
+        });
+        stages.take(NESTING_LIMIT).filter_map(move |(id, its)| (its == stage_id).then_some(id))
     }
 }
 

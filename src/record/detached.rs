@@ -9,7 +9,6 @@ use crate::{
     fold::{
         closed::Closed,
         edge::Edge,
-        fields::{StageNumbers, TransferNumbers},
         hops::Flights,
         intervals::Intervals,
         stage::Stage,
@@ -29,18 +28,13 @@ pub(crate) struct DetachedRows<'a> {
 }
 
 impl DetachedRows<'_> {
-    pub(crate) fn stage(
-        self,
-        closed: &mut Closed<'_>,
-        numbers: &StageNumbers,
-        is_part: bool,
-        request_id: Option<Arc<str>>,
-    ) {
-        let mut stage = Stage::new(numbers.stage_id);
+    pub(crate) fn stage(self, closed: &mut Closed<'_>, is_part: bool, request_id: Option<Arc<str>>) {
+        let stage_id = closed.fields.stage().stage_id;
+        let mut stage = Stage::new(stage_id);
         let mut warnings = Warnings::default();
         warnings.extend(&closed.fields.warnings);
-        stage.add(closed, numbers, is_part, &mut warnings);
-        match numbers.stage_id {
+        stage.add(closed, is_part, &mut warnings);
+        match stage_id {
             Some(id) if id >= WALL_LIMIT => warn_of_wall(&mut warnings, id),
             _ => {}
         }
@@ -60,14 +54,14 @@ impl DetachedRows<'_> {
     pub(crate) fn transfer(
         self,
         closed: &mut Closed<'_>,
-        numbers: &TransferNumbers,
         sent_at: Option<i64>,
         request_id: Option<Arc<str>>,
     ) {
+        let numbers = closed.fields.transfer();
         let mut edge = Edge::new((numbers.from_stage, numbers.to_stage));
         let (mut flights, mut warnings) = (Flights::new(), Warnings::default());
         warnings.extend(&closed.fields.warnings);
-        edge.add(closed, numbers, sent_at, &mut flights, &mut warnings);
+        edge.add(closed, sent_at, &mut flights, &mut warnings);
         edge.match_rest(&mut flights, &mut warnings);
         edge.add_flights(&flights, &mut Intervals::default(), &mut warnings);
         edge.finish(None, &mut warnings);

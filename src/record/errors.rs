@@ -8,11 +8,7 @@ use tracing::{
 };
 use tracing_subscriber::{layer::Context, registry::LookupSpan};
 
-use crate::{
-    hold::span::Owners,
-    model::kind::Kind,
-    record::{recorder::Recorder, visitor::text_of_user},
-};
+use crate::record::{recorder::Recorder, visitor::text_of_user};
 
 impl Recorder {
     /// Adds the event to the requests that the nearest documented span around it belongs to.
@@ -21,11 +17,10 @@ impl Recorder {
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
         let mut around = ctx.event_scope(event).into_iter().flatten();
-        let Some(span) = around.find_map(|span| self.shared.open.get(&span.id())) else { return };
-        let owners = match &span.request {
-            Some(request) if span.kind == Kind::Request => Owners::One(request.clone()),
-            _ => self.shared.requests.owners_of(&span).owners,
-        };
+        let (requests, open) = (&self.shared.requests, &self.shared.open);
+        let claims = around.find_map(|span| open.with(&span.id(), |span| requests.claims(span)));
+        let Some(claims) = claims else { return };
+        let owners = requests.owners_of(claims, open).owners;
         // The user's formatting code runs here, with nothing locked.
         let mut text = Text::default();
         event.record(&mut text);

@@ -16,7 +16,8 @@ use crate::{
     hold::{
         open_spans::OpenSpans,
         request::Request,
-        span::{Enclosing, Followed, OpenSpan, SpanState},
+        slot::{Locked, Slot},
+        span::OpenSpan,
     },
     model::kind::Kind,
     record::{
@@ -54,55 +55,54 @@ impl Recorder {
     }
 
     pub(crate) fn enter(&self, id: &Id) {
-        self.shared.open.with(id, |span| span.timing.enter(self.now()));
+        self.shared.open.slot(id, |slot| slot.timing.enter(self.now()));
     }
 
     pub(crate) fn exit(&self, id: &Id) {
-        self.shared.open.with(id, |span| span.timing.exit(|| self.now()));
+        self.shared.open.slot(id, |slot| slot.timing.exit(|| self.now()));
         self.otel.keep_early(id, &self.shared.open);
     }
 
     pub(crate) fn record(&self, id: &Id, values: &Record<'_>) {
-        self.shared.open.with(id, |span| {
-            let Some(metadata) = span.metadata else { return };
-            let take = Late { recorder: self, span };
-            Layout::with(metadata, span.kind, |layout| values.record(&mut Visitor { layout, take }));
+        self.shared.open.slot(id, |slot| {
+            let mut take = Late { recorder: self, slot, id: id.into_u64(), locked: None };
+            let Some(&mut OpenSpan { metadata: Some(metadata), kind, .. }) = take.span() else { return };
+            Layout::with(metadata, kind, |layout| values.record(&mut Visitor { layout, take }));
         });
     }
 
     /// Changes the id of a request. The span is locked meanwhile, so that two threads cannot leave an
     /// outdated id in the map.
-    fn rename(&self, span: &OpenSpan, state: &mut SpanState, set: impl FnOnce(&mut SpanFields)) {
-        let Some(request) = &span.request else { return };
+    fn rename(&self, span: &mut OpenSpan, set: impl FnOnce(&mut SpanFields)) {
+        let OpenSpan { request: Some(request), fields, .. } = span else { return };
         let requests = &self.shared.requests;
-        requests.remove(state.fields.request_id.as_ref(), request);
-        set(&mut state.fields);
-        requests.insert(state.fields.request_id.as_ref(), request);
+        requests.remove(fields.request_id.as_ref(), request);
+        set(fields);
+        requests.insert(fields.request_id.as_ref(), request);
     }
 
-    /// Finds the nearest documented span that encloses a new one. It is nearly always the parent.
+    /// Shows the nearest documented span that encloses a new one to `look`. It is nearly always the parent.
     // Inlined, because a call would cost each new span 30 instructions.
     #[inline(always)]
-    fn enclosing<S>(&self, attributes: &Attributes<'_>, id: &Id, ctx: &Context<'_, S>) -> Enclosing
-    where
+    fn look_around<S>(
+        &self,
+        attributes: &Attributes<'_>,
+        id: &Id,
+        ctx: &Context<'_, S>,
+        mut look: impl FnMut(&Id, &OpenSpan),
+    ) where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
         let current = attributes.is_contextual().then(|| ctx.current_span());
         let parent = attributes.parent().or_else(|| current.as_ref()?.id());
-        let Some(parent) = parent else { return Enclosing::default() };
-        if let Some(enclosing) =
-            self.shared.open.with(parent, |outer| Enclosing::in_span(parent.clone(), outer))
-        {
-            return enclosing;
+        let Some(parent) = parent else { return };
+        let mut look_at = |id: &Id| self.shared.open.with(id, |span| look(id, span));
+        if look_at(parent).is_none() {
+            // The scope begins at the span itself, since a look-up of a parent that the filter has declined
+            // finds nothing, whereas a scope skips it.
+            let mut further = ctx.span(id).into_iter().flat_map(|span| span.scope().skip(1));
+            let _ = further.find_map(|span| look_at(&span.id()));
         }
-        // The scope begins at the span itself, since a look-up of a parent that the filter has declined finds
-        // nothing, whereas a scope skips it.
-        let mut further = ctx.span(id).into_iter().flat_map(|span| span.scope().skip(1));
-        let found = further.find_map(|span| {
-            let id = span.id();
-            self.shared.open.with(&id, |outer| Enclosing::in_span(id.clone(), outer))
-        });
-        found.unwrap_or_default()
     }
 
     /// Warns of fields whose names are most likely misspelt, at the first span of a callsite.
@@ -132,7 +132,8 @@ impl Recorder {
         let name = metadata.name();
         let sentence =
             format!("span `{name}`: not a documented span; did you mean `{meant}`? It is in no table");
-        let request = self.enclosing(attributes, id, ctx).request;
+        let mut request = None;
+        self.look_around(attributes, id, ctx, |_, outer| request.clone_from(&outer.request));
         let mut sentence = Some(sentence);
         if let Some(request) = request {
             let _ = request.add(|rows| sentence.take().into_iter().for_each(|sentence| rows.warn(sentence)));
@@ -147,22 +148,18 @@ impl Recorder {
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
-        let Some(span) = self.shared.open.get(id).filter(|span| span.kind != Kind::Request) else { return };
-        let nearest = ctx
-            .span(follows)
-            .and_then(|followed| followed.scope().find_map(|span| self.shared.open.get(&span.id())));
-        let followed = match nearest {
-            Some(nearest) if nearest.kind != Kind::Request => {
-                let Some(settled) = nearest.settled() else { return };
-                Followed::Span(nearest, settled)
-            }
-            Some(nearest) => match &nearest.request {
-                Some(request) => Followed::Request(request.hold()),
-                None => return,
-            },
-            None => return,
-        };
-        span.lock().follow(followed);
+        let open = &self.shared.open;
+        if open.with(id, |span| span.kind != Kind::Request) != Some(true) {
+            return;
+        }
+        let nearest = ctx.span(follows).and_then(|followed| {
+            followed.scope().find_map(|span| {
+                let id = span.id();
+                open.with(&id, |span| span.followed(&id))
+            })
+        });
+        let mut followed = nearest.flatten();
+        open.with(id, |span| followed.take().into_iter().for_each(|followed| span.follow(followed)));
     }
 }
 
@@ -173,45 +170,68 @@ impl Drop for Recorder {
     }
 }
 
-/// Takes the values of a late record. The span is locked for each value, while no user code runs.
+/// Takes the values of a late record. The span is locked from one value to the next, but not while user code
+/// runs.
 struct Late<'a> {
     recorder: &'a Recorder,
-    span: &'a OpenSpan,
+    slot: &'a Slot,
+    id: u64,
+    locked: Option<Locked<'a>>,
 }
 
 impl Late<'_> {
-    fn set_request_id(&self, set: impl FnOnce(&mut SpanFields)) {
-        let Recorder { shared, writing, .. } = self.recorder;
-        let mut state = self.span.lock();
-        match self.span.kind {
-            Kind::Request => self.recorder.rename(self.span, &mut state, set),
-            _ => {
-                set(&mut state.fields);
-                state.named = shared.requests.hold(state.fields.request_id.as_ref());
-            }
+    /// The span, locked; `None` if it has closed.
+    #[inline]
+    fn span(&mut self) -> Option<&mut OpenSpan> {
+        if self.locked.is_none() {
+            self.locked = self.slot.lock(self.id);
         }
-        drop(state);
+        self.locked.as_mut()?.as_deref_mut()
+    }
+
+    fn set_request_id(&mut self, set: impl FnOnce(&mut SpanFields)) {
+        let recorder = self.recorder;
+        let Recorder { shared, writing, .. } = recorder;
+        match self.span() {
+            Some(span) if span.kind == Kind::Request => recorder.rename(span, set),
+            Some(span) => {
+                set(&mut span.fields);
+                span.named = shared.requests.hold(span.fields.request_id.as_ref());
+            }
+            None => {}
+        }
+        self.release();
         // This span may have dropped the last hold on the request that it named before.
         shared.write_due(writing);
+    }
+
+    fn set(&mut self, set: impl FnOnce(&mut SpanFields)) {
+        if let Some(span) = self.span() {
+            set(&mut span.fields);
+        }
     }
 }
 
 impl Take for Late<'_> {
+    fn release(&mut self) {
+        self.locked = None;
+    }
+
     fn number(&mut self, place: usize, number: u64) {
-        self.span.lock().fields.set_number(place, number);
+        self.set(|fields| fields.set_number(place, number));
     }
 
     fn output(&mut self, units: u64) {
         let now = self.recorder.now();
-        self.span.lock().fields.add_output(now, units);
+        self.set(|fields| fields.add_output(now, units));
     }
 
     fn media(&mut self, nanos: u64) {
-        self.span.lock().fields.add_media(nanos);
+        self.set(|fields| fields.add_media(nanos));
     }
 
     fn label(&mut self, text: &str) {
-        self.span.lock().fields.label = Some(text.to_owned());
+        self.set(|fields| fields.label = Some(text.to_owned()));
     }
 
     fn request_id(&mut self, id: &str) {
@@ -227,7 +247,7 @@ impl Take for Late<'_> {
             Meaning::FirstOutput | Meaning::Scheduled | Meaning::Output => self.recorder.now(),
             _ => 0,
         };
-        self.span.lock().fields.set(recorded, now);
+        self.set(|fields| fields.set(recorded, now));
     }
 }
 
@@ -251,20 +271,19 @@ where
             }
             return;
         };
-        let created = self.now();
-        let mut enclosing = self.enclosing(attributes, id, &ctx);
+        let (metadata, created) = (attributes.metadata(), self.now());
+        // No other thread knows the span yet, so the user's `Debug` code runs with no lock held.
+        let mut span = OpenSpans::blank();
+        span.begin(kind, metadata, created);
+        self.look_around(attributes, id, &ctx, |outer_id, outer| span.set_enclosing(outer_id, outer));
         let request = (kind == Kind::Request).then(|| {
             let request = Request::begin(created, id.into_u64());
-            if let Some(outer) = enclosing.request.replace(Arc::clone(&request)) {
+            if let Some(outer) = span.request.replace(Arc::clone(&request)) {
                 self.shared.counters.count_enclosing(&outer);
             }
             request
         });
-        let mut span = OpenSpans::blank();
-        // No other thread has a reference to the span yet, so the user's `Debug` code runs with no lock held.
-        let Some(only) = Arc::get_mut(&mut span) else { return };
-        let metadata = attributes.metadata();
-        let fields = only.begin(kind, Some(metadata), created, enclosing);
+        let fields = &mut span.fields;
         Layout::with(metadata, kind, |layout| {
             fields.declares_reason = layout.declares_reason();
             attributes.record(&mut Visitor { layout, take: Filling { fields, now: created } });
@@ -274,11 +293,10 @@ where
         });
         if let Some(request) = request {
             self.shared.run.note_created(&request);
-            self.shared.requests.insert(fields.request_id.as_ref(), &request);
+            self.shared.requests.insert(span.fields.request_id.as_ref(), &request);
             self.shared.counters.count_created();
-        } else if fields.request_id.is_some() {
-            let named = self.shared.requests.hold(fields.request_id.as_ref());
-            only.state().named = named;
+        } else if span.fields.request_id.is_some() {
+            span.named = self.shared.requests.hold(span.fields.request_id.as_ref());
         }
         self.shared.open.insert(id, span);
     }

@@ -137,6 +137,8 @@ pub(crate) struct Filling<'a> {
 }
 
 impl Take for Filling<'_> {
+    fn release(&mut self) {}
+
     #[inline]
     fn number(&mut self, place: usize, number: u64) {
         self.fields.set_number(place, number);

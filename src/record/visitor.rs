@@ -63,6 +63,8 @@ impl Recorded {
 
 /// Takes the values of a span.
 pub(crate) trait Take {
+    /// Unlocks what it has locked, since user code is about to run.
+    fn release(&mut self);
     /// A usable number for a numeric field.
     fn number(&mut self, place: usize, number: u64);
     /// An output of some units.
@@ -78,7 +80,7 @@ pub(crate) trait Take {
 }
 
 /// Passes every value of a span to `take`. The user's `Debug` code runs in it, so it must be used with no
-/// lock held.
+/// lock held but those that `take` releases.
 pub(crate) struct Visitor<'a, T> {
     pub(crate) layout: &'a Layout,
     pub(crate) take: T,
@@ -167,11 +169,13 @@ impl<T: Take> Visit for Visitor<'_, T> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.take.release();
         let (text, kept) = text_of_user(value);
         self.value(field, FieldValue::Text(text), kept, false);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.take.release();
         let (mut text, kept) = text_of_user(format_args!("{value:?}"));
         let inner = match kept {
             // A text that was cut has lost its closing quote.

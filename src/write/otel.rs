@@ -1,9 +1,12 @@
 //! OpenTelemetry: the ids of a span's OpenTelemetry span for its line, and a request's numbers as attributes
 //! of it.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    mem,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use opentelemetry::{
@@ -81,11 +84,11 @@ impl Otel {
         if self.found_at_close.load(Ordering::Relaxed) || !self.missed_at_close.load(Ordering::Relaxed) {
             return;
         }
-        let is_new = |span: &OpenSpan| span.kind == Kind::Request && !span.lock().early_context.has_looked;
-        if let Some(span) = open.get(id).filter(|span| is_new(span)) {
+        let is_new = |span: &mut OpenSpan| span.kind == Kind::Request && !span.early_context.has_looked;
+        if open.with(id, is_new) == Some(true) {
             // Looked up with no lock held.
-            let context = self.context(id);
-            span.lock().early_context = EarlyContext { has_looked: true, context };
+            let mut found = EarlyContext { has_looked: true, context: self.context(id) };
+            open.with(id, |span| span.early_context = mem::take(&mut found));
         }
     }
 
