@@ -53,12 +53,18 @@ impl Millis {
     /// Converts milliseconds, rounded to the nanosecond; `None` if the value is negative, not finite, or
     /// longer than the 584 years that fit.
     pub fn from_f64(millis: f64) -> Option<Self> {
+        if (0.0..EXACT_MILLIS).contains(&millis) {
+            return Some(Self((millis * NANOS_PER_MILLI + 0.5) as i64 as u64));
+        }
+        Self::from_many(millis)
+    }
+
+    /// Converts milliseconds that are many, or are no time.
+    #[cold]
+    fn from_many(millis: f64) -> Option<Self> {
         // The text of the largest value is read as the next larger float.
         if !(millis >= 0.0 && millis <= u64::MAX as f64 / NANOS_PER_MILLI) {
             return None;
-        }
-        if millis < EXACT_MILLIS {
-            return Some(Self((millis * NANOS_PER_MILLI + 0.5) as i64 as u64));
         }
         // Computed in two parts, because a Unix time of today times 10^6 exceeds the integers that `f64`
         // represents exactly. The cast drops the fraction, and adding a half before it rounds; both parts are
