@@ -130,8 +130,8 @@ impl OpenRequests {
     }
 
     /// Decides which requests a span belongs to: the one that its `request_id` names; otherwise the enclosing
-    /// one; otherwise those of the spans that it follows. No span is locked meanwhile, since the followed ones
-    /// are locked one by one.
+    /// one; otherwise those of the spans that it follows. No span is locked meanwhile, since the followed
+    /// ones are locked one by one.
     pub(crate) fn owners_of(&self, claims: Claims, spans: &OpenSpans) -> Ownership {
         let Claims { owner, id_is_not_open, follows, follows_are_cut } = claims;
         let Some(request) = owner else {

@@ -28,8 +28,8 @@ const SHARDS: usize = 256;
 /// The open spans. The registry reuses an id after its span has closed, so a span is always removed when it
 /// closes.
 ///
-/// Each id has one place; collisions are rare while few spans are open. A place with another id shows, without
-/// a lock, that a span is not one of this layer's. A span whose place is taken is stored in a map.
+/// Each id has one place; collisions are rare while few spans are open. A place with another id shows,
+/// without a lock, that a span is not one of this layer's. A span whose place is taken is stored in a map.
 #[derive(Debug)]
 pub(crate) struct OpenSpans {
     places: Box<[Place; PLACES]>,
@@ -157,9 +157,9 @@ fn places() -> Box<[Place; PLACES]> {
 }
 
 /// The number of an id's place. The registry gives a thread the same few ids again and again, and counts the
-/// reuses in the upper 13 bits. The place depends on the other bits only, so a reused id finds a place that is
-/// in the thread's CPU cache and that no other thread writes to. Two threads that shared all places lost a
-/// tenth of their throughput.
+/// reuses in the upper 13 bits. The place depends on the other bits only, so a reused id finds a place that
+/// is in the thread's CPU cache and that no other thread writes to. Two threads that shared all places lost
+/// a tenth of their throughput.
 ///
 /// The ids of a thread follow each other. The factor is 2^51 divided by the golden ratio, which spreads such
 /// numbers evenly (Knuth, The Art of Computer Programming, volume 3, section 6.4).

@@ -1,7 +1,7 @@
 //! Formats numbers, which are the largest part of a line: three digits at once, from a table.
 
-/// The digits of each number below a thousand, the first in the lowest byte. Places up to 1,023 make the check
-/// of the index disappear.
+/// The digits of each number below a thousand, the first in the lowest byte. With 1,024 places, no index has
+/// to be checked.
 static TRIPLES: [u32; 1024] = {
     let mut triples = [0; 1024];
     let mut number = 0;
