@@ -83,6 +83,16 @@ fn lines_in_pieces_are_put_together_also_if_the_streams_alternate() {
 }
 
 #[test]
+fn a_line_in_which_several_begin_is_named_as_such() {
+    let (first, rest) = PIPELINE.split_once('\n').unwrap();
+    let second = rest.lines().next().unwrap();
+    let output = omni_of(&["check"], &format!("{first}{second}\n{second}\n"));
+    let said = text(&output.stderr);
+    assert!(said.contains("-:1: a broken line is left out: 2 lines begin in it: "), "{said}");
+    assert!(text(&output.stdout).contains("0 violations in 1 line, 1 broken line"), "{output:?}");
+}
+
+#[test]
 fn a_wrapped_line_whose_rest_is_missing_is_named_and_those_after_it_are_read() {
     let mut lines = PIPELINE.lines();
     let (first, second) = (lines.next().unwrap(), lines.next().unwrap());

@@ -71,6 +71,15 @@ impl Default for Parser {
     }
 }
 
+/// Why a line is broken, and how many lines begin in it: processes that share a pipe may run into each other.
+fn why_broken(text: &str, error: &serde_json::Error) -> String {
+    // In a text, a quote would be escaped.
+    match text.matches("{\"type\":\"").count() {
+        0 | 1 => error.to_string(),
+        lines => format!("{lines} lines begin in it: {error}"),
+    }
+}
+
 fn no_line() -> Line {
     Line::Request(RequestLine::default())
 }
@@ -119,7 +128,7 @@ impl Parser {
             // Another schema may have other keys.
             Err(error) => match serde_json::from_str(text) {
                 Ok(Schema { schema }) if schema != SCHEMA => Parsed::Unknown(schema),
-                _ => Parsed::Broken(error.to_string()),
+                _ => Parsed::Broken(why_broken(text, &error)),
             },
         }
     }
