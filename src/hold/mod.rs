@@ -1,6 +1,7 @@
 //! What is open, and for how long: spans, requests, the run; and the clock that times them.
 
 pub(crate) mod answered;
+pub(crate) mod brief_lock;
 pub(crate) mod clock;
 pub(crate) mod early_context;
 pub(crate) mod near_misses;

@@ -3,11 +3,9 @@
 use tracing::span::Id;
 
 use crate::hold::{
+    brief_lock::{self, BriefLock},
     span::OpenSpan,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     timing::Timing,
 };
 
@@ -24,11 +22,11 @@ pub(crate) struct Slot {
     /// Changes only while the slot is locked.
     id: AtomicU64,
     pub(crate) timing: Timing,
-    span: Mutex<Option<Box<OpenSpan>>>,
+    span: BriefLock<Option<Box<OpenSpan>>>,
 }
 
 /// A slot whose span is locked. The lock is held for a few instructions, never over user code or I/O.
-pub(crate) type Locked<'a> = MutexGuard<'a, Option<Box<OpenSpan>>>;
+pub(crate) type Locked<'a> = brief_lock::Locked<'a, Option<Box<OpenSpan>>>;
 
 /// The outcome of a removal.
 #[derive(Debug)]
@@ -41,7 +39,7 @@ pub(crate) enum Removal {
 impl Slot {
     /// A slot with a span.
     pub(crate) fn of(id: u64, span: Box<OpenSpan>) -> Self {
-        Self { id: AtomicU64::new(id), timing: Timing::default(), span: Mutex::new(Some(span)) }
+        Self { id: AtomicU64::new(id), timing: Timing::default(), span: BriefLock::new(Some(span)) }
     }
 
     #[inline(always)]
@@ -51,7 +49,7 @@ impl Slot {
 
     /// Puts a span into the slot, or gives it back if there is one.
     pub(crate) fn fill(&self, id: u64, span: Box<OpenSpan>) -> Result<(), Box<OpenSpan>> {
-        let mut place = self.span.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.span.lock();
         if place.is_some() {
             return Err(span);
         }
@@ -64,7 +62,7 @@ impl Slot {
     /// Locks the span, if it is the one with this id.
     #[inline(always)]
     pub(crate) fn lock(&self, id: u64) -> Option<Locked<'_>> {
-        let place = self.span.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.span.lock();
         self.has(id).then_some(place)
     }
 
@@ -88,7 +86,7 @@ impl Slot {
 
     /// Runs `look` on the span that is there.
     pub(crate) fn look<T>(&self, look: impl FnOnce(Id, &mut OpenSpan) -> T) -> Option<T> {
-        let mut place = self.span.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.span.lock();
         let id = Id::from_non_zero_u64(self.id.load(Ordering::Relaxed).try_into().ok()?);
         place.as_deref_mut().map(|span| look(id, span))
     }
