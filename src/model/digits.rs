@@ -8,7 +8,7 @@ static TRIPLES: [u32; 1024] = {
     while number < 1000 {
         #[allow(clippy::indexing_slicing, reason = "computed by the compiler, which checks the place")]
         let triple = &mut triples[number as usize];
-        *triple = number / 100 | number / 10 % 10 << 8 | number % 10 << 16;
+        *triple = (number / 100) | ((number / 10 % 10) << 8) | ((number % 10) << 16);
         number += 1;
     }
     triples
