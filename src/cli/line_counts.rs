@@ -31,7 +31,7 @@ impl LineCounts {
         self.lines + self.outside + self.unmatched
     }
 
-    /// That lines of the layer were passed over because of what stands before them.
+    /// That lines of the layer were passed over because of a text before them.
     pub(super) fn hidden_sentence(&self) -> Option<String> {
         let (one, many) = ("foreign line has", "foreign lines have");
         (self.hidden > 0).then(|| {

@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
 }
 
 impl Args {
-    /// Refuses what has no meaning.
+    /// Refuses options that have no meaning together.
     fn refuse(&self, grouping: &Grouping) -> Result<()> {
         let refused = match self.format {
             Format::Chrome if self.output.is_none() && io::stdout().is_terminal() => {

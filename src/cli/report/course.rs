@@ -1,4 +1,4 @@
-//! The course of a run: the time that the charts show, and what was before and after it.
+//! The course of a run: the time that the charts show, and the requests before and after it.
 
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -35,8 +35,8 @@ pub(super) struct Placed {
     pub(super) in_flight: f64,
 }
 
-/// The first and the last stretch of the time in which nearly all requests began and ended, with what is near
-/// to it.
+/// The first and the last stretch of the time in which nearly all requests began and ended, with the
+/// stretches near to it.
 pub(super) fn bulk(known: &BTreeMap<u64, Stretch>) -> Option<(u64, u64)> {
     let all: u64 = known.values().map(|stretch| stretch.events).sum();
     let from = |(first, _): (&u64, _)| {

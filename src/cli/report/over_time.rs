@@ -206,7 +206,7 @@ impl<'a> OverTime<'a> {
         plot
     }
 
-    /// The windows, with what was before and after the time that the charts show.
+    /// The windows, with those before and after the time that the charts show.
     pub(super) fn windows(&self) -> impl Iterator<Item = &Window> {
         let [before, after] = &self.outside;
         before.iter().chain(&self.windows).chain(after)

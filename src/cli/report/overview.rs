@@ -18,8 +18,8 @@ pub(super) struct Overview<'a> {
     /// When the first stretch of the charts begins, in milliseconds since the Unix epoch; how long each is.
     begin: f64,
     length: f64,
-    /// When what is before the charts begins, and when what is after them ends: the first and the last one of
-    /// the stretches.
+    /// The begin of the first stretch if it is before the charts, and the end of the last one if it is after
+    /// them.
     before: Option<f64>,
     after: Option<f64>,
     /// The ends of the axes: of time in milliseconds since the Unix epoch, of latency in milliseconds.

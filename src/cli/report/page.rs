@@ -191,7 +191,7 @@ impl SampledPage {
         self.sample.waiters()
     }
 
-    /// The markup, with what was in the way of each request that is shown.
+    /// The markup, with the requests that were in the way of each one that is shown.
     pub(super) fn into_html(
         self,
         inputs: &Inputs,
