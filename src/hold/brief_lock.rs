@@ -6,20 +6,45 @@
 
 #[cfg(not(omni_shuttle))]
 mod lock {
-    use std::{thread, time::Duration};
+    use std::{hint, thread, time::Duration};
 
     use spin::{
         mutex::{SpinMutex, SpinMutexGuard},
         relax::RelaxStrategy,
     };
 
-    pub(crate) type BriefLock<T> = SpinMutex<T, Nap>;
+    /// How often a thread tries again before it sleeps.
+    const TRIES: usize = 100;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct BriefLock<T>(SpinMutex<T, Nap>);
+
     pub(crate) type Locked<'a, T> = SpinMutexGuard<'a, T>;
 
-    /// How a thread waits: the system has interrupted the one that holds the lock. A thread that only tried
-    /// again might keep it from running, if its own priority is higher.
+    impl<T> BriefLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(SpinMutex::new(value))
+        }
+
+        #[inline(always)]
+        pub(crate) fn lock(&self) -> Locked<'_, T> {
+            self.0.try_lock().unwrap_or_else(|| self.wait())
+        }
+
+        #[cold]
+        fn wait(&self) -> Locked<'_, T> {
+            let mut tries = (0..TRIES).map(|_| {
+                hint::spin_loop();
+                self.0.try_lock()
+            });
+            tries.find_map(|locked| locked).unwrap_or_else(|| self.0.lock())
+        }
+    }
+
+    /// How a thread waits for one that the system has interrupted. If it only tried again, and its priority
+    /// were higher, the other one would never run.
     #[derive(Debug)]
-    pub(crate) struct Nap;
+    struct Nap;
 
     impl RelaxStrategy for Nap {
         fn relax() {
@@ -36,6 +61,7 @@ mod lock {
 
     #[derive(Debug, Default)]
     pub(crate) struct BriefLock<T>(Mutex<T>);
+
     pub(crate) type Locked<'a, T> = MutexGuard<'a, T>;
 
     impl<T> BriefLock<T> {
