@@ -15,8 +15,8 @@ const NONE: u64 = 0;
 /// A place for one open span after the other. The times are outside of the lock, since spans are entered and
 /// left most often.
 ///
-/// Whoever has an id has a span that is open, as `tracing` requires of the callers of its subscribers. So the
-/// span of a slot does not change between the comparison of its id and the change of its times.
+/// `tracing` requires that a span is open while a subscriber is called with its id. So the span of a slot
+/// does not change between the comparison of its id and the change of its times.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
     /// Changes only while the slot is locked.

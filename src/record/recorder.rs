@@ -160,6 +160,8 @@ impl Recorder {
         });
         let mut followed = nearest.flatten();
         open.with(id, |span| followed.take().into_iter().for_each(|followed| span.follow(followed)));
+        // A hold that is one too many may have been the last one on its request.
+        self.shared.write_due(&self.writing);
     }
 }
 
