@@ -205,7 +205,7 @@ pub(crate) trait Table: Default + 'static {
 }
 
 /// Implements [`Table`] for a row, and serde's traits. A line of the list is: the field, whether the line
-/// always has it, how it merges, its value if a line that is read lacks it, and what is said of it. The first
+/// always has it, how it merges, its value if a line that is read lacks it, and its description. The first
 /// is the row's first key. A field of the row that is neither listed nor named after `besides` does not
 /// compile.
 macro_rules! table {

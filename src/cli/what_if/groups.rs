@@ -20,7 +20,7 @@ struct PredictedGroup {
     predicted: Times,
 }
 
-/// All groups, and what is to be said of them.
+/// All groups, with remarks on them.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(super) struct PredictedGroups {

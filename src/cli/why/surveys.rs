@@ -42,7 +42,7 @@ impl Surveys {
         self.detached += other.detached;
     }
 
-    /// The survey of each group, what is to be said of them, and the number of detached rows.
+    /// The survey of each group, remarks on the groups, and the number of detached rows.
     pub(super) fn into_groups(self) -> (Vec<Group<Survey>>, Vec<String>, u64) {
         let Self { grouping, groups, detached, .. } = self;
         let width = groups.width();
