@@ -15,7 +15,7 @@ pub(crate) struct Period {
 }
 
 impl Period {
-    /// Adds a closed request; each stage has the gaps between its outputs beside it.
+    /// Adds a closed request; each stage comes with the gaps between its outputs.
     pub(crate) fn add<'a>(
         &mut self,
         e2e: &E2eTable,
