@@ -82,6 +82,75 @@ fn lines_in_pieces_are_put_together_also_if_the_streams_alternate() {
     }
 }
 
+/// The log with the time of each line in another form.
+fn with_times(form: impl Fn(&str) -> String) -> String {
+    let rewrite = |line: &str| {
+        let (before, after) = line.split_once(r#""timestamp":""#).unwrap();
+        let (time, after) = after.split_once('"').unwrap();
+        format!("{before}\"timestamp\":\"{}\"{after}\n", form(time))
+    };
+    PIPELINE.lines().map(rewrite).collect()
+}
+
+/// The same lines with their keys in the order of the alphabet, as a log processor may write them.
+fn in_alphabetical_order(log: &str) -> String {
+    log.lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap().to_string() + "\n")
+        .collect()
+}
+
+#[test]
+fn times_in_any_form_of_rfc_3339_are_read() {
+    let forms: [fn(&str) -> String; 3] = [
+        |time| time.replace('Z', "789Z"),
+        |time| time.replace("T08", "T10").replace('Z', "+02:00"),
+        |time| time.replace("T08", " 03").replace('Z', "-0500"),
+    ];
+    for form in forms {
+        let log = with_times(form);
+        assert_eq!(summary_of(&log), summary_of(PIPELINE));
+        assert_eq!(summary_of(&in_alphabetical_order(&log)), summary_of(PIPELINE));
+    }
+    let seconds = with_times(|time| format!("{}Z", &time[..19]));
+    assert!(summary_of(&seconds).contains(r#""e2e_requests":40,"#), "{}", summary_of(&seconds));
+}
+
+#[test]
+fn a_line_with_other_keys_first_that_cannot_be_read_is_broken() {
+    let log = in_alphabetical_order(&with_times(|time| time.replace('T', "_")));
+    let output = omni_of(&["summary"], &log);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains("-:1: a broken line is left out: invalid value: string"), "{said}");
+    let output = omni_of(&["summary"], &(log.replace("\"schema\":1", "\"schema\":2") + PIPELINE));
+    assert!(text(&output.stderr).contains("(line 1 has schema 2; "), "{output:?}");
+    let foreign =
+        "{\"schema\":1,\"type\":\"request\"}\n{\"schema\":1,\"timestamp\":\"\",\"type\":\"other\"}\n";
+    let output = omni_of(&["summary"], &(foreign.to_owned() + PIPELINE));
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn fields_of_any_kind_of_json_are_kept_and_shown_as_json() {
+    let line = PIPELINE.lines().next().unwrap();
+    let (line, _) = line.rsplit_once('}').unwrap();
+    let fields = r#"{"list":[1,"a\u001b",null],"none":null,"user":{"tier":"x"}}"#;
+    let log = format!("{line},\"fields\":{fields}}}\n");
+    assert!(stdout(&omni_of(&["join"], &log)).contains(&format!("\"fields\":{fields}")));
+    let tables = stdout(&omni_of(&["tables"], &log));
+    for shown in [r#"[1,"a\u001b",null]"#, r#"{"tier":"x"}"#, "null"] {
+        assert!(tables.contains(shown), "{tables}");
+    }
+    let condition = "fields.user.tier == 'x' && fields.list[0] == 1 && fields.none == null";
+    let output = omni_of(&["summary", "--where", condition, "--by", "fields.list"], &log);
+    assert!(stdout(&output).contains(r#"| [1,"a\u001b",null] |"#), "{output:?}");
+    assert!(stdout(&omni_of(&["summary", "--by", "fields.none"], &log)).contains("| none "));
+    let page = stdout(&omni_of(&["report"], &log));
+    assert!(page.contains(r#"["user","{\"tier\":\"x\"}"]"#));
+    let output = omni_of(&["check"], &log);
+    assert!(text(&output.stdout).contains("1 line is sound"), "{output:?}");
+}
+
 #[test]
 fn a_line_in_which_several_begin_is_named_as_such() {
     let (first, rest) = PIPELINE.split_once('\n').unwrap();

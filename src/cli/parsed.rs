@@ -1,8 +1,8 @@
 //! A line as it is read: one of the layer's, one of another program, or a broken one.
 
-use std::{io::BufRead, mem};
+use std::{borrow::Cow, io::BufRead, mem};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{verbatim, wrapped::message_of_journal};
 use crate::{Line, RequestLine, SCHEMA};
@@ -123,11 +123,11 @@ impl Parser {
                 self.line = line;
                 self.known(None, map)
             }
-            // Other programs log JSON too.
-            Err(_) if !is_spelt_as_ours => foreign(bytes),
             // Another schema may have other keys.
-            Err(error) => match serde_json::from_str(text) {
-                Ok(Schema { schema }) if schema != SCHEMA => Parsed::Unknown(schema),
+            Err(error) => match Head::of(text) {
+                // Other programs log JSON too.
+                head if !is_spelt_as_ours && !head.as_ref().is_some_and(Head::is_whole) => foreign(bytes),
+                Some(Head { schema, .. }) if schema != SCHEMA => Parsed::Unknown(schema),
                 _ => Parsed::Broken(why_broken(text, &error)),
             },
         }
@@ -146,10 +146,24 @@ impl Parser {
     }
 }
 
-/// The schema of a line of any type.
+/// What lines of any schema have, in any order.
 #[derive(Deserialize)]
-struct Schema {
+struct Head<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
     schema: u32,
+    timestamp: Option<IgnoredAny>,
+}
+
+impl<'a> Head<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        // Most JSON of other programs is not read a second time.
+        if text.contains(r#""schema""#) { serde_json::from_str(text).ok() } else { None }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.timestamp.is_some() && is_ours(format!(r#"{{"type":"{}""#, self.kind).as_bytes())
+    }
 }
 
 fn schema(line: &Line) -> u32 {

@@ -104,18 +104,31 @@ impl Json<'_> {
         if fields.is_empty() {
             return;
         }
-        let mut before = ",\"fields\":{";
-        for (name, value) in fields {
-            self.raw(before);
-            before = ",";
+        self.raw(",\"fields\":");
+        self.object(fields);
+    }
+
+    #[inline]
+    fn object(&mut self, members: &Fields) {
+        self.raw("{");
+        for (at, (name, value)) in members.iter().enumerate() {
+            if at > 0 {
+                self.raw(",");
+            }
             write_text(self.0, name);
             self.raw(":");
-            match value {
-                FieldValue::Text(text) => write_text(self.0, text),
-                value => infallible(write!(self.0, "{value}")),
-            }
+            self.value(value);
         }
         self.raw("}");
+    }
+
+    fn value(&mut self, value: &FieldValue) {
+        match value {
+            FieldValue::Text(text) => write_text(self.0, text),
+            FieldValue::List(values) => self.list("", values.iter(), |json, value| json.value(value)),
+            FieldValue::Object(members) => self.object(members),
+            value => infallible(write!(self.0, "{value}")),
+        }
     }
 
     #[inline]
@@ -198,6 +211,15 @@ mod tests {
             prop_assert!(!out.chars().any(is_unsafe));
             prop_assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn a_field_of_any_kind_reads_back_and_no_control_character_is_raw() {
+        let fields = r#"{"a":[1,{"b\u001b":"\u202e"}],"c":null,"d":{},"e":[]}"#;
+        let read: Fields = serde_json::from_str(fields).unwrap();
+        let mut out = Vec::new();
+        Json(&mut out).fields(&read);
+        assert_eq!(String::from_utf8(out).unwrap(), format!(",\"fields\":{fields}"));
     }
 
     #[test]

@@ -11,7 +11,9 @@ const TEXT: usize = 27;
 
 /// A moment of wall-clock time in UTC, to the microsecond.
 ///
-/// Its text is RFC 3339 with six decimals. Texts sort like the moments that they stand for.
+/// Its text is RFC 3339 with six decimals. Texts sort like the moments that they stand for. Any date and time
+/// of RFC 3339 since 1970 is read, with any offset from UTC and any number of decimals; those past the sixth
+/// are cut off.
 ///
 /// ```
 /// use omni_metrics::Timestamp;
@@ -19,6 +21,8 @@ const TEXT: usize = 27;
 /// let timestamp: Timestamp = serde_json::from_str(r#""2026-01-31T12:00:00.123456Z""#)?;
 /// assert_eq!(timestamp.unix_micros(), 1_769_860_800_123_456);
 /// assert_eq!(timestamp.to_string(), "2026-01-31T12:00:00.123456Z");
+/// let rewritten: Timestamp = serde_json::from_str(r#""2026-01-31T14:00:00.123456789+02:00""#)?;
+/// assert_eq!(rewritten, timestamp);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +74,36 @@ impl Timestamp {
         // Formatting the result again checks the punctuation and the range of every part.
         (timestamp.text() == *text).then_some(timestamp)
     }
+
+    /// Reads any date and time of RFC 3339.
+    fn parse_any(text: &str) -> Option<Self> {
+        let (date, time, rest) = (text.get(..10)?, text.get(11..19)?, text.get(19..)?);
+        text.get(10..11).filter(|between| matches!(*between, "T" | "t" | " "))?;
+        let (decimals, offset) = match rest.strip_prefix('.') {
+            Some(rest) => rest.split_at_checked(rest.find(|c: char| !c.is_ascii_digit())?)?,
+            None => ("0", rest),
+        };
+        if decimals.is_empty() {
+            return None;
+        }
+        let local = Self::parse(&format!("{date}T{time}.{decimals:0<6.6}Z"))?.0;
+        let (sign, offset) = offset.split_at_checked(1)?;
+        if matches!((sign, offset), ("Z" | "z", "")) {
+            return Some(Self(local));
+        }
+        let (hours, minutes) = offset.split_at_checked(2)?;
+        let number = |text: &str, below: u64| {
+            let is_number = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u64>().ok().filter(|number| is_number && *number < below)
+        };
+        let minutes = number(minutes.strip_prefix(':').unwrap_or(minutes), 60)?;
+        let ahead = (number(hours, 24)? * 60 + minutes) * 60_000_000;
+        match sign {
+            "+" => local.checked_sub(ahead).map(Self),
+            "-" => Some(Self(local + ahead)),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -116,7 +150,7 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| {
+        Self::parse(&text).or_else(|| Self::parse_any(&text)).ok_or_else(|| {
             de::Error::invalid_value(de::Unexpected::Str(&text), &"a time like 2026-01-31T12:00:00.123456Z")
         })
     }
@@ -151,16 +185,45 @@ mod tests {
     }
 
     #[test]
+    fn any_date_and_time_of_rfc_3339_is_read() {
+        for (text, read) in [
+            ("2026-01-01T10:00:00Z", "2026-01-01T10:00:00.000000Z"),
+            ("2026-01-01t10:00:00.5z", "2026-01-01T10:00:00.500000Z"),
+            ("2026-01-01 10:00:00.123+02:00", "2026-01-01T08:00:00.123000Z"),
+            ("2026-01-01T10:00:00.123456789-0530", "2026-01-01T15:30:00.123456Z"),
+            ("2026-01-01T00:59:59.999999+01:00", "2025-12-31T23:59:59.999999Z"),
+            ("2024-02-29T23:00:00-23:59", "2024-03-01T22:59:00.000000Z"),
+        ] {
+            assert_eq!(
+                Timestamp::parse_any(text).map(|read| read.to_string()).as_deref(),
+                Some(read),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn text_that_is_no_timestamp_is_refused() {
         for text in [
             "",
             "2026-01-31",
             "2026-02-30T12:00:00.000000Z",
-            "2026-01-31 12:00:00.000000Z",
+            "2026-01-31_12:00:00.000000Z",
             "2026-01-31T12:60:00.000000Z",
             "é026-01-31T12:00:00.00000Z",
+            "2026-01-31T12:00:00",
+            "2026-01-31T12:00:00.Z",
+            "2026-01-31T12:00:00,5Z",
+            "2026-01-31T12:00:00ZZ",
+            "2026-01-31T12:00:00é2:00",
+            "2026-01-31T12:00:00+é:00",
+            "2026-01-31T12:00:00+24:00",
+            "2026-01-31T12:00:00+01:60",
+            "2026-01-31T12:00:00+01:0",
+            "2026-01-31T12:00:00+ 1:00",
+            "1970-01-01T00:00:00+00:01",
         ] {
-            assert_eq!(Timestamp::parse(text), None, "{text}");
+            assert_eq!(Timestamp::parse(text).or_else(|| Timestamp::parse_any(text)), None, "{text}");
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use serde_core::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
+use serde_core::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
 
-use crate::Millis;
+use crate::{Fields, Millis};
 
 /// The longest text that is kept of a value, in bytes.
 pub(crate) const TEXT_LIMIT: usize = 1024;
@@ -12,7 +15,8 @@ pub(crate) const TEXT_LIMIT: usize = 1024;
 /// The value of a further field, with the type with which it was recorded.
 ///
 /// Numbers that JSON readers would round or refuse (integers of more than 64 bits, NaN, infinities) are kept
-/// as text.
+/// as text. The layer records the first five kinds. A log may have the others if another program has changed
+/// its lines.
 ///
 /// ```
 /// use omni_metrics::{FieldValue, Fields};
@@ -36,6 +40,12 @@ pub enum FieldValue {
     Float(f64),
     /// Text, or anything recorded through `Display` or `Debug`.
     Text(String),
+    /// `null` of JSON.
+    Null,
+    /// A list of JSON. Its [`Display`](fmt::Display) is JSON, as that of an object.
+    List(Box<[Self]>),
+    /// An object of JSON.
+    Object(Box<Fields>),
 }
 
 impl From<u64> for FieldValue {
@@ -64,6 +74,9 @@ impl fmt::Display for FieldValue {
             Self::Signed(value) => value.fmt(f),
             Self::Float(value) => fmt::Debug::fmt(value, f),
             Self::Text(value) => value.fmt(f),
+            Self::Null | Self::List(_) | Self::Object(_) => {
+                f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+            }
         }
     }
 }
@@ -76,6 +89,9 @@ impl Serialize for FieldValue {
             Self::Signed(value) => serializer.serialize_i64(*value),
             Self::Float(value) => serializer.serialize_f64(*value),
             Self::Text(value) => serializer.serialize_str(value),
+            Self::Null => serializer.serialize_unit(),
+            Self::List(values) => serializer.collect_seq(values),
+            Self::Object(members) => members.serialize(serializer),
         }
     }
 }
@@ -88,11 +104,11 @@ impl<'de> Deserialize<'de> for FieldValue {
 
 struct AnyValue;
 
-impl Visitor<'_> for AnyValue {
+impl<'de> Visitor<'de> for AnyValue {
     type Value = FieldValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a truth value, a number or a text")
+        f.write_str("any value of JSON")
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<FieldValue, E> {
@@ -118,6 +134,26 @@ impl Visitor<'_> for AnyValue {
     fn visit_string<E>(self, value: String) -> Result<FieldValue, E> {
         Ok(FieldValue::Text(value))
     }
+
+    fn visit_unit<E>(self) -> Result<FieldValue, E> {
+        Ok(FieldValue::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<FieldValue, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(FieldValue::List(values.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldValue, A::Error> {
+        let mut members = Fields::new();
+        while let Some((name, value)) = map.next_entry()? {
+            members.insert(name, value);
+        }
+        Ok(FieldValue::Object(Box::new(members)))
+    }
 }
 
 /// Why a value can't be used.
@@ -135,7 +171,7 @@ impl FieldValue {
             Self::Unsigned(value) => Ok(*value),
             Self::Signed(_) => Err(NEGATIVE),
             Self::Float(value) => count_of_float(*value),
-            Self::Bool(_) => Err(NOT_A_NUMBER),
+            Self::Bool(_) | Self::Null | Self::List(_) | Self::Object(_) => Err(NOT_A_NUMBER),
             Self::Text(text) => {
                 let text = plain(text);
                 text.parse().or_else(|_| count_of_float(float_of_text(text)?))
@@ -147,7 +183,7 @@ impl FieldValue {
     pub(crate) fn to_number(&self) -> Result<Self, Unusable> {
         match self {
             Self::Unsigned(_) | Self::Signed(_) | Self::Float(_) => Ok(self.clone()),
-            Self::Bool(_) => Err(NOT_A_NUMBER),
+            Self::Bool(_) | Self::Null | Self::List(_) | Self::Object(_) => Err(NOT_A_NUMBER),
             Self::Text(text) => {
                 let text = plain(text);
                 let integer = text.parse().map(Self::Unsigned).or_else(|_| text.parse().map(Self::Signed));
@@ -180,7 +216,7 @@ impl FieldValue {
         match self {
             Self::Unsigned(value) => Some((*value).into()),
             Self::Signed(value) => Some((*value).into()),
-            Self::Bool(_) | Self::Float(_) | Self::Text(_) => None,
+            _ => None,
         }
     }
 
@@ -190,7 +226,7 @@ impl FieldValue {
             Self::Unsigned(value) => *value as f64,
             Self::Signed(value) => *value as f64,
             Self::Float(value) => *value,
-            Self::Bool(_) | Self::Text(_) => 0.0,
+            _ => 0.0,
         }
     }
 
@@ -201,7 +237,7 @@ impl FieldValue {
             Self::Unsigned(value) => return value.checked_mul(1_000_000).ok_or(OUT_OF_RANGE),
             Self::Signed(_) => return Err(NEGATIVE),
             Self::Float(value) => *value,
-            Self::Bool(_) => return Err(NOT_A_NUMBER),
+            Self::Bool(_) | Self::Null | Self::List(_) | Self::Object(_) => return Err(NOT_A_NUMBER),
             Self::Text(text) => float_of_text(plain(text))?,
         };
         if millis < 0.0 {
@@ -288,6 +324,17 @@ impl fmt::Write for Bounded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_of_any_kind_of_json_reads_back() {
+        for json in ["null", "[]", "{}", r#"[1,-1,0.5,"a",true,null,[{}]]"#, r#"{"a":{"b":[null]},"c":1}"#] {
+            let value: FieldValue = serde_json::from_str(json).unwrap();
+            assert_eq!(value.to_string(), json);
+            assert_eq!(value.to_count(), Err(NOT_A_NUMBER));
+        }
+        // The layer keeps values for each span.
+        assert_eq!(size_of::<FieldValue>(), size_of::<String>());
+    }
 
     fn text(text: &str) -> FieldValue {
         FieldValue::Text(text.to_owned())

@@ -116,7 +116,7 @@ impl Cell<'_> {
             Self::Other(FieldValue::Signed(number)) => grouped(&number.to_string()),
             Self::Other(FieldValue::Float(number)) => grouped(&format!("{number:.3}")),
             Self::Other(FieldValue::Text(text)) => printable(text).into_owned(),
-            Self::Other(FieldValue::Bool(value)) => value.to_string(),
+            Self::Other(other) => printable(&other.to_string()).into_owned(),
             Self::Text(text) => printable(text).into_owned(),
         }
     }

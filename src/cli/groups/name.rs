@@ -51,9 +51,13 @@ impl Name {
             FieldValue::Float(number) => Self::Number(Number::decimal(*number)),
             FieldValue::Text(text) => match text.as_str() {
                 "true" | "false" => Self::quoted_if(true, text),
-                text if text.parse::<f64>().is_ok() => Self::quoted_if(true, text),
+                text if text.starts_with(['[', '{']) || text.parse::<f64>().is_ok() => {
+                    Self::quoted_if(true, text)
+                }
                 text => Self::of_text(text),
             },
+            FieldValue::Null => Self::Absent,
+            list_or_object => Self::Text(escaped(list_or_object.to_string())),
         }
     }
 
@@ -141,19 +145,21 @@ mod tests {
     fn different_values_have_different_names_and_equal_ones_one() {
         let texts = [
             "", "0", "1", "-1", "1.0", "0.5", "1e300", "true", "false", "none", "others", "null", "a", " a",
-            "a ", "a\n", "a\\n", "\"a\"", "\"1\"", "\"\"", "\u{1b}", "\\u001b", "NaN",
+            "a ", "a\n", "a\\n", "\"a\"", "\"1\"", "\"\"", "\u{1b}", "\\u001b", "NaN", "[1]", "{}",
         ];
         let texts = texts.map(|text| FieldValue::Text(text.to_owned()));
         let numbers = [-1.0, -0.0, 0.5, 1.0, 1e300].map(FieldValue::Float);
         let integers = [-1_i64, 0, 1].map(FieldValue::from);
-        let values =
-            [true, false].map(FieldValue::Bool).into_iter().chain(texts).chain(numbers).chain(integers);
+        let json = ["[1]", "[\"1\"]", "{}", "{\"a\":\"\\u001b\"}"];
+        let json = json.map(|json| serde_json::from_str(json).unwrap());
+        let values = [true, false].map(FieldValue::Bool).into_iter().chain(texts).chain(json);
+        let values = values.chain(numbers).chain(integers);
         let values: Vec<_> = values.collect();
         let number = |value: &FieldValue| match value {
             FieldValue::Unsigned(number) => Some(*number as f64),
             FieldValue::Signed(number) => Some(*number as f64),
             FieldValue::Float(number) => Some(*number),
-            FieldValue::Bool(_) | FieldValue::Text(_) => None,
+            _ => None,
         };
         for (one, other) in values.iter().flat_map(|one| values.iter().map(move |other| (one, other))) {
             let is_same = one == other || number(one).is_some() && number(one) == number(other);

@@ -77,6 +77,8 @@ enum Figure<'a> {
 #[serde(untagged)]
 enum Field<'a> {
     Text(&'a str),
+    /// A list or an object.
+    Json(String),
     Other(&'a FieldValue),
 }
 
@@ -92,6 +94,7 @@ fn fields(fields: &Fields) -> Vec<(&str, Field<'_>)> {
     fn field(value: &FieldValue) -> Field<'_> {
         match value {
             FieldValue::Text(text) => Field::Text(cut(text)),
+            FieldValue::List(_) | FieldValue::Object(_) => Field::Json(cut(&value.to_string()).to_owned()),
             other => Field::Other(other),
         }
     }

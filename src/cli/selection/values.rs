@@ -246,14 +246,7 @@ impl Indexer for FieldMap<'_> {
         if let Some(wanted) = self.wanted {
             wanted.note(name, value.is_some(), self.fields);
         }
-        Ok(match value {
-            None => null(),
-            Some(FieldValue::Bool(value)) => CowVal::owned(CelBool::from(*value)),
-            Some(FieldValue::Unsigned(value)) => count(*value),
-            Some(FieldValue::Signed(value)) => CowVal::owned(CelInt::from(*value)),
-            Some(FieldValue::Float(value)) => CowVal::owned(CelDouble::from(*value)),
-            Some(FieldValue::Text(value)) => text(value),
-        })
+        Ok(value.map_or_else(null, of_field))
     }
 
     fn steal<'v>(self: Box<Self>, index: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>
@@ -261,6 +254,22 @@ impl Indexer for FieldMap<'_> {
         Self: 'v,
     {
         self.get(index).map(CowVal::into_owned)
+    }
+}
+
+fn of_field<'b, 'v>(value: &'v FieldValue) -> CowVal<'b, 'v> {
+    match value {
+        FieldValue::Bool(value) => CowVal::owned(CelBool::from(*value)),
+        FieldValue::Unsigned(value) => count(*value),
+        FieldValue::Signed(value) => CowVal::owned(CelInt::from(*value)),
+        FieldValue::Float(value) => CowVal::owned(CelDouble::from(*value)),
+        FieldValue::Text(value) => text(value),
+        FieldValue::Null => null(),
+        FieldValue::List(values) => {
+            let values = values.iter().map(|value| of_field(value).into_owned());
+            CowVal::owned(CelList::from(values.collect::<Vec<_>>()))
+        }
+        FieldValue::Object(members) => CowVal::owned(FieldMap { fields: members, wanted: None }),
     }
 }
 

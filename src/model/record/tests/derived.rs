@@ -216,4 +216,7 @@ pub(super) enum FieldValue {
     Signed(i64),
     Float(f64),
     Text(String),
+    Null,
+    List(Vec<Self>),
+    Object(Fields),
 }
