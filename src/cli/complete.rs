@@ -27,6 +27,15 @@ pub(super) fn extent(line: &Line) -> Option<(u64, u64)> {
     Some((end.saturating_sub(wall.unwrap_or_default().as_nanos()), end))
 }
 
+/// How long a detached row waited before it began, in nanoseconds: a stage in its queue, a transfer for its
+/// message.
+pub(super) fn time_before(line: &Line) -> u64 {
+    match line {
+        Line::Stage(line) => line.row.queue_time_ms.unwrap_or_default().as_nanos(),
+        _ => flight(line),
+    }
+}
+
 /// How long the message of a detached transfer was in flight before the row began, in nanoseconds.
 fn flight(line: &Line) -> u64 {
     match line {

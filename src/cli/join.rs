@@ -13,6 +13,7 @@ use std::{
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use foldhash::fast::RandomState;
@@ -69,6 +70,12 @@ pub(super) struct Args {
     /// Where the lines go; without it, to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// How far before or after its request a row may lie, by the clocks of their processes
+    ///
+    /// A row that is farther from each line of its request is left out, and named on stderr: it belongs to
+    /// another request with the same id.
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
+    max_offset: Duration,
     #[command(flatten)]
     files: Files,
 }
@@ -77,7 +84,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files)?;
     let selection = mem::take(&mut inputs.selection);
     let (parts, sample, nameless) = spread(&mut inputs)?;
-    let (completed, oddities) = match_parts(parts, &sample)?;
+    let max_offset = u64::try_from(args.max_offset.as_nanos()).unwrap_or(u64::MAX);
+    let (completed, oddities) = match_parts(parts, &sample, max_offset)?;
     match &args.output {
         // The lines have no colours to take out.
         None => write(completed, selection, &mut BufWriter::with_capacity(BUFFER, io::stdout()))?,
@@ -88,7 +96,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         let rows = amount(nameless, "row names no request and is", "rows name no request and are");
         complain(&format!("{rows} left out"));
     }
-    oddities.list();
+    oddities.list(args.max_offset);
     Ok(inputs.exit_code(0))
 }
 
@@ -129,7 +137,11 @@ fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<3, 3>>, JoinedSample, u64)> 
 }
 
 /// Matches the parts on all cores.
-fn match_parts(parts: Vec<Spool<3, 3>>, sample: &JoinedSample) -> Result<(Vec<Spool<1, 3>>, Oddities)> {
+fn match_parts(
+    parts: Vec<Spool<3, 3>>,
+    sample: &JoinedSample,
+    max_offset: u64,
+) -> Result<(Vec<Spool<1, 3>>, Oddities)> {
     let waiting = Mutex::new(parts.into_iter());
     let threads = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE);
     let work = || -> Result<_> {
@@ -137,7 +149,7 @@ fn match_parts(parts: Vec<Spool<3, 3>>, sample: &JoinedSample) -> Result<(Vec<Sp
         loop {
             let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some(part) = next else { return Ok((completed, oddities)) };
-            let (part, of_part) = match_rows(part, sample)?;
+            let (part, of_part) = match_rows(part, sample, max_offset)?;
             completed.push(part);
             oddities.merge(of_part);
         }

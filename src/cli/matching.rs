@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use memchr::memmem;
 
 use super::{
-    complete::{Completion, extent, times},
+    complete::{Completion, extent, time_before, times},
     doubles::Doubles,
     failure::Result,
     join::garbled,
@@ -42,10 +42,15 @@ struct Request<'a> {
 /// Adds the rows of a part to its requests. The numbers of its records are: which of all lines it is, the run
 /// that it stands in, and the hash of its request's id; the texts are those of [`JoinedLine::parts`]. Each
 /// record of the result is which of all lines the request is; a [`Step`]; and the request's line up to the
-/// totals of the run, and after them.
+/// totals of the run, and after them. Rows more than `max_offset` nanoseconds outside of each request with
+/// their id are left out.
 ///
 /// [`JoinedLine::parts`]: joined_line::JoinedLine::parts
-pub(super) fn match_rows(part: Spool<3, 3>, sample: &JoinedSample) -> Result<(Spool<1, 3>, Oddities)> {
+pub(super) fn match_rows(
+    part: Spool<3, 3>,
+    sample: &JoinedSample,
+    max_offset: u64,
+) -> Result<(Spool<1, 3>, Oddities)> {
     let (bytes, file) = part.into_bytes()?;
     let mut oddities = Oddities::of(sample);
     let mut lines = without_copies(&bytes, &mut oddities);
@@ -53,25 +58,39 @@ pub(super) fn match_rows(part: Spool<3, 3>, sample: &JoinedSample) -> Result<(Sp
     let mut completed = Spool::over(file)?;
     let (mut step, mut line) = (Vec::new(), Vec::new());
     for Request { received, rows } in distribute(&mut lines, &mut oddities)? {
-        let (step, text) = if rows.is_empty() {
-            (received.step, joined_line::text(received.line).ok_or_else(garbled)?)
-        } else {
+        let (mut step_and_text, mut far_off) = (None, 0);
+        if !rows.is_empty() {
+            let all = rows.len() as u64;
             let request = request_reader.read(received.line).ok_or_else(garbled)?;
             let (times, tokens) = (times(request), request.e2e_table.e2e_total_tokens);
             let mut of_request = Step::of(request);
             let mut completion = Completion::of(request);
             for row in rows {
                 let row = row_reader.read(row).ok_or_else(garbled)?;
-                oddities.far_away += u64::from(fit(row, times).0 > FAR);
+                let offset = fit(row, times).0;
+                if offset > max_offset {
+                    far_off += 1;
+                    continue;
+                }
+                oddities.far_away += u64::from(offset > FAR);
                 of_request.add(row);
                 completion.add(row);
             }
-            completion.finish();
-            of_request.complete(request, tokens);
-            [&mut step, &mut line].into_iter().for_each(Vec::clear);
-            of_request.pack(&mut step);
-            joined_line::write(&mut line, request);
-            (step.as_slice(), line.as_slice())
+            if far_off < all {
+                completion.finish();
+                of_request.complete(request, tokens);
+                [&mut step, &mut line].into_iter().for_each(Vec::clear);
+                of_request.pack(&mut step);
+                joined_line::write(&mut line, request);
+                step_and_text = Some((step.as_slice(), line.as_slice()));
+            }
+        }
+        if far_off > 0 {
+            oddities.add_far_off(utf8(received.id)?, far_off);
+        }
+        let (step, text) = match step_and_text {
+            Some(completed) => completed,
+            None => (received.step, joined_line::text(received.line).ok_or_else(garbled)?),
         };
         let (before, after) = around_totals(text).ok_or_else(garbled)?;
         if !is_sampled(before) {
@@ -147,7 +166,8 @@ fn distribute<'a>(lines: &mut [Received<'a>], oddities: &mut Oddities) -> Result
 }
 
 /// Gives each row to one of several requests that have the same id: the one that it lies in or nearest to; of
-/// several such requests, the one that it overlaps most; of those, the one whose ends are nearest.
+/// several such requests, the one that it overlaps most; of those, the one whose ends are nearest. It may
+/// still be too far away.
 fn to_nearest<'a>(rows: impl Iterator<Item = &'a [u8]>, requests: &mut [Request<'a>]) -> Option<()> {
     let (mut request_reader, mut row_reader) = (RequestReader::default(), RowReader::default());
     let times_of = |request: &Request<'_>| Some(times(request_reader.read(request.received.line)?));
@@ -164,9 +184,10 @@ fn to_nearest<'a>(rows: impl Iterator<Item = &'a [u8]>, requests: &mut [Request<
 
 /// How well a row fits to a request that was created and ended at these times, in nanoseconds: how far it
 /// lies outside, how much of it lies inside, and how far its ends are from the request's. The least fits
-/// best.
+/// best. A row that waited in a queue, or for its message, begins with that.
 fn fit(row: &Line, (created, ended): (u64, u64)) -> (u64, Reverse<u64>, u64) {
     let (start, end) = extent(row).unwrap_or_default();
+    let start = start.saturating_sub(time_before(row));
     let gap = start.saturating_sub(ended).max(created.saturating_sub(end));
     let overlap = ended.min(end).saturating_sub(created.max(start));
     (gap, Reverse(overlap), created.abs_diff(start).saturating_add(ended.abs_diff(end)))

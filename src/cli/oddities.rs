@@ -1,6 +1,6 @@
 //! Oddities of the input of `join`, which are reported on stderr.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{amount::amount, failure::complain, joined_sample::JoinedSample};
 use crate::write::text::printable;
@@ -13,6 +13,8 @@ pub(super) struct Oddities {
     /// Rows whose request is in none of the files, also by id.
     rows: u64,
     ids: BTreeMap<String, u64>,
+    /// Those of them that name a request of another time.
+    far_off: u64,
     /// Lines that came twice.
     pub(super) doubles: u64,
     /// Rows that lie far from their request.
@@ -37,17 +39,25 @@ impl Oddities {
         }
     }
 
+    /// Adds rows that are too far from each line of the request that they name.
+    pub(super) fn add_far_off(&mut self, id: &str, rows: u64) {
+        self.far_off += rows;
+        self.add(id, rows);
+    }
+
     /// Adds those of another part, which has other ids.
     pub(super) fn merge(&mut self, other: Self) {
         self.rows += other.rows;
         self.doubles += other.doubles;
         self.far_away += other.far_away;
+        self.far_off += other.far_off;
         self.sample.merge(&other.sample);
         let room = NAMED.saturating_sub(self.ids.len());
         self.ids.extend(other.ids.into_iter().take(room));
     }
 
-    pub(super) fn list(&self) {
+    /// Prints them. Rows are far off if they are more than `max_offset` outside of a request.
+    pub(super) fn list(&self, max_offset: Duration) {
         for (id, rows) in &self.ids {
             let rows = amount(*rows, "row", "rows");
             complain(&format!("request {}: {rows}, but no line of the request", printable(id)));
@@ -55,6 +65,14 @@ impl Oddities {
         let named: u64 = self.ids.values().sum();
         if self.rows > named {
             complain(&amount(self.rows - named, "more row finds no request", "more rows find no request"));
+        }
+        if self.far_off > 0 {
+            let rows = amount(self.far_off, "row is", "rows are");
+            complain(&format!(
+                "{rows} more than {} before or after each line of the request, and left out: is it another \
+                 request with the same id, or do clocks differ? --max-offset sets the limit",
+                humantime::format_duration(max_offset)
+            ));
         }
         self.sample.sentences().iter().for_each(|sentence| complain(sentence));
         if self.doubles > 0 {

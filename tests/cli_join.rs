@@ -1,0 +1,106 @@
+//! The reader's `join`, on logs in which an id occurs again.
+
+#[path = "support/reader.rs"]
+mod reader;
+mod support;
+
+use omni_metrics::{Line, RequestLine};
+use reader::{omni_of, stdout, text};
+use support::Rig;
+use tracing::info_span;
+
+/// The lines of a front and of its worker, for requests of these ids, which begin five minutes apart. Each
+/// takes 10 ms, 4 of them in the stage of the worker.
+fn run(ids: &[&'static str]) -> (String, String) {
+    let (front, worker) = (Rig::new(), Rig::new());
+    for id in ids {
+        front.run(|front| {
+            let _request = info_span!("request", request_id = id).entered();
+            front.wait_ms(3);
+            worker.wait_ms(3);
+            worker.run(|worker| {
+                info_span!("stage", stage_id = 1, request_id = id).in_scope(|| worker.wait_ms(4));
+            });
+            front.wait_ms(7);
+        });
+        front.wait_ms(300_000 - 10);
+        worker.wait_ms(300_000 - 7);
+    }
+    (front.log.text(), worker.log.text())
+}
+
+fn at(day: &str, lines: &str) -> String {
+    lines.replace("2026-01-31", day)
+}
+
+fn requests(joined: &str) -> Vec<RequestLine> {
+    let request = |line: &str| match line.parse() {
+        Ok(Line::Request(request)) => request,
+        other => panic!("{line}: {other:?}"),
+    };
+    joined.lines().map(request).collect()
+}
+
+#[test]
+fn runs_of_different_days_with_the_same_ids_each_keep_their_rows() {
+    let (front, worker) = run(&["a", "b"]);
+    let of_one = stdout(&omni_of(&["join"], &format!("{front}{worker}")));
+    let both = [&front, &worker].map(|log| format!("{}{}", at("2026-01-29", log), at("2026-01-31", log)));
+    let output = omni_of(&["join"], &both.concat());
+    assert_eq!(stdout(&output), at("2026-01-29", &of_one) + &of_one);
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn a_row_of_another_day_is_left_to_a_remark_and_a_wider_limit_takes_it() {
+    let (front, worker) = run(&["a", "b"]);
+    let expected = stdout(&omni_of(&["join"], &format!("{front}{worker}")));
+    let log = format!("{front}{worker}{}", at("2026-02-02", &worker));
+    let output = omni_of(&["join"], &log);
+    assert_eq!(stdout(&output), expected);
+    let said = text(&output.stderr);
+    for sentence in [
+        "request a: 1 row, but no line of the request",
+        "request b: 1 row, but no line of the request",
+        "2 rows are more than 1m before or after each line of the request, and left out",
+    ] {
+        assert!(said.contains(sentence), "{sentence}: {said}");
+    }
+    let joined = stdout(&omni_of(&["join", "--max-offset", "3d"], &log));
+    let days = |request: &RequestLine| request.e2e_table.e2e_total_ms.as_f64() / 86_400_000.0;
+    assert!(requests(&joined).iter().all(|request| days(request) > 1.9), "{joined}");
+    // A request of which all rows are left out stays as it is.
+    let output = omni_of(&["join"], &format!("{front}{}", at("2026-02-02", &worker)));
+    assert_eq!(stdout(&output), front);
+}
+
+#[test]
+fn attempts_of_one_run_with_the_same_id_each_keep_their_row_and_a_lost_one_gives_its_row_to_no_other() {
+    let (front, worker) = run(&["a", "a", "a"]);
+    let joined = stdout(&omni_of(&["join"], &format!("{front}{worker}")));
+    let each_has_its_row = |joined: &str| {
+        let is_whole = |request: RequestLine| {
+            request.stage_table.len() == 1
+                && request.stage_table[0].events == 1
+                && request.e2e_table.e2e_total_ms.as_f64() == 10.0
+        };
+        requests(joined).into_iter().all(is_whole)
+    };
+    assert!(each_has_its_row(&joined), "{joined}");
+    let of_two: Vec<_> = front.lines().step_by(2).collect();
+    let output = omni_of(&["join"], &format!("{}\n{worker}", of_two.join("\n")));
+    let joined = stdout(&output);
+    assert!(joined.lines().count() == 2 && each_has_its_row(&joined), "{joined}");
+    assert!(text(&output.stderr).contains("request a: 1 row, but no line of the request"), "{output:?}");
+}
+
+#[test]
+fn a_row_that_waited_since_its_request_was_open_belongs_to_it_however_late_it_began() {
+    let (front, worker) = run(&["a"]);
+    let late = worker.replace("T12:00", "T12:30");
+    assert_eq!(stdout(&omni_of(&["join"], &format!("{front}{late}"))), front);
+    let waited = late.replace(r#""queue_time_ms":0.0"#, r#""queue_time_ms":1800000.0"#);
+    assert_ne!(waited, late);
+    let joined = stdout(&omni_of(&["join"], &format!("{front}{waited}")));
+    assert!(requests(&joined)[0].e2e_table.e2e_total_ms.as_f64() > 1_799_000.0, "{joined}");
+}
