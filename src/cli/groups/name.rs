@@ -1,12 +1,8 @@
 //! The name of a group: the value of the key, as every output shows it.
 
-use std::{borrow::Cow, cmp::Ordering, fmt};
+use std::{borrow::Cow, cmp::Ordering, fmt, ops::RangeInclusive};
 
-use crate::{
-    FieldValue,
-    cli::json::escaped,
-    model::{json::is_unsafe, value::prefix},
-};
+use crate::{FieldValue, model::value::prefix};
 
 /// The group of the lines that lack the key, and that of the keys that are not told apart.
 const ABSENT: &str = "none";
@@ -39,7 +35,7 @@ impl Name {
     pub(super) fn of_text(text: &str) -> Self {
         let is_special = text.is_empty() || text == ABSENT || text == REST || text.starts_with('"');
         let is_trimmed = text.trim().len() == text.len();
-        Self::quoted_if(is_special || !is_trimmed || text.contains(is_unsafe), text)
+        Self::quoted_if(is_special || !is_trimmed || text.contains(is_hidden), text)
     }
 
     /// The name of a value that may be of another kind than text.
@@ -57,13 +53,13 @@ impl Name {
                 text => Self::of_text(text),
             },
             FieldValue::Null => Self::Absent,
-            list_or_object => Self::Text(escaped(list_or_object.to_string())),
+            list_or_object => Self::Text(escaped(&list_or_object.to_string())),
         }
     }
 
     fn quoted_if(is_quoted: bool, text: &str) -> Self {
         Self::Text(match is_quoted {
-            true => escaped(serde_json::Value::from(text).to_string()),
+            true => escaped(&serde_json::Value::from(text).to_string()),
             false => text.to_owned(),
         })
     }
@@ -124,6 +120,43 @@ impl PartialEq for Number {
 
 impl Eq for Number {}
 
+/// Whether a character can't be seen, or may change what stands beside it: names that differ in it would look
+/// the same. These are all that the standard library escapes in texts, and the marks and letters that are
+/// invisible as well.
+fn is_hidden(c: char) -> bool {
+    const BLANK_OR_VARIATION: [RangeInclusive<char>; 9] = [
+        '\u{34f}'..='\u{34f}',
+        '\u{115f}'..='\u{1160}',
+        '\u{17b4}'..='\u{17b5}',
+        '\u{180b}'..='\u{180f}',
+        '\u{2800}'..='\u{2800}',
+        '\u{3164}'..='\u{3164}',
+        '\u{fe00}'..='\u{fe0f}',
+        '\u{ffa0}'..='\u{ffa0}',
+        '\u{e0100}'..='\u{e01ef}',
+    ];
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    // Behind another character, a mark is not escaped.
+    let is_escaped = || String::from_iter(['a', c]).escape_debug().nth(2).is_some();
+    BLANK_OR_VARIATION.iter().any(|range| range.contains(&c)) || !c.is_alphanumeric() && is_escaped()
+}
+
+/// JSON whose texts have an escape for each hidden character.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match is_hidden(c) {
+            true => {
+                c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")))
+            }
+            false => text.push(c),
+        }
+    }
+    text
+}
+
 /// The name of a group in a table. Of a long one, the beginning, and eight digits (FNV-1a) that tell it from
 /// others with the same beginning.
 pub(in crate::cli) fn shortened(name: &str) -> Cow<'_, str> {
@@ -167,9 +200,22 @@ mod tests {
             assert_eq!(names[0] == names[1], is_same, "{names:?}");
             let shown = names.map(|name| name.to_string());
             assert_eq!(shown[0] == shown[1], is_same, "{shown:?}");
-            let is_plain = |name: &String| name != ABSENT && name != REST && !name.contains(is_unsafe);
+            let is_plain = |name: &String| name != ABSENT && name != REST && !name.contains(is_hidden);
             assert!(shown.iter().all(is_plain), "{shown:?}");
         }
+    }
+
+    #[test]
+    fn names_that_differ_in_what_cannot_be_seen_look_different() {
+        for hidden in "\u{200b}\u{200d}\u{feff}\u{ad}\u{2060}\u{fe0f}\u{3164}\u{a0}\u{202e}\u{e0101}".chars() {
+            let shown = Name::of_text(&format!("a{hidden}b")).to_string();
+            assert!(shown.starts_with("\"a\\u") && shown.is_ascii(), "{shown}");
+            assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), format!("a{hidden}b"));
+        }
+        for visible in ["modèle", "mode\u{300}le", "模型", "हिन्दी", "😀", "a – b"] {
+            assert_eq!(Name::of_text(visible).to_string(), visible);
+        }
+        assert!(('\0'..=char::MAX).all(|c| is_hidden(c) || !crate::model::json::is_unsafe(c)));
     }
 
     #[test]
