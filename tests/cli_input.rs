@@ -346,6 +346,43 @@ fn a_compressed_log_that_is_cut_keeps_the_lines_before_the_cut() {
 }
 
 #[test]
+fn what_is_wrong_with_a_compressed_log_is_said_and_no_line_before_it_is_lost() {
+    let log = PIPELINE.repeat(8);
+    for (name, compress) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("xz", xz), ("zstd", zstd)] {
+        let whole = compress(log.as_bytes());
+        let mut faults = vec![
+            ([&*whole, b"garbage"].concat(), "its compressed content ends here, but the file goes on"),
+            ([&*whole, b"\n"].concat(), "its compressed content ends here, but the file goes on"),
+            (whole[..whole.len() - 2].to_vec(), "the file is cut"),
+            (whole[..7].to_vec(), "the file is cut"),
+        ];
+        if name != "zstd" {
+            let mut damaged = whole.clone();
+            let in_checksum = damaged.len() - 5;
+            damaged[in_checksum] ^= 0xff;
+            faults.push((damaged, "its compressed content is damaged here"));
+        }
+        for (content, said) in faults {
+            let is_short = content.len() < 10;
+            let logs = directory("faults", &[("log", &content)]);
+            let output = omni_in(&logs, &["summary", "--json", "log"]);
+            let stderr = text(&output.stderr);
+            let line = if is_short { "cannot read log: " } else { "a broken line is left out: " };
+            assert!(stderr.contains(&format!("{line}{said}\n")), "{name}: {stderr}");
+            assert!(!stderr.contains(['{', '(']), "{name}: {stderr}");
+            // The last block of zstd has to be whole.
+            if !is_short && (name, said) != ("zstd", "the file is cut") {
+                assert!(text(&output.stdout).contains(r#""e2e_requests":320,"#), "{name}, {said}");
+            }
+        }
+        // Zeros fill the last block of a tape.
+        let tape = [&*compress(PIPELINE.as_bytes()), &[0; 512]].concat();
+        let logs = directory("zeros", &[("log", &tape)]);
+        assert_eq!(stdout(&omni_in(&logs, &["summary", "--json", "log"])), summary_of(PIPELINE));
+    }
+}
+
+#[test]
 fn summary_names_stages_and_fits_a_hundred_columns() {
     let logs = [PIPELINE, include_str!("data/engine.jsonl")];
     for log in logs {

@@ -73,9 +73,7 @@ impl<T> Batch<T> {
             Chunk::File(file) => Self::File(file),
             Chunk::Failed(why) => Self::Failed(why),
             Chunk::End => Self::End,
-            Chunk::Cut(why) => {
-                Self::Lines(vec![Ok(Parsed::Broken(format!("the file is cut: {why}")))], Vec::new())
-            }
+            Chunk::Cut(why) => Self::Lines(vec![Ok(Parsed::Broken(why))], Vec::new()),
             Chunk::Lines(bytes) => {
                 let (mut lines, mut rest, mut streams) = (Vec::new(), bytes.as_slice(), Chunked::default());
                 let mut appended = Vec::new();

@@ -1,11 +1,15 @@
 //! Compressed logs, recognised by their first bytes: gzip, xz and zstd.
 //!
-//! A file may have several compressed parts, one after the other. Of a file that is cut, everything is read
-//! that stands before the cut, and then an error is returned.
+//! A file may have several compressed parts, one after the other. Of a file that is cut or damaged, everything is
+//! read that stands before the fault, and then an error is returned, whose text says what is wrong.
 
-use std::io::{self, BufRead, Read};
+use std::{
+    error::Error,
+    io::{self, BufRead, Read},
+    iter,
+};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use lzma_rust2::{Action, Status, XzStream};
 use ruzstd::decoding::{
     BlockDecodingStrategy, FrameDecoder,
@@ -32,6 +36,38 @@ impl Format {
             _ => None,
         }
     }
+
+    /// Whether another compressed part follows in a file. `false` at the end of the file.
+    fn follows(self, file: &mut impl BufRead) -> io::Result<bool> {
+        loop {
+            let begin = file.fill_buf()?;
+            // Zeros may stand between parts, and fill the last block of a tape.
+            let zeros = begin.iter().take_while(|byte| **byte == 0).count();
+            if zeros == 0 {
+                return match begin.first() {
+                    None => Ok(false),
+                    Some(0x1f) if self == Self::Gzip => Ok(true),
+                    Some(0xfd) if self == Self::Xz => Ok(true),
+                    Some(0x28 | 0x50..=0x5f) if self == Self::Zstd => Ok(true),
+                    Some(_) => {
+                        Err(io::Error::other("its compressed content ends here, but the file goes on"))
+                    }
+                };
+            }
+            file.consume(zeros);
+        }
+    }
+}
+
+/// What is wrong with a file, instead of what its decoder says. Of a file that can't be read, the error itself.
+fn fault(error: io::Error) -> io::Error {
+    let text = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the file is cut",
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => "its compressed content is damaged here",
+        io::ErrorKind::OutOfMemory => "its compressed content asks for too much memory",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), text)
 }
 
 /// Whether a file that begins like this is compressed.
@@ -44,35 +80,77 @@ pub(super) fn content(mut file: impl BufRead + 'static) -> io::Result<(Box<dyn R
     let format = Format::of(file.fill_buf()?);
     let content: Box<dyn Read> = match format {
         None => Box::new(file),
-        Some(Format::Gzip) => Box::new(MultiGzDecoder::new(file)),
-        Some(Format::Xz) => Box::new(Xz { file, stream: XzStream::new_mem_limit(true, XZ_MEMORY) }),
+        Some(Format::Gzip) => Box::new(Gzip { decoder: Some(GzDecoder::new(file)) }),
+        Some(Format::Xz) => Box::new(Xz { file, stream: stream(), error: None }),
         Some(Format::Zstd) => Box::new(Zstd { file, decoder: FrameDecoder::new(), error: None }),
     };
     Ok((content, format.is_some()))
+}
+
+/// The reader of several parts would take what follows the last one for a part.
+struct Gzip<R> {
+    /// `None` once the file has ended.
+    decoder: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(decoder) = &mut self.decoder {
+            let length = decoder.read(buffer).map_err(fault)?;
+            if length > 0 || buffer.is_empty() {
+                return Ok(length);
+            }
+            let follows = Format::Gzip.follows(decoder.get_mut())?;
+            let file = self.decoder.take().map(GzDecoder::into_inner);
+            self.decoder = file.filter(|_| follows).map(GzDecoder::new);
+        }
+        Ok(0)
+    }
 }
 
 /// The decoder's own reader would lose what it has decoded before the cut.
 struct Xz<R> {
     file: R,
     stream: XzStream,
+    /// An error of the decoder, which is returned after the bytes before it.
+    error: Option<io::Error>,
+}
+
+fn stream() -> XzStream {
+    XzStream::new_mem_limit(false, XZ_MEMORY)
 }
 
 impl<R: BufRead> Read for Xz<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         loop {
-            let input = self.file.fill_buf()?;
-            let mut result = self.stream.process(input, buffer, Action::Run)?;
-            if input.is_empty() && result.bytes_produced == 0 {
-                result = self.stream.process(input, buffer, Action::Finish)?;
+            if let Some(error) = self.error.take() {
+                return Err(fault(error));
             }
-            let (used, length) = (result.bytes_consumed, result.bytes_produced);
-            let is_stuck = used == 0 && length == 0;
+            let input = self.file.fill_buf()?;
+            let before = self.stream.total_out();
+            let action = if input.is_empty() { Action::Finish } else { Action::Run };
+            let (used, has_ended) = match self.stream.process(input, buffer, action) {
+                Ok(result) => (result.bytes_consumed, result.status == Status::StreamEnd),
+                Err(error) => {
+                    self.error = Some(error);
+                    (0, false)
+                }
+            };
             self.file.consume(used);
-            if length > 0 || buffer.is_empty() || result.status == Status::StreamEnd {
+            let length = usize::try_from(self.stream.total_out() - before).unwrap_or(0);
+            if length > 0 {
                 return Ok(length);
             }
-            if is_stuck {
-                return Err(io::ErrorKind::InvalidData.into());
+            if has_ended {
+                if !Format::Xz.follows(&mut self.file)? {
+                    return Ok(0);
+                }
+                self.stream = stream();
+            } else if used == 0 && self.error.is_none() {
+                return Err(fault(io::ErrorKind::InvalidData.into()));
             }
         }
     }
@@ -83,13 +161,13 @@ struct Zstd<R> {
     file: R,
     decoder: FrameDecoder,
     /// An error of the decoder, which is returned after the bytes before it.
-    error: Option<io::Error>,
+    error: Option<FrameDecoderError>,
 }
 
 impl<R: BufRead> Zstd<R> {
     /// Begins the next frame. `false` if there is none.
     fn begin(&mut self) -> io::Result<bool> {
-        if self.file.fill_buf()?.is_empty() {
+        if !Format::Zstd.follows(&mut self.file)? {
             return Ok(false);
         }
         match self.decoder.init(&mut self.file) {
@@ -100,9 +178,19 @@ impl<R: BufRead> Zstd<R> {
                 io::copy(&mut (&mut self.file).take(length.into()), &mut io::sink())?;
                 Ok(true)
             }
-            Err(error) => Err(io::Error::other(error)),
+            Err(error) => Err(fault(kind(&error).into())),
         }
     }
+}
+
+/// What kind of error a decoder of zstd has met. Errors of reading are among their sources.
+fn kind(error: &FrameDecoderError) -> io::ErrorKind {
+    if matches!(error, FrameDecoderError::WindowSizeTooBig { .. }) {
+        return io::ErrorKind::OutOfMemory;
+    }
+    let mut sources = iter::successors(error.source(), |error| (*error).source());
+    let read = sources.find_map(|error| error.downcast_ref::<io::Error>());
+    read.map_or(io::ErrorKind::InvalidData, io::Error::kind)
 }
 
 impl<R: BufRead> Read for Zstd<R> {
@@ -115,14 +203,14 @@ impl<R: BufRead> Read for Zstd<R> {
                 return Ok(length);
             }
             if let Some(error) = self.error.take() {
-                return Err(error);
+                return Err(fault(kind(&error).into()));
             }
             if self.decoder.is_finished() {
                 if !self.begin()? {
                     return Ok(0);
                 }
             } else if let Err(error) = self.decoder.decode_blocks(&mut self.file, ONE) {
-                self.error = Some(io::Error::other(error));
+                self.error = Some(error);
                 // The decoder keeps the last bytes of a frame until its end, which comes here.
                 let _ = self.decoder.decode_blocks(EMPTY_LAST_BLOCK, ONE);
             }
