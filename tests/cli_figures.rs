@@ -99,3 +99,19 @@ fn a_summary_says_that_the_average_time_per_request_is_no_latency() {
     assert!(printed.contains(sentence), "{printed}");
     assert!(!text(&omni_of(&["summary", "--json", PIPELINE], "").stdout).contains("mean latency"));
 }
+
+#[test]
+fn shares_of_parts_that_overlap_are_said_to_add_up_to_more_than_the_whole() {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        let _request = info_span!("request").entered();
+        let stages = [0, 1].map(|stage_id| info_span!("stage", stage_id).entered());
+        rig.wait_ms(30);
+        drop(stages);
+        rig.wait_ms(10);
+    });
+    let said = stdout(&omni_of(&["summary"], &rig.log.text()));
+    let sentence = "\nThe shares add up to 175.0 %: parts that run at the same time count each.\n\n";
+    assert!(said.contains(sentence), "{said}");
+    assert!(!stdout(&omni_of(&["summary", PIPELINE], "")).contains("The shares add up"));
+}

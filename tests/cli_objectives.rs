@@ -157,14 +157,25 @@ fn an_objective_of_a_stage_that_no_request_has_is_named_and_is_exit_code_2() {
 }
 
 #[test]
-fn an_objective_of_a_stage_without_the_number_is_no_failure_and_does_not_count() {
+fn an_objective_of_a_stage_without_the_number_is_named_and_is_exit_code_2() {
     let slos = ["--slo", "real_time_factor@0=1", "--slo", "e2e=1s"];
-    let output = omni_of(&[&["summary"], &slos[..]].concat(), &log());
-    let summary = text(&output.stdout);
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
-    assert!(
-        summary
-            .contains("No request has a value for real_time_factor@0=1, so this objective does not count.")
-    );
+    let said = "No request has a value for real_time_factor@0=1, so this objective does not count.\n";
+    for command in ["summary", "watch"] {
+        let json = if command == "watch" { &["--json"][..] } else { &[] };
+        let output = omni_of(&[&[command], json, &slos[..]].concat(), &log());
+        let stderr = text(&output.stderr);
+        assert_eq!((output.status.code(), stderr), (Some(2), format!("omni-metrics: {said}")));
+    }
+    let summary = text(&omni_of(&[&["summary"], &slos[..]].concat(), &log()).stdout);
+    assert!(summary.contains(said), "{summary}");
     assert!(summary.contains("11 of 12 requests met all objectives"), "{summary}");
+}
+
+#[test]
+fn requests_without_errors_meet_an_objective_of_none() {
+    let found = objectives(&["--slo", "errors=0"], &log());
+    assert_eq!(
+        (&found["met"], &found["each"][0]["met"], &found["failed"]),
+        (&json!(11), &json!(12), &json!(1))
+    );
 }

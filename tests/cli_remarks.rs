@@ -45,7 +45,8 @@ fn objectives_are_not_silently_left_out_of_groups() {
 
 #[test]
 fn an_objective_for_a_number_that_no_request_has_is_named() {
-    let said = stdout(&omni_of(&["summary", "--slo", "real_time_factor@0=1", "--slo", "e2e=1h"], PIPELINE));
+    let said =
+        text(&omni_of(&["summary", "--slo", "real_time_factor@0=1", "--slo", "e2e=1h"], PIPELINE).stdout);
     let never = "\nNo request has a value for real_time_factor@0=1, so this objective does not count.\n";
     assert!(said.contains(never), "{said}");
     assert_eq!(said.matches("so this objective").count(), 1, "{said}");

@@ -337,6 +337,32 @@ fn a_summary_has_a_row_for_each_stretch_of_time_also_where_nothing_ended() {
     assert_eq!((total, &table["every_ms"]), (4, &json!(16_000.0)));
 }
 
+/// Ten requests, one a second: each began 0.5 s before it ended. The first ended at 12:00:06.
+fn one_a_second(first_of_run: u64) -> String {
+    let line = |n: u64| {
+        let at = format!("2026-01-31T12:00:{:02}.000000Z", n + 6);
+        let line = request(&format!("r{n}"), &at, json!({"e2e_total_ms": 500.0}), json!({}));
+        line.replace("\"e2e_requests\":1,", &format!("\"e2e_requests\":{},", first_of_run + n))
+    };
+    (0..10).map(line).collect()
+}
+
+#[test]
+fn rates_of_the_first_and_the_last_stretch_are_of_the_time_that_the_log_covers() {
+    for (first_of_run, covered) in [(1, 4.5), (7, 4.0)] {
+        let log = file(&format!("slices_covered_{first_of_run}.jsonl"), one_a_second(first_of_run));
+        let rates: Vec<_> =
+            groups(&["--every", "10s"], &log).iter().map(|row| row["per_s"].as_f64().unwrap()).collect();
+        // Four requests ended in the first stretch, six in the second, of which the log covers five seconds.
+        let expected = [4.0 / covered, 6.0 / 5.0];
+        assert!(
+            rates.iter().zip(expected).all(|(rate, expected)| (rate - expected).abs() < 1e-6),
+            "{rates:?}"
+        );
+        assert_eq!(rates.len(), 2);
+    }
+}
+
 #[test]
 fn more_groups_than_the_limit_are_one_with_all_that_they_have() {
     let line = |n: u64| {

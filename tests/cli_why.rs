@@ -104,6 +104,22 @@ fn a_request_that_waited_for_nobody_has_nobody_in_the_way() {
 }
 
 #[test]
+fn a_request_that_waited_for_no_stage_is_said_to_have_had_no_other_in_its_way() {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        for n in 0..3 {
+            info_span!(parent: None, "request", request_id = n).in_scope(|| {
+                info_span!("stage", stage_id = 1).in_scope(|| rig.wait_ms(9));
+                rig.wait_ms(n);
+            });
+        }
+    });
+    let words = words(&["--p99"], &rig.log.text());
+    let sentence = "According to the log, no other request was in its way for 5 % of its time or more.";
+    assert!(words.contains(sentence), "{words}");
+}
+
+#[test]
 fn the_parts_of_any_request_add_up_to_its_time() {
     for path in [PIPELINE, ENGINE] {
         let log = fs::read_to_string(path).unwrap();

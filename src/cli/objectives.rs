@@ -186,10 +186,10 @@ impl ObjectiveCounts {
         (!self.objectives.is_empty()).then_some((self.met, self.judged))
     }
 
-    /// The objectives whose stage or edge no request has, a sentence each.
+    /// The objectives for which no request has a value, a sentence each.
     pub(super) fn missing(&self) -> Vec<String> {
-        let missing = self.objectives.iter().zip(&self.each).filter_map(Counts::missing);
-        missing.map(|(objective, place)| sentence(&place, objective)).collect()
+        let missing = self.objectives.iter().zip(&self.each).filter(|(_, counts)| counts.is_missing());
+        missing.map(|of| sentence(Counts::missing(of).as_deref(), of.0)).collect()
     }
 
     /// The figures of a run of this length; `None` without objectives.
@@ -205,7 +205,7 @@ impl ObjectiveCounts {
                 broke: counts.broke,
                 only: counts.only,
                 absent: counts.absent,
-                missing: Counts::missing((objective, counts)).map(|(_, place)| place),
+                missing: Counts::missing((objective, counts)),
                 share: attained,
                 wanted: objective.wanted,
                 is_attained: objective.wanted.zip(attained).map(|(wanted, attained)| attained >= wanted),
@@ -225,15 +225,23 @@ impl ObjectiveCounts {
 }
 
 impl Counts {
+    /// Whether there are requests, and none has a value.
+    fn is_missing(&self) -> bool {
+        self.absent > 0 && self.met + self.broke == 0
+    }
+
     /// The stage or edge of an objective, if there are requests and none has it.
-    fn missing<'a>((objective, counts): (&'a Objective, &Self)) -> Option<(&'a Objective, String)> {
-        let is_missing = !counts.has_place && counts.absent > 0;
-        objective.quantity.place().filter(|_| is_missing).map(|place| (objective, place))
+    fn missing((objective, counts): (&Objective, &Self)) -> Option<String> {
+        objective.quantity.place().filter(|_| counts.is_missing() && !counts.has_place)
     }
 }
 
-fn sentence(place: &str, objective: impl fmt::Display) -> String {
-    format!("No request has {place}, so the objective {objective} does not count.")
+/// Why an objective does not count: no request has its stage or edge, if it is named, or else its number.
+fn sentence(place: Option<&str>, objective: impl fmt::Display) -> String {
+    match place {
+        Some(place) => format!("No request has {place}, so the objective {objective} does not count."),
+        None => format!("No request has a value for {objective}, so this objective does not count."),
+    }
 }
 
 /// How many requests of a run met the objectives.
@@ -306,21 +314,19 @@ impl fmt::Display for Attainment {
 }
 
 impl Attainment {
+    /// The objectives that do not count, a sentence each.
+    pub(super) fn missing(&self) -> impl Iterator<Item = String> {
+        let missing = self.each.iter().filter(|row| row.met + row.broke == 0);
+        missing.map(|row| sentence(row.missing.as_deref(), &row.objective))
+    }
+
     /// How many requests met all objectives, and the goodput.
     pub(super) fn sentences(&self) -> Vec<String> {
         let count = |count: u64| grouped(&count.to_string());
         let decimal = |number: f64| grouped(&format!("{number:.3}"));
         let share = self.share.map(|share| format!(" ({})", percent(share))).unwrap_or_default();
         let (met, judged) = (count(self.met), count(self.judged));
-        let never = self.each.iter().filter(|row| row.met + row.broke == 0);
-        let mut sentences: Vec<_> = never
-            .map(|row| match &row.missing {
-                Some(place) => sentence(place, &row.objective),
-                None => {
-                    format!("No request has a value for {}, so this objective does not count.", row.objective)
-                }
-            })
-            .collect();
+        let mut sentences: Vec<_> = self.missing().collect();
         let Some((requests, tokens)) = self.goodput_requests_per_s.zip(self.goodput_tokens_per_s) else {
             sentences.push("So nothing is known of how many requests met all objectives.".to_owned());
             return sentences;

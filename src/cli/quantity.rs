@@ -24,6 +24,8 @@ pub(super) struct Quantity {
     /// The key of the number.
     key: &'static str,
     pub(super) unit: Unit,
+    /// The value of a request or a row that lacks the number.
+    absent: Option<f64>,
     of: Of,
 }
 
@@ -47,8 +49,8 @@ impl Quantity {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let name = text.to_owned();
         let Some((number, place)) = text.split_once('@') else {
-            if let Some((key, unit, get)) = find::<E2eTable>(text) {
-                return Ok(Self { name, key, unit, of: Of::Request(get) });
+            if let Some(found) = find::<E2eTable>(text) {
+                return Ok(Self::of(name, found, Of::Request(found.get)));
             }
             return Err(match find::<StageRow>(text) {
                 Some(_) => format!("`{text}` is a number of a stage: name the stage, such as `{text}@0`"),
@@ -60,15 +62,20 @@ impl Quantity {
                 return Err(format!("`{place}` is no edge: it is two ids of stages, such as `0->1`"));
             };
             let unknown = || format!("edges have no number `{number}`, but {}", names::<TransferRow>());
-            let (key, unit, get) = find::<TransferRow>(number).ok_or_else(unknown)?;
-            return Ok(Self { name, key, unit, of: Of::Edge(from, to, get) });
+            let found = find::<TransferRow>(number).ok_or_else(unknown)?;
+            return Ok(Self::of(name, found, Of::Edge(from, to, found.get)));
         }
         if place.is_empty() {
             return Err(format!("`{text}` names no stage after the `@`"));
         }
         let unknown = || format!("stages have no number `{number}`, but {}", names::<StageRow>());
-        let (key, unit, get) = find::<StageRow>(number).ok_or_else(unknown)?;
-        Ok(Self { name, key, unit, of: Of::Stage(Stage::new(place), get) })
+        let found = find::<StageRow>(number).ok_or_else(unknown)?;
+        Ok(Self::of(name, found, Of::Stage(Stage::new(place), found.get)))
+    }
+
+    fn of<Row: Table>(name: String, number: &Number<Row>, of: Of) -> Self {
+        let absent = number.about.is_zero_if_absent.then_some(0.0);
+        Self { name, key: number.name, unit: number.about.unit, absent, of }
     }
 
     /// The shortest name of the number, and its place.
@@ -110,13 +117,14 @@ impl Quantity {
 
     /// The value, times in nanoseconds; the largest one if several stages have the name.
     pub(super) fn value(&self, line: &RequestLine) -> Option<f64> {
+        let value = |value: Option<Value<'_>>| plain(value).or(self.absent);
         match &self.of {
-            Of::Request(get) => plain(get(&line.e2e_table)),
+            Of::Request(get) => value(get(&line.e2e_table)),
             Of::Stage(stage, get) => {
                 let rows = line.stage_table.iter().filter(|row| stage.is_of(row));
-                rows.filter_map(|row| plain(get(row))).max_by(f64::total_cmp)
+                rows.filter_map(|row| value(get(row))).max_by(f64::total_cmp)
             }
-            Of::Edge(from, to, get) => plain(get(edge(line, *from, *to)?)),
+            Of::Edge(from, to, get) => value(get(edge(line, *from, *to)?)),
         }
     }
 }
@@ -167,11 +175,10 @@ fn numbers<Row: Table>() -> impl Iterator<Item = &'static Number<Row>> {
 }
 
 /// The number that a name, or the name with a prefix or an ending, is the key of.
-fn find<Row: Table>(name: &str) -> Option<(&'static str, Unit, Get<Row>)> {
+fn find<Row: Table>(name: &str) -> Option<&'static Number<Row>> {
     let keys = |prefix| ENDS.iter().map(move |end| format!("{prefix}{name}{end}"));
     let mut keys = keys("").chain(keys("stage_"));
-    let number = keys.find_map(|key| numbers::<Row>().find(|number| number.name == key))?;
-    Some((number.name, number.about.unit, number.get))
+    keys.find_map(|key| numbers::<Row>().find(|number| number.name == key))
 }
 
 /// The names of all numbers of a table, in a sentence.

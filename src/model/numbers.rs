@@ -75,12 +75,15 @@ pub(crate) struct About {
     pub(crate) has_percentiles: bool,
     /// Whether it is an attribute of the request's OpenTelemetry span.
     pub(crate) is_attribute: bool,
+    /// Whether a line that lacks it means zero.
+    pub(crate) is_zero_if_absent: bool,
     pub(crate) family: Option<Family>,
 }
 
 impl About {
     const fn new(unit: Unit, meaning: &'static str) -> Self {
-        Self { unit, meaning, has_percentiles: false, is_attribute: false, family: None }
+        let (has_percentiles, is_attribute, is_zero_if_absent) = (false, false, false);
+        Self { unit, meaning, has_percentiles, is_attribute, is_zero_if_absent, family: None }
     }
 
     const fn percentiles(self) -> Self {
@@ -89,6 +92,10 @@ impl About {
 
     const fn attribute(self) -> Self {
         Self { is_attribute: true, ..self }
+    }
+
+    const fn zero_if_absent(self) -> Self {
+        Self { is_zero_if_absent: true, ..self }
     }
 
     /// A histogram, with the buckets of its unit.
@@ -327,6 +334,7 @@ table! {
         .attribute()
         .family("omni_waiting_seconds", "The time during which a request only waited for a stage.");
     errors: if_some derived = count("`ERROR` events inside the request.")
+        .zero_if_absent()
         .attribute()
         .counter("omni_errors_total", "`ERROR` events inside requests.");
     error: if_some derived = text("The first error's `message`, or else its `error` field.").attribute();

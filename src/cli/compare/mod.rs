@@ -156,7 +156,7 @@ fn sets(args: &Args) -> Result<[Files; 2]> {
     }
 }
 
-/// Reads a log: its sample, and the objectives whose stages its requests do not have, a sentence each.
+/// Reads a log: its sample, and the objectives for which its requests have no value, a sentence each.
 fn read(files: &Files, args: &Args, seed: u64) -> Result<(Sample, Inputs, Vec<String>)> {
     let mut inputs = Inputs::new(files)?;
     let blocks =
@@ -184,7 +184,7 @@ struct Report {
     by_group: Option<ByGroup>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     conditions: Vec<Verdict>,
-    /// Objectives of stages that the requests of a log do not have.
+    /// Objectives for which the requests of a log have no value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remarks: Vec<String>,
 }

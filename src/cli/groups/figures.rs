@@ -16,6 +16,9 @@ pub(in crate::cli) struct RequestGroups {
     groups: Groups<Figures>,
     /// The creation of the first request and the end of the last one, in microseconds.
     span: Option<(u64, u64)>,
+    /// From when on the log has every request that ended: the creation of the first request of a run, before
+    /// which no other one ended, or else the end of the first request.
+    covered_from: Option<u64>,
 }
 
 /// The figures of a group.
@@ -56,7 +59,7 @@ impl Merge for Figures {
 impl RequestGroups {
     pub(in crate::cli) fn new(grouping: Grouping) -> Self {
         let groups = Groups::new(&grouping);
-        Self { grouping, groups, span: None }
+        Self { grouping, groups, span: None, covered_from: None }
     }
 
     pub(in crate::cli) fn add(&mut self, line: &Line) {
@@ -64,6 +67,8 @@ impl RequestGroups {
         let end = line.timestamp.unix_micros();
         let created = end.saturating_sub(line.e2e_table.e2e_total_ms.as_nanos() / 1_000);
         self.widen(created, end);
+        let covered_from = if line.overall_summary.e2e_requests == 1 { created } else { end };
+        self.covered_from = Some(self.covered_from.map_or(covered_from, |first| first.min(covered_from)));
         if self.grouping.is_of_stages() {
             line.stage_table.iter().for_each(|row| self.add_stage(line, row));
         } else {
@@ -98,11 +103,12 @@ impl RequestGroups {
         if let Some((created, end)) = other.span {
             self.widen(created, end);
         }
+        self.covered_from = self.covered_from.into_iter().chain(other.covered_from).min();
     }
 
     /// The table of the figures, with these percentiles.
     pub(in crate::cli) fn into_table(self, percents: &[Percent]) -> GroupTable {
-        let Self { grouping, groups, span } = self;
+        let Self { grouping, groups, span, covered_from } = self;
         let is_of_stages = grouping.is_of_stages();
         let names = if is_of_stages { &TIMES_OF_STAGE[..] } else { &TIMES_OF_REQUEST };
         let width = groups.width();
@@ -112,6 +118,10 @@ impl RequestGroups {
             rows.sort_by_key(|group| (group.is_rest, u64::MAX - group.value.count));
         }
         let times = names.iter().map(|(name, short)| Figure { name, short });
-        GroupTable::new(&grouping, width, span.unwrap_or_default(), rows, times.collect(), percents)
+        let mut span = span.unwrap_or_default();
+        if grouping.width.is_some() {
+            span.0 = covered_from.unwrap_or_default();
+        }
+        GroupTable::new(&grouping, width, span, rows, times.collect(), percents)
     }
 }

@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn names_that_differ_in_what_cannot_be_seen_look_different() {
-        for hidden in "\u{200b}\u{200d}\u{feff}\u{ad}\u{2060}\u{fe0f}\u{3164}\u{a0}\u{202e}\u{e0101}".chars() {
+        for hidden in "\u{200b}\u{200d}\u{feff}\u{ad}\u{2060}\u{fe0f}\u{3164}\u{a0}\u{202e}\u{e0101}".chars()
+        {
             let shown = Name::of_text(&format!("a{hidden}b")).to_string();
             assert!(shown.starts_with("\"a\\u") && shown.is_ascii(), "{shown}");
             assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), format!("a{hidden}b"));

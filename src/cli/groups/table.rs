@@ -198,10 +198,12 @@ impl GroupTable {
 }
 
 impl Row {
+    /// The row of a group in a log that covers `span`.
     fn of(group: Group<Figures>, span: (u64, u64), times: &[Figure], percents: &[Percent]) -> Self {
         let (from, until, label) = (group.from(), group.until(), group.label());
         let Group { stretch, value, .. } = group;
-        let (start, end) = stretch.unwrap_or(span);
+        // The log covers the first and the last stretch in part.
+        let (start, end) = stretch.map_or(span, |(start, end)| (start.max(span.0), end.min(span.1)));
         let seconds = end.saturating_sub(start) as f64 / 1e6;
         let rate = |count: u64| (seconds > 0.0).then(|| rounded(count as f64 / seconds));
         let share = (value.count > 0).then(|| rounded(value.failed as f64 / value.count as f64));

@@ -103,7 +103,7 @@ impl Page {
         self.sample.merge(&mut other.sample);
     }
 
-    /// The objectives whose stage or edge no request has, a sentence each.
+    /// The objectives for which no request has a value, a sentence each.
     pub(super) fn missing(&self) -> Vec<String> {
         self.summary.missing()
     }

@@ -70,7 +70,7 @@ impl Summary {
         Self { objectives: ObjectiveCounts::new(objectives), ..self }
     }
 
-    /// The objectives whose stage or edge no request has, a sentence each.
+    /// The objectives for which no request has a value, a sentence each.
     pub(in crate::cli) fn missing(&self) -> Vec<String> {
         self.objectives.missing()
     }

@@ -63,7 +63,16 @@ impl LogSummary {
                 table.row(&part, [Cell::Time(*time_ms), Cell::Text(&percent), Cell::Text(&bar)].into_iter());
             }
             table.left(3);
-            writeln!(out, "{table}\n")?;
+            writeln!(out, "{table}")?;
+            let sum: f64 = self.shares_of_e2e.iter().map(|part| part.share).sum();
+            if sum >= 1.0005 {
+                let percent = sum * 100.0;
+                writeln!(
+                    out,
+                    "The shares add up to {percent:.1} %: parts that run at the same time count each."
+                )?;
+            }
+            writeln!(out)?;
         }
         if let Some(objectives) = &self.objectives {
             writeln!(out, "{objectives}")?;

@@ -24,6 +24,9 @@ pub(super) fn head(figures: &Figures, is_paused: bool) -> Vec<String> {
             count(objectives.met),
             count(objectives.judged),
         ));
+        if figures.window.requests > 0 {
+            lines.extend(objectives.missing());
+        }
     }
     lines.extend(figures.report.as_ref().map(|report| last_report(report)));
     lines

@@ -9,7 +9,7 @@ use std::{
 
 use super::{clock::now, figures::Figures, follow::Read, log::Log, period::Period, unreadable};
 use crate::cli::{
-    failure::{Failure, Result},
+    failure::{Failure, Result, complain},
     json,
     selection::Selection,
 };
@@ -49,14 +49,17 @@ fn write_line(log: &Log, period: Period, out: &mut impl Write) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// An input without a line that can be used is an error, as for the other commands.
+/// An input without a line that can be used is an error, and so is an objective for which no request has a
+/// value, as for the other commands.
 fn at_the_end(log: &Log, selection: &Selection) -> Result<ExitCode> {
     let read = log.read;
     if read.unknown > 0 {
         return Ok(ExitCode::from(2));
     }
     if read.lines > 0 {
-        return Ok(ExitCode::SUCCESS);
+        let missing = log.missing();
+        missing.iter().for_each(|sentence| complain(sentence));
+        return Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) });
     }
     let nothing = selection.nothing(read.outside, read.unmatched);
     Err(Failure::Io(nothing.unwrap_or_else(|| format!("no line of omni-metrics in {}", log.source))))

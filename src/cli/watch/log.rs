@@ -185,6 +185,11 @@ impl Log {
         (first..first + length).map(requests).collect()
     }
 
+    /// The objectives for which no request has a value, a sentence each.
+    pub(super) fn missing(&self) -> Vec<String> {
+        self.whole.bucket.objectives.missing()
+    }
+
     /// How many requests there were.
     pub(super) fn requests(&self) -> u64 {
         self.whole.bucket.requests

@@ -30,7 +30,15 @@ impl Answer {
         let is_notable = |stage: &&AtStage| stage.meanwhile.time_ms.as_f64() >= NOTABLE * e2e;
         let mut stages: Vec<_> = self.meanwhile.iter().filter(is_notable).collect();
         stages.sort_by_key(|stage| std::cmp::Reverse(stage.meanwhile.time_ms));
-        sentences.extend(stages.into_iter().take(NAMED).filter_map(|stage| self.in_the_way(stage)));
+        let in_the_way: Vec<_> =
+            stages.into_iter().take(NAMED).filter_map(|stage| self.in_the_way(stage)).collect();
+        if in_the_way.is_empty() && self.requests > 1 {
+            let percent = NOTABLE * 100.0;
+            sentences.push(format!(
+                "According to the log, no other request was in its way for {percent} % of its time or more."
+            ));
+        }
+        sentences.extend(in_the_way);
         sentences
     }
 
