@@ -1,7 +1,7 @@
 //! Compressed logs, recognised by their first bytes: gzip, xz and zstd.
 //!
-//! A file may have several compressed parts, one after the other. Of a file that is cut or damaged, everything is
-//! read that stands before the fault, and then an error is returned, whose text says what is wrong.
+//! A file may have several compressed parts, one after the other. Of a file that is cut or damaged, all that
+//! stands before the fault is read, and then an error is returned, whose text says what is wrong.
 
 use std::{
     error::Error,
@@ -59,7 +59,7 @@ impl Format {
     }
 }
 
-/// What is wrong with a file, instead of what its decoder says. Of a file that can't be read, the error itself.
+/// What is wrong with a file, instead of what its decoder says; the error itself if the file can't be read.
 fn fault(error: io::Error) -> io::Error {
     let text = match error.kind() {
         io::ErrorKind::UnexpectedEof => "the file is cut",

@@ -394,7 +394,8 @@ table! {
         .counter("omni_stage_reasoning_tokens_total", "Output tokens of a stage for a reasoning text.");
     outputs: if_some sum = count("How many times `output` was recorded.");
     last_output_ms: if_some latest = ms("The last output − the request's creation.");
-    inter_output_mean_ms: if_some derived = ms("(last output − first output) / (`outputs` − 1).").attribute();
+    inter_output_mean_ms: if_some derived =
+        ms("(last output − first output) / (`outputs` − 1).").attribute();
     inter_output_max_ms: if_some largest = ms("The longest gap between one output and the next.").attribute();
     media_ms: if_some sum = ms("Sum of `output_media_ms`.")
         .attribute()
