@@ -6,7 +6,7 @@ mod reader;
 use std::{fs, path::Path};
 
 use reader::{omni_of, stdout, text};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PIPELINE: &str = "tests/data/pipeline.jsonl";
 
@@ -55,6 +55,23 @@ fn lines_behind_the_time_of_docker_compose_and_the_prefix_of_kubectl_are_read() 
         let log: String = pipeline().lines().map(|line| format!("{before}{line}\n")).collect();
         let log = file(name, log + &before + "listening\n");
         assert_eq!(summary(&log), summary(PIPELINE), "{name}");
+    }
+}
+
+#[test]
+fn lines_of_docker_in_docker_and_behind_coloured_prefixes_are_read() {
+    let json_file =
+        |line: &str| json!({"log": format!("{line}\n"), "stream": "stderr", "time": ""}).to_string();
+    let cri = |line: &str| format!("2026-11-25T04:01:43.017037Z stderr F {line}");
+    let coloured = |line: &str| format!("\x1b[36mfront-1  | \x1b[0m{line}");
+    let wraps: [(&str, &dyn Fn(&str) -> String); 3] = [
+        ("twice.log", &|line| json_file(&json_file(line))),
+        ("in_cri.log", &|line| cri(&json_file(line))),
+        ("coloured.log", &coloured),
+    ];
+    for (name, wrap) in wraps {
+        let log: String = pipeline().lines().map(|line| wrap(line) + "\n").collect();
+        assert_eq!(summary(&file(name, log)), summary(PIPELINE), "{name}");
     }
 }
 

@@ -4,7 +4,10 @@ use std::{borrow::Cow, io::BufRead, mem};
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{verbatim, wrapped::message_of_journal};
+use super::{
+    verbatim,
+    wrapped::{Wrapped, message_of_journal},
+};
 use crate::{Line, RequestLine, SCHEMA};
 
 /// The longest line that is read, in bytes. The layer's lines are far shorter.
@@ -100,6 +103,18 @@ impl Parser {
         // An editor may have put a byte order mark in front.
         let bytes = without_zeros(bytes);
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
+        // Docker's lines may have come through a second Docker.
+        match if is_ours(bytes) { None } else { Wrapped::of(bytes).and_then(Wrapped::into_line) } {
+            Some(line) => self.parse_unwrapped(line.trim_ascii(), map),
+            None => self.parse_unwrapped(bytes, map),
+        }
+    }
+
+    fn parse_unwrapped<T>(
+        &mut self,
+        bytes: &[u8],
+        map: &mut impl FnMut(&mut Line, Option<&[u8]>) -> T,
+    ) -> Parsed<T> {
         let is_spelt_as_ours = is_ours(bytes);
         if !is_spelt_as_ours && bytes.first() != Some(&b'{') {
             return foreign(bytes);
@@ -113,7 +128,7 @@ impl Parser {
         };
         if !is_spelt_as_ours && let Some(message) = message_of_journal(text) {
             return if is_ours(message.as_bytes()) {
-                self.parse(message.as_bytes(), map)
+                self.parse_unwrapped(message.as_bytes(), map)
             } else {
                 Parsed::Foreign
             };

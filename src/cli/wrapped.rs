@@ -34,7 +34,7 @@ impl<'a> Wrapped<'a> {
             line @ [b'0'..=b'9', ..] => {
                 Self::cri(line).or_else(|| Self::compose(line)).or_else(|| Self::ours(line))
             }
-            line @ [b'a'..=b'z' | b'A'..=b'Z', ..] => Self::compose(line),
+            line @ [b'a'..=b'z' | b'A'..=b'Z' | 0x1b, ..] => Self::compose(line),
             line @ [b'{', b'"', b'l', ..] => Self::docker(line),
             line @ [b'[', b'p', ..] => Self::kubectl(line),
             _ => None,
@@ -59,13 +59,20 @@ impl<'a> Wrapped<'a> {
         is_time(time).then_some(Self { stream: Stream::named(stream)?, text: Cow::Borrowed(text), is_end })
     }
 
-    /// `front-1  | {"type":…`: the name of a container, spaces, a bar and a space. Other programs write
-    /// tables with bars, so a line of the layer must follow.
+    /// The text, if it is a whole line.
+    pub(super) fn into_line(self) -> Option<Cow<'a, [u8]>> {
+        self.is_end.then_some(self.text)
+    }
+
+    /// `front-1  | {"type":…`: the name of a container, spaces, a bar and a space, which may be coloured. Other
+    /// programs write tables with bars, so a line of the layer must follow.
     fn compose(line: &'a [u8]) -> Option<Self> {
         let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
-        let (_, rest) = line.split_at_checked(line.iter().position(|byte| !is_of_name(byte))?)?;
-        let text = rest.strip_prefix(b" ")?.trim_ascii_start().strip_prefix(b"| ")?;
-        Self::ours(text)
+        let line = behind_colour(line);
+        let (_, rest) =
+            line.split_at_checked(line.iter().position(|byte| !is_of_name(byte)).filter(|at| *at > 0)?)?;
+        let rest = rest.strip_prefix(b" ")?.trim_ascii_start().strip_prefix(b"|")?;
+        Self::ours(behind_colour(behind_colour(rest).strip_prefix(b" ")?))
     }
 
     /// `[pod/front-1/app] {"type":…`: the names of the pod and of the container, and a space.
@@ -105,6 +112,13 @@ impl<'a> Wrapped<'a> {
         };
         Some(Self { stream: Stream::named(stream.as_bytes())?, is_end: text.ends_with(b"\n"), text })
     }
+}
+
+/// The text behind the command of a terminal that sets a colour, if there is one: `ESC [ 36 m`.
+fn behind_colour(text: &[u8]) -> &[u8] {
+    let command = text.strip_prefix(b"\x1b[").unwrap_or_default();
+    let parameters = command.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
+    command.get(parameters..).and_then(|rest| rest.strip_prefix(b"m")).unwrap_or(text)
 }
 
 /// Whether this is a time as in `2026-11-25T04:01:43.017037123Z`.
@@ -242,6 +256,8 @@ mod tests {
             "2nd_1 | ",
             "\0\0worker.a-12                | ",
             "front-1  | 2026-11-25T04:01:43.017037123Z ",
+            "\x1b[36mfront-1  | \x1b[0m",
+            "\x1b[33;1mfront_1  |\x1b[0m ",
             "2026-11-25T04:01:43.017037123Z ",
             "[pod/front-1/app] ",
             "[pod/front-1/app] 2026-11-25T04:01:43.017037123+01:00 ",
@@ -261,6 +277,8 @@ mod tests {
             r#"front-1| {"type":"stage"}"#,
             r#"front 1  | {"type":"stage"}"#,
             r#" | {"type":"stage"}"#,
+            "\x1b[36m | {\"type\":\"stage\"}",
+            "\x1b[2Jfront-1 | {\"type\":\"stage\"}",
             r#"front-1  | then {"type":"stage"}"#,
             r#"front-1  | 2026-11-25T04:01:43Z  {"type":"stage"}"#,
             r#"[pod/front-1] {"type":"stage"}"#,
