@@ -344,3 +344,33 @@ fn the_page_draws_the_limits_of_objectives() {
         assert!(mark.split_once("</div>").unwrap().0.contains(&format!("objective {text}")), "{text}");
     }
 }
+
+#[test]
+fn the_halves_of_one_log_are_compared_as_two_logs_are() {
+    let log = log(5, 200, 0, 10);
+    let lines: Vec<_> = log.lines().collect();
+    let split: Value = serde_json::from_str(lines[120]).unwrap();
+    let split = split["timestamp"].as_str().unwrap();
+    let half = |name: &str, lines: &[&str]| file(name, &(lines.join("\n") + "\n"));
+    let (before, after) =
+        (half("before_split.jsonl", &lines[..120]), half("after_split.jsonl", &lines[120..]));
+    let (mut two, mut one) =
+        (compared(&[&before, &after]), compared(&["--split", split, &file("split.jsonl", &log)]));
+    for side in ["before", "after"] {
+        let [two, one] = [&mut two, &mut one].map(|report| report[side]["files"].take());
+        let when = if side == "before" { "before" } else { "from" };
+        assert!(
+            two.is_string() && one.as_str().unwrap().ends_with(&format!("split.jsonl {when} {split}")),
+            "{one}"
+        );
+    }
+    assert_eq!(one, two);
+
+    let output = omni_of(&["compare", "--split", "2020-01-01", "--slo", "gen@9=1s"], &log);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("standard input before 2020-01-01T00:00:00.000000Z has no line"));
+    let output = omni_of(&["compare", "--split", split, "--slo", "gen@9=1s"], &log);
+    let said = "No request has stage 9, so the objective gen@9=1s does not count.";
+    assert_eq!(text(&output.stderr).matches(said).count(), 1, "{output:?}");
+    assert!(!text(&output.stdout).contains(said) && output.status.code() == Some(2), "{output:?}");
+}

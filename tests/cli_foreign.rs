@@ -64,13 +64,13 @@ fn lines_of_docker_in_docker_and_behind_coloured_prefixes_are_read() {
         |line: &str| json!({"log": format!("{line}\n"), "stream": "stderr", "time": ""}).to_string();
     let cri = |line: &str| format!("2026-11-25T04:01:43.017037Z stderr F {line}");
     let coloured = |line: &str| format!("\x1b[36mfront-1  | \x1b[0m{line}");
-    let wraps: [(&str, &dyn Fn(&str) -> String); 3] = [
-        ("twice.log", &|line| json_file(&json_file(line))),
-        ("in_cri.log", &|line| cri(&json_file(line))),
-        ("coloured.log", &coloured),
-    ];
-    for (name, wrap) in wraps {
-        let log: String = pipeline().lines().map(|line| wrap(line) + "\n").collect();
+    let (mut twice, mut in_cri, mut behind_colour) = (String::new(), String::new(), String::new());
+    for line in pipeline().lines() {
+        twice += &(json_file(&json_file(line)) + "\n");
+        in_cri += &(cri(&json_file(line)) + "\n");
+        behind_colour += &(coloured(line) + "\n");
+    }
+    for (name, log) in [("twice.log", twice), ("in_cri.log", in_cri), ("coloured.log", behind_colour)] {
         assert_eq!(summary(&file(name, log)), summary(PIPELINE), "{name}");
     }
 }

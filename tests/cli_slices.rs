@@ -214,6 +214,7 @@ fn check_says_that_the_numbers_of_a_selection_are_not_checked() {
 fn an_expression_that_cannot_be_used_is_refused_before_reading() {
     for (expression, why) in [
         ("finish_reson == 'x'", "there is no name finish_reson; did you mean finish_reason?"),
+        ("FIELDS.v == 1", "there is no name FIELDS; did you mean fields?"),
         ("model == 'x'", "there is no name model; a field of the request is fields.NAME"),
         ("[1].exists(x, y == 1)", "there is no name y"),
         ("request_id.startWith('a')", "there is no function startWith; did you mean startsWith?"),

@@ -79,6 +79,10 @@ impl Inputs {
         Self { copies, is_silent: true, ..everything }
     }
 
+    pub(super) fn files(&self) -> &[LogFile] {
+        &self.files
+    }
+
     /// The inputs, as a person names them.
     pub(super) fn names(&self) -> String {
         let names: Vec<_> = self.paths.iter().map(|path| shown(path)).collect();

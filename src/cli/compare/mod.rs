@@ -6,17 +6,13 @@ use serde::Serialize;
 
 use super::{
     failure::{Failure, Result, complain},
-    files::Files,
     groups::Key,
     help::Help,
-    input::Inputs,
     json,
     objectives::Objectives,
     paint,
     selection::SelectionArgs,
 };
-use crate::write::text::printable;
-
 mod bins;
 mod blocks;
 mod change;
@@ -28,18 +24,19 @@ mod metric;
 mod page;
 mod sample;
 mod shown;
+mod sides;
 mod student;
 mod text;
 
 #[cfg(test)]
 mod simulated;
 
-use blocks::Blocks;
 use comparison::Comparison;
 use condition::{Condition, Outcome, Verdict};
 use distribution::Distribution;
 use groups::ByGroup;
 use sample::Sample;
+use sides::{Side, remarks};
 
 /// The draws of both logs are the same in each run of the program, and independent of each other.
 const SEEDS: [u64; 2] = [1, 2];
@@ -48,6 +45,7 @@ pub(super) const HELP: Help = Help {
     examples: &[
         ("What changed between two runs", "omni-metrics compare before.jsonl after.jsonl"),
         ("Two sets of files", "omni-metrics compare before-*.jsonl -- after-*.jsonl"),
+        ("What changed in one log at 12:05", "omni-metrics compare --split 12:05 service.log"),
         (
             "A check in CI: exit code 1 if p99 rose by more than 5 %, and not by chance",
             "omni-metrics compare --fail-if 'e2e.p99 > +5%' main.jsonl branch.jsonl",
@@ -69,7 +67,8 @@ pub(super) const HELP: Help = Help {
 
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "omni-metrics compare [OPTIONS] BEFORE AFTER\n       \
-                      omni-metrics compare [OPTIONS] BEFORE... -- AFTER...")]
+                      omni-metrics compare [OPTIONS] BEFORE... -- AFTER...\n       \
+                      omni-metrics compare [OPTIONS] --split TIME LOG...")]
 pub(super) struct Args {
     /// The first log and the second one; `-` is standard input. If a log has several files, those of the
     /// first log
@@ -78,6 +77,12 @@ pub(super) struct Args {
     /// The files of the second log, if one of the logs has several
     #[arg(last = true, value_name = "AFTER")]
     after: Vec<PathBuf>,
+    /// Compare the lines of one log before this time with those from it on
+    ///
+    /// A time as for --since; a line counts by its `timestamp`, the end of the request. --since and --until
+    /// limit the two halves. Example: `omni-metrics compare --split 12:05 --since 11:55 --until 12:15 FILE`
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with = "after")]
+    split: Option<String>,
     /// Exit code 1 if this holds, such as `e2e.p99 > +5%`, `requests_per_s < -10%` or `failed > 1%`; may be
     /// given several times. A change that may be chance does not count
     #[arg(long, value_name = "CONDITION")]
@@ -107,19 +112,22 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
-    let [before, after] = sets(args)?;
-    let (mut before, first, mut remarks) = read(&before, args, SEEDS[0])?;
-    let (mut after, second, more) = read(&after, args, SEEDS[1])?;
-    remarks.extend(more);
+    let sides = Side::both(args)?;
+    let remarks = remarks(&sides);
     remarks.iter().for_each(|remark| complain(remark));
     let is_missing = !remarks.is_empty();
+    let has_unknown = sides.iter().any(|side| side.unknown > 0);
+    let names = sides.each_ref().map(|side| side.name.clone());
+    let [before, after] = sides;
+    let (mut before, mut after) = (before.into_sample(SEEDS[0])?, after.into_sample(SEEDS[1])?);
     let comparison = Comparison::of(&before, &after);
     let by_group = args.by.as_ref().map(|by| ByGroup::of(by, &mut before, &mut after));
     args.by.iter().filter_map(Key::missing).for_each(|missing| complain(&missing));
     let verdicts = args.fail_if.iter().map(|condition| condition.verdict(&comparison, args.certain));
     let conditions = verdicts.collect();
     let distribution = Distribution::of([&before.latencies, &after.latencies]);
-    let (before, after) = (Log::of(&first, &before), Log::of(&second, &after));
+    let [first, second] = names;
+    let (before, after) = (Log::of(first, &before), Log::of(second, &after));
     let report = Report { before, after, comparison, by_group, conditions, remarks };
     if let Some(path) = &args.output {
         std::fs::write(path, page::html(&report, distribution, &args.objectives)?)
@@ -136,40 +144,11 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     }
     let has = |outcome| report.conditions.iter().any(|verdict| verdict.outcome == outcome);
     Ok(match () {
-        () if first.read.unknown + second.read.unknown > 0 => ExitCode::from(2),
+        () if has_unknown => ExitCode::from(2),
         () if has(Outcome::Failed) => ExitCode::from(1),
         () if has(Outcome::Unknown) || is_missing => ExitCode::from(2),
         () => ExitCode::SUCCESS,
     })
-}
-
-/// The files of the first and of the second log.
-fn sets(args: &Args) -> Result<[Files; 2]> {
-    let files = |files: &[PathBuf]| Files { files: files.to_vec(), selection: args.selection.clone() };
-    match (args.logs.as_slice(), args.after.as_slice()) {
-        ([before, after], []) => Ok([std::slice::from_ref(before), std::slice::from_ref(after)].map(files)),
-        (before, after) if !before.is_empty() && !after.is_empty() => Ok([before, after].map(files)),
-        _ => Err(Failure::Io(
-            "compare takes two logs, BEFORE and AFTER; if they have several files, `--` stands between them"
-                .to_owned(),
-        )),
-    }
-}
-
-/// Reads a log: its sample, and the objectives for which its requests have no value, a sentence each.
-fn read(files: &Files, args: &Args, seed: u64) -> Result<(Sample, Inputs, Vec<String>)> {
-    let mut inputs = Inputs::new(files)?;
-    let blocks =
-        inputs.fold(|| Blocks::new(&args.objectives, args.by.as_ref()), Blocks::add, Blocks::merge)?;
-    inputs.warn_of_doubles();
-    let names = inputs.names();
-    let missing = blocks.objectives().missing();
-    let missing = missing.iter().map(|sentence| format!("{}: {sentence}", printable(&names))).collect();
-    let sample = Sample::new(blocks.into_settled(), seed);
-    if sample.lines() == 0 {
-        return Err(Failure::Io(format!("{} has no line of a request", inputs.names())));
-    }
-    Ok((sample, inputs, missing))
 }
 
 /// Everything that the command says.
@@ -201,9 +180,9 @@ struct Log {
 }
 
 impl Log {
-    fn of(inputs: &Inputs, sample: &Sample) -> Self {
+    fn of(files: String, sample: &Sample) -> Self {
         Self {
-            files: inputs.names(),
+            files,
             requests: sample.requests(),
             lines: sample.lines(),
             blocks: sample.blocks.len(),

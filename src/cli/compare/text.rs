@@ -16,7 +16,7 @@ use crate::{
 impl Report {
     pub(super) fn text(&self, is_all: bool) -> String {
         let mut text = format!("Before: {}\nAfter:  {}\n\n", self.before.text(), self.after.text());
-        self.shortcomings().for_each(|sentence| text += &format!("{sentence}\n\n"));
+        self.without_intervals().for_each(|sentence| text += &format!("{sentence}\n\n"));
         let figures = || self.comparison.figures.iter();
         text += &format!("{}\n\n", table("Figure", figures().filter(|figure| figure.is_main)));
         let others = figures().filter(|figure| !figure.is_main);
@@ -41,10 +41,10 @@ impl Report {
         text
     }
 
-    /// Which of the logs has no intervals, and which objectives do not count.
-    pub(super) fn shortcomings(&self) -> impl Iterator<Item = String> {
+    /// Which of the logs has no intervals.
+    pub(super) fn without_intervals(&self) -> impl Iterator<Item = String> {
         let short = [&self.before, &self.after].into_iter().filter(|log| log.blocks < ENOUGH);
-        let short = short.map(|log| {
+        short.map(|log| {
             format!(
                 "{} spans too little time for intervals: requests ended in {} of {:.0} ms, and {ENOUGH} are \
                  needed.",
@@ -52,8 +52,7 @@ impl Report {
                 amount(log.blocks as u64, "block", "blocks"),
                 log.block_ms,
             )
-        });
-        short.chain(self.remarks.iter().cloned())
+        })
     }
 
     /// What changed, and how sure that is.

@@ -12,7 +12,7 @@ use std::{
 use super::Name;
 use crate::{
     Line, RequestLine, StageRow,
-    cli::selection::near,
+    cli::selection::{known, near},
     write::text::{id, printable},
 };
 
@@ -64,13 +64,17 @@ impl Key {
         let is_word = |text: &str| {
             !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'))
         };
-        let inner = text.strip_prefix("fields[").and_then(|rest| rest.strip_suffix(']'));
+        let inner = text.get(..6).filter(|head| head.eq_ignore_ascii_case("fields")).and(text.get(6..));
+        let inner = inner.and_then(|inner| {
+            let index = || inner.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+            inner.strip_prefix('.').or_else(index)
+        });
         let inner = inner.map(|inner| inner.trim_matches(['"', '\'']));
         let near = match (inner, near(text, names()).as_slice()) {
             (Some(field), _) if is_word(field) => format!("; did you mean fields.{field}?"),
-            (None, []) if is_word(text) && !text.starts_with("fields") => {
-                format!("; did you mean fields.{text}?")
-            }
+            // Lines have it, but they are not grouped by it.
+            (None, _) if known().any(|known| known == text) => ".".to_owned(),
+            (None, []) if is_word(text) => format!("; did you mean fields.{text}?"),
             (_, []) => ".".to_owned(),
             (_, near) => format!("; did you mean {}?", near.join(" or ")),
         };

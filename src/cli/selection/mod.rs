@@ -21,7 +21,7 @@ mod values;
 
 use condition::Condition;
 use moment::{Moment, Resolver};
-pub(in crate::cli) use names::near;
+pub(in crate::cli) use names::{known, near};
 pub(in crate::cli) use sieve::Sieve;
 
 #[derive(Debug, Default, Clone, clap::Args)]
@@ -78,10 +78,8 @@ struct Span {
 impl Selection {
     /// Reads the arguments, and the ends of the files if times refer to them.
     pub(in crate::cli) fn of(args: &SelectionArgs, files: &[LogFile]) -> Result<Self> {
-        let moment = |name: &str, text: &Option<String>| {
-            let Some(text) = text else { return Ok(None) };
-            Moment::parse(text).map(Some).map_err(|why| Failure::Io(format!("{name} {text}: {why}")))
-        };
+        let moment =
+            |name: &str, text: &Option<String>| text.as_ref().map(|text| moment(name, text)).transpose();
         let (since, until) = (moment("--since", &args.since)?, moment("--until", &args.until)?);
         let condition = args.condition.as_deref().map(Condition::parse).transpose().map_err(Failure::Io)?;
         let resolver = Resolver::new([&since, &until], files)?;
@@ -154,6 +152,17 @@ impl Selection {
     pub(in crate::cli) fn remarks(&self) -> Vec<String> {
         self.condition.as_ref().map(Condition::remarks).unwrap_or_default()
     }
+}
+
+/// A time as an argument has it.
+fn moment(name: &str, text: &str) -> Result<Moment> {
+    Moment::parse(text).map_err(|why| Failure::Io(format!("{name} {text}: {why}")))
+}
+
+/// The moment that an argument names. It is read as that of `--since`.
+pub(in crate::cli) fn moment_of(name: &str, text: &str, files: &[LogFile]) -> Result<Timestamp> {
+    let moment = moment(name, text)?;
+    Ok(Resolver::new([&Some(moment), &None], files)?.resolve(moment, None))
 }
 
 impl Default for Span {

@@ -46,7 +46,7 @@ const ALIKE: f64 = 0.8;
 const PROPOSED: usize = 3;
 
 /// The names that an expression may have.
-pub(super) fn known() -> impl Iterator<Item = &'static str> {
+pub(in crate::cli) fn known() -> impl Iterator<Item = &'static str> {
     fn numbers<Row: Table>() -> impl Iterator<Item = &'static str> {
         Row::NUMBERS.iter().map(|Number { name, .. }| *name)
     }
@@ -161,10 +161,11 @@ fn is_there(select: &SelectExpr, id: u64) -> Expr {
     })
 }
 
-/// The names that are most like this one, the most alike first.
+/// The names that are most like this one in either case, the most alike first.
 pub(in crate::cli) fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let name = name.to_lowercase();
     let mut near: Vec<_> = known
-        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .map(|known| (strsim::jaro_winkler(&name, &known.to_lowercase()), known))
         .filter(|(like, _)| *like >= ALIKE)
         .collect();
     near.sort_by(|(one, _), (other, _)| other.total_cmp(one));

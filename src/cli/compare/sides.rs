@@ -1,0 +1,117 @@
+//! The two sides of a comparison: two logs, or the two halves of one.
+
+use std::path::PathBuf;
+
+use super::{Args, blocks::Blocks, sample::Sample};
+use crate::{
+    Line, Timestamp,
+    cli::{
+        failure::{Failure, Result},
+        files::Files,
+        input::Inputs,
+        selection::{moment_of, timestamp},
+    },
+    write::text::printable,
+};
+
+/// One side, as it was read.
+pub(super) struct Side {
+    /// The log, as a person names it.
+    pub(super) name: String,
+    blocks: Blocks,
+    /// Lines of an unknown schema.
+    pub(super) unknown: u64,
+}
+
+impl Side {
+    /// Reads both sides.
+    pub(super) fn both(args: &Args) -> Result<[Self; 2]> {
+        if let Some(split) = &args.split {
+            return halves(args, split);
+        }
+        let [before, after] = logs(args)?;
+        Ok([Self::of_log(&before, args)?, Self::of_log(&after, args)?])
+    }
+
+    fn of_log(files: &Files, args: &Args) -> Result<Self> {
+        let mut inputs = Inputs::new(files)?;
+        let blocks = inputs.fold(|| new(args), Blocks::add, Blocks::merge)?;
+        inputs.warn_of_doubles();
+        Ok(Self { name: inputs.names(), blocks, unknown: inputs.read.unknown })
+    }
+
+    pub(super) fn into_sample(self, seed: u64) -> Result<Sample> {
+        let sample = Sample::new(self.blocks.into_settled(), seed);
+        match sample.lines() {
+            0 => Err(Failure::Io(format!("{} has no line of a request", self.name))),
+            _ => Ok(sample),
+        }
+    }
+
+    fn missing(&self) -> Vec<String> {
+        self.blocks.objectives().missing()
+    }
+}
+
+/// The objectives for which the requests of a side have no value, a sentence each. What both sides lack is
+/// said once.
+pub(super) fn remarks([before, after]: &[Side; 2]) -> Vec<String> {
+    let names = [before, after].map(|side| printable(&side.name).into_owned());
+    let [one, other] = [before, after].map(Side::missing);
+    let both = format!("{} and {}", names[0], names[1]);
+    let of_before =
+        one.iter().map(|sentence| (if other.contains(sentence) { &both } else { &names[0] }, sentence));
+    let of_after =
+        other.iter().filter(|sentence| !one.contains(sentence)).map(|sentence| (&names[1], sentence));
+    of_before.chain(of_after).map(|(name, sentence)| format!("{name}: {sentence}")).collect()
+}
+
+fn new(args: &Args) -> Blocks {
+    Blocks::new(&args.objectives, args.by.as_ref())
+}
+
+/// The files of the first and of the second log.
+fn logs(args: &Args) -> Result<[Files; 2]> {
+    let files = |files: &[PathBuf]| Files { files: files.to_vec(), selection: args.selection.clone() };
+    match (args.logs.as_slice(), args.after.as_slice()) {
+        ([before, after], []) => Ok([std::slice::from_ref(before), std::slice::from_ref(after)].map(files)),
+        (before, after) if !before.is_empty() && !after.is_empty() => Ok([before, after].map(files)),
+        _ => Err(Failure::Io(
+            "compare takes two logs, BEFORE and AFTER; if they have several files, `--` stands between them. \
+             With --split TIME, it takes one"
+                .to_owned(),
+        )),
+    }
+}
+
+/// The lines of one log, before a moment and from it on.
+struct Halves {
+    split: Timestamp,
+    before: Blocks,
+    after: Blocks,
+}
+
+impl Halves {
+    fn add(&mut self, line: &Line) {
+        let half = if timestamp(line) < self.split { &mut self.before } else { &mut self.after };
+        half.add(line);
+    }
+
+    fn merge(&mut self, other: &mut Self) {
+        self.before.merge(&mut other.before);
+        self.after.merge(&mut other.after);
+    }
+}
+
+fn halves(args: &Args, split: &str) -> Result<[Side; 2]> {
+    let files = Files { files: args.logs.clone(), selection: args.selection.clone() };
+    let mut inputs = Inputs::new(&files)?;
+    let split = moment_of("--split", split, inputs.files())?;
+    let new = || Halves { split, before: new(args), after: new(args) };
+    let Halves { before, after, .. } = inputs.fold(new, Halves::add, Halves::merge)?;
+    inputs.warn_of_doubles();
+    let side =
+        |blocks, when: &str| Side { name: format!("{} {when} {split}", inputs.names()), blocks, unknown: 0 };
+    let before = Side { unknown: inputs.read.unknown, ..side(before, "before") };
+    Ok([before, side(after, "from")])
+}
