@@ -43,12 +43,36 @@ fn requests(joined: &str) -> Vec<RequestLine> {
 
 #[test]
 fn runs_of_different_days_with_the_same_ids_each_keep_their_rows() {
-    let (front, worker) = run(&["a", "b"]);
-    let of_one = stdout(&omni_of(&["join"], &format!("{front}{worker}")));
-    let both = [&front, &worker].map(|log| format!("{}{}", at("2026-01-29", log), at("2026-01-31", log)));
-    let output = omni_of(&["join"], &both.concat());
-    assert_eq!(stdout(&output), at("2026-01-29", &of_one) + &of_one);
-    assert_eq!(text(&output.stderr), "");
+    for ids in [&["a", "b"][..], &["a"]] {
+        let (front, worker) = run(ids);
+        let of_one = stdout(&omni_of(&["join"], &format!("{front}{worker}")));
+        let both = [&front, &worker].map(|log| format!("{}{}", at("2026-01-29", log), at("2026-01-31", log)));
+        let output = omni_of(&["join"], &both.concat());
+        assert_eq!(stdout(&output), at("2026-01-29", &of_one) + &of_one);
+        assert_eq!(text(&output.stderr), "");
+    }
+}
+
+#[test]
+fn each_of_two_runs_in_one_file_has_the_wall_time_of_its_own_late_rows() {
+    let (long, _) = run(&["a", "b", "c"]);
+    let (front, worker) = run(&["d", "e"]);
+    let late = worker.replace(":00.0", ":20.0");
+    assert_ne!(late, worker);
+    // The line with the number 1 was left out.
+    let second = front.lines().next_back().unwrap();
+    let shorter = second.replace(r#""e2e_wall_time_ms":300010.0"#, r#""e2e_wall_time_ms":10.0"#);
+    assert_ne!(shorter, second);
+    for log in [format!("{long}{shorter}\n{late}"), format!("{shorter}\n{long}{late}")] {
+        let joined = stdout(&omni_of(&["join"], &log));
+        for request in requests(&joined) {
+            let (e2e, run) = (&request.e2e_table, &request.overall_summary);
+            let is_late = request.request_id == "e";
+            assert_eq!(e2e.e2e_total_ms.as_f64(), if is_late { 20_007.0 } else { 10.0 }, "{joined}");
+            assert!(run.e2e_wall_time_ms >= e2e.e2e_total_ms, "{joined}");
+            assert!(is_late || run.e2e_wall_time_ms.as_f64() < 601_000.0, "{joined}");
+        }
+    }
 }
 
 #[test]

@@ -410,3 +410,25 @@ fn rows_of_requests_that_the_sample_left_out_are_counted_and_not_named_as_lost()
     let expected = format!("{} rows belong to requests whose line was left out by the sample", 300 - kept);
     assert!(said.contains(&expected) && !said.contains("no line of the request"), "{said}");
 }
+
+#[test]
+fn logs_of_several_processes_in_one_file_are_sound_and_the_size_of_their_samples_is_not_judged() {
+    let without_summary = |log: String| -> Vec<String> {
+        log.lines().filter(|line| !line.contains(r#""type":"summary""#)).map(str::to_owned).collect()
+    };
+    for seed in 0..6 {
+        let keep = || Keep::one_in(RATE).failed();
+        let fronts = [0, 1, 2].map(|front| {
+            let requests = [1_500, 700, 90][front as usize];
+            let log = log(keep(), requests, 100 + 3 * seed + front);
+            if seed.is_multiple_of(3) { log } else { without_summary(log).join("\n") + "\n" }
+        });
+        let output = omni_of(&["check"], &fronts.concat());
+        assert!(output.status.success(), "{seed}: {output:?}");
+        if !seed.is_multiple_of(3) {
+            let said = text(&output.stdout);
+            assert!(said.contains("sampled 1 in 10, its size is not verified"), "{said}");
+            assert!(said.contains("note: sample: lines are of runs that overlap"), "{said}");
+        }
+    }
+}

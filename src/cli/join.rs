@@ -5,7 +5,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::BinaryHeap,
+    collections::{BTreeMap, BinaryHeap},
     hash::BuildHasher,
     io::{self, BufWriter, Write},
     mem,
@@ -31,6 +31,7 @@ use super::{
     oddities::Oddities,
     output,
     run_correction::{RunCorrection, Step},
+    run_numbers::RunNumbers,
     selection::{Selection, Sieve},
     spool::Spool,
 };
@@ -101,7 +102,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Writes the complete requests that are selected.
-fn write(completed: Vec<Spool<1, 3>>, selection: Arc<Selection>, out: &mut impl Write) -> Result<()> {
+fn write(completed: Vec<Spool<2, 3>>, selection: Arc<Selection>, out: &mut impl Write) -> Result<()> {
     if selection.is_everything() {
         merge(completed, out)?;
     } else {
@@ -114,34 +115,36 @@ fn write(completed: Vec<Spool<1, 3>>, selection: Arc<Selection>, out: &mut impl 
 
 /// Spreads the lines over files, as [`match_rows`] reads them; notes their rates; and counts the rows that
 /// name no request.
-fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<3, 3>>, JoinedSample, u64)> {
+fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<4, 3>>, JoinedSample, u64)> {
     let mut parts = (0..FILES).map(|_| Spool::new()).collect::<io::Result<Vec<_>>>()?;
     let (hasher, mut sequence, mut nameless) = (RandomState::default(), 0, 0);
-    let (mut sample, mut runs) = (JoinedSample::default(), Runs::default());
+    let (mut sample, mut runs, mut run_numbers) =
+        (JoinedSample::default(), Runs::default(), RunNumbers::default());
     let mapper =
         || |line: &mut Line, text: Option<&[u8]>, bytes: &mut Vec<u8>| JoinedLine::of(line, text, bytes);
     inputs.map_bytes(mapper, |place, line, bytes| {
         sequence += 1;
         let Some(line) = line else { return Ok(()) };
-        sample.note(line.is_row, line.sample_rate);
-        let run = runs.number(place.index, line.timestamp);
+        sample.note(line.run.is_none(), line.sample_rate);
+        let moment = runs.number(place.index, line.timestamp);
+        let run = line.run.map_or(0, |state| run_numbers.number(place.log, state, line.timestamp));
         let Some(texts) = line.parts(bytes) else {
             nameless += 1;
             return Ok(());
         };
         let hash = hasher.hash_one(texts[0]);
         let part = parts.get_mut(hash as usize % FILES);
-        Ok(part.map_or(Ok(()), |part| part.write([sequence, run, hash], texts))?)
+        Ok(part.map_or(Ok(()), |part| part.write([sequence, moment, hash, run], texts))?)
     })?;
     Ok((parts, sample, nameless))
 }
 
 /// Matches the parts on all cores.
 fn match_parts(
-    parts: Vec<Spool<3, 3>>,
+    parts: Vec<Spool<4, 3>>,
     sample: &JoinedSample,
     max_offset: u64,
-) -> Result<(Vec<Spool<1, 3>>, Oddities)> {
+) -> Result<(Vec<Spool<2, 3>>, Oddities)> {
     let waiting = Mutex::new(parts.into_iter());
     let threads = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE);
     let work = || -> Result<_> {
@@ -167,23 +170,23 @@ fn match_parts(
     })
 }
 
-/// Writes the requests in the order in which they came, with the totals of the run corrected. The rest stays
-/// as it is.
-fn merge(parts: Vec<Spool<1, 3>>, out: &mut impl Write) -> Result<()> {
+/// Writes the requests in the order in which they came, with the totals of their run corrected. The rest
+/// stays as it is.
+fn merge(parts: Vec<Spool<2, 3>>, out: &mut impl Write) -> Result<()> {
     let mut parts = parts.into_iter().map(Spool::into_records).collect::<io::Result<Vec<_>>>()?;
     let mut next = BinaryHeap::new();
     for (at, records) in parts.iter_mut().enumerate() {
-        next.extend(records.next()?.map(|sequence| Reverse((sequence, at))));
+        next.extend(records.next()?.map(|numbers| Reverse((numbers, at))));
     }
-    let (mut correction, mut totals) = (RunCorrection::default(), Vec::new());
-    while let Some(Reverse((_, at))) = next.pop() {
+    let (mut corrections, mut totals) = (BTreeMap::<u64, RunCorrection>::new(), Vec::new());
+    while let Some(Reverse(([_, run], at))) = next.pop() {
         let Some(records) = parts.get_mut(at) else { continue };
         let [step, before, after] = &records.texts;
         let step = Step::unpack(step).ok_or_else(garbled)?;
         totals.clear();
-        write_summary(&mut totals, &correction.apply(step));
+        write_summary(&mut totals, &corrections.entry(run).or_default().apply(step));
         [before, &totals, after].into_iter().try_for_each(|text| out.write_all(text))?;
-        next.extend(records.next()?.map(|sequence| Reverse((sequence, at))));
+        next.extend(records.next()?.map(|numbers| Reverse((numbers, at))));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 use super::{
     packed::{self, Packed},
     run_correction::Step,
+    sample_check::State,
     verbatim,
 };
 use crate::{
@@ -16,7 +17,8 @@ const STAGE: u8 = b's';
 const TRANSFER: u8 = b't';
 /// A request or a row among the bytes of several ones.
 pub(super) struct JoinedLine {
-    pub(super) is_row: bool,
+    /// What a request says of its run; `None` for a row.
+    pub(super) run: Option<State>,
     pub(super) sample_rate: Option<u32>,
     pub(super) timestamp: Timestamp,
     /// Where the id of its request begins, if it names one; of a request, a [`Step`]; and then the line
@@ -62,8 +64,11 @@ impl JoinedLine {
             }
             Line::Summary(_) | Line::Open(_) => return None,
         };
-        let is_row = !matches!(line, Line::Request(_));
-        Some(Self { is_row, sample_rate, timestamp, id, step, line: start, end: bytes.len() })
+        let run = match line {
+            Line::Request(line) => Some(State::of(&line.overall_summary)),
+            _ => None,
+        };
+        Some(Self { run, sample_rate, timestamp, id, step, line: start, end: bytes.len() })
     }
 
     /// The id of its request, if it names one; its step; and the line itself. The same row has the same

@@ -29,6 +29,7 @@ struct Received<'a> {
     id: &'a [u8],
     line: &'a [u8],
     sequence: u64,
+    moment: u64,
     run: u64,
     step: &'a [u8],
 }
@@ -39,18 +40,18 @@ struct Request<'a> {
     rows: Vec<&'a [u8]>,
 }
 
-/// Adds the rows of a part to its requests. The numbers of its records are: which of all lines it is, the run
-/// that it stands in, and the hash of its request's id; the texts are those of [`JoinedLine::parts`]. Each
-/// record of the result is which of all lines the request is; a [`Step`]; and the request's line up to the
-/// totals of the run, and after them. Rows more than `max_offset` nanoseconds outside of each request with
-/// their id are left out.
+/// Adds the rows of a part to its requests. The numbers of its records are: which of all lines it is, the
+/// stretch of equal timestamps that it stands in, the hash of its request's id, and the run of a request; the
+/// texts are those of [`JoinedLine::parts`]. Each record of the result is which of all lines the request is,
+/// and its run; a [`Step`]; and the request's line up to the totals of the run, and after them. Rows more
+/// than `max_offset` nanoseconds outside of each request with their id are left out.
 ///
 /// [`JoinedLine::parts`]: joined_line::JoinedLine::parts
 pub(super) fn match_rows(
-    part: Spool<3, 3>,
+    part: Spool<4, 3>,
     sample: &JoinedSample,
     max_offset: u64,
-) -> Result<(Spool<1, 3>, Oddities)> {
+) -> Result<(Spool<2, 3>, Oddities)> {
     let (bytes, file) = part.into_bytes()?;
     let mut oddities = Oddities::of(sample);
     let mut lines = without_copies(&bytes, &mut oddities);
@@ -96,7 +97,7 @@ pub(super) fn match_rows(
         if !is_sampled(before) {
             oddities.sample.add_request(utf8(received.id)?);
         }
-        completed.write([received.sequence], [step, before, after])?;
+        completed.write([received.sequence, received.run], [step, before, after])?;
     }
     Ok((completed, oddities))
 }
@@ -123,21 +124,21 @@ fn utf8(id: &[u8]) -> Result<&str> {
 /// once compressed.
 fn without_copies<'a>(bytes: &'a [u8], oddities: &mut Oddities) -> Vec<Received<'a>> {
     let received = |(numbers, texts)| {
-        let ([sequence, run, hash], [id, step, line]) = (numbers, texts);
-        Received { hash, id, line, sequence, run, step }
+        let ([sequence, moment, hash, run], [id, step, line]) = (numbers, texts);
+        Received { hash, id, line, sequence, moment, run, step }
     };
-    let mut lines: Vec<Received<'_>> = records::<3, 3>(bytes).map(received).collect();
+    let mut lines: Vec<Received<'_>> = records::<4, 3>(bytes).map(received).collect();
     lines.sort_unstable();
     let (mut doubles, mut reader) = (Doubles::default(), RowReader::default());
     let all = lines.len();
-    lines.retain(|Received { id, line, run, .. }| {
+    lines.retain(|Received { id, line, moment, .. }| {
         // A span has one row.
         let may_have_equals = || match reader.read(line) {
             Some(Line::Stage(line)) => line.span_id.is_none(),
             Some(Line::Transfer(line)) => line.span_id.is_none(),
             _ => false,
         };
-        doubles.counts((*id, *line), *run, may_have_equals)
+        doubles.counts((*id, *line), *moment, may_have_equals)
     });
     oddities.doubles += (all - lines.len()) as u64;
     lines

@@ -60,6 +60,7 @@ mod records;
 mod report;
 mod rotation;
 mod run_correction;
+mod run_numbers;
 mod running;
 mod sample_check;
 mod sampling;

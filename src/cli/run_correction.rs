@@ -27,6 +27,8 @@ pub(super) struct Step {
     /// The request's end without the rows, and with them.
     end: u64,
     late_end: u64,
+    /// How long the request takes with the rows.
+    e2e: Millis,
     /// Of the request's own rows, and of the workers' rows.
     own_walls: Vec<Wall>,
     walls: Vec<Wall>,
@@ -59,15 +61,16 @@ impl Step {
     /// Takes the request into account to which all rows have been added; it had this many tokens before.
     pub(super) fn complete(&mut self, request: &RequestLine, tokens_before: u64) {
         self.late_end = times(request).1;
+        self.e2e = request.e2e_table.e2e_total_ms;
         // Those of all requests that the line stands for.
         let more = request.e2e_table.e2e_total_tokens.saturating_sub(tokens_before);
         self.tokens = more.saturating_mul(request.weight());
     }
 
     pub(super) fn pack(&self, out: &mut Vec<u8>) {
-        let Self { totals, tokens, end, late_end, own_walls, walls } = self;
+        let Self { totals, tokens, end, late_end, e2e, own_walls, walls } = self;
         packed::summary(out, totals);
-        [tokens, end, late_end].into_iter().for_each(|value| packed::number(out, value));
+        [tokens, end, late_end, &e2e.as_nanos()].into_iter().for_each(|value| packed::number(out, value));
         for walls in [own_walls, walls] {
             packed::list(out, walls, |out, (id, start, end)| {
                 [&(*id as u64), start, end].into_iter().for_each(|value| packed::number(out, value));
@@ -86,6 +89,7 @@ impl Step {
             tokens: packed.number()?,
             end: packed.number()?,
             late_end: packed.number()?,
+            e2e: Millis::from_nanos(packed.number()?),
             own_walls: packed.list(wall)?,
             walls: packed.list(wall)?,
         })
@@ -100,7 +104,6 @@ fn wall(stage_id: Option<u64>, (start, end): (u64, u64)) -> Option<Wall> {
 /// The sums over the requests of a run so far.
 #[derive(Default)]
 pub(super) struct RunCorrection {
-    last: u64,
     tokens: u64,
     /// The latest end without the rows, and with them.
     end: u64,
@@ -121,17 +124,14 @@ impl RunCorrection {
     /// The corrected totals in the line of the next request.
     pub(super) fn apply(&mut self, step: Step) -> OverallSummary {
         let mut summary = step.totals;
-        if summary.e2e_requests < self.last && summary.e2e_requests == 1 {
-            *self = Self::default();
-        }
-        self.last = summary.e2e_requests;
         extend(&mut self.own_walls, &step.own_walls);
         extend(&mut self.walls, &step.walls);
         self.tokens = self.tokens.saturating_add(step.tokens);
         (self.end, self.late_end) = (self.end.max(step.end), self.late_end.max(step.late_end));
         let late = self.late_end.saturating_sub(self.end);
         if self.tokens > 0 || late > 0 {
-            let wall = summary.e2e_wall_time_ms.as_nanos().saturating_add(late);
+            // Timestamps are cut to microseconds.
+            let wall = summary.e2e_wall_time_ms.as_nanos().saturating_add(late).max(step.e2e.as_nanos());
             summary.e2e_wall_time_ms = Millis::from_nanos(wall);
             summary.e2e_total_tokens = summary.e2e_total_tokens.saturating_add(self.tokens);
             summary.e2e_avg_time_per_request_ms =
@@ -163,6 +163,7 @@ mod tests {
             tokens: 300,
             end: 2,
             late_end: u64::MAX,
+            e2e: Millis::from_nanos(7),
             own_walls: vec![(0, 1, 2)],
             walls: vec![(3, 4, 5), (63, 0, u64::MAX)],
         };

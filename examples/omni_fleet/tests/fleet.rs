@@ -96,6 +96,30 @@ fn with_clocks_that_are_off_durations_are_true_and_positions_are_off_by_as_much_
 }
 
 #[test]
+fn joined_logs_of_several_sampled_fronts_violate_nothing() {
+    for (seed, max_offset) in [(31, 200), (3, 5_000)] {
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("sampled-{seed}"));
+        let _ = fs::remove_dir_all(&directory);
+        let keep = Keep::one_in(10).slower_than(Duration::from_secs(1)).failed();
+        let max_offset = Duration::from_millis(max_offset);
+        let logs =
+            run(&Settings { seed, requests: 3_000, keep, ..settings(max_offset) }, &directory).unwrap();
+        let joined = directory.join("joined");
+        let join = Command::new(reader()).arg("join").args(&logs).arg("-o").arg(&joined).output().unwrap();
+        assert!(join.status.success(), "{join:?}");
+        // One after the other in one file.
+        let fronts = directory.join("fronts");
+        let of_fronts = logs.iter().filter(|log| log.to_string_lossy().contains("/front-"));
+        let texts: Vec<_> = of_fronts.map(|log| fs::read_to_string(log).unwrap()).collect();
+        fs::write(&fronts, texts.concat()).unwrap();
+        for log in [&joined, &fronts] {
+            let check = Command::new(reader()).arg("check").arg(log).output().unwrap();
+            assert!(check.status.success(), "{seed}: {}", String::from_utf8_lossy(&check.stdout));
+        }
+    }
+}
+
+#[test]
 fn the_same_seed_writes_the_same_logs() {
     let read = |(_, logs): (_, Vec<PathBuf>)| -> Vec<_> {
         logs.iter().map(|log| fs::read_to_string(log).unwrap()).collect()

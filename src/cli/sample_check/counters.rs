@@ -135,7 +135,7 @@ mod tests {
                     counters.add_request(*number);
                 }
                 _ => {
-                    let run = super::super::witness::State { requests, ..Default::default() };
+                    let run = super::super::identity::State { requests, ..Default::default() };
                     let written = Some(*number);
                     let totals = Totals { run, at: 0, written, left_out: 0, lost: 0, window: None };
                     counters.add_summary(&"log:1", &totals);

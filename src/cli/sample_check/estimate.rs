@@ -2,7 +2,8 @@
 
 use super::{
     bounds::{bernstein, binomial},
-    witness::{Request, State, Totals},
+    identity::State,
+    witness::{Request, Totals},
 };
 
 /// Sums over lines in the order of their numbers. They begin after the first line, whose own number and

@@ -9,18 +9,18 @@ use crate::write::text::grouped;
 mod bounds;
 mod counters;
 mod estimate;
+mod identity;
 mod in_order;
 mod run;
 mod segment;
 mod witness;
 
 use counters::LineCounters;
+pub(super) use identity::{Identity, Runs, State, begin_of};
 use run::Run;
 pub(super) use witness::Witness;
 use witness::{Request, Totals};
 
-/// How many runs of a file are told apart at once.
-const RUNS: usize = 8;
 /// How many ids of requests are remembered.
 const IDS: usize = 1 << 16;
 /// How many violations of a file are named.
@@ -31,8 +31,9 @@ const NAMED: usize = 20;
 pub(super) struct SampleCheck {
     is_sampled: bool,
     counters: LineCounters,
-    /// The one with the latest line is the last.
-    runs: Vec<Run>,
+    runs: Runs<Run>,
+    /// Whether lines are of several runs that overlap, so that a line may be of either.
+    is_mixed: bool,
     ids: Recent<()>,
     ids_repeat: bool,
     violations: Vec<String>,
@@ -44,13 +45,14 @@ pub(super) struct Verified {
     pub(super) one_in: Option<u32>,
     /// The last number of the last run, and whether the run has a summary line.
     up_to: Option<(u64, bool)>,
-    ids_repeat: bool,
+    /// Whether its size can't be verified.
+    is_doubtful: bool,
 }
 
 impl Verified {
     /// The last `e2e_requests` of the last run up to which the sample was verified.
     pub(super) fn number(&self) -> Option<u64> {
-        self.up_to.filter(|_| !self.ids_repeat).map(|(number, _)| number)
+        self.up_to.filter(|_| !self.is_doubtful).map(|(number, _)| number)
     }
 }
 
@@ -62,7 +64,7 @@ impl Display for Verified {
         }
         let number = |number: u64| grouped(&number.to_string());
         match self.up_to {
-            _ if self.ids_repeat => write!(f, ", its size is not verified"),
+            _ if self.is_doubtful => write!(f, ", its size is not verified"),
             Some((to, true)) => write!(f, ", verified up to e2e_requests {}", number(to)),
             Some((to, false)) => {
                 write!(
@@ -81,7 +83,8 @@ impl Default for SampleCheck {
         Self {
             is_sampled: false,
             counters: LineCounters::default(),
-            runs: Vec::new(),
+            runs: Runs::default(),
+            is_mixed: false,
             ids: Recent::new(IDS),
             ids_repeat: false,
             violations: Vec::new(),
@@ -117,11 +120,11 @@ impl SampleCheck {
             self.ids_repeat |= self.ids.get(id).is_some();
             self.ids.insert(id, ());
         }
-        let distances =
-            self.runs.iter().enumerate().filter_map(|(at, run)| Some((run.distance(&request)?, at)));
-        match distances.min_by_key(|(distance, at)| (*distance, usize::MAX - at)) {
-            Some((_, at)) => self.make_latest(at),
-            None => self.begin(Run::new(request.begin_of_run())),
+        let (state, end) = (request.run, request.end);
+        if !self.runs.find(|run| run.identity.distance(&state, end)) {
+            // A process has one run at a time.
+            self.is_mixed |= self.runs.all().iter().any(|run| run.identity.is_at(&state, end));
+            self.begin(begin_of(&state, end));
         }
         self.runs.last_mut().and_then(|run| run.add(request, &place)).filter(|_| self.is_sampled)
     }
@@ -129,11 +132,8 @@ impl SampleCheck {
     fn add_totals(&mut self, totals: Totals, place: Place<'_>) {
         self.is_sampled |= totals.left_out > 0;
         self.counters.add_summary(&place, &totals);
-        let distances =
-            self.runs.iter().enumerate().filter_map(|(at, run)| Some((run.distance_of(&totals)?, at)));
-        match distances.min_by_key(|(distance, at)| (*distance, usize::MAX - at)) {
-            Some((_, at)) => self.make_latest(at),
-            None => self.begin(Run::new(totals.at.saturating_sub(totals.run.wall))),
+        if !self.runs.find(|run| run.distance_of(&totals)) {
+            self.begin(totals.at.saturating_sub(totals.run.wall));
         }
         let is_whole = self.counters.is_whole();
         if let Some(run) = self.runs.last_mut() {
@@ -141,18 +141,10 @@ impl SampleCheck {
         }
     }
 
-    /// Makes a run the one with the latest line.
-    fn make_latest(&mut self, at: usize) {
-        self.runs.get_mut(at..).unwrap_or_default().rotate_left(1);
-    }
-
-    /// Adds another run, in place of the one whose latest line is the oldest.
-    fn begin(&mut self, run: Run) {
-        if self.runs.len() >= RUNS {
-            let oldest = self.runs.remove(0);
+    fn begin(&mut self, begin: u64) {
+        if let Some(oldest) = self.runs.begin(Run::new(begin)) {
             self.violations.extend(oldest.finish(self.ids_repeat));
         }
-        self.runs.push(run);
     }
 
     /// What there is to say of a sampled log; `None` if it is not sampled.
@@ -160,20 +152,28 @@ impl SampleCheck {
         if !self.is_sampled {
             return None;
         }
-        let last = self.runs.last();
+        let runs = self.runs.into_all();
+        let last = runs.last();
         let verified = Verified {
             one_in: last.and_then(Run::rate),
             up_to: last.and_then(Run::verified),
-            ids_repeat: self.ids_repeat,
+            is_doubtful: self.ids_repeat || self.is_mixed,
         };
         let (mut violations, note) = self.counters.finish();
-        violations.extend(self.violations);
-        violations.extend(self.runs.into_iter().flat_map(|run| run.finish(self.ids_repeat)));
+        if !self.is_mixed {
+            violations.extend(self.violations);
+            violations.extend(runs.into_iter().flat_map(|run| run.finish(self.ids_repeat)));
+        }
         let more = violations.len().saturating_sub(NAMED) as u64;
         violations.truncate(NAMED);
         let repeat = "sample: a request_id occurs again, so that requests were not chosen one by one; their \
                       number and their tokens are not checked";
-        let notes = note.into_iter().chain(self.ids_repeat.then(|| repeat.to_owned()));
+        let mixed = "sample: lines are of runs that overlap, as those of several processes do; since a line \
+                     does not say which run it is of, the size of the samples is not checked";
+        let sentences = [(self.ids_repeat, repeat), (self.is_mixed, mixed)];
+        let of_runs =
+            sentences.into_iter().filter(|(holds, _)| *holds).map(|(_, sentence)| sentence.to_owned());
+        let notes = note.into_iter().chain(of_runs);
         let notes = notes.map(|note| format!("{file}: note: {note}")).collect();
         Some((Findings { violations, more, notes }, verified))
     }

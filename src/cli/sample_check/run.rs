@@ -11,18 +11,16 @@ use std::{
 
 use super::{
     estimate::Estimate,
+    identity::{Identity, State},
     in_order::InOrder,
     segment::Segment,
-    witness::{Request, State, Totals},
+    witness::{Request, Totals},
 };
 
-/// Timestamps have microseconds, so that the beginnings of one run differ by as much.
-const ROUNDING: u64 = 2_000;
-/// For how long the beginning of a run is not sure, in nanoseconds.
-const UNSURE: u64 = 250_000_000;
-/// How many lines wait until those with smaller numbers have come, and of how many the number is remembered.
+/// How many lines wait until those with smaller numbers have come, and how many doubled numbers are
+/// remembered.
 const AHEAD: usize = 2_048;
-const NUMBERS: usize = 8_192;
+const DOUBLED: usize = 8_192;
 /// How many stretches between summary lines wait for late lines.
 const SEGMENTS: usize = 1_024;
 /// The first line of a run has a number up to this if the beginning of the run is in the file.
@@ -39,17 +37,14 @@ struct Named {
 /// What the lines of a run have shown so far. Its size does not depend on how many there are.
 #[derive(Debug)]
 pub(super) struct Run {
-    begin: u64,
+    pub(super) identity: Identity,
     /// The greatest number.
     last: u64,
-    last_end: u64,
     /// The smallest number of a line.
     first: u64,
     /// The `sample_rate` of its lines, and the first line that has it.
     rate: Option<(u32, String)>,
     ahead: InOrder<Request>,
-    /// The run up to each of the lines with the greatest numbers.
-    numbers: InOrder<State>,
     doubled: BTreeSet<u64>,
     estimate: Estimate,
     /// The stretch since the last summary line.
@@ -80,12 +75,10 @@ fn settle(line: &Request, segment: &mut Segment, estimate: &mut Estimate) {
 impl Run {
     pub(super) fn new(begin: u64) -> Self {
         Self {
-            begin,
+            identity: Identity::new(begin),
             last: 0,
-            last_end: begin,
             rate: None,
             ahead: InOrder::default(),
-            numbers: InOrder::default(),
             doubled: BTreeSet::new(),
             estimate: Estimate::default(),
             segment: Segment::default(),
@@ -101,26 +94,12 @@ impl Run {
         }
     }
 
-    /// How far the beginning of the request's run is from that of this run; `None` if they are two runs.
-    /// Within a run, tokens grow with the number. A later run begins later, as a rule when most of this one
-    /// is over.
-    pub(super) fn distance(&self, request: &Request) -> Option<u64> {
-        let (run, begin) = (&request.run, request.begin_of_run());
-        let (before, after) = self.numbers.around(run.requests);
-        let is_ordered = before.is_none_or(|before| before.tokens <= run.tokens)
-            && after.is_none_or(|after| run.tokens <= after.tokens);
-        // The first requests of a run may be open for long. Until they have ended, its beginning is not sure.
-        let room = UNSURE.max(self.last_end.saturating_sub(self.begin) / 2);
-        let latest = self.last_end.min(self.begin.saturating_add(room)).saturating_add(ROUNDING);
-        (is_ordered && begin <= latest).then(|| begin.abs_diff(self.begin))
-    }
-
     /// How far the number of the summary line is from the last one of this run; `None` if its totals do not
     /// lie between those of the lines with smaller and with greater numbers.
     pub(super) fn distance_of(&self, totals: &Totals) -> Option<u64> {
         let run = &totals.run;
         let is_after = |before: &State| before.requests <= run.requests && before.tokens <= run.tokens;
-        let (smaller, greater) = self.numbers.around(run.requests.saturating_add(1));
+        let (smaller, greater) = self.identity.around(run.requests.saturating_add(1));
         let is_ordered = self.totals.as_ref().is_none_or(|(last, _)| is_after(&last.run))
             && self.estimate.last().is_none_or(|last| is_after(&last))
             && smaller.is_none_or(is_after)
@@ -130,12 +109,11 @@ impl Run {
 
     /// Adds a line. Returns the violation that the line is.
     pub(super) fn add(&mut self, request: Request, place: &impl Display) -> Option<String> {
-        self.begin = self.begin.max(request.begin_of_run());
-        self.last_end = self.last_end.max(request.end);
+        let twin = self.identity.add(request.run, request.end);
         self.first = self.first.min(request.run.requests);
         self.last = self.last.max(request.run.requests);
         self.classify(&request, place);
-        let violation = self.check_rate(&request, place).or_else(|| self.check_number(&request));
+        let violation = self.check_rate(&request, place).or_else(|| self.check_number(&request, twin));
         let number = request.run.requests;
         let settled = self.totals.as_ref().map_or(0, |(totals, _)| totals.run.requests);
         if number <= settled {
@@ -181,13 +159,10 @@ impl Run {
     }
 
     /// Two lines have one number if they also have the tokens and the time of the run up to it in common.
-    fn check_number(&mut self, request: &Request) -> Option<String> {
+    fn check_number(&mut self, request: &Request, twin: Option<State>) -> Option<String> {
         let (run, number) = (request.run, request.run.requests);
-        let is_double = self.numbers.insert(number, run).is_some_and(|other| run.wall > 0 && run == other);
-        if self.numbers.len() > NUMBERS {
-            self.numbers.pop_first();
-        }
-        (is_double && self.doubled.len() < NUMBERS && self.doubled.insert(number)).then(|| {
+        let is_double = run.wall > 0 && twin == Some(run);
+        (is_double && self.doubled.len() < DOUBLED && self.doubled.insert(number)).then(|| {
             format!("e2e_requests: expected each number of a run at most once, found {number} again")
         })
     }

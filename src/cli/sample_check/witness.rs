@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::identity::State;
 use crate::{Line, RequestLine, SummaryLine, cli::history::hash_of, model::keep::is_failed};
 
 pub(in crate::cli) enum Witness {
@@ -12,14 +13,6 @@ pub(in crate::cli) enum Witness {
         is_sampled: bool,
     },
     Open,
-}
-
-/// The run as a line has it: with `requests` requests, and with as many tokens and nanoseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct State {
-    pub(super) requests: u64,
-    pub(super) tokens: u64,
-    pub(super) wall: u64,
 }
 
 /// What the proof needs of the line of a request.
@@ -68,13 +61,9 @@ impl Witness {
 
 impl Request {
     fn of(line: &RequestLine) -> Self {
-        let (run, e2e) = (&line.overall_summary, &line.e2e_table);
+        let e2e = &line.e2e_table;
         Self {
-            run: State {
-                requests: run.e2e_requests,
-                tokens: run.e2e_total_tokens,
-                wall: run.e2e_wall_time_ms.as_nanos(),
-            },
+            run: State::of(&line.overall_summary),
             end: line.timestamp.unix_micros().saturating_mul(1_000),
             tokens: e2e.e2e_total_tokens,
             e2e: e2e.e2e_total_ms.as_nanos(),
@@ -85,26 +74,16 @@ impl Request {
             has_warnings: !line.warnings.is_empty(),
         }
     }
-
-    /// When its run began. Earlier than that if other requests of the run had already ended later.
-    pub(super) fn begin_of_run(&self) -> u64 {
-        self.end.saturating_sub(self.run.wall)
-    }
 }
 
 impl Totals {
     fn of(line: &SummaryLine) -> Self {
-        let run = &line.overall_summary;
         let window = line.window.as_ref().map(|window| {
             let bad = window.finish_reasons.iter().filter(|(reason, _)| is_bad(reason));
             (window.requests, bad.map(|(reason, requests)| (reason.clone(), *requests)).collect())
         });
         Self {
-            run: State {
-                requests: run.e2e_requests,
-                tokens: run.e2e_total_tokens,
-                wall: run.e2e_wall_time_ms.as_nanos(),
-            },
+            run: State::of(&line.overall_summary),
             at: line.timestamp.unix_micros().saturating_mul(1_000),
             written: line.lines_written,
             left_out: line.lines_left_out.unwrap_or(0),
