@@ -64,8 +64,8 @@ impl<'a> Wrapped<'a> {
         self.is_end.then_some(self.text)
     }
 
-    /// `front-1  | {"type":…`: the name of a container, spaces, a bar and a space, which may be coloured. Other
-    /// programs write tables with bars, so a line of the layer must follow.
+    /// `front-1  | {"type":…`: the name of a container, spaces, a bar and a space, which may be coloured.
+    /// Other programs write tables with bars, so a line of the layer must follow.
     fn compose(line: &'a [u8]) -> Option<Self> {
         let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
         let line = behind_colour(line);
