@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::groups::Percent;
 use crate::{
     fold::histograms::{Histograms, Quantiles, Whose},
-    write::text::{Cell, Columns, id},
+    write::columns::{Cell, Columns, id},
 };
 
 /// The chosen percentiles of one number.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::paint;
-use crate::write::text::printable;
+use crate::write::columns::printable;
 
 /// Why a command ends early.
 #[derive(Debug)]

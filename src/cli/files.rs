@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::selection::SelectionArgs;
-use crate::write::text::printable;
+use crate::write::columns::printable;
 
 /// Where to read from.
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,7 @@ use crate::{
     Millis, RequestLine,
     fold::totals::per_second,
     model::{keep::is_failed, numbers::Unit},
-    write::text::{Cell, Columns, grouped},
+    write::columns::{Cell, Columns, grouped},
 };
 
 /// The objectives that the arguments of a command name.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{amount::amount, failure::complain, joined_sample::JoinedSample};
-use crate::write::text::printable;
+use crate::write::columns::printable;
 
 /// How many ids without a request are named.
 const NAMED: usize = 20;

@@ -8,7 +8,7 @@ use super::tally::Tally;
 use crate::{
     Millis, RequestLine,
     model::id::{OrderedId, unordered},
-    write::text::id,
+    write::columns::id,
 };
 
 /// Something that a request's time goes into.

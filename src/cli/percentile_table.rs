@@ -4,7 +4,7 @@ use super::stage_names::StageNames;
 use crate::{
     Millis, Percentiles,
     model::{id::ordered, percentiles::Distribution},
-    write::text::{Cell, Columns, grouped, id},
+    write::columns::{Cell, Columns, grouped, id},
 };
 
 pub(super) fn percentile_table(percentiles: &Percentiles, names: &StageNames) -> Columns {

@@ -10,7 +10,7 @@ use crate::{
         numbers::{Get, Number, Table, Unit},
         rows::Value,
     },
-    write::text::printable,
+    write::columns::printable,
 };
 
 /// The end of a number's key, which an argument may leave out.

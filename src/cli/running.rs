@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::place::Place;
 use crate::{
     Line, Millis, OpenLine, SummaryLine, Timestamp,
-    write::text::{Cell, Columns, id},
+    write::columns::{Cell, Columns, id},
 };
 
 /// How many open requests of a file are remembered, and how many requests that have just ended.

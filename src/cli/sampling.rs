@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::write::text::grouped;
+use crate::write::columns::grouped;
 
 /// How many standard deviations lie on each side of the mean in a 95 % interval of a normal distribution.
 const INTERVAL_95: f64 = 1.96;

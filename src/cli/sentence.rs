@@ -1,6 +1,6 @@
 //! Sentences on a terminal.
 
-use crate::write::text::printable;
+use crate::write::columns::printable;
 
 /// How wide a sentence is.
 const WIDTH: usize = 100;

@@ -8,7 +8,7 @@ use crate::{
         id::{OrderedId, unordered},
         value::prefix,
     },
-    write::text::id,
+    write::columns::id,
 };
 
 /// How many stages have a name here; as many as there are walls.

@@ -18,7 +18,7 @@ use super::{
     json, paint,
     selection::timestamp,
 };
-use crate::{Line, write::text::printable};
+use crate::{Line, write::columns::printable};
 
 pub(super) const HELP: Help = Help {
     examples: &[

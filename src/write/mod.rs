@@ -1,5 +1,7 @@
 //! From a complete request to its line and to the exporters.
 
+#[cfg(feature = "tables")]
+pub(crate) mod columns;
 pub(crate) mod counters;
 #[cfg_attr(not(feature = "metrics"), path = "no_facade.rs")]
 pub(crate) mod facade;

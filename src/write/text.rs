@@ -1,14 +1,12 @@
 //! Writes a line as text tables, in the layout that vLLM-Omni prints.
 
-use std::{borrow::Cow, fmt, io::Write, slice};
+use std::{fmt, io::Write, slice};
 
-use comfy_table::{CellAlignment, presets::ASCII_MARKDOWN};
-
+use super::columns::{Cell, Columns, id, printable};
 use crate::{
-    Detached, Distribution, FieldValue, Fields, Line, Millis, OpenLine, OpenRequest, OpenStage,
-    OverallSummary, Percentiles, RequestLine, StageRow, SummaryLine, TransferRow, Window,
+    Detached, Distribution, Fields, Line, OpenLine, OpenRequest, OpenStage, OverallSummary, Percentiles,
+    RequestLine, StageRow, SummaryLine, TransferRow, Window,
     model::{
-        json::is_unsafe,
         numbers::{Number, Table, Unit},
         rows::Value,
     },
@@ -20,141 +18,8 @@ pub(crate) fn append(out: &mut Vec<u8>, line: &impl fmt::Display) {
     let _ = write!(out, "{line}");
 }
 
-/// The text of an absent value.
-const ABSENT: &str = "-";
-
-/// A table under construction: a column of names, then one or more of values.
-pub(crate) struct Columns(comfy_table::Table);
-
-/// One value of a table.
-pub(crate) enum Cell<'a> {
-    Absent,
-    Count(u64),
-    Time(Millis),
-    Decimal(f64),
-    Other(&'a FieldValue),
-    Text(&'a str),
-}
-
-impl Columns {
-    fn new(heads: impl Iterator<Item = String>) -> Self {
-        Self::of(std::iter::once("Field".to_owned()).chain(heads))
-    }
-
-    fn of(heads: impl Iterator<Item = String>) -> Self {
-        let mut table = comfy_table::Table::new();
-        table.load_style(ASCII_MARKDOWN);
-        table.set_header(heads.map(|head| printable(&head).into_owned()));
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        Self(table)
-    }
-
-    /// Adds a row, unless all its values are zero or absent.
-    pub(crate) fn row<'a>(&mut self, name: &str, cells: impl Iterator<Item = Cell<'a>>) {
-        let cells: Vec<_> = cells.collect();
-        if cells.iter().any(Cell::says_something) {
-            self.0.add_row(
-                std::iter::once(printable(name).into_owned()).chain(cells.iter().map(Cell::to_text)),
-            );
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// Options that only the tables of the reader need.
-#[cfg(feature = "cli")]
-impl Columns {
-    /// Sets the head of the column of names.
-    pub(crate) fn named<const N: usize>(name: &str, heads: [&str; N]) -> Self {
-        Self::of(std::iter::once(name).chain(heads).map(str::to_owned))
-    }
-
-    /// Sets the heads of all columns.
-    pub(crate) fn titled(name: &str, heads: impl Iterator<Item = String>) -> Self {
-        Self::of(std::iter::once(name.to_owned()).chain(heads))
-    }
-
-    /// Aligns a column to the left.
-    pub(crate) fn left(&mut self, column: usize) {
-        if let Some(column) = self.0.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Left);
-        }
-    }
-}
-
-impl fmt::Display for Columns {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Cell<'_> {
-    fn says_something(&self) -> bool {
-        match self {
-            Self::Absent => false,
-            Self::Count(count) => *count > 0,
-            Self::Time(time) => *time > Millis::ZERO,
-            Self::Decimal(number) => *number != 0.0,
-            Self::Other(FieldValue::Unsigned(0)) => false,
-            Self::Other(FieldValue::Float(number)) => *number != 0.0,
-            Self::Other(_) | Self::Text(_) => true,
-        }
-    }
-
-    fn to_text(&self) -> String {
-        match self {
-            Self::Absent => ABSENT.to_owned(),
-            Self::Count(count) => grouped(&count.to_string()),
-            Self::Time(time) => grouped(&rounded(*time)),
-            Self::Decimal(number) => grouped(&format!("{number:.3}")),
-            Self::Other(FieldValue::Unsigned(number)) => grouped(&number.to_string()),
-            Self::Other(FieldValue::Signed(number)) => grouped(&number.to_string()),
-            Self::Other(FieldValue::Float(number)) => grouped(&format!("{number:.3}")),
-            Self::Other(FieldValue::Text(text)) => printable(text).into_owned(),
-            Self::Other(other) => printable(&other.to_string()).into_owned(),
-            Self::Text(text) => printable(text).into_owned(),
-        }
-    }
-}
-
 fn text(text: Option<&str>) -> Cell<'_> {
     text.map_or(Cell::Absent, Cell::Text)
-}
-
-/// Milliseconds with three decimals, rounded from the whole nanoseconds.
-fn rounded(time: Millis) -> String {
-    let micros = time.as_nanos() / 1_000 + u64::from(time.as_nanos() % 1_000 >= 500);
-    format!("{}.{:03}", micros / 1_000, micros % 1_000)
-}
-
-/// A decimal number with a comma between thousands.
-pub(crate) fn grouped(decimal: &str) -> String {
-    let (sign, digits) = decimal.strip_prefix('-').map_or(("", decimal), |digits| ("-", digits));
-    let (whole, fraction) =
-        digits.split_at(digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len()));
-    let mut text = sign.to_owned();
-    for (at, digit) in whole.char_indices() {
-        if at > 0 && (whole.len() - at) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text + fraction
-}
-
-/// Escapes all characters that a terminal could interpret as a command, or that could reorder or split a line
-/// on a screen.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
-        return Cow::Borrowed(text);
-    }
-    let escape = |c: char| if is_unsafe(c) { c.escape_default().to_string() } else { c.to_string() };
-    Cow::Owned(text.chars().map(escape).collect())
 }
 
 impl fmt::Display for OverallSummary {
@@ -169,7 +34,7 @@ impl fmt::Display for OverallSummary {
         for (id, wall) in self.stage_wall_time_ms.iter().enumerate() {
             row(&format!("e2e_stage_{id}_wall_time_ms"), Cell::Time(*wall));
         }
-        writeln!(f, "Overall Summary\n{}", table.0)
+        writeln!(f, "Overall Summary\n{}", table)
     }
 }
 
@@ -186,7 +51,7 @@ impl fmt::Display for RequestLine {
             row(name, Cell::Other(value));
         }
         let id = printable(&self.request_id);
-        writeln!(f, "RequestE2EStats of {id}, until {}\n{}\n", self.timestamp, table.0)?;
+        writeln!(f, "RequestE2EStats of {id}, until {}\n{}\n", self.timestamp, table)?;
         if !self.stage_table.is_empty() {
             writeln!(f, "StageRequestStats\n{}\n", stages(&self.stage_table))?;
         }
@@ -218,7 +83,7 @@ impl fmt::Display for SummaryLine {
         row("lines_written", count(self.lines_written));
         row("lines_left_out", count(self.lines_left_out));
         row("lines_lost", count(self.lines_lost));
-        if table.is_empty() { Ok(()) } else { writeln!(f, "Now, at {until}\n{}\n", table.0) }
+        if table.is_empty() { Ok(()) } else { writeln!(f, "Now, at {until}\n{}\n", table) }
     }
 }
 
@@ -293,7 +158,7 @@ impl fmt::Display for OpenLine {
         }
         row("more", self.more.map_or(Cell::Absent, Cell::Count));
         let id = printable(request_id.as_deref().unwrap_or("no id"));
-        writeln!(f, "OpenRequest {id}, reported at {}\n{}\n", self.timestamp, table.0)?;
+        writeln!(f, "OpenRequest {id}, reported at {}\n{}\n", self.timestamp, table)?;
         if !open_stages.is_empty() {
             writeln!(f, "OpenStages\n{}\n", of_open_stages(open_stages))?;
         }
@@ -342,7 +207,7 @@ fn detached<Row>(
     f: &mut fmt::Formatter<'_>,
     title: &str,
     line: &Detached<Row>,
-    table: impl FnOnce(&Row) -> comfy_table::Table,
+    table: impl FnOnce(&Row) -> Columns,
 ) -> fmt::Result {
     let id = printable(line.request_id.as_deref().unwrap_or("no request"));
     let trace = line.trace_id.as_deref().map(|trace| format!(", of trace {}", printable(trace)));
@@ -369,24 +234,19 @@ fn distribution<'a, T>(
     }
 }
 
-/// The text of an id in a head or a name.
-pub(crate) fn id(id: Option<u64>) -> String {
-    id.map_or_else(|| ABSENT.to_owned(), |id| id.to_string())
-}
-
-fn stages(rows: &[StageRow]) -> comfy_table::Table {
+fn stages(rows: &[StageRow]) -> Columns {
     let mut table = Columns::new(rows.iter().map(|row| id(row.stage_id)));
     numbers(&mut table, rows);
     further(&mut table, rows.iter().map(|row| &row.fields).collect());
-    table.0
+    table
 }
 
-fn transfers(rows: &[TransferRow]) -> comfy_table::Table {
+fn transfers(rows: &[TransferRow]) -> Columns {
     let ends = |row: &TransferRow| format!("{}->{}", id(row.from_stage), id(row.to_stage));
     let mut table = Columns::new(rows.iter().map(ends));
     numbers(&mut table, rows);
     further(&mut table, rows.iter().map(|row| &row.fields).collect());
-    table.0
+    table
 }
 
 /// A row for each number of the table, but for those that are the heads of columns. Bytes are shown as
@@ -416,32 +276,5 @@ fn further(table: &mut Columns, columns: Vec<&Fields>) {
     names.dedup();
     for name in names {
         table.row(name, columns.iter().map(|fields| fields.get(name).map_or(Cell::Absent, Cell::Other)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_grouped() {
-        for (decimal, text) in [
-            ("0", "0"),
-            ("999", "999"),
-            ("1000", "1,000"),
-            ("41299.190", "41,299.190"),
-            ("-1234567", "-1,234,567"),
-            ("1e300", "1e300"),
-        ] {
-            assert_eq!(grouped(decimal), text);
-        }
-    }
-
-    #[test]
-    fn times_are_rounded_to_the_microsecond() {
-        for (nanos, text) in [(0, "0.000"), (499, "0.000"), (500, "0.001"), (41_299_189_999, "41299.190")] {
-            assert_eq!(rounded(Millis::from_nanos(nanos)), text);
-        }
-        assert_eq!(rounded(Millis::MAX), "18446744073709.552");
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         groups::{Group, Grouping, Groups, Heading, Merge},
         invariants::Remarks,
     },
-    write::text::{Cell, Columns},
+    write::columns::{Cell, Columns},
 };
 
 /// What was found in the lines of a group.

@@ -15,7 +15,7 @@ use crate::{
         place::Place,
         sample_check::{SampleCheck, Verified},
     },
-    write::text::printable,
+    write::columns::printable,
 };
 
 /// How many lines that occur twice are named; more are counted.

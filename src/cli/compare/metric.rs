@@ -10,7 +10,7 @@ use crate::{
         numbers::{Number, Table, Unit},
         rows::Value,
     },
-    write::text::id,
+    write::columns::id,
 };
 
 /// What a number belongs to.

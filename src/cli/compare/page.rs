@@ -24,7 +24,7 @@ use crate::{
             spent::{Part, StageNames},
         },
     },
-    write::text::printable,
+    write::columns::printable,
 };
 
 const STYLE: &str = concat!(include_str!("../report/style.css"), include_str!("style.css"));

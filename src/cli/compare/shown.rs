@@ -6,7 +6,7 @@ use super::{
     change::{Change, Interval},
     comparison::Measure,
 };
-use crate::write::text::grouped;
+use crate::write::columns::grouped;
 
 /// A figure with its unit.
 #[derive(Debug, Clone, Copy)]

@@ -11,7 +11,7 @@ use crate::{
         input::Inputs,
         selection::{moment_of, timestamp},
     },
-    write::text::printable,
+    write::columns::printable,
 };
 
 /// One side, as it was read.

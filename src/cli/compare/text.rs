@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cli::{amount::amount, groups::shortened},
-    write::text::{Cell, Columns, grouped, printable},
+    write::columns::{Cell, Columns, grouped, printable},
 };
 
 impl Report {

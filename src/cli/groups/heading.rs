@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::shortened;
-use crate::{Timestamp, write::text::printable};
+use crate::{Timestamp, write::columns::printable};
 
 /// The key, and the stretch of time and the name of one group.
 #[derive(Debug, Clone, Serialize)]

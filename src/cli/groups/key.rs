@@ -13,7 +13,7 @@ use super::Name;
 use crate::{
     Line, RequestLine, StageRow,
     cli::selection::{known, near},
-    write::text::{id, printable},
+    write::columns::{id, printable},
 };
 
 /// What lines are grouped by.

@@ -8,7 +8,7 @@ use super::{Group, Grouping, Percent, figures::Figures, heading::moment, shorten
 use crate::{
     Timestamp,
     cli::{failure::Result, records::Records},
-    write::text::{Cell, Columns, grouped},
+    write::columns::{Cell, Columns, grouped},
 };
 
 /// A time whose percentiles are shown: its name, and a short one for the head of a column.

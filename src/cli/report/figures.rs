@@ -1,6 +1,6 @@
 //! Counts, numbers and times as the page shows them.
 
-use crate::{Millis, write::text::grouped};
+use crate::{Millis, write::columns::grouped};
 
 /// A count, its digits in groups of three.
 pub(in crate::cli) fn count(number: u64) -> String {

@@ -30,7 +30,7 @@ use crate::{
         running::Running,
         summary::{LogSummary, NamedCount, Summary},
     },
-    write::text::printable,
+    write::columns::printable,
 };
 
 /// How many of the slowest requests the figures have, as those of `summary` do.

@@ -194,7 +194,7 @@ impl StageNames {
     pub(super) fn of(&self, stage: OrderedId) -> String {
         let id = Shown(unordered(stage));
         match self.0.get(&stage) {
-            Some(Some(name)) => format!("{id} {}", crate::write::text::printable(name)),
+            Some(Some(name)) => format!("{id} {}", crate::write::columns::printable(name)),
             _ => format!("stage {id}"),
         }
     }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Distribution, Millis, Percentiles, cli::stage_outputs::OutputsOfStage, model::id::ordered,
-    write::text::id,
+    write::columns::id,
 };
 
 /// A table.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     cli::running::{LastReport, SHOWN, SHOWN_OPEN, StillOpen},
-    write::text::printable,
+    write::columns::printable,
 };
 
 /// The last report of each file; `None` if there is none.

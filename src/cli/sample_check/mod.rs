@@ -4,7 +4,7 @@
 use std::fmt::{self, Display};
 
 use super::{history::Recent, numbers::Findings, place::Place};
-use crate::write::text::grouped;
+use crate::write::columns::grouped;
 
 mod bounds;
 mod counters;

@@ -14,7 +14,7 @@ use super::{
     names::{Names, near},
     values::{Variables, Wanted},
 };
-use crate::{Line, RequestLine, cli::amount::amount, write::text::printable};
+use crate::{Line, RequestLine, cli::amount::amount, write::columns::printable};
 
 const MIXED: &str = "+, -, * and / do not mix whole numbers and decimals; write 1000.0 for 1000, and \
                      double(x) for a count x";

@@ -10,7 +10,7 @@ use super::{
     failure::{Failure, Result},
     log_file::LogFile,
 };
-use crate::{Line, Timestamp, write::text::printable};
+use crate::{Line, Timestamp, write::columns::printable};
 
 mod condition;
 mod log_end;

@@ -17,7 +17,7 @@ use crate::{
         stage_outputs::OutputsOfStage,
     },
     model::id::ordered,
-    write::text::{Cell, Columns, grouped, printable},
+    write::columns::{Cell, Columns, grouped, printable},
 };
 
 /// What the number is that many take for the mean latency.

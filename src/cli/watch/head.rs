@@ -4,7 +4,7 @@ use super::figures::Figures;
 use crate::{
     Millis, SummaryLine, Timestamp,
     cli::{amount::amount, line_counts::LineCounts, objectives::percent},
-    write::text::grouped,
+    write::columns::grouped,
 };
 
 /// What was read, the rates, and what must be known to read the figures.

@@ -19,7 +19,7 @@ use super::{
     objectives::Objectives,
     selection::{Selection, SelectionArgs},
 };
-use crate::write::text::printable;
+use crate::write::columns::printable;
 
 mod app;
 mod bucket;

@@ -6,7 +6,7 @@ use crate::{
     Millis, OpenLine, RequestLine,
     cli::{critical_path::critical_path, parts::dominating, running::StillOpen, timeline::Timeline},
     model::{keep::is_failed, value::prefix},
-    write::text::{Cell, Columns, grouped, printable},
+    write::columns::{Cell, Columns, grouped, printable},
 };
 
 /// How many bytes of a request's id are kept, and of the text that says how it ended.

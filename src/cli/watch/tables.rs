@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Distribution, Millis, Timestamp,
     cli::objectives::percent,
-    write::text::{grouped, id, printable},
+    write::columns::{grouped, id, printable},
 };
 
 /// How wide a time is, and a count.

@@ -14,7 +14,7 @@ use crate::{
     Millis,
     cli::failure::Result,
     model::id::OrderedId,
-    write::text::{Cell, Columns},
+    write::columns::{Cell, Columns},
 };
 
 /// From this difference on, the replay of the log as it was does not fit the log.

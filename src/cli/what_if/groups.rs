@@ -6,7 +6,7 @@ use super::{figures::Times, trace::Request};
 use crate::{
     Timestamp,
     cli::groups::{Grouping, Groups, Heading, Merge},
-    write::text::{Cell, Columns},
+    write::columns::{Cell, Columns},
 };
 
 /// The end-to-end times of a group in the three runs.

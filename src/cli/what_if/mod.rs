@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Line, StageRow,
     model::id::{OrderedId, unordered},
-    write::text::id,
+    write::columns::id,
 };
 
 mod figures;

@@ -19,7 +19,7 @@ use super::{
     running::{Running, Sign, Signs},
     sentence::in_lines,
 };
-use crate::{Line, RequestLine, write::text::printable};
+use crate::{Line, RequestLine, write::columns::printable};
 
 mod answer;
 mod sentences;

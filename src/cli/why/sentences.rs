@@ -5,7 +5,7 @@ use crate::{
     Millis,
     cli::{amount::amount, timeline::Part},
     model::id::Shown,
-    write::text::{Cell, Columns, grouped},
+    write::columns::{Cell, Columns, grouped},
 };
 
 /// A difference of less than this part of the median request is not explained.

@@ -1,0 +1,172 @@
+//! A text table under construction, and the texts of its cells.
+
+use std::{borrow::Cow, fmt};
+
+use comfy_table::{CellAlignment, presets::ASCII_MARKDOWN};
+
+use crate::{FieldValue, Millis, model::json::is_unsafe};
+
+/// The text of an absent value.
+const ABSENT: &str = "-";
+
+/// A table under construction: a column of names, then one or more of values.
+pub(crate) struct Columns(comfy_table::Table);
+
+/// One value of a table.
+pub(crate) enum Cell<'a> {
+    Absent,
+    Count(u64),
+    Time(Millis),
+    Decimal(f64),
+    Other(&'a FieldValue),
+    Text(&'a str),
+}
+
+impl Columns {
+    pub(super) fn new(heads: impl Iterator<Item = String>) -> Self {
+        Self::of(std::iter::once("Field".to_owned()).chain(heads))
+    }
+
+    fn of(heads: impl Iterator<Item = String>) -> Self {
+        let mut table = comfy_table::Table::new();
+        table.load_style(ASCII_MARKDOWN);
+        table.set_header(heads.map(|head| printable(&head).into_owned()));
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        Self(table)
+    }
+
+    /// Adds a row, unless all its values are zero or absent.
+    pub(crate) fn row<'a>(&mut self, name: &str, cells: impl Iterator<Item = Cell<'a>>) {
+        let cells: Vec<_> = cells.collect();
+        if cells.iter().any(Cell::says_something) {
+            self.0.add_row(
+                std::iter::once(printable(name).into_owned()).chain(cells.iter().map(Cell::to_text)),
+            );
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Options that only the tables of the reader need.
+#[cfg(feature = "cli")]
+impl Columns {
+    /// Sets the head of the column of names.
+    pub(crate) fn named<const N: usize>(name: &str, heads: [&str; N]) -> Self {
+        Self::of(std::iter::once(name).chain(heads).map(str::to_owned))
+    }
+
+    /// Sets the heads of all columns.
+    pub(crate) fn titled(name: &str, heads: impl Iterator<Item = String>) -> Self {
+        Self::of(std::iter::once(name.to_owned()).chain(heads))
+    }
+
+    /// Aligns a column to the left.
+    pub(crate) fn left(&mut self, column: usize) {
+        if let Some(column) = self.0.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Left);
+        }
+    }
+}
+
+impl fmt::Display for Columns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Cell<'_> {
+    fn says_something(&self) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Count(count) => *count > 0,
+            Self::Time(time) => *time > Millis::ZERO,
+            Self::Decimal(number) => *number != 0.0,
+            Self::Other(FieldValue::Unsigned(0)) => false,
+            Self::Other(FieldValue::Float(number)) => *number != 0.0,
+            Self::Other(_) | Self::Text(_) => true,
+        }
+    }
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Absent => ABSENT.to_owned(),
+            Self::Count(count) => grouped(&count.to_string()),
+            Self::Time(time) => grouped(&rounded(*time)),
+            Self::Decimal(number) => grouped(&format!("{number:.3}")),
+            Self::Other(FieldValue::Unsigned(number)) => grouped(&number.to_string()),
+            Self::Other(FieldValue::Signed(number)) => grouped(&number.to_string()),
+            Self::Other(FieldValue::Float(number)) => grouped(&format!("{number:.3}")),
+            Self::Other(FieldValue::Text(text)) => printable(text).into_owned(),
+            Self::Other(other) => printable(&other.to_string()).into_owned(),
+            Self::Text(text) => printable(text).into_owned(),
+        }
+    }
+}
+
+/// Milliseconds with three decimals, rounded from the whole nanoseconds.
+fn rounded(time: Millis) -> String {
+    let micros = time.as_nanos() / 1_000 + u64::from(time.as_nanos() % 1_000 >= 500);
+    format!("{}.{:03}", micros / 1_000, micros % 1_000)
+}
+
+/// A decimal number with a comma between thousands.
+pub(crate) fn grouped(decimal: &str) -> String {
+    let (sign, digits) = decimal.strip_prefix('-').map_or(("", decimal), |digits| ("-", digits));
+    let (whole, fraction) =
+        digits.split_at(digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len()));
+    let mut text = sign.to_owned();
+    for (at, digit) in whole.char_indices() {
+        if at > 0 && (whole.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text + fraction
+}
+
+/// Escapes all characters that a terminal could interpret as a command, or that could reorder or split a line
+/// on a screen.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if is_unsafe(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
+/// The text of an id in a head or a name.
+pub(crate) fn id(id: Option<u64>) -> String {
+    id.map_or_else(|| ABSENT.to_owned(), |id| id.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        for (decimal, text) in [
+            ("0", "0"),
+            ("999", "999"),
+            ("1000", "1,000"),
+            ("41299.190", "41,299.190"),
+            ("-1234567", "-1,234,567"),
+            ("1e300", "1e300"),
+        ] {
+            assert_eq!(grouped(decimal), text);
+        }
+    }
+
+    #[test]
+    fn times_are_rounded_to_the_microsecond() {
+        for (nanos, text) in [(0, "0.000"), (499, "0.000"), (500, "0.001"), (41_299_189_999, "41299.190")] {
+            assert_eq!(rounded(Millis::from_nanos(nanos)), text);
+        }
+        assert_eq!(rounded(Millis::MAX), "18446744073709.552");
+    }
+}
