@@ -24,7 +24,10 @@ fn a_report_as_json_has_the_summary_and_every_request_once_in_each_chart() {
     let report = json(&["report", "--json", "--by", "finish_reason", "--slo", "e2e=20ms", PIPELINE], "");
     assert_eq!(report["type"], "report");
     assert_eq!(report["summary"], json(&["summary", "--json", "--slo", "e2e=20ms", PIPELINE], ""));
-    assert_eq!(report["groups"], json(&["summary", "--json", "--by", "finish_reason", PIPELINE], ""));
+    assert_eq!(
+        report["groups"],
+        json(&["summary", "--json", "--by", "finish_reason", "--slo", "e2e=20ms", PIPELINE], "")
+    );
     for chart in ["over_time", "distribution"] {
         assert_eq!(sum(&report[chart], "requests"), 40, "{chart}");
     }

@@ -179,3 +179,27 @@ fn requests_without_errors_meet_an_objective_of_none() {
         (&json!(11), &json!(12), &json!(1))
     );
 }
+
+#[test]
+fn groups_have_the_share_of_requests_that_met_all_objectives() {
+    let pipeline = include_str!("data/pipeline.jsonl");
+    let of = |args: &[&str]| omni_of(&[&["summary", "--slo", "e2e=20ms"], args].concat(), pipeline);
+    let whole: Value = serde_json::from_str(&stdout(&of(&["--json"]))).unwrap();
+    for grouping in [["--by", "finish_reason"], ["--every", "20ms"]] {
+        let table: Value =
+            serde_json::from_str(&stdout(&of(&[&grouping[..], &["--json"]].concat()))).unwrap();
+        let groups = table["groups"].as_array().unwrap();
+        let sum =
+            |key: &str| groups.iter().map(|group| group["objectives"][key].as_u64().unwrap()).sum::<u64>();
+        assert!(groups.len() > 1);
+        assert_eq!(json!([sum("met"), sum("judged")]), json!([whole["objectives"]["met"], 40]), "{table}");
+    }
+    let table = stdout(&of(&["--by", "finish_reason"]));
+    assert!(table.contains("| failed |    met | goodput | e2e p50 |"), "{table}");
+    assert!(table.contains("| stop          |       38 | 372.8 |  0.0 % | 57.9 % |   215.8 |"), "{table}");
+    let csv = stdout(&of(&["--by", "finish_reason", "--csv"]));
+    assert!(
+        csv.contains(",met,judged,met_share,goodput_requests_per_s,") && csv.contains(",22,38,0.57"),
+        "{csv}"
+    );
+}

@@ -32,15 +32,13 @@ fn a_key_that_one_line_has_is_not_complained_of() {
 }
 
 #[test]
-fn objectives_are_not_silently_left_out_of_groups() {
-    for grouping in [["--by", "finish_reason"], ["--every", "10s"]] {
-        let args = [&["summary", "--slo", "e2e=2s"], &grouping[..]].concat();
-        let (said, code) = complaint(&args, PIPELINE);
-        assert!(
-            said.contains("--slo has no column in the rows of --by and --every") && code == Some(2),
-            "{said}"
-        );
-    }
+fn objectives_of_groups_of_stages_are_refused_and_those_without_a_value_named() {
+    let (said, code) = complaint(&["summary", "--slo", "e2e=2s", "--by", "stage_name"], PIPELINE);
+    assert!(said.contains("--slo counts requests, and the rows of --by stage_name are of stages"), "{said}");
+    assert_eq!(code, Some(2));
+    let (said, code) = complaint(&["summary", "--slo", "gen@9=2s", "--by", "finish_reason"], PIPELINE);
+    assert_eq!(said, "omni-metrics: No request has stage 9, so the objective gen@9=2s does not count.\n");
+    assert_eq!(code, Some(2));
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! The figures of requests, or of rows of stages, by group.
 
 use super::{GroupTable, Grouping, Groups, Merge, Percent, Spread, table::Figure};
-use crate::{Line, Millis, RequestLine, StageRow, model::keep::is_failed};
+use crate::{
+    Line, Millis, RequestLine, StageRow,
+    cli::objectives::{ObjectiveCounts, Objectives},
+    model::keep::is_failed,
+};
 
 /// The times of a request whose percentiles are shown, and those of a row of a stage: the name, and a short
 /// one for the head of a column.
@@ -19,6 +23,8 @@ pub(in crate::cli) struct RequestGroups {
     /// From when on the log has every request that ended: the creation of the first request of a run, before
     /// which no other one ended, or else the end of the first request.
     covered_from: Option<u64>,
+    /// Without counts.
+    objectives: ObjectiveCounts,
 }
 
 /// The figures of a group.
@@ -31,6 +37,8 @@ pub(super) struct Figures {
     pub(super) tokens: u64,
     /// In the order of the names above.
     pub(super) times: [Spread; 3],
+    /// `None` before the first request, and for rows of stages.
+    pub(super) objectives: Option<ObjectiveCounts>,
 }
 
 impl Figures {
@@ -48,18 +56,22 @@ impl Figures {
 
 impl Merge for Figures {
     fn merge(&mut self, other: Self) {
-        let Self { count, failed, tokens, times } = other;
+        let Self { count, failed, tokens, times, objectives } = other;
         self.count = self.count.saturating_add(count);
         self.failed = self.failed.saturating_add(failed);
         self.tokens = self.tokens.saturating_add(tokens);
         self.times.iter_mut().zip(times).for_each(|(spread, times)| spread.merge(times));
+        match (&mut self.objectives, objectives) {
+            (Some(ours), Some(theirs)) => ours.merge(&theirs),
+            (ours, theirs) => *ours = ours.take().or(theirs),
+        }
     }
 }
 
 impl RequestGroups {
-    pub(in crate::cli) fn new(grouping: Grouping) -> Self {
-        let groups = Groups::new(&grouping);
-        Self { grouping, groups, span: None, covered_from: None }
+    pub(in crate::cli) fn new(grouping: Grouping, objectives: &Objectives) -> Self {
+        let (groups, objectives) = (Groups::new(&grouping), ObjectiveCounts::new(objectives));
+        Self { grouping, groups, span: None, covered_from: None, objectives }
     }
 
     pub(in crate::cli) fn add(&mut self, line: &Line) {
@@ -88,6 +100,7 @@ impl RequestGroups {
         let figures = self.groups.at(line.timestamp, name);
         let times = [Some(e2e.e2e_total_ms), first_output, None];
         figures.add(line.weight(), is_failed(e2e), e2e.e2e_total_tokens, times);
+        figures.objectives.get_or_insert_with(|| self.objectives.clone()).add(line);
     }
 
     fn add_stage(&mut self, line: &RequestLine, row: &StageRow) {
@@ -108,7 +121,7 @@ impl RequestGroups {
 
     /// The table of the figures, with these percentiles.
     pub(in crate::cli) fn into_table(self, percents: &[Percent]) -> GroupTable {
-        let Self { grouping, groups, span, covered_from } = self;
+        let Self { grouping, groups, span, covered_from, mut objectives } = self;
         let is_of_stages = grouping.is_of_stages();
         let names = if is_of_stages { &TIMES_OF_STAGE[..] } else { &TIMES_OF_REQUEST };
         let width = groups.width();
@@ -122,6 +135,8 @@ impl RequestGroups {
         if grouping.width.is_some() {
             span.0 = covered_from.unwrap_or_default();
         }
+        rows.iter().filter_map(|group| group.value.objectives.as_ref()).for_each(|of| objectives.merge(of));
         GroupTable::new(&grouping, width, span, rows, times.collect(), percents)
+            .with_missing(objectives.missing())
     }
 }

@@ -6,8 +6,12 @@ use serde::Serialize;
 
 use super::{Group, Grouping, Percent, figures::Figures, heading::moment, shortened};
 use crate::{
-    Timestamp,
-    cli::{failure::Result, records::Records},
+    Millis, Timestamp,
+    cli::{
+        failure::Result,
+        objectives::{Attainment, percent},
+        records::Records,
+    },
     write::columns::{Cell, Columns, grouped},
 };
 
@@ -36,6 +40,9 @@ pub(in crate::cli) struct GroupTable {
     percents: Vec<Percent>,
     #[serde(skip)]
     remarks: Vec<String>,
+    /// The objectives for which no request has a value, a sentence each.
+    #[serde(skip)]
+    pub(in crate::cli) missing: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,6 +59,8 @@ struct Row {
     failed_share: Option<f64>,
     tokens: u64,
     tokens_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objectives: Option<Attainment>,
     #[serde(flatten)]
     times: BTreeMap<&'static str, Option<Times>>,
 }
@@ -101,7 +110,16 @@ impl GroupTable {
             times,
             percents: percents.to_vec(),
             remarks,
+            missing: Vec::new(),
         }
+    }
+
+    pub(super) fn with_missing(self, missing: Vec<String>) -> Self {
+        Self { missing, ..self }
+    }
+
+    fn has_objectives(&self) -> bool {
+        self.groups.iter().any(|row| row.objectives.is_some())
     }
 
     pub(in crate::cli) fn is_empty(&self) -> bool {
@@ -126,7 +144,8 @@ impl GroupTable {
         let name = if self.every_ms.is_some() { "from" } else { self.by.as_deref().unwrap_or_default() };
         let second = self.by.clone().filter(|_| is_pair);
         let count = if self.counted == "requests" { "requests" } else { "rows" };
-        let heads = ["/s", "failed"].map(str::to_owned).into_iter();
+        let of_objectives = if self.has_objectives() { &["met", "goodput"][..] } else { &[] };
+        let heads = ["/s", "failed"].iter().chain(of_objectives).copied().map(str::to_owned);
         let heads = second.into_iter().chain([count.to_owned()]).chain(heads);
         let heads = heads.chain(times.iter().map(|(figure, percent)| format!("{} {percent}", figure.short)));
         let mut table = Columns::titled(name, heads.chain(["tokens/s".to_owned()]));
@@ -145,7 +164,15 @@ impl GroupTable {
                 decimal(times.and_then(|times| times.percentiles.get(&percent.to_string()).copied()))
             });
             let cells = is_pair.then_some(Cell::Text(&group)).into_iter();
-            let cells = cells.chain([Cell::Count(row.count), per_s, Cell::Text(&failed)]);
+            let objectives = row.objectives.as_ref();
+            let met =
+                objectives.and_then(|objectives| objectives.share).map_or_else(|| "–".to_owned(), percent);
+            let goodput = objectives.and_then(|objectives| objectives.goodput_requests_per_s);
+            let goodput = goodput.map_or_else(|| "–".to_owned(), |rate| grouped(&format!("{rate:.1}")));
+            let of_objectives =
+                [Cell::Text(&met), Cell::Text(&goodput)].into_iter().take(of_objectives.len());
+            let cells =
+                cells.chain([Cell::Count(row.count), per_s, Cell::Text(&failed)]).chain(of_objectives);
             let cells = cells.chain(times).chain([tokens_per_s]);
             table.row(from.as_deref().unwrap_or(&group), cells);
         }
@@ -166,6 +193,10 @@ impl GroupTable {
         heads.extend(
             [self.counted, "per_s", "failed", "failed_share", "tokens", "tokens_per_s"].map(str::to_owned),
         );
+        let has_objectives = self.has_objectives();
+        if has_objectives {
+            heads.extend(["met", "judged", "met_share", "goodput_requests_per_s"].map(str::to_owned));
+        }
         for figure in &self.times {
             heads.push(format!("{}_mean", figure.name));
             heads.extend(self.percents.iter().map(|percent| format!("{}_{percent}", figure.name)));
@@ -182,6 +213,13 @@ impl GroupTable {
             fields.extend(is_named.then(|| row.group.clone().unwrap_or_default()));
             fields.extend([row.count.to_string(), number(row.per_s), row.failed.to_string()]);
             fields.extend([number(row.failed_share), row.tokens.to_string(), number(row.tokens_per_s)]);
+            if has_objectives {
+                let of = row.objectives.as_ref();
+                let count = |count: fn(&Attainment) -> u64| of.map(count).unwrap_or_default().to_string();
+                fields.extend([count(|of| of.met), count(|of| of.judged)]);
+                fields.extend([number(of.and_then(|of| of.share))]);
+                fields.extend([number(of.and_then(|of| of.goodput_requests_per_s))]);
+            }
             for figure in &self.times {
                 let times = row.times.get(figure.name).and_then(Option::as_ref);
                 fields.push(number(times.map(|times| times.mean)));
@@ -205,6 +243,7 @@ impl Row {
         // The log covers the first and the last stretch in part.
         let (start, end) = stretch.map_or(span, |(start, end)| (start.max(span.0), end.min(span.1)));
         let seconds = end.saturating_sub(start) as f64 / 1e6;
+        let wall = Millis::from_nanos(end.saturating_sub(start).saturating_mul(1_000));
         let rate = |count: u64| (seconds > 0.0).then(|| rounded(count as f64 / seconds));
         let share = (value.count > 0).then(|| rounded(value.failed as f64 / value.count as f64));
         let spread = |(figure, spread): (&Figure, &super::Spread)| {
@@ -229,6 +268,7 @@ impl Row {
             failed_share: share,
             tokens: value.tokens,
             tokens_per_s: rate(value.tokens),
+            objectives: value.objectives.and_then(|counts| counts.figures(wall)),
             times: times.iter().zip(&value.times).map(spread).collect(),
         }
     }

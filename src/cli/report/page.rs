@@ -55,7 +55,7 @@ impl Page {
     /// A page without lines. It will have a table of groups if a grouping is given.
     pub(super) fn new(objectives: &Objectives, grouping: Option<Grouping>) -> Self {
         Self {
-            groups: grouping.map(RequestGroups::new),
+            groups: grouping.map(|grouping| RequestGroups::new(grouping, objectives)),
             summary: Summary::new(SLOWEST).with_objectives(objectives),
             objectives: objectives.clone(),
             lines: 0,

@@ -112,20 +112,19 @@ fn run_by_groups(
     mut inputs: Inputs,
     out: &mut impl Write,
 ) -> Result<ExitCode> {
-    if !args.objectives.slo.is_empty() {
-        return Err(Failure::Io(
-            "--slo has no column in the rows of --by and --every: leave these out, and choose requests with \
-             --where"
-                .to_owned(),
-        ));
+    if !args.objectives.slo.is_empty() && grouping.is_of_stages() {
+        return Err(Failure::Io(format!(
+            "--slo counts requests, and the rows of --by {} are of stages: choose another key, or requests \
+             with --where",
+            grouping.title()
+        )));
     }
-    let grouping = grouping.clone();
-    let groups =
-        inputs.fold(|| RequestGroups::new(grouping.clone()), RequestGroups::add, RequestGroups::merge)?;
+    let new = || RequestGroups::new(grouping.clone(), &args.objectives);
+    let groups = inputs.fold(new, RequestGroups::add, RequestGroups::merge)?;
     let percents = if args.percentiles.is_empty() { &Percent::USUAL[..] } else { &args.percentiles };
     let table = groups.into_table(percents);
     inputs.warn_of_doubles();
-    table.remarks().iter().for_each(|remark| complain(remark));
+    table.remarks().iter().chain(&table.missing).for_each(|remark| complain(remark));
     match (args.json, args.csv) {
         (true, _) => {
             json::write(out, &table)?;
@@ -135,5 +134,5 @@ fn run_by_groups(
         _ if table.is_empty() => writeln!(out, "no requests")?,
         _ => writeln!(out, "{}", paint::tables(&table.text().to_string()))?,
     }
-    Ok(inputs.exit_code(0))
+    Ok(inputs.exit_code(if table.missing.is_empty() { 0 } else { 2 }))
 }
