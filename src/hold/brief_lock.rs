@@ -31,6 +31,10 @@ mod lock {
             self.0.try_lock().unwrap_or_else(|| self.wait())
         }
 
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut()
+        }
+
         #[cold]
         fn wait(&self) -> Locked<'_, T> {
             let mut tries = (0..TRIES).map(|_| {
@@ -71,6 +75,10 @@ mod lock {
 
         pub(crate) fn lock(&self) -> Locked<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
         }
     }
 }

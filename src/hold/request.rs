@@ -6,9 +6,9 @@ use crate::{
     fold::{fields::SpanFields, measured::Measured, request::Rows},
     hold::{
         answered::{Age, AnsweredRequests},
+        brief_lock::{BriefLock, Locked},
         spares::Spares,
         sync::{
-            Mutex, MutexGuard, PoisonError,
             atomic::{AtomicBool, Ordering},
             thread_local,
         },
@@ -27,7 +27,7 @@ pub(crate) struct Request {
     pub(crate) span: u64,
     /// A `request` span was created inside this one.
     pub(crate) encloses_request: AtomicBool,
-    state: Mutex<State>,
+    state: BriefLock<State>,
 }
 
 #[derive(Debug)]
@@ -94,8 +94,7 @@ impl Request {
         let Some(only) = Arc::get_mut(&mut request) else { return };
         rows.wipe();
         *only.encloses_request.get_mut() = false;
-        *only.state.get_mut().unwrap_or_else(PoisonError::into_inner) =
-            State::Open(Open { rows, holds: 0, answered: None });
+        *only.state.get_mut() = State::Open(Open { rows, holds: 0, answered: None });
         Spares::keep(&SPARES, request);
     }
 
@@ -205,8 +204,8 @@ impl Request {
         Some(Arc::clone(&answered.among))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_, State> {
+        self.state.lock()
     }
 }
 
@@ -251,11 +250,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_poisoned_lock_goes_on() {
+    fn a_panic_in_the_lock_does_not_keep_it_locked() {
         let request = Request::begin(0, 1);
         let outcome =
             catch_unwind(AssertUnwindSafe(|| request.add(|_| resume_unwind(Box::new("in the lock")))));
-        assert!(outcome.is_err() && request.state.is_poisoned());
+        assert!(outcome.is_err());
         assert!(request.add(|_| ()).is_ok());
         assert!(matches!(request.close(&"r".into()), Ok(Ended::Counted(_))));
         assert_eq!(request.add(|_| ()), Err("r".into()));

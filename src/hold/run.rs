@@ -3,7 +3,7 @@
 use std::{
     mem,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -11,7 +11,7 @@ use std::{
 use crate::{
     OverallSummary,
     fold::{totals::Totals, walls::StageWall},
-    hold::request::Request,
+    hold::{brief_lock::BriefLock, request::Request},
 };
 
 /// How many requests are remembered to find the first one of the run.
@@ -31,7 +31,7 @@ pub(crate) struct Run {
 /// request reads.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct CacheLine(Mutex<State>);
+struct CacheLine(BriefLock<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -91,7 +91,7 @@ impl Run {
 
     #[inline(always)]
     fn with<T>(&self, run: impl FnOnce(&mut State) -> T) -> T {
-        run(&mut self.state.0.lock().unwrap_or_else(PoisonError::into_inner))
+        run(&mut self.state.0.lock())
     }
 }
 

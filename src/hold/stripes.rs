@@ -2,13 +2,10 @@
 
 use std::{
     mem,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use crate::fold::period::Period;
+use crate::{fold::period::Period, hold::brief_lock::BriefLock};
 
 /// The number of stripes over which the counts are spread.
 const STRIPES: usize = 8;
@@ -35,18 +32,14 @@ pub(crate) struct Stripe {
     pub(crate) lines_left_out: AtomicU64,
     pub(crate) warnings: AtomicU64,
     /// The requests that closed on threads of this stripe since the stripes were emptied.
-    period: Mutex<Period>,
+    period: BriefLock<Period>,
 }
 
 impl Stripe {
     /// Counts a request or a row. Only another thread of this stripe, or a reader of all stripes, can make it
     /// wait.
     pub(crate) fn count<T>(&self, count: impl FnOnce(&mut Period) -> T) -> T {
-        count(&mut self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Period> {
-        self.period.lock().unwrap_or_else(PoisonError::into_inner)
+        count(&mut self.period.lock())
     }
 }
 
@@ -71,7 +64,7 @@ impl Stripes {
     /// Exchanges the period of each stripe for an empty one. `with` is called while all stripes are locked,
     /// when no request is being counted; the locks are held only for that and the exchange.
     pub(crate) fn exchange<T>(&self, empty: &mut Emptied, with: impl FnOnce() -> T) -> T {
-        let mut locked = self.stripes.each_ref().map(Stripe::lock);
+        let mut locked = self.stripes.each_ref().map(|stripe| stripe.period.lock());
         let outcome = with();
         for (period, empty) in locked.iter_mut().zip(empty) {
             mem::swap(&mut **period, empty);
