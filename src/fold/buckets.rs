@@ -11,11 +11,10 @@ const OCTAVES: usize = 59;
 /// The buckets of one histogram.
 pub(crate) const SIZE: usize = OCTAVES * BUCKETS;
 
-/// The index of a value's bucket.
+/// The index of a value's bucket: its highest seven bits, and how many bits are below them.
 pub(crate) fn place(value: u64) -> usize {
-    let octave = 58 - (value | (BUCKETS as u64 - 1)).leading_zeros() as usize;
-    let bucket = value >> octave.saturating_sub(1);
-    octave * BUCKETS + bucket as usize % BUCKETS
+    let below = 57 - (value | (2 * BUCKETS as u64 - 1)).leading_zeros() as usize;
+    below * BUCKETS + (value >> below) as usize
 }
 
 /// The least value of the bucket at an index.
