@@ -16,8 +16,9 @@ use std::{
     collections::BTreeMap,
     env,
     hint::black_box,
-    io, iter,
-    process::Command,
+    io::{self, BufRead, BufReader, Lines, Write},
+    iter,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::Barrier,
     thread,
     time::{Duration, Instant},
@@ -100,6 +101,7 @@ fn main() {
         (Some(set_up), None) => run_set_up(&set_up),
         (Some(set_up), Some(count)) => run_only(&set_up, count),
         (None, _) if env::args().any(|argument| argument == "--neighbour") => neighbour(),
+        (None, _) if env::args().any(|argument| argument == "--serve") => serve_when_asked(),
         (None, _) => {
             compare();
             compare_enters();
@@ -233,15 +235,15 @@ fn measure(figures: &mut Figures) {
     add("suppressed log", time(2_000, || log::trace!("suppressed")));
 }
 
-/// What further threads cost the first where they share a layer, and where each has its own.
+/// What a request takes where threads share a layer, and where as many processes share nothing.
 ///
-/// The shared one is the global default, since `tracing` counts the references to any other at every
-/// span. And the main thread makes no span here: the registry keeps what its second and its third thread
-/// have entered in one cache line, and their fight for it would be taken for ours.
+/// The layer is the global default, since `tracing` counts the references to any other at every span. And the
+/// main thread makes no span here: the registry keeps what its second and its third thread have entered in one
+/// cache line, and their fight for it would be taken for ours.
 fn measure_threads(figures: &mut Figures) {
-    for threads in [1].into_iter().chain(THREADS) {
-        figures.insert(format!("{threads} threads"), on_threads(threads, || None));
-        figures.insert(format!("{threads} threads, nothing shared"), on_threads(threads, || set_up("omni")));
+    for count in THREADS {
+        figures.insert(format!("{count} threads"), on_threads(count));
+        figures.insert(format!("{count} processes"), in_processes(count));
     }
 }
 
@@ -254,30 +256,86 @@ fn time(runs: u32, mut run: impl FnMut()) -> f64 {
     })
 }
 
-/// Nanoseconds a request where so many threads serve them at once, each with an id of its own.
-fn on_threads(threads: usize, dispatch: impl Fn() -> Option<Dispatch>) -> f64 {
-    const RUNS: u32 = 5_000;
+/// Nanoseconds a request where this many threads serve them at once, each with an id of its own.
+fn on_threads(threads: usize) -> f64 {
     least(SAMPLES / 10, || {
         let ready = Barrier::new(threads);
-        let serve = |thread: usize, dispatch: Option<Dispatch>| {
-            let _default = dispatch.map(|dispatch| tracing::dispatcher::set_default(&dispatch));
+        let serve = |thread: usize| {
             let id = format!("thread-{thread}");
             workload::spans(&id);
             ready.wait();
-            let started = Instant::now();
-            (0..RUNS).for_each(|_| workload::spans(&id));
-            started.elapsed().as_nanos() as f64 / f64::from(RUNS)
+            serve(&id)
         };
         thread::scope(|scope| {
             let serve = &serve;
-            let start = |thread| {
-                let dispatch = dispatch();
-                scope.spawn(move || serve(thread, dispatch))
-            };
-            let threads: Vec<_> = (0..threads).map(start).collect();
+            let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(move || serve(thread))).collect();
             threads.into_iter().filter_map(|thread| thread.join().ok()).fold(0.0, f64::max)
         })
     })
+}
+
+/// Nanoseconds a request where this many processes serve them at once.
+fn in_processes(processes: usize) -> f64 {
+    let mut processes: Vec<_> = (0..processes).filter_map(|_| Served::start().ok()).collect();
+    least(SAMPLES / 10, || {
+        let asked = processes.iter_mut().all(|process| process.ask().is_ok());
+        let answers: Option<Vec<f64>> = processes.iter_mut().map(Served::answer).collect();
+        answers.filter(|_| asked).map_or(f64::NAN, |times| times.into_iter().fold(0.0, f64::max))
+    })
+}
+
+/// Nanoseconds a request of many that this thread serves.
+fn serve(id: &str) -> f64 {
+    const RUNS: u32 = 5_000;
+    let started = Instant::now();
+    (0..RUNS).for_each(|_| workload::spans(id));
+    started.elapsed().as_nanos() as f64 / f64::from(RUNS)
+}
+
+/// A process that serves requests on one thread whenever it is asked.
+struct Served {
+    process: Child,
+    questions: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Served {
+    fn start() -> io::Result<Self> {
+        let mut command = Command::new(env::current_exe()?);
+        let mut process = command.arg("--serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let questions = process.stdin.take().ok_or_else(closed)?;
+        let answers = BufReader::new(process.stdout.take().ok_or_else(closed)?).lines();
+        let mut served = Self { process, questions, answers };
+        // The first requests make its tables.
+        served.ask()?;
+        served.answer().ok_or_else(closed)?;
+        Ok(served)
+    }
+
+    fn ask(&mut self) -> io::Result<()> {
+        self.questions.write_all(b"\n")
+    }
+
+    fn answer(&mut self) -> Option<f64> {
+        self.answers.next()?.ok()?.parse().ok()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The other side of [`Served`].
+fn serve_when_asked() {
+    let installed = set_up("omni").is_some_and(|dispatch| dispatch.try_init().is_ok());
+    assert!(installed);
+    for _ in io::stdin().lines() {
+        println!("{}", serve("process"));
+    }
 }
 
 /// Nanoseconds that the end of a request takes, whose stages and transfers have closed before.
@@ -372,13 +430,10 @@ fn ratio(round: &BTreeMap<&str, Figures>, figure: &str, against: &str, other: &s
     Some(get(round, "omni", figure)? / get(round, against, other)?)
 }
 
-/// How much longer a request takes with so many threads on one layer than with a layer for each.
+/// How much longer a request takes on this many threads of one layer than in as many processes.
 fn of_threads(round: &BTreeMap<&str, Figures>, threads: usize) -> Option<f64> {
     let figure = |name: String| get(round, "omni_threads", &name);
-    let shared = figure(format!("{threads} threads"))? / figure("1 threads".into())?;
-    let alone =
-        figure(format!("{threads} threads, nothing shared"))? / figure("1 threads, nothing shared".into())?;
-    Some(shared / alone)
+    Some(figure(format!("{threads} threads"))? / figure(format!("{threads} processes"))?)
 }
 
 const TARGETS: [Target; 19] = [
@@ -490,21 +545,21 @@ const TARGETS: [Target; 19] = [
     },
     Target {
         what: "two threads, time a request",
-        against: "layers that share nothing",
+        against: "processes, which share nothing",
         at_most: 1.1,
         aim: 1.05,
         ratio: |round| of_threads(round, 2),
     },
     Target {
         what: "four threads, time a request",
-        against: "layers that share nothing",
+        against: "processes, which share nothing",
         at_most: 1.1,
         aim: 1.05,
         ratio: |round| of_threads(round, 4),
     },
     Target {
         what: "eight threads, time a request",
-        against: "layers that share nothing",
+        against: "processes, which share nothing",
         at_most: 1.1,
         aim: 1.05,
         ratio: |round| of_threads(round, 8),
