@@ -113,7 +113,7 @@ fn foreign_code_below_the_lineage_level_stays_disabled_and_cached() {
     assert!(!info_span!("foreign_for_lineage").is_disabled());
     assert_eq!(asked.load(Ordering::Relaxed), 0, "this one too");
     assert!(!trace_span!("stage").is_disabled());
-    assert_eq!(asked.load(Ordering::Relaxed), 1, "our own spans are checked each time");
+    assert_eq!(asked.load(Ordering::Relaxed), 0, "our own spans too");
 }
 
 #[test]
@@ -156,6 +156,6 @@ fn switched_off_our_own_spans_are_disabled_and_cached_until_it_is_on() {
         assert_eq!(request().is_disabled(), !on);
         assert_eq!(info_span!("foreign").is_disabled(), !on);
     }
-    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
     assert_eq!(log.lines().len(), 1);
 }

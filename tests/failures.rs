@@ -383,9 +383,48 @@ fn a_question_whether_errors_are_enabled_hides_nothing_from_other_layers() {
             assert!(!tracing::enabled!(target: "noisy", tracing::Level::ERROR));
             assert!(!tracing::event_enabled!(target: "noisy", tracing::Level::ERROR));
             drop(info_span!("foreign"));
+            for name in ["foreign", "request"] {
+                assert!(!tracing::span_enabled!(target: "noisy", tracing::Level::INFO));
+                match name {
+                    "request" => drop(request("r")),
+                    _ => drop(info_span!("foreign")),
+                }
+            }
         }
     });
-    assert_eq!(count.0.load(Ordering::Relaxed), 10 + 10 * 100);
+    assert_eq!(count.0.load(Ordering::Relaxed), 10 + 30 * 100);
+}
+
+/// An answer of a filter stays on the thread where nothing follows a question (tracing#2519).
+#[test]
+fn an_answer_that_a_question_left_on_the_thread_hides_no_span_and_no_error() {
+    if !in_a_process_of_its_own("an_answer_that_a_question_left_on_the_thread_hides_no_span_and_no_error") {
+        return;
+    }
+    let count = Count::default();
+    // The layers' answers differ, so `tracing` asks both, and nothing takes the layer's no from the thread.
+    let filter = tracing_subscriber::filter::Targets::new()
+        .with_target("chatty", tracing::Level::DEBUG)
+        .with_default(tracing::Level::INFO);
+    let (layer, rig) = support::layer();
+    let subscriber = tracing_subscriber::registry().with(layer).with(count.clone().with_filter(filter));
+    tracing::subscriber::with_default(subscriber, || {
+        let ask = || assert!(tracing::enabled!(target: "chatty", tracing::Level::DEBUG));
+        for _ in 0..10 {
+            ask();
+            let request = request("r");
+            ask();
+            request.in_scope(|| error!("seen"));
+            ask();
+            request.in_scope(|| drop(info_span!("stage", stage_id = 0)));
+        }
+    });
+    assert_eq!(count.0.load(Ordering::Relaxed), 10 + 20 * 100);
+    let lines = rig.log.lines();
+    assert_eq!(lines.len(), 10);
+    for line in lines {
+        assert_eq!((&outcome(&line)[0], line["stage_table"].as_array().map(Vec::len)), (&json!(1), Some(1)));
+    }
 }
 
 #[test]

@@ -11,8 +11,6 @@ use crate::{
     shared::Shared,
 };
 
-/// How the name of the callsite of `enabled!`, `event_enabled!` and `span_enabled!` begins.
-const QUESTION: &str = "enabled ";
 /// The default of [`with_lineage_level`](crate::OmniMetricsLayer::with_lineage_level).
 const DEFAULT_LINEAGE_LEVEL: LevelFilter = LevelFilter::INFO;
 /// The default of [`with_max_level`](crate::OmniMetricsLayer::with_max_level).
@@ -31,45 +29,51 @@ impl SpanFilter {
         Self { shared, lineage_level: DEFAULT_LINEAGE_LEVEL, max_level: DEFAULT_MAX_LEVEL }
     }
 
-    fn keeps(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.max_level
+    /// Whether the layer is on and reads spans and events of this level.
+    pub(crate) fn sees(&self, metadata: &Metadata<'_>) -> bool {
+        self.shared.log_stats() && *metadata.level() <= self.max_level
+    }
+
+    pub(crate) fn sees_event(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::ERROR && self.sees(metadata)
     }
 
     fn keeps_lineage(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_span() && *metadata.level() <= self.lineage_level
     }
+
+    fn keeps(&self, metadata: &Metadata<'_>) -> bool {
+        let is_kept = || {
+            kind_of(metadata).is_some()
+                || self.keeps_lineage(metadata)
+                || metadata.is_event() && self.sees_event(metadata)
+        };
+        self.sees(metadata) && !is_question(metadata) && is_kept()
+    }
 }
 
-/// Whether it is an `ERROR` event, and not a question whether one would be enabled (`event_enabled!`). An
-/// answer to a question would make `tracing` ask all filters, and the answers of other filters would stay in
-/// the thread's filter state: the next span that is enabled without a check would be hidden from their
-/// layers.
-fn is_error(metadata: &Metadata<'_>) -> bool {
-    metadata.is_event() && *metadata.level() == Level::ERROR && !metadata.name().starts_with(QUESTION)
+/// Whether it is a question whether a span or an event would be enabled (`enabled!`). It is answered with no:
+/// a yes would make `tracing` ask all filters, and the answers of the others would stay on the thread, where
+/// they would hide the next span from their layers if that is enabled without a check.
+fn is_question(metadata: &Metadata<'_>) -> bool {
+    let place = metadata.name().strip_prefix("enabled ").zip(metadata.file());
+    place.is_some_and(|(place, file)| place.starts_with(file))
 }
 
 impl<S> Filter<S> for SpanFilter {
     fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        self.shared.log_stats()
-            && self.keeps(metadata)
-            && (kind_of(metadata).is_some() || self.keeps_lineage(metadata) || is_error(metadata))
+        self.keeps(metadata)
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if !self.shared.log_stats() || !self.keeps(metadata) {
-            Interest::never()
-        } else if kind_of(metadata).is_some() || is_error(metadata) {
-            // With `always`, `tracing` would skip the check that refreshes this thread's filter state. A
-            // state left by an earlier callsite could then hide a span (tracing#2519).
-            Interest::sometimes()
-        } else if self.keeps_lineage(metadata) {
-            if nearest_kind(metadata.name()).is_some() {
-                self.shared.near_misses.expect(metadata);
-            }
-            Interest::always()
-        } else {
-            Interest::never()
+        if !self.keeps(metadata) {
+            return Interest::never();
         }
+        let is_foreign_span = metadata.is_span() && kind_of(metadata).is_none();
+        if is_foreign_span && nearest_kind(metadata.name()).is_some() {
+            self.shared.near_misses.expect(metadata);
+        }
+        Interest::always()
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use tracing::{
-    Event, Metadata, Subscriber,
+    Metadata, Subscriber,
     span::{Attributes, Id, Record},
 };
-use tracing_subscriber::{
-    layer::{Context, Layer},
-    registry::LookupSpan,
-};
+use tracing_subscriber::{layer::Context, registry::LookupSpan};
 
 use crate::{
     fold::fields::SpanFields,
@@ -52,6 +49,46 @@ impl Recorder {
     #[inline]
     pub(crate) fn now(&self) -> u64 {
         self.writing.clock.now()
+    }
+
+    pub(crate) fn new_span<S>(&self, attributes: &Attributes<'_>, id: &Id, ctx: &Context<'_, S>)
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        let Some(kind) = kind_of(attributes.metadata()) else {
+            if self.shared.near_misses.expects_any() {
+                self.warn_of_span(attributes, id, ctx);
+            }
+            return;
+        };
+        let (metadata, created) = (attributes.metadata(), self.now());
+        // No other thread knows the span yet, so the user's `Debug` code runs with no lock held.
+        let mut span = OpenSpans::blank();
+        span.begin(kind, metadata, created);
+        self.look_around(attributes, id, ctx, |outer_id, outer| span.set_enclosing(outer_id, outer));
+        let request = (kind == Kind::Request).then(|| {
+            let request = Request::begin(created, id.into_u64());
+            if let Some(outer) = span.request.replace(Arc::clone(&request)) {
+                self.shared.counters.count_enclosing(&outer);
+            }
+            request
+        });
+        let fields = &mut span.fields;
+        Layout::with(metadata, kind, |layout| {
+            fields.declares_reason = layout.declares_reason();
+            attributes.record(&mut Visitor { layout, take: Filling { fields, now: created } });
+            if !layout.near_misses().is_empty() {
+                self.warn_of_fields(metadata, layout, fields);
+            }
+        });
+        if let Some(request) = request {
+            self.shared.run.note_created(&request);
+            self.shared.requests.insert(span.fields.request_id.as_ref(), &request);
+            self.shared.counters.count_created();
+        } else if span.fields.request_id.is_some() {
+            span.named = self.shared.requests.hold(span.fields.request_id.as_ref());
+        }
+        self.shared.open.insert(id, span);
     }
 
     pub(crate) fn enter(&self, id: &Id) {
@@ -250,56 +287,5 @@ impl Take for Late<'_> {
             _ => 0,
         };
         self.set(|fields| fields.set(recorded, now));
-    }
-}
-
-/// Only the creation of spans and events come through the filter, which must see them. [`OmniMetricsLayer`]
-/// calls the methods above directly, and the map of open spans shows whether a span is documented.
-///
-/// [`OmniMetricsLayer`]: crate::OmniMetricsLayer
-impl<S> Layer<S> for Recorder
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-{
-    fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
-        self.add_error(event, &ctx);
-    }
-
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
-        // Foreign spans up to the lineage level pass the filter too.
-        let Some(kind) = kind_of(attributes.metadata()) else {
-            if self.shared.near_misses.expects_any() {
-                self.warn_of_span(attributes, id, &ctx);
-            }
-            return;
-        };
-        let (metadata, created) = (attributes.metadata(), self.now());
-        // No other thread knows the span yet, so the user's `Debug` code runs with no lock held.
-        let mut span = OpenSpans::blank();
-        span.begin(kind, metadata, created);
-        self.look_around(attributes, id, &ctx, |outer_id, outer| span.set_enclosing(outer_id, outer));
-        let request = (kind == Kind::Request).then(|| {
-            let request = Request::begin(created, id.into_u64());
-            if let Some(outer) = span.request.replace(Arc::clone(&request)) {
-                self.shared.counters.count_enclosing(&outer);
-            }
-            request
-        });
-        let fields = &mut span.fields;
-        Layout::with(metadata, kind, |layout| {
-            fields.declares_reason = layout.declares_reason();
-            attributes.record(&mut Visitor { layout, take: Filling { fields, now: created } });
-            if !layout.near_misses().is_empty() {
-                self.warn_of_fields(metadata, layout, fields);
-            }
-        });
-        if let Some(request) = request {
-            self.shared.run.note_created(&request);
-            self.shared.requests.insert(span.fields.request_id.as_ref(), &request);
-            self.shared.counters.count_created();
-        } else if span.fields.request_id.is_some() {
-            span.named = self.shared.requests.hold(span.fields.request_id.as_ref());
-        }
-        self.shared.open.insert(id, span);
     }
 }
