@@ -62,6 +62,7 @@ impl Shared {
         Arc::clone(&self.writing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    #[inline]
     pub(crate) fn log_stats(&self) -> bool {
         self.log_stats.load(Ordering::Relaxed)
     }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 /// How many separate intervals are kept in the end.
 pub(crate) const LIMIT: usize = 64;
 /// How many are kept meanwhile, so that the surplus is reduced once for many additions.
-const ROOM: usize = 2 * LIMIT;
+const ROOM: usize = 4 * LIMIT;
 
 /// A union of closed intervals. If there are more than [`LIMIT`] separate intervals, the smallest gaps are
 /// filled, so the union can only grow.

@@ -104,7 +104,7 @@ impl OpenSpan {
     /// Notes the nearest documented span that encloses it.
     #[inline(always)]
     pub(crate) fn set_enclosing(&mut self, id: &Id, outer: &Self) {
-        self.request.clone_from(&outer.request);
+        self.request = outer.request.clone();
         self.is_child_of_stage = outer.kind == Kind::Stage;
         self.stage = if self.is_child_of_stage { Some(id.clone()) } else { outer.stage.clone() };
     }

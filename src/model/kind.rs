@@ -25,6 +25,7 @@ impl Kind {
     }
 
     /// The documented span of this name.
+    #[inline]
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
             "request" => Some(Self::Request),

@@ -30,6 +30,7 @@ impl SpanFilter {
     }
 
     /// Whether the layer is on and reads spans and events of this level.
+    #[inline]
     pub(crate) fn sees(&self, metadata: &Metadata<'_>) -> bool {
         self.shared.log_stats() && *metadata.level() <= self.max_level
     }

@@ -120,6 +120,7 @@ fn near_miss(kind: Kind, field: &'static str) -> Option<NearMiss> {
 }
 
 /// Which documented span a callsite creates.
+#[inline]
 pub(crate) fn kind_of(metadata: &Metadata<'_>) -> Option<Kind> {
     if metadata.is_span() { Kind::named(metadata.name()) } else { None }
 }
