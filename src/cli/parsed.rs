@@ -103,19 +103,21 @@ impl Parser {
         // An editor may have put a byte order mark in front.
         let bytes = without_zeros(bytes);
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
+        let is_spelt_as_ours = is_ours(bytes);
         // Docker's lines may have come through a second Docker.
-        match if is_ours(bytes) { None } else { Wrapped::of(bytes).and_then(Wrapped::into_line) } {
-            Some(line) => self.parse_unwrapped(line.trim_ascii(), map),
-            None => self.parse_unwrapped(bytes, map),
+        if !is_spelt_as_ours && let Some(line) = Wrapped::of(bytes).and_then(Wrapped::into_line) {
+            let line = line.trim_ascii();
+            return self.parse_unwrapped(line, is_ours(line), map);
         }
+        self.parse_unwrapped(bytes, is_spelt_as_ours, map)
     }
 
     fn parse_unwrapped<T>(
         &mut self,
         bytes: &[u8],
+        is_spelt_as_ours: bool,
         map: &mut impl FnMut(&mut Line, Option<&[u8]>) -> T,
     ) -> Parsed<T> {
-        let is_spelt_as_ours = is_ours(bytes);
         if !is_spelt_as_ours && bytes.first() != Some(&b'{') {
             return foreign(bytes);
         }
@@ -128,7 +130,7 @@ impl Parser {
         };
         if !is_spelt_as_ours && let Some(message) = message_of_journal(text) {
             return if is_ours(message.as_bytes()) {
-                self.parse_unwrapped(message.as_bytes(), map)
+                self.parse_unwrapped(message.as_bytes(), true, map)
             } else {
                 Parsed::Foreign
             };
