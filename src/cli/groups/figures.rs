@@ -7,11 +7,26 @@ use crate::{
     model::keep::is_failed,
 };
 
-/// The times of a request whose percentiles are shown, and those of a row of a stage: the name, and a short
-/// one for the head of a column.
-const TIMES_OF_REQUEST: [(&str, &str); 2] = [("e2e_total_ms", "e2e"), ("first_output_ms", "first")];
-const TIMES_OF_STAGE: [(&str, &str); 3] =
-    [("stage_gen_time_ms", "gen"), ("queue_time_ms", "queue"), ("first_output_ms", "first")];
+/// How a time is taken from a request or a row.
+type Get<T> = fn(&T) -> Option<Millis>;
+
+/// A time that is a field of the row, which names it; and a short name for the head of a column.
+macro_rules! time {
+    ($name:ident, $short:literal) => {
+        (Figure { name: stringify!($name), short: $short }, |row| row.$name)
+    };
+}
+
+/// The times of a row of a stage whose percentiles are shown.
+const TIMES_OF_STAGE: [(Figure, Get<StageRow>); 3] =
+    [time!(stage_gen_time_ms, "gen"), time!(queue_time_ms, "queue"), time!(first_output_ms, "first")];
+/// Those of a request.
+const TIMES_OF_REQUEST: [(Figure, Get<RequestLine>); 2] = [
+    (Figure { name: "e2e_total_ms", short: "e2e" }, |line| Some(line.e2e_table.e2e_total_ms)),
+    (Figure { name: "first_output_ms", short: "first" }, |line| {
+        line.stage_table.iter().filter_map(|row| row.first_output_ms).min()
+    }),
+];
 
 /// The figures of the lines so far, by group.
 #[derive(Debug)]
@@ -35,19 +50,20 @@ pub(super) struct Figures {
     /// Those of requests that have failed.
     pub(super) failed: u64,
     pub(super) tokens: u64,
-    /// In the order of the names above.
+    /// In the order above.
     pub(super) times: [Spread; 3],
     /// `None` before the first request, and for rows of stages.
     pub(super) objectives: Option<ObjectiveCounts>,
 }
 
 impl Figures {
-    fn add(&mut self, weight: u64, has_failed: bool, tokens: u64, times: [Option<Millis>; 3]) {
+    fn add<T>(&mut self, line: &RequestLine, tokens: u64, of: &T, times: &[(Figure, Get<T>)]) {
+        let weight = line.weight();
         self.count = self.count.saturating_add(weight);
-        self.failed = self.failed.saturating_add(if has_failed { weight } else { 0 });
+        self.failed = self.failed.saturating_add(if is_failed(&line.e2e_table) { weight } else { 0 });
         self.tokens = self.tokens.saturating_add(tokens.saturating_mul(weight));
-        for (spread, time) in self.times.iter_mut().zip(times) {
-            if let Some(time) = time {
+        for (spread, (_, get)) in self.times.iter_mut().zip(times) {
+            if let Some(time) = get(of) {
                 spread.add(time, weight);
             }
         }
@@ -94,21 +110,16 @@ impl RequestGroups {
     }
 
     fn add_request(&mut self, line: &RequestLine) {
-        let e2e = &line.e2e_table;
-        let first_output = line.stage_table.iter().filter_map(|row| row.first_output_ms).min();
         let name = self.grouping.by.as_ref().and_then(|by| by.of_request(line));
         let figures = self.groups.at(line.timestamp, name);
-        let times = [Some(e2e.e2e_total_ms), first_output, None];
-        figures.add(line.weight(), is_failed(e2e), e2e.e2e_total_tokens, times);
+        figures.add(line, line.e2e_table.e2e_total_tokens, line, &TIMES_OF_REQUEST);
         figures.objectives.get_or_insert_with(|| self.objectives.clone()).add(line);
     }
 
     fn add_stage(&mut self, line: &RequestLine, row: &StageRow) {
         let name = self.grouping.by.as_ref().and_then(|by| by.of_stage(row));
         let figures = self.groups.at(line.timestamp, name);
-        let tokens = row.num_tokens_out.unwrap_or(0);
-        let times = [row.stage_gen_time_ms, row.queue_time_ms, row.first_output_ms];
-        figures.add(line.weight(), is_failed(&line.e2e_table), tokens, times);
+        figures.add(line, row.num_tokens_out.unwrap_or(0), row, &TIMES_OF_STAGE);
     }
 
     pub(in crate::cli) fn merge(&mut self, other: &mut Self) {
@@ -123,20 +134,21 @@ impl RequestGroups {
     pub(in crate::cli) fn into_table(self, percents: &[Percent]) -> GroupTable {
         let Self { grouping, groups, span, covered_from, mut objectives } = self;
         let is_of_stages = grouping.is_of_stages();
-        let names = if is_of_stages { &TIMES_OF_STAGE[..] } else { &TIMES_OF_REQUEST };
+        let times: Vec<_> = match is_of_stages {
+            true => TIMES_OF_STAGE.iter().map(|(figure, _)| *figure).collect(),
+            false => TIMES_OF_REQUEST.iter().map(|(figure, _)| *figure).collect(),
+        };
         let width = groups.width();
         let mut rows = groups.into_groups(&grouping);
         if grouping.width.is_none() {
             // The largest groups come first, and the rest last.
             rows.sort_by_key(|group| (group.is_rest, u64::MAX - group.value.count));
         }
-        let times = names.iter().map(|(name, short)| Figure { name, short });
         let mut span = span.unwrap_or_default();
         if grouping.width.is_some() {
             span.0 = covered_from.unwrap_or_default();
         }
         rows.iter().filter_map(|group| group.value.objectives.as_ref()).for_each(|of| objectives.merge(of));
-        GroupTable::new(&grouping, width, span, rows, times.collect(), percents)
-            .with_missing(objectives.missing())
+        GroupTable::new(&grouping, width, span, rows, times, percents).with_missing(objectives.missing())
     }
 }
