@@ -356,6 +356,14 @@ fn what_is_wrong_with_a_compressed_log_is_said_and_no_line_before_it_is_lost() {
             (whole[..whole.len() - 2].to_vec(), "the file is cut"),
             (whole[..7].to_vec(), "the file is cut"),
         ];
+        if name == "xz" {
+            let mut damaged = whole.clone();
+            let middle = damaged.len() / 2;
+            damaged[middle..middle + 4].iter_mut().for_each(|byte| *byte ^= 0x5a);
+            let logs = directory("damaged", &[("log", &damaged)]);
+            let stderr = text(&omni_in(&logs, &["summary", "log"]).stderr);
+            assert!(stderr.contains("its compressed content is damaged here\n"), "{stderr}");
+        }
         if name != "zstd" {
             let mut damaged = whole.clone();
             let in_checksum = damaged.len() - 5;

@@ -135,7 +135,10 @@ impl<R: BufRead> Read for Xz<R> {
             let (used, has_ended) = match self.stream.process(input, buffer, action) {
                 Ok(result) => (result.bytes_consumed, result.status == Status::StreamEnd),
                 Err(error) => {
-                    self.error = Some(error);
+                    // The decoder reads no file, so every other error is one of the content.
+                    let is_known =
+                        matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::OutOfMemory);
+                    self.error = Some(if is_known { error } else { io::ErrorKind::InvalidData.into() });
                     (0, false)
                 }
             };
