@@ -93,3 +93,17 @@ fn summary_says_how_many_requests_the_process_of_a_sampled_log_counted() {
     assert!(head.ends_with("By its last summary line, the process counted 3,000 requests."), "{head}");
     assert!(text.contains("| requests of the run |"), "{text}");
 }
+
+#[test]
+fn a_later_part_of_a_log_is_sound_wherever_it_begins_and_a_note_says_what_may_be_missing() {
+    let lines = log(1_500);
+    for first in [1, 10, 206, 256, 257, 411, 1_000] {
+        let (code, text) = check(&lines[first..]);
+        let note = format!("none of 1 to {first}; the log begins in the middle of a run");
+        assert!(code == Some(0) && text.contains(&note) && text.contains("sound"), "{first}: {text}");
+        assert_eq!(check(&lines[..first]).0, Some(0));
+    }
+    let without_one: Vec<_> = [&lines[206..1_000], &lines[1_001..]].concat();
+    let (code, text) = check(&without_one);
+    assert!(code == Some(1) && text.contains("none of 1001 to 1001 (1 line is missing)"), "{text}");
+}
