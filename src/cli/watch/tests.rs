@@ -84,6 +84,14 @@ fn all_that_matters_is_on_80_columns_and_24_lines() {
 }
 
 #[test]
+fn an_objective_of_a_stage_that_no_request_has_is_named() {
+    let mut app = app(&["gen@9=80ms"], 100);
+    let shown = screen(&mut app, (80, 24), NOW + 10_500_000);
+    let said = "No request has stage 9, so the objective gen@9=80ms does not count.";
+    assert!(shown.contains(said), "{shown}");
+}
+
+#[test]
 fn a_request_is_opened_with_where_its_time_went_and_its_tables() {
     let mut app = app(&[], 100);
     press(&mut app, "fj\n", NOW + 10_500_000);
