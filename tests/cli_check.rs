@@ -131,6 +131,39 @@ fn a_number_that_the_others_rule_out_is_a_violation() {
             "stage 0: busy_time_ms: mean: expected from",
         ),
         ("summary", &format!("{distribution}/mean"), json!(99), "stage 0: busy_time_ms: mean: expected from"),
+        ("summary", &format!("{distribution}/count"), json!(41), "stage 0: busy_time_ms: count: expected 40"),
+        (
+            "summary",
+            "/percentiles/unattributed_time_ms/count",
+            json!(39),
+            "unattributed_time_ms: count: expected 40",
+        ),
+        ("summary", "/percentiles/e2e_total_ms/mean", json!(25), "e2e_total_ms: mean: expected from"),
+        ("summary", "/percentiles/e2e_total_ms/mean", json!(9), "e2e_total_ms: mean: expected from"),
+        (
+            "summary",
+            "/percentiles/e2e_total_ms/max",
+            json!(1e6),
+            "the max of e2e_total_ms is more than e2e_wall_time_ms",
+        ),
+        (
+            "summary",
+            "/percentiles/unattributed_time_ms/max",
+            json!(27),
+            "max: unattributed_time_ms is more than e2e_total_ms",
+        ),
+        (
+            "summary",
+            "/percentiles/transfers/1/tx_time_ms/count",
+            json!(41),
+            "edge 1->2: tx_time_ms: count is more than that of total_time_ms",
+        ),
+        (
+            "request",
+            "/stage_table/1/busy_time_ms",
+            json!(9),
+            "stage 1: busy_time_ms is more than stage_wall_time_ms * events",
+        ),
         (
             "summary",
             &format!("{distribution}/count"),
@@ -160,4 +193,18 @@ fn a_batch_may_begin_after_the_answer_of_a_request_that_it_serves() {
         [("/stage_table/2/start_ms", json!(1e6)), ("/stage_table/2/stage_gen_time_ms", json!(0.000_001))];
     let found = violations("request", &short);
     assert!(found.iter().all(|violation| !violation.contains("start_ms is more")), "{found:?}");
+}
+
+#[test]
+fn a_summary_whose_times_are_not_those_of_the_lines_of_its_run_is_a_violation() {
+    let summary = PIPELINE.lines().last().unwrap();
+    for (name, factor) in [("max", 1.5), ("mean", 1.1), ("mean", 0.97)] {
+        let mut changed: Value = serde_json::from_str(summary).unwrap();
+        let value = &mut changed["percentiles"]["e2e_total_ms"][name];
+        *value = json!(value.as_f64().unwrap() * factor);
+        let output = omni_of(&["check"], &PIPELINE.replace(summary, &changed.to_string()));
+        let said = text(&output.stdout);
+        let sentence = format!("e2e_total_ms: {name} is not that of the lines: expected");
+        assert!(output.status.code() == Some(1) && said.contains(&sentence), "{name}: {said}");
+    }
 }

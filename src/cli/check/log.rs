@@ -5,6 +5,7 @@ use std::{io::Write, mem};
 use super::{
     finding::{Finding, located, say},
     found::{Found, RequestNumber},
+    whole_run::WholeRun,
 };
 use crate::{
     cli::{
@@ -27,6 +28,7 @@ pub(super) struct Log {
     /// Its number, that of its log, and its name.
     file: Option<(usize, usize, String)>,
     numbers: Numbers,
+    whole_run: WholeRun,
     sample: SampleCheck,
     pub(super) violations: u64,
     /// Notes on lines.
@@ -60,6 +62,7 @@ impl Log {
                 Some(RequestNumber::Summary(ending)) => self.numbers.end(ending),
                 None => {}
             }
+            sentences.extend(self.whole_run.add(&found.witness));
             sentences.extend(self.sample.add(place, found.witness));
         }
         self.write(place, &sentences, out)
@@ -109,6 +112,7 @@ impl Log {
 
     fn finish_runs(&mut self, out: &mut impl Write) -> Result<()> {
         let Some((.., file)) = self.file.take() else { return Ok(()) };
+        self.whole_run = WholeRun::default();
         let by_number = mem::take(&mut self.numbers);
         // Most numbers are missing in a sampled log, which has more to show instead.
         self.lost += by_number.all_lost();

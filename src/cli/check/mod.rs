@@ -17,6 +17,7 @@ mod found;
 mod groups;
 mod log;
 mod verdict;
+mod whole_run;
 
 use found::Found;
 use groups::{Checked, CheckedGroups};

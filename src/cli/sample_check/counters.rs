@@ -137,7 +137,8 @@ mod tests {
                 _ => {
                     let run = super::super::identity::State { requests, ..Default::default() };
                     let written = Some(*number);
-                    let totals = Totals { run, at: 0, written, left_out: 0, lost: 0, window: None };
+                    let totals =
+                        Totals { run, e2e: None, at: 0, written, left_out: 0, lost: 0, window: None };
                     counters.add_summary(&"log:1", &totals);
                 }
             }

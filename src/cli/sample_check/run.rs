@@ -215,7 +215,7 @@ impl Run {
             ..end.run
         };
         let lost = self.totals.as_ref().map_or(0, |(totals, _)| totals.lost);
-        let totals = Totals { run, at: end.end, written: None, left_out: 0, lost, window: None };
+        let totals = Totals { run, e2e: None, at: end.end, written: None, left_out: 0, lost, window: None };
         let mut estimate = self.estimate.clone();
         self.ahead.values().for_each(|line| estimate.add(line));
         let sentences = if ids_repeat { Vec::new() } else { estimate.judge(rate, &totals) };

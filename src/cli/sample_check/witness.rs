@@ -19,12 +19,12 @@ pub(in crate::cli) enum Witness {
 #[derive(Debug)]
 pub(in crate::cli) struct Request {
     /// The run up to and with this request.
-    pub(super) run: State,
+    pub(in crate::cli) run: State,
     /// In nanoseconds since the Unix epoch.
     pub(super) end: u64,
-    pub(super) tokens: u64,
+    pub(in crate::cli) tokens: u64,
     /// In nanoseconds.
-    pub(super) e2e: u64,
+    pub(in crate::cli) e2e: u64,
     pub(super) sample_rate: Option<u32>,
     /// The hash of the id, if the line has a `sample_rate`.
     pub(super) sampled_id: Option<u64>,
@@ -37,7 +37,9 @@ pub(in crate::cli) struct Request {
 /// What the proof needs of a summary line.
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Totals {
-    pub(super) run: State,
+    pub(in crate::cli) run: State,
+    /// The mean and the greatest `e2e_total_ms` of its requests, in nanoseconds.
+    pub(in crate::cli) e2e: Option<(u64, u64)>,
     /// In nanoseconds since the Unix epoch.
     pub(super) at: u64,
     pub(super) written: Option<u64>,
@@ -84,6 +86,7 @@ impl Totals {
         });
         Self {
             run: State::of(&line.overall_summary),
+            e2e: line.percentiles.e2e_total_ms.map(|times| (times.mean.as_nanos(), times.max.as_nanos())),
             at: line.timestamp.unix_micros().saturating_mul(1_000),
             written: line.lines_written,
             left_out: line.lines_left_out.unwrap_or(0),
