@@ -208,3 +208,19 @@ fn a_summary_whose_times_are_not_those_of_the_lines_of_its_run_is_a_violation() 
         assert!(output.status.code() == Some(1) && said.contains(&sentence), "{name}: {said}");
     }
 }
+
+#[test]
+fn a_time_of_many_years_is_the_sum_of_its_parts_as_far_as_a_float_is_exact() {
+    let years = 18_446_744_073_709.0;
+    let changes = [
+        ("/transfer_table/0/tx_time_ms", json!(years)),
+        ("/transfer_table/0/rx_decode_time_ms", json!(0.4)),
+        ("/transfer_table/0/in_flight_time_ms", json!(null)),
+        ("/transfer_table/0/total_time_ms", json!(years + 0.4)),
+        ("/e2e_table/transfers_total_time_ms", json!(years + 0.4 + 0.091837)),
+    ];
+    assert_eq!(violations("request", &changes), Vec::<String>::new());
+    let mut wrong = changes;
+    wrong[3].1 = json!(years + 0.5);
+    assert!(violations("request", &wrong).iter().any(|found| found.contains("not the sum of its parts")));
+}

@@ -24,6 +24,9 @@ use crate::{
     },
 };
 
+/// A float has a relative error of less than one in 2 to the power of this, also if it is the sum of four.
+const FLOAT_BITS: u32 = 51;
+
 /// What there is to say of a line, a sentence each.
 #[derive(Debug, Default)]
 pub(super) struct Remarks {
@@ -89,10 +92,13 @@ impl Remarks {
         self.unless(expected == found, || format!("{what}: expected {expected}, found {found}"));
     }
 
-    /// Accepts a difference of one nanosecond.
+    /// Accepts a difference of one nanosecond, and of times of many days, that of the floats that they are
+    /// read as.
     fn same_time(&mut self, what: impl Display, expected: Millis, found: Millis) {
         let difference = expected.as_nanos().abs_diff(found.as_nanos());
-        self.unless(difference <= 1, || format!("{what}: expected {expected}, found {found}"));
+        self.unless(difference <= 1 + (expected.as_nanos() >> FLOAT_BITS), || {
+            format!("{what}: expected {expected}, found {found}")
+        });
     }
 
     /// Ratios have six decimals.
