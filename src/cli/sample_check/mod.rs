@@ -114,7 +114,7 @@ impl SampleCheck {
     }
 
     fn add_request(&mut self, request: Request, place: Place<'_>) -> Option<String> {
-        self.counters.add_request(request.run.requests);
+        self.counters.add_request(request.run.requests, request.sample_rate);
         if let Some(id) = request.sampled_id {
             self.is_sampled = true;
             self.ids_repeat |= self.ids.get(id).is_some();
