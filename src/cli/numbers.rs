@@ -250,9 +250,10 @@ impl Numbers {
             let (gap, lost) = (self.resolve(number, since), self.lost(since));
             self.findings.add_gap(&gap, lost);
         }
-        let (last_run, lines) = (self.last_run, self.lines);
+        // The lines of the last run may have come before its first one.
+        let last_run = self.last_run;
         self.open.retain(|_, open| {
-            open.since.retain(|since| open.is_missing || *since >= last_run || *since + LOCALITY >= lines);
+            open.since.retain(|since| open.is_missing || *since + LOCALITY >= last_run);
             !open.since.is_empty()
         });
     }
@@ -514,6 +515,12 @@ mod tests {
         found.sort_by_key(|sentence| sentence.contains("501 to 501"));
         let counted = |sentence: &String| sentence.contains("; the process counted 110 lost lines)");
         assert_eq!(found.iter().map(counted).collect::<Vec<_>>(), [true, true, false], "{found:?}");
+    }
+
+    #[test]
+    fn a_gap_after_lines_that_came_before_the_first_one_of_their_run_is_named() {
+        let found = violations([2, 1, 5, 4].into_iter().chain(6..=2_100));
+        assert!(found.len() == 1 && found[0].contains("none of 3 to 3"), "{found:?}");
     }
 
     #[test]
