@@ -54,6 +54,7 @@ pub(crate) struct About {
     /// Whether it is an attribute of the request's OpenTelemetry span.
     pub(crate) is_attribute: bool,
     /// Whether a line that lacks it means zero.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "only the reader takes it"))]
     pub(crate) is_zero_if_absent: bool,
     pub(crate) family: Option<Family>,
 }
