@@ -265,6 +265,8 @@ def slow():
         time.sleep(0.05)
     beside = run.end()
     for client in clients:
+        # With a buffer of 4 KiB, the rest of an answer can take minutes.
+        client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         text = b""
         while piece := client.read(1 << 16):
             text = text[-4096:] + piece
