@@ -1,7 +1,7 @@
 //! Compressed logs, recognised by their first bytes: gzip, xz and zstd.
 //!
-//! A file may have several compressed parts, one after the other. Of a file that is cut or damaged, all that
-//! stands before the fault is read, and then an error is returned, whose text says what is wrong.
+//! A file may have several compressed parts, one after the other. Of a file that is cut or damaged, the
+//! content before the fault is read. Then an error is returned, whose text names the fault.
 
 use std::{
     error::Error,

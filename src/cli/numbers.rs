@@ -263,8 +263,8 @@ impl Numbers {
         missing.flat_map(|(number, open)| open.since.iter().map(|since| (*number, *since)))
     }
 
-    /// Whether what is missing before this line may be in an earlier part of the log. Only the number 1 shows
-    /// that a log begins with its run.
+    /// Whether numbers that are missing before this line may be in an earlier part of the log. Only the
+    /// number 1 shows that a log begins with its run.
     fn is_beginning(&self, line: u64) -> bool {
         // A line with the number 1 soon after the beginning is a late one.
         line <= LOCALITY / 2 && self.first_run.is_none_or(|first| first > TAIL + 1 && line < first)

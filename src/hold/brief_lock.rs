@@ -1,4 +1,5 @@
-//! A lock that is held for a few instructions, and that two threads hardly ever want at once.
+//! A lock that is held briefly, never over user code or I/O, and that two threads hardly ever want at once:
+//! that of an open span, a request, a stripe, or the run.
 //!
 //! The lock of the standard library is released by a second locked instruction, which finds out whether a
 //! thread waits. On a server with 2 GHz, a locked instruction took 10 ns; with this lock, creating and

@@ -70,7 +70,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Reads an expression. In it, `has(a.b)` becomes `a.b != null`, since what is absent is null.
+    /// Reads an expression. In it, `has(a.b)` becomes `a.b != null`, since an absent value is null.
     pub(super) fn read(&mut self, expression: &mut IdedExpr) {
         match &mut expression.expr {
             Expr::Unspecified | Expr::Literal(_) => {}
