@@ -121,8 +121,8 @@ impl PartialEq for Number {
 impl Eq for Number {}
 
 /// Whether a character can't be seen, or may change how its neighbours look: names that differ in it would
-/// look the same. These are all that the standard library escapes in texts, and the marks and letters that are
-/// invisible as well.
+/// look the same. These are all that the standard library escapes in texts, and the marks and letters that
+/// are invisible as well.
 fn is_hidden(c: char) -> bool {
     const BLANK_OR_VARIATION: [RangeInclusive<char>; 9] = [
         '\u{34f}'..='\u{34f}',
