@@ -9,7 +9,8 @@ const WIDTH: usize = 100;
 /// become plain ones.
 pub(super) fn in_lines(sentence: &str) -> String {
     let (mut text, mut width) = (String::new(), 0);
-    for word in printable(sentence).split(' ') {
+    for word in sentence.split(' ') {
+        let word = word.split('\u{a0}').map(printable).collect::<Vec<_>>().join(" ");
         let length = word.chars().count();
         if width > 0 && width + 1 + length > WIDTH {
             text.push('\n');
@@ -18,10 +19,10 @@ pub(super) fn in_lines(sentence: &str) -> String {
             text.push(' ');
             width += 1;
         }
-        text.push_str(word);
+        text.push_str(&word);
         width += length;
     }
-    text.replace('\u{a0}', " ")
+    text
 }
 
 #[cfg(test)]

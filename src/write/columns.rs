@@ -1,10 +1,10 @@
 //! A text table under construction, and the texts of its cells.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::RangeInclusive};
 
 use comfy_table::{CellAlignment, presets::ASCII_MARKDOWN};
 
-use crate::{FieldValue, Millis, model::json::is_unsafe};
+use crate::{FieldValue, Millis};
 
 /// The text of an absent value.
 const ABSENT: &str = "-";
@@ -129,14 +129,37 @@ pub(crate) fn grouped(decimal: &str) -> String {
     text + fraction
 }
 
-/// Escapes all characters that a terminal could interpret as a command, or that could reorder or split a line
-/// on a screen.
+/// Escapes all characters that a terminal could interpret as a command, that could reorder or split a line on
+/// a screen, or that can't be seen.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
+    if !text.contains(is_hidden) {
         return Cow::Borrowed(text);
     }
-    let escape = |c: char| if is_unsafe(c) { c.escape_default().to_string() } else { c.to_string() };
+    let escape = |c: char| if is_hidden(c) { c.escape_default().to_string() } else { c.to_string() };
     Cow::Owned(text.chars().map(escape).collect())
+}
+
+/// Whether a character can't be seen, or may change how its neighbours look: names that differ in it would
+/// look the same. These are all that the standard library escapes in texts, and the marks and letters that
+/// are invisible as well.
+pub(crate) fn is_hidden(c: char) -> bool {
+    const BLANK_OR_VARIATION: [RangeInclusive<char>; 9] = [
+        '\u{34f}'..='\u{34f}',
+        '\u{115f}'..='\u{1160}',
+        '\u{17b4}'..='\u{17b5}',
+        '\u{180b}'..='\u{180f}',
+        '\u{2800}'..='\u{2800}',
+        '\u{3164}'..='\u{3164}',
+        '\u{fe00}'..='\u{fe0f}',
+        '\u{ffa0}'..='\u{ffa0}',
+        '\u{e0100}'..='\u{e01ef}',
+    ];
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    // Behind another character, a mark is not escaped.
+    let is_escaped = || String::from_iter(['a', c]).escape_debug().nth(2).is_some();
+    BLANK_OR_VARIATION.iter().any(|range| range.contains(&c)) || !c.is_alphanumeric() && is_escaped()
 }
 
 /// The text of an id in a head or a name.

@@ -1,8 +1,8 @@
 //! The name of a group: the value of the key, as every output shows it.
 
-use std::{borrow::Cow, cmp::Ordering, fmt, ops::RangeInclusive};
+use std::{borrow::Cow, cmp::Ordering, fmt};
 
-use crate::{FieldValue, model::value::prefix};
+use crate::{FieldValue, model::value::prefix, write::columns::is_hidden};
 
 /// The group of the lines that lack the key, and that of the keys that are not told apart.
 const ABSENT: &str = "none";
@@ -119,29 +119,6 @@ impl PartialEq for Number {
 }
 
 impl Eq for Number {}
-
-/// Whether a character can't be seen, or may change how its neighbours look: names that differ in it would
-/// look the same. These are all that the standard library escapes in texts, and the marks and letters that
-/// are invisible as well.
-fn is_hidden(c: char) -> bool {
-    const BLANK_OR_VARIATION: [RangeInclusive<char>; 9] = [
-        '\u{34f}'..='\u{34f}',
-        '\u{115f}'..='\u{1160}',
-        '\u{17b4}'..='\u{17b5}',
-        '\u{180b}'..='\u{180f}',
-        '\u{2800}'..='\u{2800}',
-        '\u{3164}'..='\u{3164}',
-        '\u{fe00}'..='\u{fe0f}',
-        '\u{ffa0}'..='\u{ffa0}',
-        '\u{e0100}'..='\u{e01ef}',
-    ];
-    if c.is_ascii() {
-        return c.is_ascii_control();
-    }
-    // Behind another character, a mark is not escaped.
-    let is_escaped = || String::from_iter(['a', c]).escape_debug().nth(2).is_some();
-    BLANK_OR_VARIATION.iter().any(|range| range.contains(&c)) || !c.is_alphanumeric() && is_escaped()
-}
 
 /// JSON whose texts have an escape for each hidden character.
 fn escaped(json: &str) -> String {
