@@ -152,6 +152,33 @@ fn fields_of_any_kind_of_json_are_kept_and_shown_as_json() {
 }
 
 #[test]
+fn why_a_line_is_broken_is_said_in_the_terms_of_the_log() {
+    let line = PIPELINE.lines().next().unwrap();
+    let with = |from: &str, to: &str| format!("{}\n", line.replacen(from, to, 1));
+    for (log, why) in [
+        (line[..200].to_owned(), "it is cut after column 200"),
+        (with("\"e2e_requests\":1,", ""), "missing field `e2e_requests` at column 290"),
+        (
+            with("\"e2e_requests\":1,", "\"e2e_requests\":-1,"),
+            "integer `-1`, expected a whole number from 0 up at column 131",
+        ),
+        (
+            with("\"schema\":1", "\"schema\":null"),
+            "invalid type: null, expected a whole number from 0 up at column 31",
+        ),
+        (with("\"schema\":1", "\"schema\":nul"), "it is not JSON: expected true, false or null at column 31"),
+        (with("\"schema\":", "\"schema\";"), "it is not JSON: expected `:` at column 27"),
+    ] {
+        let said = text(&omni_of(&["check"], &log).stderr);
+        let said = said.lines().next().unwrap();
+        assert!(
+            said.starts_with("omni-metrics: -:1: a broken line is left out: ") && said.ends_with(why),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_line_in_which_several_begin_is_named_as_such() {
     let (first, rest) = PIPELINE.split_once('\n').unwrap();
     let second = rest.lines().next().unwrap();

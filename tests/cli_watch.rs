@@ -107,14 +107,18 @@ fn only_selected_lines_count() {
 #[test]
 fn damaged_and_foreign_lines_are_counted_and_an_input_without_a_usable_line_is_an_error() {
     let log = format!("hello\n{}{{\"type\":\"request\",\"schema\":1,\"cut\n", pipeline());
-    let line = last(&watch(&["--json"], &log));
+    let output = watch(&["--json"], &log);
+    let line = last(&output);
     assert_eq!((&line["foreign_lines"], &line["broken_lines"]), (&1.into(), &1.into()));
+    let stderr = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(stderr(&output), "omni-metrics: 1 broken line is left out\n");
     let output = watch(&["--json"], "hello\n");
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("no line of omni-metrics in standard input"));
+    assert!(stderr(&output).contains("no line of omni-metrics in standard input"));
     let unknown = pipeline().replace("\"schema\":1,", "\"schema\":9,");
     let output = watch(&["--json"], &unknown);
     assert_eq!((output.status.code(), &last(&output)["unknown_schema_lines"]), (Some(2), &41.into()));
+    assert!(stderr(&output).contains("cannot read 41 lines of an unknown schema"), "{output:?}");
 }
 
 #[test]

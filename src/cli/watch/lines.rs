@@ -8,10 +8,14 @@ use std::{
 };
 
 use super::{clock::now, figures::Figures, follow::Read, log::Log, period::Period, unreadable};
-use crate::cli::{
-    failure::{Failure, Result, complain},
-    json,
-    selection::Selection,
+use crate::{
+    SCHEMA,
+    cli::{
+        amount::amount,
+        failure::{Failure, Result, complain},
+        json,
+        selection::Selection,
+    },
 };
 
 /// Writes a line at each interval, and the last one where the input ends.
@@ -53,7 +57,12 @@ fn write_line(log: &Log, period: Period, out: &mut impl Write) -> Result<()> {
 /// value, as for the other commands.
 fn at_the_end(log: &Log, selection: &Selection) -> Result<ExitCode> {
     let read = log.read;
+    if read.broken > 0 {
+        complain(&format!("{} left out", amount(read.broken, "broken line is", "broken lines are")));
+    }
     if read.unknown > 0 {
+        let unknown = amount(read.unknown, "line of an unknown schema", "lines of an unknown schema");
+        complain(&format!("cannot read {unknown} (this reader knows schema {SCHEMA})"));
         return Ok(ExitCode::from(2));
     }
     if read.lines > 0 {

@@ -64,6 +64,7 @@ pub(super) const HELP: Help = Help {
             "omni-metrics watch --json --every 10s service.log | jq .window.percentiles.e2e_total_ms.p99",
         ),
     ],
+    zero: Some("Success. Broken lines are skipped, and counted."),
     note: Some("There are no groups here: the view is of one period, and --where chooses its requests."),
     ..Help::NONE
 };
