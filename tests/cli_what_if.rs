@@ -31,11 +31,20 @@ fn refused(arguments: &[&str]) -> String {
 
 /// A log in which a request comes every 10 ms to one worker, which takes `service` ms.
 fn log(name: &str, requests: u64, service: u64, sample: &str) -> PathBuf {
-    let (mut free, mut lines) = (0, String::new());
-    for number in 0..requests {
+    let mut free = 0;
+    let requests = (0..requests).map(|number| {
         let created = number * 10;
-        let start = created.max(free);
-        free = start + service;
+        free = created.max(free) + service;
+        (created, free - service, free)
+    });
+    log_of(name, requests, sample)
+}
+
+/// A log of requests: when each came, began to be served, and ended, in ms.
+fn log_of(name: &str, requests: impl Iterator<Item = (u64, u64, u64)>, sample: &str) -> PathBuf {
+    let mut lines = String::new();
+    for (number, (created, start, free)) in requests.enumerate() {
+        let service = free - start;
         let (queue, e2e, end) = (start - created, free - created, 1_700_000_000_000 + free);
         let ended = format!(
             "2023-11-14T22:{:02}:{:02}.{:03}000Z",
@@ -97,6 +106,45 @@ fn more_requests_fill_a_stage_and_the_text_says_so() {
     assert!(text.contains("Stage 2 vocoder has no room left"), "{text}");
     let prediction = predicted(&["--concurrency", "3", file]);
     assert_eq!(prediction["predicted"]["e2e_total_ms"]["p50"], 24.0);
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_closed_loop_is_named_with_its_clients_and_is_not_called_overloaded() {
+    // Four clients and one worker: each request begins when another one ends, and waits for three others.
+    let path = log_of("closed", (0_u64..80).map(|n| (n.saturating_sub(3) * 8, n * 8, n * 8 + 8)), "");
+    let file = path.to_str().unwrap();
+    let said = |arguments: &[&str]| String::from_utf8(what_if(arguments).stdout).unwrap().replace('\n', " ");
+    for rate in ["1", "1.5"] {
+        let text = said(&["--rate", rate, file]);
+        assert!(text.contains("looks like a closed loop: 4 requests were in flight for 100 %"), "{text}");
+        assert!(text.contains("with --concurrency 4."), "{text}");
+        assert_eq!(text.contains("has no room left"), rate == "1.5", "{text}");
+    }
+    let text = said(&["--concurrency", "4", file]);
+    assert!(!text.contains("closed loop") && text.contains("works all the time"), "{text}");
+    fs::remove_file(path).unwrap();
+    let path = log("arrivals", 80, 8, "");
+    assert!(!said(&[path.to_str().unwrap()]).contains("closed loop"));
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_request_that_outlasts_all_others_does_not_hide_that_a_stage_has_no_room() {
+    let mut free = 0;
+    let requests = (0..400_u64).map(|number| {
+        free = free.max(number * 10) + 7;
+        // The last one holds the log open for a minute.
+        (number * 10, free - 7, if number == 399 { free + 60_000 } else { free })
+    });
+    let path = log_of("outlier", requests, "");
+    let file = path.to_str().unwrap();
+    let stages = |rate| predicted(&["--rate", rate, file])["predicted"].clone();
+    assert!((stages("1")["stages"][0]["utilisation"].as_f64().unwrap() - 0.7).abs() < 0.02);
+    assert!((stages("1")["requests_per_s"].as_f64().unwrap() - 100.0).abs() < 2.0);
+    let text = String::from_utf8(what_if(&["--rate", "1.5", file]).stdout).unwrap();
+    assert!(text.contains("Stage 2 vocoder has no room left"), "{text}");
+    assert!(text.lines().all(|line| line.len() <= 100), "{text}");
     fs::remove_file(path).unwrap();
 }
 

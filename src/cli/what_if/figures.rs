@@ -5,22 +5,27 @@ use std::{collections::BTreeMap, io::Write};
 use serde::Serialize;
 
 use super::{
+    clients::InFlight,
     groups::PredictedGroups,
-    replay::{Arrivals, Outcome},
+    period::Period,
+    replay::{Arrivals, Outcome, StageOutcome},
     station::Station,
     trace::Request,
 };
 use crate::{
     Millis,
-    cli::failure::Result,
+    cli::{failure::Result, sentence::in_lines},
     model::id::OrderedId,
     write::columns::{Cell, Columns},
 };
 
 /// From this difference on, the replay of the log as it was does not fit the log.
 const FITS: f64 = 0.2;
-/// From this share of time on, a stage that works has no room left.
+/// From this share of time on, a stage works all the time.
 const FULL: f64 = 0.98;
+/// The queue of such a stage grows if the last third of its visits waited for this many times as long as the
+/// first third.
+const GROWS: f64 = 1.5;
 /// From this ratio on, a change is shown as a ratio.
 const TIMES: f64 = 3.0;
 
@@ -47,11 +52,13 @@ pub(super) struct Times {
 struct StageFigures {
     stage: String,
     workers: usize,
-    /// The share of the time that the workers worked.
+    /// The share of the [`Period`] for which the workers were not free.
     utilisation: f64,
     /// The most requests that a batch may have.
     batch_limit: usize,
     waiting_ms: Times,
+    #[serde(skip)]
+    queue_grows: bool,
 }
 
 /// The three runs.
@@ -69,46 +76,53 @@ pub(super) struct Prediction {
 impl Run {
     /// The run of the log.
     pub(super) fn logged(requests: &[Request], stations: &BTreeMap<OrderedId, Station>) -> Self {
-        let first = requests.iter().map(|request| request.created).min().unwrap_or_default();
-        let last = requests.iter().map(|request| request.created + request.e2e).max().unwrap_or_default();
-        let mut waits = BTreeMap::<OrderedId, Vec<u64>>::new();
-        for visit in requests.iter().flat_map(|request| &request.visits) {
-            waits.entry(visit.stage).or_default().push(visit.start.saturating_sub(visit.arrival));
+        let mut outcome = Outcome {
+            e2e: requests.iter().map(|request| request.e2e).collect(),
+            created: requests.iter().map(|request| request.created).collect(),
+            stages: BTreeMap::new(),
+        };
+        for (stage, Station { services, .. }) in stations {
+            let stage_outcome = StageOutcome { services: services.clone(), waits: Vec::new() };
+            outcome.stages.insert(*stage, stage_outcome);
         }
-        let e2e = requests.iter().map(|request| request.e2e).collect();
-        let stage =
-            |stage: &OrderedId, station: &Station| (waits.remove(stage).unwrap_or_default(), station.busy);
-        Self::new(e2e, last - first, stations, stage)
+        for visit in requests.iter().flat_map(|request| &request.visits) {
+            if let Some(StageOutcome { waits, .. }) = outcome.stages.get_mut(&visit.stage) {
+                waits.push(visit.start.saturating_sub(visit.arrival));
+            }
+        }
+        Self::of(outcome, stations)
     }
 
     pub(super) fn of(outcome: Outcome, stations: &BTreeMap<OrderedId, Station>) -> Self {
-        let Outcome { e2e, wall, mut stages } = outcome;
-        let stage = |stage: &OrderedId, _: &Station| {
-            stages.remove(stage).map(|stage| (stage.waits, stage.busy)).unwrap_or_default()
-        };
-        Self::new(e2e, wall, stations, stage)
-    }
-
-    fn new(
-        e2e: Vec<u64>,
-        wall: u64,
-        stations: &BTreeMap<OrderedId, Station>,
-        mut waits_and_busy: impl FnMut(&OrderedId, &Station) -> (Vec<u64>, u64),
-    ) -> Self {
-        let seconds = wall.max(1) as f64 / 1e9;
-        let requests_per_s = e2e.len() as f64 / seconds;
+        let Outcome { e2e, created, mut stages } = outcome;
+        let ends = || created.iter().zip(&e2e).map(|(created, e2e)| created + e2e);
+        let period = Period::of(created.iter().copied().zip(ends()));
+        let ended = ends().filter(|end| period.contains(*end)).count();
         let stages = stations.iter().map(|(stage, station)| {
-            let (waits, busy) = waits_and_busy(stage, station);
+            let StageOutcome { waits, services } = stages.remove(stage).unwrap_or_default();
+            let worked = period.within(services.into_iter());
             StageFigures {
                 stage: station.called(*stage),
                 workers: station.workers,
-                utilisation: busy as f64 / 1e9 / seconds / station.workers as f64,
+                utilisation: worked / period.seconds() / station.workers as f64,
                 batch_limit: station.batch_limit,
+                queue_grows: grows(&waits),
                 waiting_ms: Times::of(waits),
             }
         });
-        Self { requests_per_s, stages: stages.collect(), e2e_total_ms: Times::of(e2e) }
+        Self {
+            requests_per_s: ended as f64 / period.seconds(),
+            stages: stages.collect(),
+            e2e_total_ms: Times::of(e2e),
+        }
     }
+}
+
+/// Whether waits, in the order of the visits, become longer and longer.
+fn grows(waits: &[u64]) -> bool {
+    let third = waits.len() / 3;
+    let sum = |waits: Option<&[u64]>| waits.unwrap_or_default().iter().map(|wait| *wait as f64).sum::<f64>();
+    sum(waits.get(waits.len() - third..)) > GROWS * sum(waits.get(..third))
 }
 
 impl Times {
@@ -136,17 +150,19 @@ impl Prediction {
         runs: [Run; 3],
         groups: Option<PredictedGroups>,
         arrivals: Arrivals,
-        log_in_flight: usize,
+        in_flight: InFlight,
     ) -> Self {
         let [logged, replayed, predicted] = runs;
-        let mut sentences = Vec::new();
+        let is_open = matches!(arrivals, Arrivals::Open(_));
+        let mut sentences: Vec<_> = in_flight.remark().filter(|_| is_open).into_iter().collect();
         match arrivals {
             Arrivals::Open(1.0) => sentences.push("Requests arrive as in the log.".to_owned()),
             Arrivals::Open(rate) => {
                 sentences.push(format!("Requests arrive as in the log, {rate} times as often."));
             }
             Arrivals::Closed(clients) => sentences.push(format!(
-                "{clients} requests are in flight at all times; in the log, {log_in_flight} were."
+                "{clients} requests are in flight at all times; in the log, {} were.",
+                in_flight.most
             )),
         }
         let both = |of: Figure| [&logged, &replayed].map(|run| of(&run.e2e_total_ms).as_f64());
@@ -164,14 +180,12 @@ impl Prediction {
             );
         }
         let full = predicted.stages.iter().filter(|stage| stage.utilisation > FULL);
-        sentences.extend(full.map(|StageFigures { stage, .. }| match arrivals {
-            Arrivals::Open(_) => format!(
+        sentences.extend(full.map(|StageFigures { stage, queue_grows, .. }| match is_open && *queue_grows {
+            true => format!(
                 "Stage {stage} has no room left: its queue grows for as long as requests arrive like this, \
                  so the predicted times depend on the length of the log."
             ),
-            Arrivals::Closed(_) => {
-                format!("Stage {stage} works all the time: it limits the requests a second.")
-            }
+            false => format!("Stage {stage} works all the time: it limits the requests a second."),
         }));
         Self { logged, replayed, predicted, groups, sentences }
     }
@@ -215,7 +229,7 @@ impl Prediction {
         if let Some(groups) = groups {
             writeln!(out, "{}\n", groups.table())?;
         }
-        Ok(sentences.iter().try_for_each(|sentence| writeln!(out, "{sentence}"))?)
+        Ok(sentences.iter().try_for_each(|sentence| writeln!(out, "{}", in_lines(sentence)))?)
     }
 }
 

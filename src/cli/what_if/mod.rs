@@ -18,12 +18,15 @@ use crate::{
     write::columns::id,
 };
 
+mod clients;
 mod figures;
 mod groups;
+mod period;
 mod replay;
 mod station;
 mod trace;
 
+use clients::InFlight;
 use figures::{Prediction, Run};
 use groups::PredictedGroups;
 use replay::{Arrivals, replay};
@@ -44,15 +47,17 @@ pub(super) const HELP: Help = Help {
         ("What that means for each model", "omni-metrics what-if --workers 2=2 --by fields.model run.log"),
     ],
     note: Some(
-        "--by and --every group requests by what they are, and by when they ended, in the log; all groups \
-         are replayed together.",
+        "A worker is a slot of a stage that serves one request, or one batch, at a time; the log's number is \
+         the most that were served at once for at least 1 % of the time in which the stage worked. --by and \
+         --every group requests by what they are, and by when they ended, in the log; all groups are \
+         replayed together.",
     ),
     ..Help::NONE
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How many requests, or batches, a stage works on at once; the stage is an id or a name
+    /// How many workers a stage has; the stage is an id or a name
     #[arg(long, value_name = "STAGE=N", value_parser = setting)]
     workers: Vec<(String, usize)>,
     /// How many requests a batch of a stage may have
@@ -182,10 +187,10 @@ fn predict(args: &Args, grouping: Option<&Grouping>, log: Log) -> Result<Predict
     requests.sort_by_key(|request| request.created);
     let stations = stations(&mut requests);
     let scenario = scenario(args, &stations)?;
-    let in_flight = in_flight(&requests);
+    let in_flight = InFlight::of(&requests);
     let (as_logged, as_asked) = match args.concurrency {
         None => (Arrivals::Open(1.0), Arrivals::Open(args.rate)),
-        Some(clients) => (Arrivals::Closed(in_flight), Arrivals::Closed(clients.get() as usize)),
+        Some(clients) => (Arrivals::Closed(in_flight.most), Arrivals::Closed(clients.get() as usize)),
     };
     let logged = Run::logged(&requests, &stations);
     let replayed = replay(&requests, &stations, as_logged);
@@ -195,11 +200,6 @@ fn predict(args: &Args, grouping: Option<&Grouping>, log: Log) -> Result<Predict
     groups.iter().flat_map(|groups| &groups.remarks).for_each(|remark| complain(remark));
     let runs = [logged, Run::of(replayed, &stations), Run::of(predicted, &scenario)];
     Ok(Prediction::new(runs, groups, as_asked, in_flight))
-}
-
-/// How many requests were in flight for most of the time that had the most of them.
-fn in_flight(requests: &[Request]) -> usize {
-    station::at_once(requests.iter().map(|request| (request.created, request.created + request.e2e.max(1))))
 }
 
 /// The stations with the numbers of the arguments.

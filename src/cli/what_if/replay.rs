@@ -25,17 +25,17 @@ pub(super) enum Arrivals {
 pub(super) struct Outcome {
     /// End-to-end times in nanoseconds, in the order of the requests.
     pub(super) e2e: Vec<u64>,
-    /// From the first creation to the last end, in nanoseconds.
-    pub(super) wall: u64,
+    /// When the requests began, in nanoseconds, in the same order.
+    pub(super) created: Vec<u64>,
     pub(super) stages: BTreeMap<OrderedId, StageOutcome>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct StageOutcome {
-    /// How long each visit waited, in nanoseconds.
+    /// How long each visit waited, in nanoseconds, in the order in which they were served.
     pub(super) waits: Vec<u64>,
-    /// How long the workers worked, all in all, in nanoseconds.
-    pub(super) busy: u64,
+    /// When the workers worked, from a start to an end.
+    pub(super) services: Vec<(u64, u64)>,
 }
 
 /// Replays the requests, which are ordered by creation: first come, first served in every stage, and a free
@@ -51,8 +51,11 @@ pub(super) fn replay(
         queues: stations.iter().map(|(stage, station)| (*stage, Queue::new(station.workers))).collect(),
         events: BinaryHeap::new(),
         number: 0,
-        created: vec![0; requests.len()],
-        outcome: Outcome { e2e: vec![0; requests.len()], ..Outcome::default() },
+        outcome: Outcome {
+            e2e: vec![0; requests.len()],
+            created: vec![0; requests.len()],
+            ..Outcome::default()
+        },
     };
     replay.run(arrivals);
     let Replay { mut outcome, queues, .. } = replay;
@@ -67,7 +70,6 @@ struct Replay<'a> {
     /// By time; those of one time in the order in which they were added.
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     number: u64,
-    created: Vec<u64>,
     outcome: Outcome,
 }
 
@@ -124,7 +126,7 @@ impl Replay<'_> {
     fn happen(&mut self, now: u64, event: Event, next: &mut impl Iterator<Item = usize>) {
         match event {
             Event::Created(request) => {
-                if let Some(created) = self.created.get_mut(request) {
+                if let Some(created) = self.outcome.created.get_mut(request) {
                     *created = now;
                 }
                 self.follow(request, Moment::Created, now);
@@ -142,11 +144,10 @@ impl Replay<'_> {
                 visits.into_iter().for_each(|(request, at)| self.follow(request, Moment::End(at), now));
             }
             Event::Ended(request) => {
-                let created = self.created.get(request).copied().unwrap_or_default();
+                let created = self.outcome.created.get(request).copied().unwrap_or_default();
                 if let Some(e2e) = self.outcome.e2e.get_mut(request) {
                     *e2e = now - created;
                 }
-                self.outcome.wall = self.outcome.wall.max(now);
                 if let Some(request) = next.next() {
                     self.add(now, Event::Created(request));
                 }
@@ -173,7 +174,7 @@ impl Replay<'_> {
             while let Some(taken) = self.queues.get_mut(stage).and_then(|queue| queue.take(station, now)) {
                 let length = self.service_time(station, &taken);
                 if let Some(queue) = self.queues.get_mut(stage) {
-                    queue.outcome.busy = queue.outcome.busy.saturating_add(length);
+                    queue.outcome.services.push((now, now.saturating_add(length)));
                 }
                 taken.iter().for_each(|&(request, at)| self.follow(request, Moment::Start(at), now));
                 self.add(now.saturating_add(length), Event::Done(*stage, taken));
@@ -215,12 +216,19 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::cli::what_if::{station::stations, trace::Visit};
 
+    impl Outcome {
+        /// When the last request ended.
+        fn wall(&self) -> u64 {
+            self.created.iter().zip(&self.e2e).map(|(created, e2e)| created + e2e).max().unwrap()
+        }
+    }
+
     /// Numbers from 0 to 1 that are the same in every run.
-    fn random(seed: u64) -> impl FnMut() -> f64 {
+    pub(in crate::cli::what_if) fn random(seed: u64) -> impl FnMut() -> f64 {
         let mut state = seed;
         move || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -303,7 +311,7 @@ mod tests {
     fn a_closed_loop_keeps_its_clients_busy() {
         let requests = requests(100, 1e6, || 1e6);
         let outcome = replay(&requests, &stations_with(2, 1), Arrivals::Closed(4));
-        assert_eq!(outcome.wall, 50_000_000);
+        assert_eq!(outcome.wall(), 50_000_000);
         // The first two find a free worker; every later one waits for one service.
         assert_eq!(outcome.e2e.iter().filter(|e2e| **e2e == 1_000_000).count(), 2);
         assert_eq!(outcome.e2e.iter().filter(|e2e| **e2e == 2_000_000).count(), 98);
@@ -313,14 +321,15 @@ mod tests {
     fn a_free_worker_takes_all_that_wait_as_one_batch() {
         let requests = requests(10, 0.0, || 1e6);
         let outcome = replay(&requests, &stations_with(1, 4), Arrivals::Open(1.0));
-        assert_eq!((outcome.wall, outcome.stages[&0].busy), (3_000_000, 3_000_000));
+        let services = [0, 1, 2].map(|at| (at * 1_000_000, (at + 1) * 1_000_000));
+        assert_eq!(outcome.stages[&0].services, services);
         assert_eq!(outcome.e2e.iter().filter(|e2e| **e2e == 1_000_000).count(), 4);
     }
 
     #[test]
     fn twice_the_rate_is_half_the_time_between_requests() {
         let requests = requests(1_000, 1e6, || 1.0);
-        let wall = |rate| replay(&requests, &stations_with(1, 1), Arrivals::Open(rate)).wall as f64;
+        let wall = |rate| replay(&requests, &stations_with(1, 1), Arrivals::Open(rate)).wall() as f64;
         assert!((wall(1.0) / wall(2.0) - 2.0).abs() < 0.01);
     }
 }

@@ -23,8 +23,8 @@ pub(super) struct Station {
     /// How many requests its largest batch had; 1 if it makes no batches.
     pub(super) batch_limit: usize,
     pub(super) batches: Option<Line>,
-    /// How long the workers worked, all in all, in nanoseconds.
-    pub(super) busy: u64,
+    /// When its workers worked, from a start to an end.
+    pub(super) services: Vec<(u64, u64)>,
 }
 
 /// How long a batch takes, by the number of its requests: a straight line through the batches of the log.
@@ -60,19 +60,20 @@ pub(super) fn stations(requests: &mut [Request]) -> BTreeMap<OrderedId, Station>
     }
     let mut stations = BTreeMap::new();
     for (stage, visits) in by_stage {
-        let services = services(requests, visits);
+        let mut services = services(requests, visits);
         let workers = at_once(services.iter().map(Service::times));
         let places = services.iter().flat_map(|service| &service.visits);
         let mut names = places
             .filter_map(|&(request, visit)| requests.get(request)?.visits.get(visit)?.stage_name.clone());
-        let station = Station {
+        let mut station = Station {
             stage_name: names.next_back(),
             workers,
             batch_limit: services.iter().map(|service| service.visits.len()).max().unwrap_or(1),
             batches: Line::through(&services),
-            busy: services.iter().map(|service| service.end - service.start).sum(),
+            services: Vec::new(),
         };
-        divide_delays(requests, &services, workers);
+        divide_delays(requests, &mut services, workers);
+        station.services = services.iter().map(Service::times).collect();
         stations.insert(stage, station);
     }
     stations
@@ -143,7 +144,7 @@ pub(super) fn at_once(times: impl Iterator<Item = (u64, u64)> + Clone) -> usize 
 /// Moves the arrival of each visit by the time for which it did not wait for a worker, and the start of the
 /// service to the moment at which its worker was free, if the visit waited for that: the worker was not free
 /// for anything else meanwhile.
-fn divide_delays(requests: &mut [Request], services: &[Service], workers: usize) {
+fn divide_delays(requests: &mut [Request], services: &mut [Service], workers: usize) {
     // Since when each of the free workers has been free.
     let mut free: VecDeque<u64> = std::iter::repeat_n(0, workers).collect();
     for (time, is_start, at) in changes(services.iter().map(Service::times)) {
@@ -154,14 +155,16 @@ fn divide_delays(requests: &mut [Request], services: &[Service], workers: usize)
             continue;
         }
         let free_since = free.pop_front().unwrap_or(time);
-        let places = services.get(at).map(|service| service.visits.as_slice()).unwrap_or_default();
-        for &(request, visit) in places {
+        let Some(Service { start, visits: places, .. }) = services.get_mut(at) else { continue };
+        for &(request, visit) in places.iter() {
             let Some(request) = requests.get_mut(request) else { continue };
-            let free_since = free_since.saturating_sub(request.created);
+            let created = request.created;
+            let free_since = free_since.saturating_sub(created);
             let Some(visit) = request.visits.get_mut(visit) else { continue };
             visit.batch_size = places.len();
             if free_since > visit.arrival {
                 visit.start = visit.start.min(free_since);
+                *start = (*start).min(created + visit.start);
             } else {
                 visit.after.lag += visit.start.saturating_sub(visit.arrival);
                 visit.arrival = visit.start;
