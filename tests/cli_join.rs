@@ -128,3 +128,37 @@ fn a_row_that_waited_since_its_request_was_open_belongs_to_it_however_late_it_be
     let joined = stdout(&omni_of(&["join"], &format!("{front}{waited}")));
     assert!(requests(&joined)[0].e2e_table.e2e_total_ms.as_f64() > 1_799_000.0, "{joined}");
 }
+
+#[test]
+fn the_rows_of_a_clock_that_is_behind_are_named_and_moved_if_asked() {
+    let ids =
+        ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"];
+    let (front, worker) = run(&ids);
+    let log = format!("{}{worker}", front.replace(":00.0", ":00.2"));
+    let unmoved = omni_of(&["join"], &log);
+    let said = text(&unmoved.stderr);
+    assert!(
+        said.starts_with("omni-metrics: 20 rows begin before the request, by up to 197.000 ms: "),
+        "{said}"
+    );
+    assert!(
+        requests(&stdout(&unmoved)).iter().all(|line| line.stage_table[0].start_ms.unwrap().as_nanos() == 0)
+    );
+    let aligned = omni_of(&["join", "--align-clocks"], &log);
+    let said = text(&aligned.stderr);
+    assert_eq!(
+        said,
+        "omni-metrics: 20 rows were moved by up to 200.000 ms, since the clocks of their processes differ\n"
+    );
+    assert_eq!(
+        stdout(&aligned),
+        stdout(&omni_of(&["join"], &format!("{front}{worker}"))).replace(":00.0", ":00.2")
+    );
+    // Rows that lie inside, and a few rows, stay where they are.
+    for log in [format!("{front}{worker}"), {
+        let (front, worker) = run(&ids[..15]);
+        format!("{}{worker}", front.replace(":00.0", ":00.2"))
+    }] {
+        assert_eq!(stdout(&omni_of(&["join", "--align-clocks"], &log)), stdout(&omni_of(&["join"], &log)));
+    }
+}

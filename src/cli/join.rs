@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
     hash::BuildHasher,
     io::{self, BufWriter, Write},
-    mem,
+    iter, mem,
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
@@ -20,6 +20,7 @@ use foldhash::fast::RandomState;
 
 use super::{
     amount::amount,
+    clocks::{ClockRows, Clocks},
     doubles::Runs,
     failure::{Failure, Result, complain},
     files::Files,
@@ -27,7 +28,7 @@ use super::{
     input::Inputs,
     joined_line::JoinedLine,
     joined_sample::JoinedSample,
-    matching::match_rows,
+    matching::{clock_rows, match_rows},
     oddities::Oddities,
     output,
     run_correction::{RunCorrection, Step},
@@ -54,6 +55,10 @@ pub(super) const HELP: Help = Help {
             "A summary of the joined requests",
             "omni-metrics join front.log worker-*.log | omni-metrics summary",
         ),
+        (
+            "Of processes whose clocks differ",
+            "omni-metrics join --align-clocks front.log worker-*.log -o joined.jsonl",
+        ),
     ],
     note: Some(
         "The lines are written one by one, so there are no groups here; group them with \
@@ -77,6 +82,12 @@ pub(super) struct Args {
     /// another request with the same id.
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
     max_offset: Duration,
+    /// Move the rows of each log by an estimate of how much its clock differs from that of the requests
+    ///
+    /// The estimate is the move by which most rows of the log lie inside of their requests. Rows are not moved
+    /// if fewer than 95 % can, or if nearly as many do unmoved.
+    #[arg(long)]
+    align_clocks: bool,
     #[command(flatten)]
     files: Files,
 }
@@ -84,9 +95,17 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files)?;
     let selection = mem::take(&mut inputs.selection);
-    let (parts, sample, nameless) = spread(&mut inputs)?;
+    let (mut parts, sample, nameless) = spread(&mut inputs)?;
     let max_offset = u64::try_from(args.max_offset.as_nanos()).unwrap_or(u64::MAX);
-    let (completed, oddities) = match_parts(parts, &sample, max_offset)?;
+    let mut clocks = Clocks::default();
+    if args.align_clocks {
+        (parts, clocks) = estimate_clocks(parts)?;
+    }
+    let (mut completed, mut oddities) = (Vec::new(), Oddities::default());
+    for (part, of_part) in on_all_cores(parts, |part| match_rows(part, &sample, max_offset, &clocks))? {
+        completed.push(part);
+        oddities.merge(of_part);
+    }
     match &args.output {
         // The lines have no colours to take out.
         None => write(completed, selection, &mut BufWriter::with_capacity(BUFFER, io::stdout()))?,
@@ -127,46 +146,43 @@ fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<4, 3>>, JoinedSample, u64)> 
         let Some(line) = line else { return Ok(()) };
         sample.note(line.run.is_none(), line.sample_rate);
         let moment = runs.number(place.index, line.timestamp);
-        let run = line.run.map_or(0, |state| run_numbers.number(place.log, state, line.timestamp));
+        let run = line.run.map(|state| run_numbers.number(place.log, state, line.timestamp));
+        let source = run.unwrap_or(place.log as u64);
         let Some(texts) = line.parts(bytes) else {
             nameless += 1;
             return Ok(());
         };
         let hash = hasher.hash_one(texts[0]);
         let part = parts.get_mut(hash as usize % FILES);
-        Ok(part.map_or(Ok(()), |part| part.write([sequence, moment, hash, run], texts))?)
+        Ok(part.map_or(Ok(()), |part| part.write([sequence, moment, hash, source], texts))?)
     })?;
     Ok((parts, sample, nameless))
 }
 
-/// Matches the parts on all cores.
-fn match_parts(
+/// By how much the clocks differ, from the rows of all parts.
+fn estimate_clocks(parts: Vec<Spool<4, 3>>) -> Result<(Vec<Spool<4, 3>>, Clocks)> {
+    let (mut read, mut rows) = (Vec::new(), ClockRows::default());
+    for (part, of_part) in on_all_cores(parts, |mut part| clock_rows(&mut part).map(|rows| (part, rows)))? {
+        read.push(part);
+        rows.merge(of_part);
+    }
+    Ok((read, rows.estimate()))
+}
+
+/// Does the work on each part, on all cores.
+fn on_all_cores<T: Send>(
     parts: Vec<Spool<4, 3>>,
-    sample: &JoinedSample,
-    max_offset: u64,
-) -> Result<(Vec<Spool<2, 3>>, Oddities)> {
+    work: impl Fn(Spool<4, 3>) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
     let waiting = Mutex::new(parts.into_iter());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     let threads = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE);
-    let work = || -> Result<_> {
-        let (mut completed, mut oddities) = (Vec::new(), Oddities::default());
-        loop {
-            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some(part) = next else { return Ok((completed, oddities)) };
-            let (part, of_part) = match_rows(part, sample, max_offset)?;
-            completed.push(part);
-            oddities.merge(of_part);
-        }
-    };
+    let of_thread = || iter::from_fn(next).map(&work).collect::<Result<Vec<_>>>();
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let (mut completed, mut oddities) = (Vec::new(), Oddities::default());
-        for thread in threads {
-            let died = |_| Failure::Io("a thread that matches rows broke down".to_owned());
-            let (parts, of_thread) = thread.join().map_err(died)??;
-            completed.extend(parts);
-            oddities.merge(of_thread);
-        }
-        Ok((completed, oddities))
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(of_thread)).collect();
+        let died = |_| Failure::Io("a thread that matches rows broke down".to_owned());
+        let parts = threads.into_iter().map(|thread| thread.join().map_err(died)?);
+        Ok(parts.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     })
 }
 

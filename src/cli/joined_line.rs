@@ -137,7 +137,7 @@ impl Default for RowReader {
 }
 
 impl RowReader {
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<&Line> {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<&mut Line> {
         let (kind, rest) = bytes.split_first()?;
         let (mut packed, line) = match *kind {
             STAGE => (Packed::of(rest), &mut self.stage),

@@ -5,6 +5,8 @@ use std::cmp::Reverse;
 use memchr::memmem;
 
 use super::{
+    aligned::{Senders, move_by},
+    clocks::{ClockRows, Clocks},
     complete::{Completion, extent, time_before, times},
     doubles::Doubles,
     failure::Result,
@@ -19,30 +21,33 @@ use crate::Line;
 
 /// A row that lies more than this outside of its request, in nanoseconds, is reported.
 const FAR: u64 = 1_000_000_000;
+/// So is one that begins more than this before its request: clocks that are kept in step differ by less.
+const EARLY: u64 = 1_000_000;
 
 /// A line of the part. Lines are sorted by request; equal ones are next to each other, in the order in which
 /// they came.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Received<'a> {
+pub(super) struct Received<'a> {
     /// The hash of the id, which is compared faster.
     hash: u64,
     id: &'a [u8],
-    line: &'a [u8],
+    pub(super) line: &'a [u8],
     sequence: u64,
     moment: u64,
-    run: u64,
+    /// The run of a request, or the log of a row.
+    source: u64,
     step: &'a [u8],
 }
 
 /// A request, and the rows that are added to it.
 struct Request<'a> {
     received: Received<'a>,
-    rows: Vec<&'a [u8]>,
+    rows: Vec<Received<'a>>,
 }
 
 /// Adds the rows of a part to its requests. The numbers of its records are: which of all lines it is, the
-/// stretch of equal timestamps that it stands in, the hash of its request's id, and the run of a request; the
-/// texts are those of [`JoinedLine::parts`]. Each record of the result is which of all lines the request is,
+/// stretch of equal timestamps that it stands in, the hash of its request's id, and the run of a request or the
+/// log of a row; the texts are those of [`JoinedLine::parts`]. Each record of the result is which of all lines the request is,
 /// and its run; a [`Step`]; and the request's line up to the totals of the run, and after them. Rows more
 /// than `max_offset` nanoseconds outside of each request with their id are left out.
 ///
@@ -51,6 +56,7 @@ pub(super) fn match_rows(
     part: Spool<4, 3>,
     sample: &JoinedSample,
     max_offset: u64,
+    clocks: &Clocks,
 ) -> Result<(Spool<2, 3>, Oddities)> {
     let (bytes, file) = part.into_bytes()?;
     let mut oddities = Oddities::of(sample);
@@ -58,22 +64,31 @@ pub(super) fn match_rows(
     let (mut request_reader, mut row_reader) = (RequestReader::default(), RowReader::default());
     let mut completed = Spool::over(file)?;
     let (mut step, mut line) = (Vec::new(), Vec::new());
-    for Request { received, rows } in distribute(&mut lines, &mut oddities)? {
+    for Request { received, rows } in distribute(&mut lines, &mut oddities, clocks)? {
         let (mut step_and_text, mut far_off) = (None, 0);
         if !rows.is_empty() {
             let all = rows.len() as u64;
             let request = request_reader.read(received.line).ok_or_else(garbled)?;
+            let senders = Senders::of(request, received.source, &rows, &mut row_reader, clocks);
+            let senders = senders.ok_or_else(garbled)?;
             let (times, tokens) = (times(request), request.e2e_table.e2e_total_tokens);
             let mut of_request = Step::of(request);
             let mut completion = Completion::of(request);
             for row in rows {
-                let row = row_reader.read(row).ok_or_else(garbled)?;
-                let offset = fit(row, times).0;
-                if offset > max_offset {
+                let by = row.offset(clocks, received.source);
+                let row = row_reader.read(row.line).ok_or_else(garbled)?;
+                senders.align(row, by);
+                let (outside, ..) = fit(row, times);
+                if outside > max_offset {
                     far_off += 1;
                     continue;
                 }
-                oddities.far_away += u64::from(offset > FAR);
+                oddities.add_offset(by);
+                oddities.far_away += u64::from(outside > FAR);
+                let early = times.0.saturating_sub(beginning(row));
+                if early > EARLY {
+                    oddities.add_early(early);
+                }
                 of_request.add(row);
                 completion.add(row);
             }
@@ -97,7 +112,7 @@ pub(super) fn match_rows(
         if !is_sampled(before) {
             oddities.sample.add_request(utf8(received.id)?);
         }
-        completed.write([received.sequence, received.run], [step, before, after])?;
+        completed.write([received.sequence, received.source], [step, before, after])?;
     }
     Ok((completed, oddities))
 }
@@ -124,8 +139,8 @@ fn utf8(id: &[u8]) -> Result<&str> {
 /// once compressed.
 fn without_copies<'a>(bytes: &'a [u8], oddities: &mut Oddities) -> Vec<Received<'a>> {
     let received = |(numbers, texts)| {
-        let ([sequence, moment, hash, run], [id, step, line]) = (numbers, texts);
-        Received { hash, id, line, sequence, moment, run, step }
+        let ([sequence, moment, hash, source], [id, step, line]) = (numbers, texts);
+        Received { hash, id, line, sequence, moment, source, step }
     };
     let mut lines: Vec<Received<'_>> = records::<4, 3>(bytes).map(received).collect();
     lines.sort_unstable();
@@ -145,12 +160,16 @@ fn without_copies<'a>(bytes: &'a [u8], oddities: &mut Oddities) -> Vec<Received<
 }
 
 /// The requests in their order, with their rows.
-fn distribute<'a>(lines: &mut [Received<'a>], oddities: &mut Oddities) -> Result<Vec<Request<'a>>> {
+fn distribute<'a>(
+    lines: &mut [Received<'a>],
+    oddities: &mut Oddities,
+    clocks: &Clocks,
+) -> Result<Vec<Request<'a>>> {
     let mut requests = Vec::new();
     for lines in lines.chunk_by_mut(|one, next| one.id == next.id) {
         lines.sort_unstable_by_key(|received| (is_row(received.line), received.sequence));
         let (of_id, rows) = lines.split_at(lines.partition_point(|received| !is_row(received.line)));
-        let rows = rows.iter().map(|received| received.line);
+        let rows = rows.iter().copied();
         let first = requests.len();
         requests.extend(of_id.iter().map(|received| Request { received: *received, rows: Vec::new() }));
         match requests.get_mut(first..).unwrap_or_default() {
@@ -159,7 +178,7 @@ fn distribute<'a>(lines: &mut [Received<'a>], oddities: &mut Oddities) -> Result
                 oddities.add(utf8(id)?, rows.len() as u64);
             }
             [request] => request.rows = rows.collect(),
-            candidates => to_nearest(rows, candidates).ok_or_else(garbled)?,
+            candidates => to_nearest(rows, candidates, clocks).ok_or_else(garbled)?,
         }
     }
     requests.sort_unstable_by_key(|request| request.received.sequence);
@@ -169,18 +188,64 @@ fn distribute<'a>(lines: &mut [Received<'a>], oddities: &mut Oddities) -> Result
 /// Gives each row to one of several requests that have the same id: the one that it lies in or nearest to; of
 /// several such requests, the one that it overlaps most; of those, the one whose ends are nearest. It may
 /// still be too far away.
-fn to_nearest<'a>(rows: impl Iterator<Item = &'a [u8]>, requests: &mut [Request<'a>]) -> Option<()> {
+fn to_nearest<'a>(
+    rows: impl Iterator<Item = Received<'a>>,
+    requests: &mut [Request<'a>],
+    clocks: &Clocks,
+) -> Option<()> {
     let (mut request_reader, mut row_reader) = (RequestReader::default(), RowReader::default());
     let times_of = |request: &Request<'_>| Some(times(request_reader.read(request.received.line)?));
     let times: Vec<_> = requests.iter().map(times_of).collect::<Option<_>>()?;
-    for bytes in rows {
-        let row = row_reader.read(bytes)?;
-        let fits = times.iter().map(|times| fit(row, *times));
-        let (_, nearest) =
-            requests.iter_mut().zip(fits).map(|(request, fit)| (fit, request)).min_by_key(|it| it.0)?;
-        nearest.rows.push(bytes);
+    for received in rows {
+        let row = row_reader.read(received.line)?;
+        let mut moved = 0;
+        let fits = requests.iter_mut().zip(&times).map(|(request, times)| {
+            let by = received.offset(clocks, request.received.source);
+            move_by(row, by - moved);
+            moved = by;
+            (fit(row, *times), request)
+        });
+        let (_, nearest) = fits.min_by_key(|(fit, _)| *fit)?;
+        nearest.rows.push(received);
     }
     Some(())
+}
+
+/// The rows of a part whose requests have an id of their own, for an estimate of the clocks.
+pub(super) fn clock_rows(part: &mut Spool<4, 3>) -> Result<ClockRows> {
+    let bytes = part.bytes()?;
+    let mut unread = Oddities::default();
+    let mut lines = without_copies(&bytes, &mut unread);
+    let (mut request_reader, mut row_reader) = (RequestReader::default(), RowReader::default());
+    let mut clock_rows = ClockRows::default();
+    for lines in lines.chunk_by_mut(|one, next| one.id == next.id) {
+        lines.sort_unstable_by_key(|received| is_row(received.line));
+        let [request, rows @ ..] = &*lines else { continue };
+        if is_row(request.line) || rows.first().is_some_and(|row| !is_row(row.line)) {
+            continue;
+        }
+        let times = times(request_reader.read(request.line).ok_or_else(garbled)?);
+        for Received { line, sequence, source, .. } in rows {
+            let row = row_reader.read(line).ok_or_else(garbled)?;
+            let (_, end) = extent(row).unwrap_or_default();
+            clock_rows.add(request.source, *source, *sequence, (beginning(row), end), times);
+        }
+    }
+    Ok(clock_rows)
+}
+
+impl Received<'_> {
+    /// By how much this row is moved in a request of this run, in microseconds.
+    pub(super) fn offset(&self, clocks: &Clocks, run: u64) -> i64 {
+        clocks.offset(run, self.source, self.sequence)
+    }
+}
+
+/// When a row began, by the clock of its process alone: a stage with its queue.
+fn beginning(row: &Line) -> u64 {
+    let (start, _) = extent(row).unwrap_or_default();
+    let queue = if matches!(row, Line::Stage(_)) { time_before(row) } else { 0 };
+    start.saturating_sub(queue)
 }
 
 /// How well a row fits to a request that was created and ended at these times, in nanoseconds: how far it

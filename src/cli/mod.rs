@@ -13,12 +13,14 @@ use std::{
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
+mod aligned;
 mod amount;
 mod batch;
 mod by_hash;
 mod check;
 mod chosen;
 mod chunks;
+mod clocks;
 mod compare;
 mod complete;
 mod compressed;

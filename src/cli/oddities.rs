@@ -19,6 +19,12 @@ pub(super) struct Oddities {
     pub(super) doubles: u64,
     /// Rows that lie far from their request.
     pub(super) far_away: u64,
+    /// Rows that begin before their request, and by how much at most, in nanoseconds.
+    early: u64,
+    earliest: u64,
+    /// Rows that were moved, and by how much at most, in microseconds.
+    moved: u64,
+    farthest: u64,
     pub(super) sample: JoinedSample,
 }
 
@@ -45,12 +51,28 @@ impl Oddities {
         self.add(id, rows);
     }
 
+    /// Adds a row that begins before its request, by this many nanoseconds.
+    pub(super) fn add_early(&mut self, by: u64) {
+        self.early += 1;
+        self.earliest = self.earliest.max(by);
+    }
+
+    /// Adds a row that was moved by this many microseconds.
+    pub(super) fn add_offset(&mut self, micros: i64) {
+        self.moved += u64::from(micros != 0);
+        self.farthest = self.farthest.max(micros.unsigned_abs());
+    }
+
     /// Adds those of another part, which has other ids.
     pub(super) fn merge(&mut self, other: Self) {
         self.rows += other.rows;
         self.doubles += other.doubles;
         self.far_away += other.far_away;
         self.far_off += other.far_off;
+        self.early += other.early;
+        self.earliest = self.earliest.max(other.earliest);
+        self.moved += other.moved;
+        self.farthest = self.farthest.max(other.farthest);
         self.sample.merge(&other.sample);
         let room = NAMED.saturating_sub(self.ids.len());
         self.ids.extend(other.ids.into_iter().take(room));
@@ -78,6 +100,24 @@ impl Oddities {
         if self.doubles > 0 {
             let doubles = amount(self.doubles, "line occurs twice and counts", "lines occur twice and count");
             complain(&format!("{doubles} once"));
+        }
+        if self.moved > 0 {
+            let rows = amount(self.moved, "row was", "rows were");
+            let most = Duration::from_micros(self.farthest).as_secs_f64() * 1e3;
+            complain(&format!(
+                "{rows} moved by up to {most:.3} ms, since the clocks of their processes differ"
+            ));
+        }
+        if self.early > 0 {
+            let rows = amount(self.early, "row begins", "rows begin");
+            let most = Duration::from_nanos(self.earliest).as_secs_f64() * 1e3;
+            let advice = if self.moved > 0 {
+                "their clocks differ otherwise than those of most rows"
+            } else {
+                "the clocks of the processes differ, and requests may seem longer by as much; --align-clocks \
+                 moves rows by an estimate of the difference"
+            };
+            complain(&format!("{rows} before the request, by up to {most:.3} ms: {advice}"));
         }
         if self.far_away > 0 {
             let rows = amount(self.far_away, "row lies", "rows lie");

@@ -42,6 +42,16 @@ impl<const M: usize, const N: usize> Spool<M, N> {
         Ok(file)
     }
 
+    /// A copy of all records so far, in memory.
+    pub(super) fn bytes(&mut self) -> io::Result<Vec<u8>> {
+        self.0.flush()?;
+        let (mut bytes, file) = (Vec::new(), self.0.get_mut());
+        let end = file.stream_position()?;
+        file.rewind()?;
+        Read::take(file, end).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// All records, in memory, and the file, which is not needed for them any more.
     pub(super) fn into_bytes(self) -> io::Result<(Vec<u8>, File)> {
         let (mut bytes, mut file) = (Vec::new(), self.rewound()?);

@@ -1,7 +1,7 @@
 //! A simulated fleet: what the reader makes of its logs, against what really happened.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -92,6 +92,39 @@ fn with_clocks_that_are_off_durations_are_true_and_positions_are_off_by_as_much_
         assert!(deviation.most() <= limit, "{findings}");
         // The clocks are really off.
         assert!(limit == 0 || deviation.most() > 100 * MICROS, "{findings}");
+    }
+}
+
+#[test]
+fn clocks_that_are_off_are_aligned_as_well_as_requests_are_tight_around_their_rows() {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("aligned");
+    let _ = fs::remove_dir_all(&directory);
+    let off = settings(Duration::from_millis(200));
+    let logs = run(&Settings { requests: 3_000, processes: 16, restarts: 3, ..off }, &directory).unwrap();
+    let joined = |options: &[&str]| {
+        let joined = directory.join("joined");
+        let join =
+            Command::new(reader()).arg("join").args(options).args(&logs).arg("-o").arg(&joined).output();
+        let said = String::from_utf8(join.unwrap().stderr).unwrap();
+        assert!(
+            said.contains(if options.is_empty() { "--align-clocks" } else { "were moved by up to" }),
+            "{said}"
+        );
+        let deviations = check(&directory.join(TRUTH), &joined).unwrap().deviations.into_iter();
+        deviations.map(|deviation| (deviation.number, deviation)).collect::<BTreeMap<_, _>>()
+    };
+    let (unmoved, aligned) = (joined(&[]), joined(&["--align-clocks"]));
+    for (number, at_most) in [
+        ("e2e_total_ms, a worker's row last", MICROS),
+        ("start_ms of a worker's row", 25_000_000),
+        ("first_output_ms of a worker's row", 25_000_000),
+        ("in_flight_time_ms", 10_000_000),
+    ] {
+        let [before, after] = [&unmoved, &aligned].map(|deviations| deviations[number].quantile(500));
+        assert!(after <= at_most && after * 3 < before, "{number}: {before} {after}");
+    }
+    for number in ["busy_time_ms", "stage_gen_time_ms", "tx_time_ms", "queue_time_ms of a stage"] {
+        assert_eq!(aligned[number].most(), 0, "{number}");
     }
 }
 
