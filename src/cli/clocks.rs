@@ -194,7 +194,7 @@ mod tests {
             let mut of_part = ClockRows::default();
             for at in 0..30_000_u64 {
                 let begin = 1_000_000_000_000 + at * 1_000_000;
-                let ahead = 300_000_000 + at % 40 * 1_000_000;
+                let ahead = 300_000_000 + at % 41 * 1_000_000;
                 let row = (begin + ahead, begin + ahead + 60_000_000);
                 of_part.add(1, 1, at * 2 + part, row, (begin, begin + 100_000_000));
             }

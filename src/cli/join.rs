@@ -84,8 +84,8 @@ pub(super) struct Args {
     max_offset: Duration,
     /// Move the rows of each log by an estimate of how much its clock differs from that of the requests
     ///
-    /// The estimate is the move by which most rows of the log lie inside of their requests. Rows are not moved
-    /// if fewer than 95 % can, or if nearly as many do unmoved.
+    /// The estimate is the move by which most rows of the log lie inside of their requests. Rows are not
+    /// moved if fewer than 95 % would lie inside, or if nearly as many do unmoved.
     #[arg(long)]
     align_clocks: bool,
     #[command(flatten)]

@@ -46,10 +46,10 @@ struct Request<'a> {
 }
 
 /// Adds the rows of a part to its requests. The numbers of its records are: which of all lines it is, the
-/// stretch of equal timestamps that it stands in, the hash of its request's id, and the run of a request or the
-/// log of a row; the texts are those of [`JoinedLine::parts`]. Each record of the result is which of all lines the request is,
-/// and its run; a [`Step`]; and the request's line up to the totals of the run, and after them. Rows more
-/// than `max_offset` nanoseconds outside of each request with their id are left out.
+/// stretch of equal timestamps that it stands in, the hash of its request's id, and the run of a request or
+/// the log of a row; the texts are those of [`JoinedLine::parts`]. Each record of the result is which of all
+/// lines the request is, and its run; a [`Step`]; and the request's line up to the totals of the run, and
+/// after them. Rows more than `max_offset` nanoseconds outside of each request with their id are left out.
 ///
 /// [`JoinedLine::parts`]: joined_line::JoinedLine::parts
 pub(super) fn match_rows(
