@@ -162,3 +162,32 @@ fn a_file_is_followed_with_a_line_at_each_interval_until_the_pipe_closes() {
     drop(lines);
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn a_log_of_the_past_has_the_rates_of_its_own_time_or_a_hint_how_to_see_them() {
+    let path = file("watched-long-ago.jsonl", &pipeline());
+    let last_line = |window: &str| {
+        let args = ["watch", "--json", "--every", "100ms", "--window", window, path.to_str().unwrap()];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_omni-metrics"))
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut lines = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        let line = lines.find(|line| line["requests"] == 40).unwrap();
+        drop(lines);
+        let output = child.wait_with_output().unwrap();
+        (line, String::from_utf8(output.stderr).unwrap())
+    };
+    let (line, stderr) = last_line("all");
+    let window = &line["window"];
+    let seconds = window["time_ms"].as_f64().unwrap() / 1e3;
+    let rate = window["requests_per_s"].as_f64().unwrap();
+    assert!(seconds < 1.0 && (rate - 40.0 / seconds).abs() < 0.1, "{line}");
+    assert!(!stderr.contains("--window all"), "{stderr}");
+    let (line, stderr) = last_line("5m");
+    assert_eq!(line["window"]["requests"], 0);
+    assert_eq!(stderr.matches("no request ended in the last 5m; --window all").count(), 1, "{stderr}");
+}

@@ -32,6 +32,8 @@ pub(super) struct Figures {
     /// Of the whole log.
     pub(super) requests: u64,
     pub(super) last: Option<u64>,
+    /// All requests ended before the reading began.
+    is_old: bool,
     pub(super) sampled: Option<Sampled>,
     pub(super) report: Option<Box<SummaryLine>>,
     pub(super) open: Vec<StillOpen>,
@@ -52,7 +54,7 @@ pub(super) struct Figures {
 impl Figures {
     /// The figures at a moment, in microseconds since the Unix epoch.
     pub(super) fn of(log: &Log, period: Period, now: u64) -> Self {
-        let moment = log.moment(now);
+        let moment = log.moment(period, now);
         let seen = Millis::from_nanos(log.seen(period, moment).saturating_mul(1_000));
         let (sum, mut rows) = log.sum(period, moment);
         let Standing { reports, open, .. } = log.running.figures();
@@ -66,6 +68,7 @@ impl Figures {
             read: log.read,
             requests: log.requests(),
             last: log.last,
+            is_old: log.is_old(),
             sampled: log.sampling.figures(),
             report: reports.into_iter().next().map(|report| report.line),
             open,
@@ -84,6 +87,11 @@ impl Figures {
     /// `None` if no time has been seen yet.
     pub(super) fn rates(&self) -> Option<(f64, f64)> {
         (self.seen > Millis::ZERO).then_some((self.window.requests_per_s, self.window.tokens_per_s))
+    }
+
+    /// Whether the period is empty because the log is one of the past.
+    pub(super) fn is_past(&self) -> bool {
+        self.is_old && self.window.requests == 0
     }
 
     /// Whether the log or the reading began within the period.

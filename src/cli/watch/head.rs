@@ -11,6 +11,9 @@ use crate::{
 pub(super) fn head(figures: &Figures, is_paused: bool) -> Vec<String> {
     let paused = if is_paused { "PAUSED  " } else { "" };
     let mut lines = vec![format!("{paused}{}", what_was_read(figures)), rates(figures)];
+    if figures.is_past() {
+        lines.push("the log is older than that: `+` or --window all shows all of it".to_owned());
+    }
     if let Some(sampled) = &figures.sampled {
         let stand = if sampled.request_lines == 1 { "line stands" } else { "lines stand" };
         let (lines_read, requests) = (count(sampled.request_lines), count(sampled.requests));

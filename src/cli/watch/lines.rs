@@ -27,7 +27,7 @@ pub(super) fn write(
     selection: &Selection,
     out: &mut impl Write,
 ) -> Result<ExitCode> {
-    let mut next = Instant::now() + every;
+    let (mut next, mut is_told) = (Instant::now() + every, false);
     loop {
         match lines.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(Ok(read)) => log.add(read, now()),
@@ -35,20 +35,24 @@ pub(super) fn write(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 log.has_ended = true;
-                write_line(&log, period, out)?;
+                write_line(&log, period, &mut is_told, out)?;
                 return at_the_end(&log, selection);
             }
         }
         // Lines that come without a pause must not put it off.
         if Instant::now() >= next {
-            write_line(&log, period, out)?;
+            write_line(&log, period, &mut is_told, out)?;
             next = Instant::now().max(next + every);
         }
     }
 }
 
-fn write_line(log: &Log, period: Period, out: &mut impl Write) -> Result<()> {
-    json::write(out, &Figures::of(log, period, now()).line())?;
+fn write_line(log: &Log, period: Period, is_told: &mut bool, out: &mut impl Write) -> Result<()> {
+    let figures = Figures::of(log, period, now());
+    if figures.is_past() && !std::mem::replace(is_told, true) {
+        complain(&format!("no request ended in the {period}; --window all is for the whole log"));
+    }
+    json::write(out, &figures.line())?;
     writeln!(out)?;
     Ok(out.flush()?)
 }

@@ -148,9 +148,16 @@ impl Log {
         }
     }
 
-    /// The moment that the view shows: now, or the end of the last request if the input has ended.
-    pub(super) fn moment(&self, now: u64) -> u64 {
-        self.last.filter(|_| self.has_ended).unwrap_or(now)
+    /// The moment that the view shows: now, or the end of the last request if the input has ended. A whole log
+    /// in which nothing has ended since the reading began is one of the past, and ends with its last request.
+    pub(super) fn moment(&self, period: Period, now: u64) -> u64 {
+        let stands_still = self.has_ended || (period == Period::Whole && self.is_old());
+        self.last.filter(|_| stands_still).unwrap_or(now)
+    }
+
+    /// Whether all requests ended before the reading began.
+    pub(super) fn is_old(&self) -> bool {
+        self.last.is_some_and(|last| last < self.began)
     }
 
     /// The sum of a period up to a moment, and the requests that are kept of it. Without counts, it has the
@@ -261,13 +268,24 @@ mod tests {
     fn at_the_end_of_the_input_the_time_stands_still_where_the_last_request_ended() {
         let mut log = log();
         (1..=100).for_each(|n| add(&mut log, request(NOW / 2 + n * 100_000, 50, n), NOW));
-        assert_eq!((log.moment(NOW), rate(&log, Period::Last(60), NOW)), (NOW, 0.0));
+        assert_eq!((log.moment(Period::Last(60), NOW), rate(&log, Period::Last(60), NOW)), (NOW, 0.0));
         log.has_ended = true;
-        let moment = log.moment(NOW);
+        let moment = log.moment(Period::Last(60), NOW);
         assert_eq!(moment, NOW / 2 + 10 * MICROS);
         assert_eq!(log.sum(Period::Last(60), moment).0.requests, 100);
         // The first request took 50 ms, and ended 9.9 s before the last one.
         assert_eq!(log.seen(Period::Last(60), moment), 9_950_000);
+    }
+
+    #[test]
+    fn a_whole_log_of_the_past_ends_with_its_last_request_until_another_one_ends() {
+        let mut log = log();
+        (1..=100).for_each(|n| add(&mut log, request(NOW / 2 + n * 100_000, 100, n), NOW));
+        let moment = log.moment(Period::Whole, NOW);
+        assert_eq!((moment, rate(&log, Period::Whole, moment)), (NOW / 2 + 10 * MICROS, 10.0));
+        assert!(log.per_second(LONGEST, moment).contains(&10));
+        add(&mut log, request(NOW + MICROS, 100, 101), NOW + MICROS);
+        assert_eq!(log.moment(Period::Whole, NOW + 2 * MICROS), NOW + 2 * MICROS);
     }
 
     #[test]

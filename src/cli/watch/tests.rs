@@ -153,6 +153,19 @@ fn a_paused_view_stands_still_while_the_log_is_read_on() {
 }
 
 #[test]
+fn a_log_of_the_past_says_how_to_see_it() {
+    let mut app =
+        App::new(Log::new("service.log".to_owned(), &Objectives::default(), 2 * NOW), Period::default());
+    (1..=100).for_each(|n| app.add(read(Line::Request(request(n))), 2 * NOW));
+    let shown = screen(&mut app, (80, 24), 2 * NOW);
+    assert!(shown.contains("\nthe log is older than that: `+` or --window all shows all of it\n"), "{shown}");
+    press(&mut app, "++", 2 * NOW);
+    let shown = screen(&mut app, (80, 24), 2 * NOW);
+    assert!(shown.contains("whole log: 10.") && shown.contains("at most 10"), "{shown}");
+    assert!(!shown.contains("older"), "{shown}");
+}
+
+#[test]
 fn figures_are_new_each_second_and_after_each_key() {
     let mut app = app(&[], 10);
     assert!(screen(&mut app, (80, 24), NOW + 1_000_000).contains(": 10 requests"));
