@@ -365,6 +365,31 @@ fn rates_of_the_first_and_the_last_stretch_are_of_the_time_that_the_log_covers()
 }
 
 #[test]
+fn rates_of_a_selection_are_of_the_selected_time_that_the_log_covers() {
+    // Requests end at 12:00:06, 07, … 15.
+    let log = file("slices_selected.jsonl", one_a_second(1));
+    let from_since_to_until = &["--since", "12:00:07.500", "--until", "12:00:10.500"];
+    for (args, expected) in [
+        // Of the last second, only the half before --until.
+        (&from_since_to_until[..], &[1.0, 1.0, 2.0][..]),
+        (&["--since", "12:00:05", "--until", "12:00:07"], &[1.0]),
+        // The log ends before --until, at the moment of the last request.
+        (&["--since", "12:00:13.500", "--until", "12:01"], &[1.0]),
+        // Other requests ended before and after it.
+        (&["--where", "request_id == 'r3'"], &[1.0]),
+    ] {
+        let groups = groups(&[&["--every", "1s", "--slo", "e2e=1s"][..], args].concat(), &log);
+        let rates = || groups.iter().filter_map(|row| row["per_s"].as_f64());
+        let goodput = groups.iter().map(|row| row["objectives"]["goodput_requests_per_s"].as_f64().unwrap());
+        assert_eq!(rates().collect::<Vec<_>>(), expected, "{args:?}");
+        assert!(rates().eq(goodput.take(expected.len())), "{args:?}");
+    }
+    let all = [&["summary", "--json", "--slo", "e2e=1s"][..], from_since_to_until, &[&log]].concat();
+    let summary: Value = serde_json::from_str(&stdout(&all)).unwrap();
+    assert_eq!(summary["objectives"]["goodput_requests_per_s"], 1.0, "{summary}");
+}
+
+#[test]
 fn more_groups_than_the_limit_are_one_with_all_that_they_have() {
     let line = |n: u64| {
         let (at, id) = (format!("2026-01-31T22:00:00.{n:06}Z"), format!("r{n:04}"));

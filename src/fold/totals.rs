@@ -75,6 +75,12 @@ impl Totals {
         self.first_created
     }
 
+    /// From the creation of the earliest of the closed requests to the end of the last one.
+    #[cfg(feature = "cli")]
+    pub(crate) fn span(&self) -> Option<[u64; 2]> {
+        self.first_created.map(|first| [first, self.latest_end])
+    }
+
     /// The summary, if the earliest of the closed requests is the first one of the run.
     #[cfg(feature = "cli")]
     pub(crate) fn summary(&self) -> OverallSummary {

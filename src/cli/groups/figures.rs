@@ -3,7 +3,10 @@
 use super::{GroupTable, Grouping, Groups, Merge, Percent, Spread, table::Figure};
 use crate::{
     Line, Millis, RequestLine, StageRow,
-    cli::objectives::{ObjectiveCounts, Objectives},
+    cli::{
+        objectives::{ObjectiveCounts, Objectives},
+        selection::{Selection, covered_from},
+    },
     model::keep::is_failed,
 };
 
@@ -95,7 +98,7 @@ impl RequestGroups {
         let end = line.timestamp.unix_micros();
         let created = end.saturating_sub(line.e2e_table.e2e_total_ms.as_nanos() / 1_000);
         self.widen(created, end);
-        let covered_from = if line.overall_summary.e2e_requests == 1 { created } else { end };
+        let covered_from = covered_from(line).unix_micros();
         self.covered_from = Some(self.covered_from.map_or(covered_from, |first| first.min(covered_from)));
         if self.grouping.is_of_stages() {
             line.stage_table.iter().for_each(|row| self.add_stage(line, row));
@@ -130,8 +133,8 @@ impl RequestGroups {
         self.covered_from = self.covered_from.into_iter().chain(other.covered_from).min();
     }
 
-    /// The table of the figures, with these percentiles.
-    pub(in crate::cli) fn into_table(self, percents: &[Percent]) -> GroupTable {
+    /// The table of the figures of the selected lines, with these percentiles.
+    pub(in crate::cli) fn into_table(self, percents: &[Percent], selection: &Selection) -> GroupTable {
         let Self { grouping, groups, span, covered_from, mut objectives } = self;
         let is_of_stages = grouping.is_of_stages();
         let times: Vec<_> = match is_of_stages {
@@ -148,6 +151,7 @@ impl RequestGroups {
         if grouping.width.is_some() {
             span.0 = covered_from.unwrap_or_default();
         }
+        let span = selection.covered(span);
         rows.iter().filter_map(|group| group.value.objectives.as_ref()).for_each(|of| objectives.merge(of));
         GroupTable::new(&grouping, width, span, rows, times, percents).with_missing(objectives.missing())
     }

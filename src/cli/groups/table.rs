@@ -236,7 +236,7 @@ impl GroupTable {
 }
 
 impl Row {
-    /// The row of a group in a log that covers `span`.
+    /// The row of a group in a log that covers `span`, as far as it was selected.
     fn of(group: Group<Figures>, span: (u64, u64), times: &[Figure], percents: &[Percent]) -> Self {
         let (from, until, label) = (group.from(), group.until(), group.label());
         let Group { stretch, value, .. } = group;

@@ -113,8 +113,8 @@ impl Page {
         let Self { summary, groups, latencies, stretches, stage_names, .. } = self;
         let course = stretches.into_course();
         Figures {
-            summary: summary.into_log_summary(inputs.read, running),
-            groups: groups.map(|groups| groups.into_table(&Percent::USUAL)),
+            summary: summary.into_log_summary(inputs.read, running, &inputs.selection),
+            groups: groups.map(|groups| groups.into_table(&Percent::USUAL, &inputs.selection)),
             over_time: course.as_ref().map(OverTime::of).iter().flat_map(json::Stretch::all).collect(),
             distribution: latencies.columns().iter().flat_map(json::Column::all).collect(),
             where_the_time_goes: json::Bar::all(&latencies, &stage_names),
@@ -134,7 +134,7 @@ impl Page {
         meanwhile: &[Vec<Meanwhile>],
         inputs: &Inputs,
     ) -> Result<String> {
-        let summary = self.summary.into_log_summary(inputs.read, running);
+        let summary = self.summary.into_log_summary(inputs.read, running, &inputs.selection);
         let of_run = Run {
             endings: self.endings,
             stage_names: self.stage_names,
@@ -145,7 +145,7 @@ impl Page {
         let run = of_run.context(&summary, self.points.in_order().as_deref());
         let mut besides = summary.besides();
         besides.extend(inputs.selection.remark(inputs.read.outside, inputs.read.unmatched));
-        let groups = self.groups.map(|groups| groups.into_table(&Percent::USUAL));
+        let groups = self.groups.map(|groups| groups.into_table(&Percent::USUAL, &inputs.selection));
         let page = context! {
             files => inputs.names(),
             arguments => inputs.arguments(),

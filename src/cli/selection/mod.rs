@@ -10,7 +10,7 @@ use super::{
     failure::{Failure, Result},
     log_file::LogFile,
 };
-use crate::{Line, Timestamp, write::columns::printable};
+use crate::{Line, RequestLine, Timestamp, write::columns::printable};
 
 mod condition;
 mod log_end;
@@ -58,8 +58,16 @@ pub(in crate::cli) struct Selection {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     condition: Option<Condition>,
-    /// The times of the lines that were left out, in microseconds, from the first to the last.
-    left_out: Option<Arc<Span>>,
+    /// The times of the lines that were left out.
+    left_out: Option<Arc<LeftOutTimes>>,
+}
+
+#[derive(Debug, Default)]
+struct LeftOutTimes {
+    all: Span,
+    /// Of the requests that `--where` has left out: from the creation of the first one if it is known that
+    /// none ended before it, or else from its end.
+    requests: Span,
 }
 
 /// Why a line is left out.
@@ -69,6 +77,7 @@ pub(in crate::cli) enum LeftOut {
     ByCondition,
 }
 
+/// In microseconds, from the first to the last.
 #[derive(Debug)]
 struct Span {
     first: AtomicU64,
@@ -102,7 +111,7 @@ impl Selection {
 
     /// Why the line is left out; `None` if it counts.
     pub(in crate::cli) fn leaves_out(&self, line: &Line) -> Option<LeftOut> {
-        let span = self.left_out.as_ref()?;
+        let left_out = self.left_out.as_ref()?;
         let timestamp = timestamp(line);
         let is_in_time = self.since.is_none_or(|since| timestamp >= since)
             && self.until.is_none_or(|until| timestamp < until);
@@ -111,8 +120,23 @@ impl Selection {
             Some(condition) if !condition.is_met_by(line) => LeftOut::ByCondition,
             _ => return None,
         };
-        span.add(timestamp);
+        left_out.all.add(timestamp);
+        if let (LeftOut::ByCondition, Line::Request(line)) = (reason, line) {
+            left_out.requests.add(covered_from(line));
+            left_out.requests.add(timestamp);
+        }
         Some(reason)
+    }
+
+    /// The stretch of time, in microseconds, for which the selected lines are all that was selected of the
+    /// log, where the selected requests alone cover `first` to `last`: the run, or as much of it as lies in
+    /// the selected time.
+    pub(in crate::cli) fn covered(&self, (first, last): (u64, u64)) -> (u64, u64) {
+        let Some(LeftOutTimes { all, requests }) = self.left_out.as_deref() else { return (first, last) };
+        let ((left_first, left_last), run) = (all.ends(), requests.ends());
+        let since = self.since.map(Timestamp::unix_micros).filter(|since| left_first < *since);
+        let until = self.until.map(Timestamp::unix_micros).filter(|until| left_last >= *until);
+        (since.unwrap_or_else(|| first.min(run.0)), until.unwrap_or_else(|| last.max(run.1)))
     }
 
     /// How many lines each argument has left out; `None` if all count.
@@ -141,10 +165,9 @@ impl Selection {
 
     /// Why nothing is selected, if all lines were left out.
     pub(in crate::cli) fn nothing(&self, outside: u64, unmatched: u64) -> Option<String> {
-        let (left_out, span) = (self.sentence(outside, unmatched)?, self.left_out.as_ref()?);
-        let ends =
-            [&span.first, &span.last].map(|end| Timestamp::from_unix_micros(end.load(Ordering::Relaxed)));
-        let [first, last] = ends;
+        let (left_out, (first, last)) =
+            (self.sentence(outside, unmatched)?, self.left_out.as_ref()?.all.ends());
+        let [first, last] = [first, last].map(Timestamp::from_unix_micros);
         Some(format!("no line is selected: {left_out}; the log has lines from {first} to {last}"))
     }
 
@@ -175,6 +198,20 @@ impl Span {
     fn add(&self, timestamp: Timestamp) {
         self.first.fetch_min(timestamp.unix_micros(), Ordering::Relaxed);
         self.last.fetch_max(timestamp.unix_micros(), Ordering::Relaxed);
+    }
+
+    fn ends(&self) -> (u64, u64) {
+        (self.first.load(Ordering::Relaxed), self.last.load(Ordering::Relaxed))
+    }
+}
+
+/// From when on a log that begins with this request has every request that ended: the creation of the first
+/// request of a run, before which no other one ended, or else the end of this one.
+pub(in crate::cli) fn covered_from(line: &RequestLine) -> Timestamp {
+    let end = line.timestamp.unix_micros();
+    match line.overall_summary.e2e_requests {
+        1 => Timestamp::from_unix_micros(end.saturating_sub(line.e2e_table.e2e_total_ms.as_nanos() / 1_000)),
+        _ => line.timestamp,
     }
 }
 

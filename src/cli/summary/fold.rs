@@ -4,13 +4,14 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::figures::{LogSummary, NamedCount, Slow};
 use crate::{
-    Line, RequestLine, SCHEMA, SummaryLine, Timestamp,
+    Line, Millis, RequestLine, SCHEMA, SummaryLine, Timestamp,
     cli::{
         line_counts::LineCounts,
         objectives::{ObjectiveCounts, Objectives},
         parts::{Part, Times, dominating, longest_wait},
         running::{Running, Standing},
         sampling::Sampling,
+        selection::Selection,
         stage_names::StageNames,
         stage_outputs::StageOutputs,
         tally::Tally,
@@ -163,7 +164,24 @@ impl Summary {
         }
     }
 
-    pub(in crate::cli) fn into_log_summary(self, read: LineCounts, running: Running) -> LogSummary {
+    /// How long the run is, or as much of it as lies in the selected time.
+    fn covered(&self, selection: &Selection) -> Millis {
+        match self.totals.span() {
+            Some(span) if !selection.is_everything() => {
+                let (start, end) = selection.covered(span.map(|nanos| nanos / 1_000).into());
+                Millis::from_nanos(end.saturating_sub(start).saturating_mul(1_000))
+            }
+            _ => self.totals.summary().e2e_wall_time_ms,
+        }
+    }
+
+    pub(in crate::cli) fn into_log_summary(
+        self,
+        read: LineCounts,
+        running: Running,
+        selection: &Selection,
+    ) -> LogSummary {
+        let covered = self.covered(selection);
         let Standing { reports: last_reports, open: still_open, more: more_open, unnamed } =
             running.figures();
         let reason = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
@@ -180,7 +198,7 @@ impl Summary {
             names: self.names,
             shares_of_e2e: self.times.shares().collect(),
             outputs: self.outputs.figures(),
-            objectives: self.objectives.figures(self.totals.summary().e2e_wall_time_ms),
+            objectives: self.objectives.figures(covered),
             finish_reasons: counted(&self.reasons, reason),
             failed: counted(&self.failed, String::clone),
             failed_requests: self.failed_requests,

@@ -92,7 +92,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let missing = summary.missing();
     missing.iter().for_each(|sentence| complain(sentence));
     let chosen = Chosen::of(&summary.histograms, &args.percentiles);
-    let log_summary = LogSummary { chosen, ..summary.into_log_summary(inputs.read, running) };
+    let log_summary =
+        LogSummary { chosen, ..summary.into_log_summary(inputs.read, running, &inputs.selection) };
     inputs.warn_of_doubles();
     if args.json {
         json::write(out, &log_summary)?;
@@ -122,7 +123,7 @@ fn run_by_groups(
     let new = || RequestGroups::new(grouping.clone(), &args.objectives);
     let groups = inputs.fold(new, RequestGroups::add, RequestGroups::merge)?;
     let percents = if args.percentiles.is_empty() { &Percent::USUAL[..] } else { &args.percentiles };
-    let table = groups.into_table(percents);
+    let table = groups.into_table(percents, &inputs.selection);
     inputs.warn_of_doubles();
     table.remarks().iter().chain(&table.missing).for_each(|remark| complain(remark));
     match (args.json, args.csv) {

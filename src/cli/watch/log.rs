@@ -148,8 +148,9 @@ impl Log {
         }
     }
 
-    /// The moment that the view shows: now, or the end of the last request if the input has ended. A whole log
-    /// in which nothing has ended since the reading began is one of the past, and ends with its last request.
+    /// The moment that the view shows: now, or the end of the last request if the input has ended. A whole
+    /// log in which nothing has ended since the reading began is one of the past, and ends with its last
+    /// request.
     pub(super) fn moment(&self, period: Period, now: u64) -> u64 {
         let stands_still = self.has_ended || (period == Period::Whole && self.is_old());
         self.last.filter(|_| stands_still).unwrap_or(now)
