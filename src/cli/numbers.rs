@@ -459,7 +459,8 @@ mod tests {
     fn a_gap_of_any_size_after_the_beginning_of_a_log_is_found() {
         for (before, gap) in [(3, 5_000), (32, 540), (500, 1_100), (500, 5_000), (1_000, 100_000)] {
             let found = violations((1..=before).chain(before + gap + 1..=before + gap + 3_000));
-            let sentence = format!("none of {} to {} ({gap} lines", before + 1, before + gap);
+            let lines = amount(gap, "line", "lines");
+            let sentence = format!("none of {} to {} ({lines}", before + 1, before + gap);
             assert!(found.len() == 1 && found[0].contains(&sentence), "{found:?}");
         }
         let after_a_restart = (400_000..=400_600).chain(1..=100).chain(5_101..=9_000);
@@ -487,7 +488,7 @@ mod tests {
             log
         };
         let found = ended(6_000, 0, true).findings().violations;
-        assert!(found.len() == 1 && found[0].contains("none of 501 to 6000 (5500 lines are missing)"));
+        assert!(found.len() == 1 && found[0].contains("none of 501 to 6000 (5,500 lines are missing)"));
         assert_eq!(ended(500, 0, true).findings().violations, Vec::<String>::new());
         let Findings { violations, notes, .. } = ended(502, 0, true).findings();
         assert_eq!((violations.len(), notes.len()), (0, 1), "requests may end during a report");

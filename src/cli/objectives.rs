@@ -336,8 +336,10 @@ impl Attainment {
             format!("Goodput: {} requests and {} tokens a second.", decimal(requests), decimal(tokens)),
         ]);
         if self.failed > 0 {
-            sentences
-                .push(format!("Failed requests, which count as not meeting them: {}.", count(self.failed)));
+            sentences.push(format!(
+                "Failed or aborted requests, which count as not meeting them: {}.",
+                count(self.failed)
+            ));
         }
         if self.unjudged > 0 {
             let unjudged = count(self.unjudged);
