@@ -16,7 +16,7 @@ READER = TARGET / "debug" / "omni-metrics"
 OUT = TARGET / "browser"
 LOG = pathlib.Path("tests/data/pipeline.jsonl")
 PORT = 9517
-KEYS = {"down": "\ue015", "left": "\ue012", "right": "\ue014", "end": "\ue010", "escape": "\ue00c", "enter": "\ue007", "shift": "\ue008"}
+KEYS = {"down": "\ue015", "left": "\ue012", "right": "\ue014", "end": "\ue010", "home": "\ue011", "escape": "\ue00c", "enter": "\ue007", "shift": "\ue008"}
 
 
 class Browser(webdriver.Browser):
@@ -111,7 +111,7 @@ def check_list(browser, requests):
     browser.run("const s = document.getElementById('search'); s.value = ''; s.dispatchEvent(new Event('input'))")
 
 
-def check_waterfall(browser):
+def check_waterfall(browser, request):
     """Bars within their tracks, the zoom, and the button that copies the id."""
     outside = (
         "return [...document.querySelectorAll('.track')].filter(track => [...track.children].some(bar =>"
@@ -131,6 +131,11 @@ def check_waterfall(browser):
     assert browser.text(".zoom span") != whole
     browser.click(".zoom button:nth-child(5)")
     same("the whole request", whole, browser.text(".zoom span"))
+    browser.type(".lane:nth-child(4)", KEYS["enter"] + KEYS["escape"])
+    same("Escape shows it too", whole, browser.text(".zoom span"))
+    told = browser.run("return document.querySelector('.lane:nth-child(3)').getAttribute('aria-label')")
+    batch = next(row["batch_id"] for row in request["stage_table"] if told.startswith(f"stage {row['stage_id']}:"))
+    same("an id is no amount", batch is None or f"batch id {batch}, " in told, True)
     browser.run("""
         window.told = [];
         const button = document.querySelector('#waterfall > button');
@@ -142,8 +147,11 @@ def check_waterfall(browser):
 def check_brush(browser, requests):
     """A part of the time that is selected, with the pointer and with keys."""
     count = "return document.querySelectorAll('#list tbody tr').length"
+    place = "return document.getElementById('in-flight').offsetTop"
+    height = browser.run(place)
     browser.drag("#in-flight .field", 0.3, 0.6)
     assert "in flight" in browser.text("#selected span"), browser.text("#selected span")
+    same("the charts stay where they are", height, browser.run(place))
     some = browser.run(count)
     assert 0 < some < len(requests), some
     same("the bar says it", str(some), browser.text("#bars h3").split("(")[1].split(")")[0])
@@ -178,7 +186,10 @@ def check_points(browser, requests):
         f"const r = requests.find(r => r.id === {json.dumps(wanted)}); return [ofTime(r.at), 1 - ofLatency(r.e2e)]")
     browser.drag("#latency .field", place[0], place[0], place[1])
     same("the point's request", wanted, browser.text("#waterfall h3"))
-    browser.type("#latency .field", KEYS["end"] + KEYS["enter"])
+    browser.type("#latency .field", KEYS["home"] + KEYS["enter"])
+    same("Enter leads to the waterfall", "waterfall", browser.run("return document.activeElement.id"))
+    browser.type("#waterfall", KEYS["escape"])
+    same("and Escape back", True, browser.run("return document.activeElement === scatter"))
     browser.run(f"location.hash = 'request={requests[11]['request_id']}'")
     await_that("the request of the address", lambda: browser.text("#waterfall").startswith(requests[11]["request_id"]))
     browser.run("location.hash = 'request=nowhere'")
@@ -189,9 +200,10 @@ def check_points(browser, requests):
 def check_names(browser):
     """What the keyboard reaches, and what a screen reader is told."""
     reached = browser.run(
-        "return [...document.querySelectorAll('.field, .bar, .lane, #search, #list a, #list th button, summary')]"
+        "return [...document.querySelectorAll('.field, .bar, .lane, #search, #list th button, summary')]"
         ".every(e => e.tabIndex === 0)")
     same("the keyboard reaches everything", True, reached)
+    same("and the list in one step", 1, browser.run("return [...document.querySelectorAll('#list a')].filter(e => e.tabIndex === 0).length"))
     browser.type("#distribution .field", KEYS["right"])
     assert "request" in browser.text("#tip"), browser.text("#tip")
     browser.type("#bars .bar", KEYS["right"])
@@ -204,8 +216,8 @@ def overlaps(browser):
     """Texts of one axis that touch each other, or that the page cuts."""
     return browser.run("""
         const found = [];
-        for (const field of document.querySelectorAll('.field')) {
-            for (const axis of ['.x', '.y', '.mark span', '.across span']) {
+        for (const field of document.querySelectorAll('.field, .ruler > div')) {
+            for (const axis of ['.x', '.y', '.mark span', '.across span', '.rule']) {
                 const boxes = [...field.querySelectorAll(axis)].map(e => [e.textContent, e.getBoundingClientRect()]).filter(([, box]) => box.width);
                 boxes.forEach(([text, one], n) => {
                     if (one.left < 0 || one.right > innerWidth) found.push(text + ' is cut');
@@ -273,7 +285,7 @@ def check_page(browser):
          browser.run("return [...document.querySelectorAll('.tick.limit')].map(e => e.dataset.tip)"))
     same("objectives", "e2e=20ms", browser.text("main table th[scope=row]"))
     check_list(browser, requests)
-    check_waterfall(browser)
+    check_waterfall(browser, requests[0])
     check_brush(browser, requests)
     check_points(browser, requests)
     check_names(browser)
@@ -324,7 +336,7 @@ def check_joined(browser):
     same("slowest first", [line["request_id"] for line in requests], browser.run(LISTED))
     same("its rows, and the critical path", len(requests[0]["stage_table"]) + len(requests[0]["transfer_table"]) + 1,
          browser.run("return document.querySelectorAll('.lane').length"))
-    check_waterfall(browser)
+    check_waterfall(browser, requests[0])
     check_brush(browser, requests)
     check_names(browser)
     check_looks(browser, "joined")
@@ -339,11 +351,12 @@ def check_hostile(browser):
         line["request_id"] = evil
         line["e2e_table"]["finish_reason"] = evil
         line["stage_table"][0]["stage_name"] = evil
-        line["warnings"] = [evil]
+        line["warnings"] = [evil, "w" * 1000]
     hostile.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
     browser.open(report("hostile.html", hostile))
     same("the id is a text", evil, browser.text("#waterfall h3"))
     assert "broken" not in browser.run("return document.title")
+    same("long words need no scrolling aside", True, browser.run("return document.documentElement.scrollWidth <= innerWidth"))
 
 
 def check_large(browser):

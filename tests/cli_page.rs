@@ -231,6 +231,13 @@ fn a_sample_of_requests_says_how_to_find_the_others() {
 }
 
 #[test]
+fn counts_read_as_a_person_writes_them() {
+    let page = report(&requests((0..1_500).map(|n| format!("r{n}"))));
+    assert!(page.contains("<li>1,500 requests ended with finish_reason "), "{page}");
+    assert!(report(&requests(["one".to_owned()].into_iter())).contains("<p>1 request.</p>"));
+}
+
+#[test]
 fn many_requests_are_a_density_and_the_page_stays_small() {
     let log: String = requests((0..6_000).map(|n| format!("r{n}")))
         .lines()

@@ -7,11 +7,6 @@ pub(in crate::cli) fn count(number: u64) -> String {
     grouped(&number.to_string())
 }
 
-/// A number of requests, with the noun.
-pub(super) fn requests(number: u64) -> String {
-    format!("{} {}", count(number), if number == 1 { "request" } else { "requests" })
-}
-
 /// A number with two decimals below 10, one below 100, and none from there on; one below a hundredth by its
 /// exponent.
 pub(super) fn decimal(number: f64) -> String {
@@ -32,7 +27,8 @@ pub(in crate::cli) fn shown(time: Millis) -> String {
         millis if millis >= 10_800_000.0 => format!("{} h", decimal(millis / 3_600_000.0)),
         millis if millis >= 60_000.0 => format!("{} min", decimal(millis / 60_000.0)),
         millis if millis >= 1_000.0 => format!("{} s", decimal(millis / 1_000.0)),
-        millis if millis >= 1.0 || millis == 0.0 => format!("{} ms", decimal(millis)),
+        0.0 => "0 ms".to_owned(),
+        millis if millis >= 1.0 => format!("{} ms", decimal(millis)),
         millis => format!("{} µs", decimal(millis * 1e3)),
     }
 }
@@ -85,8 +81,9 @@ mod tests {
         let expected = ["0 %", "less than 0.01 %", "0.33 %", "33.3 %", "99.9 %", "100 %"];
         assert_eq!(percents.map(|(part, whole)| percent(part, whole)), expected);
         let times = [0.0, 500.0, 2e3, 250e6, 5e9, 2e12].map(round_time);
-        let lengths = [90_000.0, 4.5 * 3.6e6, 9.0 * 864e5].map(|ms| shown(Millis::from_f64(ms).unwrap()));
-        assert_eq!(lengths, ["1.50 min", "4.50 h", "9.00 d"]);
+        let lengths =
+            [0.0, 90_000.0, 4.5 * 3.6e6, 9.0 * 864e5].map(|ms| shown(Millis::from_f64(ms).unwrap()));
+        assert_eq!(lengths, ["0 ms", "1.50 min", "4.50 h", "9.00 d"]);
         assert_eq!([0.0, 0.000_02, 0.5].map(decimal), ["0.00", "2.0e-5", "0.50"]);
         assert_eq!(times, ["0", "500 ns", "2 µs", "250 ms", "5 s", "2,000 s"]);
         assert_eq!(

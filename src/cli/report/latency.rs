@@ -6,14 +6,17 @@ use serde::Serialize;
 
 use super::{
     axis::Axis,
-    figures::{count, requests, shown},
+    figures::{count, shown},
     plot::{Field, Mark, Path, Plot},
     spent::{Part, Spent, StageNames},
 };
-use crate::{Millis, RequestLine};
+use crate::{Millis, RequestLine, cli::amount::amount};
 
 /// How many columns the distribution has at most.
 const COLUMNS: u32 = 60;
+/// How many bins the axis has at least, a doubling of the latency: a narrower axis would show the width of a
+/// bin as if it were a spread.
+const LEAST_SPAN: u32 = BINS;
 /// How many bins a doubling of the latency has. All are equally wide on a logarithmic axis, so that requests
 /// spread evenly over it have a flat distribution. A bin is 3 % wide.
 pub(super) const BINS: u32 = 24;
@@ -97,6 +100,8 @@ impl Latencies {
     /// The distribution, in columns of equally many bins: each is longer than the one before by one factor.
     pub(super) fn columns(&self) -> Option<Columns> {
         let (first, last) = (*self.0.first_key_value()?.0, *self.0.last_key_value()?.0);
+        let margin = LEAST_SPAN.saturating_sub(last - first + 1).div_ceil(2);
+        let (first, last) = (first.saturating_sub(margin), last + margin);
         let span = last - first + 1;
         let group = span.div_ceil(3 * COLUMNS);
         let width = if group == 1 { span.div_ceil(COLUMNS) } else { 3 * group };
@@ -186,7 +191,7 @@ impl Columns {
         let filled = self.iter().filter(|(_, _, count)| *count > 0);
         let row = |(from, to, count)| Row {
             range: format!("{} to {}", time(from), time(to)),
-            requests: requests(count),
+            requests: amount(count, "request", "requests"),
         };
         filled.map(row).collect()
     }
@@ -249,6 +254,17 @@ mod tests {
             assert_eq!(columns.counts.iter().sum::<u64>(), range.step_by(7).count() as u64);
         }
         assert!(Latencies::default().columns().is_none() && Latencies::default().axis().is_none());
+    }
+
+    #[test]
+    fn the_axis_of_few_requests_spans_a_doubling() {
+        for millis in [98..=98, 98..=101] {
+            let axis = latencies(millis).axis().unwrap();
+            assert!((2.0..2.2).contains(&(axis.high() / axis.low())), "{axis:?}");
+            assert!((0.4..0.6).contains(&axis.place(99.5e6)), "{axis:?}");
+        }
+        let wide = latencies(100..=500).axis().unwrap();
+        assert!((5.0..5.5).contains(&(wide.high() / wide.low())), "{wide:?}");
     }
 
     #[test]

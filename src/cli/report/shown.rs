@@ -141,11 +141,11 @@ pub(super) fn columns() -> Columns {
 fn unit(unit: Unit) -> &'static str {
     match unit {
         Unit::Key => "key",
-        Unit::Id | Unit::Count => "count",
+        Unit::Count => "count",
         Unit::Bytes => "bytes",
         Unit::Milliseconds => "ms",
         Unit::Ratio => "ratio",
-        Unit::Text => "text",
+        Unit::Id | Unit::Text => "text",
     }
 }
 

@@ -16,8 +16,9 @@ const button = (text, label, act) => {
 
 const time = (millis) =>
   millis === null || millis === undefined ? "–"
+    : millis === 0 ? "0 ms"
     : millis >= 1000 ? (millis / 1000).toFixed(3) + " s"
-    : millis >= 1 || millis === 0 ? millis.toFixed(3) + " ms"
+    : millis >= 1 ? millis.toFixed(3) + " ms"
     : (millis * 1000).toFixed(1) + " µs";
 // For bars and sentences, which need no more than three digits.
 const digits = (number) => number >= 100 ? number.toFixed(0) : number >= 10 ? number.toFixed(1) : number.toFixed(2);
@@ -41,6 +42,6 @@ const quoted = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
 // The time of the day of a moment in milliseconds since the Unix epoch, as exact as a stretch is long.
 const clock = (moment, length = run.length) => {
   const text = new Date(moment).toISOString();
-  const day = !isShown(moment) ? text.slice(0, 10) + " " : run.time[1] - run.time[0] > 86400000 ? text.slice(5, 10) + " " : "";
+  const day = moment < run.begin || moment > endOfCharts ? text.slice(0, 10) + " " : run.time[1] - run.time[0] > 86400000 ? text.slice(5, 10) + " " : "";
   return day + text.slice(11, length >= 1000 ? 19 : 23);
 };

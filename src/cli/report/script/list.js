@@ -34,8 +34,14 @@ const found = () => {
   const compare = (one, other) => (one < other ? -1 : one > other ? 1 : 0);
   return all.sort((one, other) => (isDown ? -1 : 1) * compare(one[key], other[key]) || other.e2e - one.e2e);
 };
-// Marks the chosen request among the listed ones.
-const mark = () => [...body.rows].forEach((row, n) => row.setAttribute("aria-selected", String(listed[n] === chosen)));
+// Marks the chosen request among the listed ones. The Tab key reaches this one only, or the first; arrow keys reach the others.
+const mark = () => {
+  const at = Math.max(0, listed.indexOf(chosen));
+  [...body.rows].forEach((row, n) => {
+    row.setAttribute("aria-selected", String(listed[n] === chosen));
+    row.querySelector("a").tabIndex = n === at ? 0 : -1;
+  });
+};
 
 const fill = () => {
   const all = found();

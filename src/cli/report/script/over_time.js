@@ -118,7 +118,10 @@ for (const field of overTime) {
     if (event.key === "Enter" && at !== null) {
       const { from, to } = stretches[at];
       const inside = requests.filter((request) => request.at >= from && request.at < to);
-      if (inside.length) show(inside.reduce((one, other) => (other.e2e > one.e2e ? other : one)), true);
+      if (inside.length) {
+        show(inside.reduce((one, other) => (other.e2e > one.e2e ? other : one)), true);
+        enter(field);
+      }
     }
     if (to === undefined) return;
     event.preventDefault();

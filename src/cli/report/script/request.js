@@ -1,6 +1,9 @@
 // A request: what is known of it, and its waterfall.
 const waterfall = element("waterfall");
 let chosen = null;
+// Draws the lanes anew where there is more or less room.
+let redraw = () => {};
+addEventListener("resize", () => redraw());
 
 const copy = async (text, from, told) => {
   try {
@@ -70,9 +73,11 @@ const drawRequest = (request) => {
     if (lanes) lanes.replaceWith(drawn);
     else waterfall.append(drawn);
     lanes = drawn;
+    drawRuler(lanes.querySelector(".ruler > div"), [from, to]);
     if (focused > 0) lanes.children[focused]?.focus();
     range.textContent = `${short(from)} to ${short(to)}`;
   };
+  redraw = () => zoom([from, to]);
   const scale = (factor) => {
     const middle = (from + to) / 2;
     zoom([middle - (to - from) * factor / 2, middle + (to - from) * factor / 2]);
@@ -85,9 +90,9 @@ const drawRequest = (request) => {
   waterfall.append(controls);
   zoom([from, to]);
 
-  const notes = ["A bar begins where the row does; a row of several spans is drawn in one piece. Hatched before it is the stage's own " +
-    "queue; a line across it is its first or last output, a double line the limit of an objective. Behind the lanes, hatched grey is time in which nothing of the request " +
-    "ran. A click on a lane, or Enter, zooms to it."];
+  const notes = ["A bar shows when a stage or a transfer ran; all spans of a stage are drawn as one bar. The hatched part in front of it is the time in " +
+    "the stage's own queue. A line across a bar marks its first or last output, a double line the limit of an objective. Grey hatching behind the lanes " +
+    "marks time in which nothing of the request ran. A click on a lane, or Enter, zooms to it, and Escape back."];
   if (request.more) notes.push(`${amount(request.more, "more row is", "more rows are")} left out.`);
   notes.push(...(request.warnings ?? []).map((warning) => "Warning: " + warning));
   waterfall.append(...notes.map((note) => make("p", "", note)));
@@ -104,8 +109,20 @@ const show = (request, isAsked) => {
     waterfall.scrollIntoView({ block: "nearest" });
   }
 };
+// The keyboard comes to the waterfall from a chart; Escape leads back.
+let origin = null;
+const enter = (from) => {
+  origin = from;
+  waterfall.focus({ preventScroll: true });
+};
+waterfall.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.defaultPrevented || !origin) return;
+  origin.focus();
+  origin = null;
+});
 const showNone = (id) => {
   chosen = null;
+  redraw = () => {};
   encircle(ring, null);
   const search = element("search");
   if (!("sampled" in search.dataset)) return waterfall.replaceChildren(make("p", "", "No request has such an id."));

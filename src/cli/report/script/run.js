@@ -32,6 +32,7 @@ for (const request of requests) {
 // A stretch comes as a list. Those between these two are in the charts; one before and one after may have the rest.
 const firstShown = run.before === null ? 0 : 1;
 const lastShown = run.stretches.length - (run.after === null ? 1 : 2);
+const endOfCharts = run.begin + (lastShown - firstShown + 1) * run.length;
 const stretches = run.stretches.map(([completed, aborted, failed, tokens, inFlight, latencies, times], at) => ({
   from: at < firstShown ? run.before : run.begin + (at - firstShown) * run.length,
   to: at > lastShown ? run.after : run.begin + (at - firstShown + 1) * run.length,

@@ -47,6 +47,18 @@ const roundStep = (least) => {
   return decade * [1, 2, 5, 10].find((factor) => factor * decade >= least * 0.999);
 };
 
+// Draws the moments that a ruler names, of which each has room for its text.
+const drawRuler = (field, [from, to]) => {
+  const room = 64 / field.clientWidth;
+  const step = roundStep((to - from) * room || 1);
+  for (let moment = Math.ceil(from / step) * step; moment <= to; moment += step) {
+    const place = (moment - from) / (to - from);
+    const rule = make("div", "rule", place <= 1 - room ? tickText(Math.round(moment * 1e6) / 1e6) : "");
+    rule.style.left = place * 100 + "%";
+    field.append(rule);
+  }
+};
+
 // Draws the lanes between two moments; `zoom` is called with others.
 const drawLanes = (request, [from, to], zoom) => {
   const lanes = make("div", "lanes");
@@ -61,12 +73,6 @@ const drawLanes = (request, [from, to], zoom) => {
   for (const [code, begin, end] of request.path) {
     if (/^[quw]/.test(code) && end > from && begin < to) field.append(put(make("div", "gap"), begin, end));
   }
-  const step = roundStep((to - from) / (innerWidth < 700 ? 3 : 6) || 1);
-  for (let moment = Math.ceil(from / step) * step; moment <= to; moment += step) {
-    const rule = make("div", "rule", place(moment) < 90 ? tickText(Math.round(moment * 1e6) / 1e6) : "");
-    rule.style.left = place(moment) + "%";
-    field.append(rule);
-  }
   ruler.append(field);
   lanes.append(ruler);
   const rows = [...request.stages.map(Stage), ...request.transfers.map(Transfer)];
@@ -75,7 +81,7 @@ const drawLanes = (request, [from, to], zoom) => {
     const lane = make("div", "lane");
     lane.tabIndex = 0;
     lane.dataset.tip = row.text;
-    lane.setAttribute("role", "img");
+    lane.setAttribute("role", "button");
     lane.setAttribute("aria-label", row.text);
     const track = make("div", "track");
     if (!row.pieces.length) track.append(make("span", "", "never entered"));
@@ -102,7 +108,12 @@ const drawLanes = (request, [from, to], zoom) => {
       zoom(isThere || row.from === 0 && row.length === request.e2e ? [0, request.e2e] : lane);
     };
     lane.addEventListener("click", narrow);
-    lane.addEventListener("keydown", (event) => { if (event.key === "Enter") narrow(); });
+    lane.addEventListener("keydown", (event) => {
+      const act = { Enter: narrow, " ": narrow, Escape: to - from < request.e2e && (() => zoom([0, request.e2e])) }[event.key];
+      if (!act) return;
+      event.preventDefault();
+      act();
+    });
     lanes.append(lane);
   }
   return lanes;
