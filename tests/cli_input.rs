@@ -154,6 +154,7 @@ fn fields_of_any_kind_of_json_are_kept_and_shown_as_json() {
 #[test]
 fn why_a_line_is_broken_is_said_in_the_terms_of_the_log() {
     let line = PIPELINE.lines().next().unwrap();
+    let deep = format!("\"fields\":{{\"a\":{}", "[".repeat(200));
     let with = |from: &str, to: &str| format!("{}\n", line.replacen(from, to, 1));
     for (log, why) in [
         (line[..200].to_owned(), "it is cut after column 200"),
@@ -166,8 +167,16 @@ fn why_a_line_is_broken_is_said_in_the_terms_of_the_log() {
             with("\"schema\":1", "\"schema\":null"),
             "invalid type: null, expected a whole number from 0 up at column 31",
         ),
-        (with("\"schema\":1", "\"schema\":nul"), "it is not JSON: expected true, false or null at column 31"),
-        (with("\"schema\":", "\"schema\";"), "it is not JSON: expected `:` at column 27"),
+        (with("\"schema\":1", "\"schema\":nul"), "expected true, false or null at column 31"),
+        (
+            with("\"overall_summary\":{", "\"overall_summary\":[{"),
+            "sequence, expected an object at column 113",
+        ),
+        (
+            with("\"schema\":1", &format!("\"schema\":1,{deep}")),
+            "values lie too deep in others at column 169",
+        ),
+        (with("\"schema\":", "\"schema\";"), "expected `:` at column 27"),
     ] {
         let said = text(&omni_of(&["check"], &log).stderr);
         let said = said.lines().next().unwrap();

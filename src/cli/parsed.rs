@@ -85,11 +85,12 @@ fn why_broken(text: &str, error: &serde_json::Error) -> String {
 
 /// The error in the terms of a log, where the lines of a line and the types of Rust mean nothing.
 fn reason(error: &serde_json::Error) -> String {
-    const TERMS: [(&str, &str); 4] = [
+    const TERMS: [(&str, &str); 5] = [
         ("expected ident", "expected true, false or null"),
         ("expected f64", "expected a number"),
         ("expected u32", "expected a whole number from 0 up"),
         ("expected u64", "expected a whole number from 0 up"),
+        ("recursion limit exceeded", "values lie too deep in others"),
     ];
     let (line, column) = (error.line(), error.column());
     if error.is_eof() {
@@ -99,8 +100,7 @@ fn reason(error: &serde_json::Error) -> String {
     let said = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
     let terms = TERMS.iter().find_map(|(of_rust, term)| Some((said.strip_suffix(of_rust)?, *term)));
     let (said, term) = terms.unwrap_or((said, ""));
-    let kind = if error.is_syntax() { "it is not JSON: " } else { "" };
-    format!("{kind}{said}{term} at column {column}")
+    format!("{said}{term} at column {column}")
 }
 
 fn no_line() -> Line {

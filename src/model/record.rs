@@ -14,8 +14,6 @@ use crate::model::buffered::{Buffered, Text};
 
 /// A struct that is a JSON object, or that gives its members to one. [`record!`] implements it.
 pub(crate) trait Record: Sized {
-    const NAME: &'static str;
-
     /// How many members it has.
     fn members(&self) -> usize;
 
@@ -31,8 +29,6 @@ pub(crate) trait Record: Sized {
 
 /// No members: what a record without a flattened one has besides its own. It reads to the end of the object.
 impl Record for () {
-    const NAME: &'static str = "";
-
     fn members(&self) -> usize {
         0
     }
@@ -66,8 +62,6 @@ macro_rules! record {
         $(..$inner:ident: $Inner:ty, $($later:ident: $is_later_written:ident $(or $later_default:expr)?,)*)?
     ) => {
         impl $(<$T: $Bound $(+ $More)*>)? $crate::model::record::Record for $Record $(<$T>)? {
-            const NAME: &'static str = stringify!($Record);
-
             fn members(&self) -> usize {
                 use $crate::model::record::is_written;
                 let Self { $($name,)* $($inner, $($later,)*)? } = self;
@@ -182,7 +176,7 @@ pub(crate) fn deserialize<'de, R: Record, D: Deserializer<'de>>(deserializer: D)
         type Value = R;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "struct {}", R::NAME)
+            f.write_str("an object")
         }
 
         fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<R, A::Error> {
