@@ -224,3 +224,20 @@ fn a_time_of_many_years_is_the_sum_of_its_parts_as_far_as_a_float_is_exact() {
     wrong[3].1 = json!(years + 0.5);
     assert!(violations("request", &wrong).iter().any(|found| found.contains("not the sum of its parts")));
 }
+
+#[test]
+fn the_wall_of_a_stage_does_not_fall_within_a_run() {
+    let mut lines: Vec<_> = PIPELINE.lines().map(str::to_owned).collect();
+    let (before, walls) = lines[20].split_once("\"stage_wall_time_ms\":[").unwrap();
+    let (_, after) = walls.split_once(',').unwrap();
+    lines[20] = format!("{before}\"stage_wall_time_ms\":[9.5,{after}");
+    let output = omni_of(&["check"], &lines.join("\n"));
+    let said = text(&output.stdout);
+    let violation =
+        "-:21: stage 0: stage_wall_time_ms is less than in the line before, of the same run: expected";
+    assert!(said.contains(violation) && said.contains("found 9.5\n"), "{said}");
+    // Without its predecessor, it may be of another process.
+    lines.remove(19);
+    let said = text(&omni_of(&["check"], &lines.join("\n")).stdout);
+    assert!(!said.contains("stage_wall_time_ms is less"), "{said}");
+}

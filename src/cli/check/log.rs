@@ -5,6 +5,7 @@ use std::{io::Write, mem};
 use super::{
     finding::{Finding, located, say},
     found::{Found, RequestNumber},
+    stage_walls::StageWalls,
     whole_run::WholeRun,
 };
 use crate::{
@@ -29,6 +30,7 @@ pub(super) struct Log {
     file: Option<(usize, usize, String)>,
     numbers: Numbers,
     whole_run: WholeRun,
+    stage_walls: StageWalls,
     sample: SampleCheck,
     pub(super) violations: u64,
     /// Notes on lines.
@@ -63,6 +65,7 @@ impl Log {
                 None => {}
             }
             sentences.extend(self.whole_run.add(&found.witness));
+            sentences.extend(self.stage_walls.add(&found.witness));
             sentences.extend(self.sample.add(place, found.witness));
         }
         self.write(place, &sentences, out)
@@ -113,6 +116,7 @@ impl Log {
     fn finish_runs(&mut self, out: &mut impl Write) -> Result<()> {
         let Some((.., file)) = self.file.take() else { return Ok(()) };
         self.whole_run = WholeRun::default();
+        self.stage_walls = StageWalls::default();
         let by_number = mem::take(&mut self.numbers);
         // Most numbers are missing in a sampled log, which has more to show instead.
         self.lost += by_number.all_lost();

@@ -16,6 +16,7 @@ mod finding;
 mod found;
 mod groups;
 mod log;
+mod stage_walls;
 mod verdict;
 mod whole_run;
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 use super::identity::State;
-use crate::{Line, RequestLine, SummaryLine, cli::history::hash_of, model::keep::is_failed};
+use crate::{Line, Millis, RequestLine, SummaryLine, cli::history::hash_of, model::keep::is_failed};
 
 pub(in crate::cli) enum Witness {
     Request(Request),
@@ -21,7 +23,9 @@ pub(in crate::cli) struct Request {
     /// The run up to and with this request.
     pub(in crate::cli) run: State,
     /// In nanoseconds since the Unix epoch.
-    pub(super) end: u64,
+    pub(in crate::cli) end: u64,
+    /// The walls of the stages in the run.
+    pub(in crate::cli) walls: SmallVec<[Millis; 8]>,
     pub(in crate::cli) tokens: u64,
     /// In nanoseconds.
     pub(in crate::cli) e2e: u64,
@@ -67,6 +71,7 @@ impl Request {
         Self {
             run: State::of(&line.overall_summary),
             end: line.timestamp.unix_micros().saturating_mul(1_000),
+            walls: SmallVec::from_slice(&line.overall_summary.stage_wall_time_ms),
             tokens: e2e.e2e_total_tokens,
             e2e: e2e.e2e_total_ms.as_nanos(),
             sample_rate: line.sample_rate,
