@@ -101,7 +101,7 @@ fn services(requests: &[Request], mut visits: Vec<Place>) -> Vec<Service> {
             {
                 last.visits.push(place);
             }
-            _ => services.push(Service { start, end: end.max(start + 1), visits: vec![place] }),
+            _ => services.push(Service { start, end: end.max(start.saturating_add(1)), visits: vec![place] }),
         }
         last_batch = batch;
     }
@@ -136,7 +136,7 @@ pub(super) fn at_once(times: impl Iterator<Item = (u64, u64)> + Clone) -> usize 
     let mut at_least = 0;
     let lasting = lasted.iter().enumerate().skip(1).rev().find(|(_, time)| {
         at_least += **time;
-        at_least * LASTING >= busy
+        at_least.saturating_mul(LASTING) >= busy
     });
     lasting.map_or(1, |(running, _)| running)
 }
@@ -164,9 +164,10 @@ fn divide_delays(requests: &mut [Request], services: &mut [Service], workers: us
             visit.batch_size = places.len();
             if free_since > visit.arrival {
                 visit.start = visit.start.min(free_since);
-                *start = (*start).min(created + visit.start);
+                *start = (*start).min(created.saturating_add(visit.start));
             } else {
-                visit.after.lag += visit.start.saturating_sub(visit.arrival);
+                let lag = visit.start.saturating_sub(visit.arrival);
+                visit.after.lag = visit.after.lag.saturating_add(lag);
                 visit.arrival = visit.start;
             }
         }
