@@ -2,13 +2,24 @@
 
 /// The chance that a sound sample is called a violation, of all samples: 0.1 %.
 const ALPHA: f64 = 0.001;
+/// How many deviations from its mean a normal distribution has half of [`ALPHA`] on either side.
+const DEVIATIONS: f64 = 3.290_527;
+/// From this deviation on, a binomial distribution has the bounds of a normal one, to a thousandth of it. A
+/// damaged line may claim so many requests that a sum over the steps of the distribution would not end.
+const NORMAL: f64 = 1e5;
 
 /// The numbers of successes in `trials` trials of probability 1/`one_in` that are neither too few nor too
 /// many: each of the two tails has at most half of [`ALPHA`].
 pub(super) fn binomial(trials: u64, one_in: u32) -> (u64, u64) {
     let probability = 1.0 / f64::from(one_in);
     let odds = probability / (1.0 - probability);
-    let mode = (((trials + 1) as f64 * probability) as u64).min(trials);
+    let mean = trials as f64 * probability;
+    let deviation = (mean * (1.0 - probability)).sqrt();
+    if deviation > NORMAL {
+        let far = DEVIATIONS * deviation;
+        return ((mean - far) as u64, (mean + far) as u64);
+    }
+    let mode = ((mean + probability) as u64).min(trials);
     // Relative to the weight of the mode, so that no factorial is needed. Past the bounds, weights fall
     // faster than those of a geometric series, and soon to nothing.
     let (mut below, mut above) = (Vec::new(), Vec::new());
@@ -62,6 +73,13 @@ mod tests {
             let found = binomial(trials, one_in);
             assert_eq!(found, bounds, "{trials} {one_in}");
         }
+        let claimed = binomial(u64::MAX, 2);
+        assert!(claimed.0 < 1 << 63 && claimed.1 > 1 << 63, "{claimed:?}");
+        // Both ways agree where they meet.
+        let (trials, far) = (4e10, DEVIATIONS * 1e5);
+        let exact = binomial(trials as u64 - 4, 2);
+        assert!((trials / 2.0 - far - exact.0 as f64).abs() < 100.0, "{exact:?}");
+        assert!((trials / 2.0 + far - exact.1 as f64).abs() < 100.0, "{exact:?}");
         assert_eq!(binomial(0, 10), (0, 0));
         assert_eq!(binomial(1, 2), (0, 1));
     }

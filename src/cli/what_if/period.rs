@@ -20,7 +20,7 @@ impl Period {
         ends.sort_unstable_by_key(|end| std::cmp::Reverse(*end));
         let inner = |times: &[u64]| times.get(times.len() / OUTSIDE).copied().unwrap_or_default();
         let (start, end) = (inner(&starts), inner(&ends));
-        Self { start, end: end.max(start + 1) }
+        Self { start, end: end.max(start.saturating_add(1)) }
     }
 
     pub(super) fn seconds(&self) -> f64 {
