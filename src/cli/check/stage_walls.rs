@@ -1,5 +1,5 @@
-//! The walls of stages in successive lines of a run: the time from the first enter to the last exit of a stage
-//! never falls.
+//! The walls of stages in successive lines of a run. The time from the first enter to the last exit of a
+//! stage never falls.
 
 use smallvec::SmallVec;
 
