@@ -103,6 +103,37 @@ fn a_request_that_waited_for_nobody_has_nobody_in_the_way() {
     assert!(!words.contains("more than the median request"), "{words}");
 }
 
+/// A request whose stage 1 begins 1 ms after stage 0, and ends 1 ms after it.
+fn streamed(rig: &Rig, id: &str, millis: u64) {
+    let request = info_span!(parent: None, "request", request_id = id);
+    let thinker = info_span!(parent: &request, "stage", stage_id = 0, stage_name = "thinker").entered();
+    rig.wait_ms(1);
+    let talker = info_span!(parent: &request, "stage", stage_id = 1).entered();
+    rig.wait_ms(millis);
+    drop(thinker);
+    rig.wait_ms(1);
+    drop(talker);
+}
+
+#[test]
+fn an_earlier_stage_that_streams_is_named_beside_the_later_one_on_the_path() {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        (0..10).for_each(|n| streamed(rig, &format!("usual-{n}"), 5));
+        streamed(rig, "slow", 80);
+    });
+    let said = words(&["slow"], &rig.log.text());
+    let sentence = "During 80.0 ms of stage 1, stage 0 thinker was running too: it took 81.0 ms, against 6.00 ms. If \
+                    the stages stream, the earlier one may be the cause.";
+    assert!(said.contains("stage 1 took 75.0 ms more") && said.contains(sentence), "{said}");
+    let json = answer(&["slow"], &rig.log.text());
+    let parts = json["parts"].as_array().unwrap();
+    let earlier: Vec<_> = parts.iter().filter_map(|part| part.get("earlier_stage")).collect();
+    assert_eq!(earlier.len(), 1);
+    assert_eq!((&earlier[0]["stage_id"], &earlier[0]["meanwhile_ms"]), (&0.into(), &80.0.into()));
+    assert!(!words(&["usual-3"], &rig.log.text()).contains("If the stages stream"));
+}
+
 #[test]
 fn a_request_that_waited_for_no_stage_is_said_to_have_had_no_other_in_its_way() {
     let rig = Rig::new();
@@ -114,9 +145,20 @@ fn a_request_that_waited_for_no_stage_is_said_to_have_had_no_other_in_its_way() 
             });
         }
     });
-    let words = words(&["--p99"], &rig.log.text());
+    let said = words(&["--p99"], &rig.log.text());
     let sentence = "According to the log, no other request was in its way for 5 % of its time or more.";
-    assert!(words.contains(sentence), "{words}");
+    assert!(said.contains(sentence), "{said}");
+    // Without the times of its queues, the log does not tell.
+    let without = rig.log.text().lines().fold(String::new(), |log, line| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        for row in line["stage_table"].as_array_mut().into_iter().flatten() {
+            row.as_object_mut().unwrap().remove("queue_time_ms");
+        }
+        format!("{log}{line}\n")
+    });
+    let said = words(&["--p99"], &without);
+    let sentence = "The log does not tell whether other requests were in its way: no stage of this one has a queue_time_ms.";
+    assert!(said.contains(sentence), "{said}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::survey::Middle;
+use super::{earlier::Earlier, survey::Middle};
 use crate::{
     E2eTable, Millis, RequestLine, Timestamp,
     cli::{
@@ -58,6 +58,9 @@ pub(super) struct Answer {
     pub(super) parts: Vec<Compared>,
     path: Vec<Segment>,
     pub(super) meanwhile: Vec<AtStage>,
+    /// Whether a stage of the request tells how long it was waited for.
+    #[serde(skip)]
+    pub(super) tells_of_queues: bool,
     /// Stages and transfers without a start, which are not on the path.
     pub(super) rows_without_start: usize,
     pub(super) requests: u64,
@@ -85,6 +88,8 @@ pub(super) struct Compared {
     pub(super) median_ms: Millis,
     /// Negative if the request spent less time.
     pub(super) difference_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) earlier_stage: Option<Earlier>,
 }
 
 /// A piece of the critical path, from the creation of the request.
@@ -113,7 +118,8 @@ impl Answer {
     pub(super) fn of(line: &RequestLine, question: Question, meanwhile: Vec<Meanwhile>) -> Self {
         let Question { group, percentile, occurrences, middle, requests, weight, rows_of_workers } = question;
         let E2eTable { e2e_total_ms, finish_reason, errors, error, .. } = &line.e2e_table;
-        let path = critical_path(&Timeline::of(line));
+        let timeline = Timeline::of(line);
+        let path = critical_path(&timeline);
         let mut times = BTreeMap::<_, (Millis, Millis)>::new();
         for segment in &path {
             let (time, _) = times.entry(segment.part).or_default();
@@ -131,6 +137,7 @@ impl Answer {
             time_ms,
             median_ms,
             difference_ms: difference(time_ms, median_ms),
+            earlier_stage: Earlier::of(part, &path, &timeline, &middle, &name),
         };
         let micros = e2e_total_ms.as_nanos() / 1_000;
         let stages = line.stage_table.iter().map(|row| row.start_ms);
@@ -168,6 +175,7 @@ impl Answer {
                     meanwhile,
                 })
                 .collect(),
+            tells_of_queues: line.stage_table.iter().any(|row| row.queue_time_ms.is_some()),
             rows_without_start: starts.filter(Option::is_none).count(),
             requests,
             weight,

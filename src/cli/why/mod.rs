@@ -22,6 +22,7 @@ use super::{
 use crate::{Line, RequestLine, write::columns::printable};
 
 mod answer;
+mod earlier;
 mod sentences;
 mod survey;
 mod surveys;

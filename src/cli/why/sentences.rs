@@ -1,6 +1,9 @@
 //! The answer in words, and its table.
 
-use super::answer::{Answer, AtStage, Compared, Median, difference};
+use super::{
+    answer::{Answer, AtStage, Compared, Median, difference},
+    earlier::Earlier,
+};
 use crate::{
     Millis,
     cli::{amount::amount, timeline::Part},
@@ -26,6 +29,7 @@ impl Answer {
         }
         sentences.extend(self.largest_part());
         sentences.extend(self.differences());
+        sentences.extend(self.earlier_stages());
         let e2e = self.e2e_total_ms.as_f64();
         let is_notable = |stage: &&AtStage| stage.meanwhile.time_ms.as_f64() >= NOTABLE * e2e;
         let mut stages: Vec<_> = self.meanwhile.iter().filter(is_notable).collect();
@@ -34,9 +38,17 @@ impl Answer {
             stages.into_iter().take(NAMED).filter_map(|stage| self.in_the_way(stage)).collect();
         if in_the_way.is_empty() && self.requests > 1 {
             let percent = NOTABLE * 100.0;
-            sentences.push(format!(
-                "According to the log, no other request was in its way for {percent} % of its time or more."
-            ));
+            sentences.push(match self.tells_of_queues {
+                true => format!(
+                    "According to the log, no other request was in its way for {percent} % of its time or \
+                     more."
+                ),
+                false => {
+                    "The log does not tell whether other requests were in its way: no stage of this one \
+                          has a queue_time_ms."
+                        .to_owned()
+                }
+            });
         }
         sentences.extend(in_the_way);
         sentences
@@ -70,6 +82,28 @@ impl Answer {
         share.is_finite().then(|| format!("It spent {most} of its time, {length}, {doing}."))
     }
 
+    /// Which stages that took longer were on the path while an earlier one ran too.
+    fn earlier_stages(&self) -> impl Iterator<Item = String> {
+        let is_longer = |part: &&Compared| self.requests > 1 && part.difference_ms > 0.0;
+        let e2e = self.e2e_total_ms.as_f64();
+        self.parts.iter().filter(is_longer).filter_map(move |part| {
+            let earlier = part.earlier_stage.as_ref()?;
+            if part.difference_ms < NOTABLE * e2e || earlier.meanwhile_ms.as_f64() < NOTABLE * e2e {
+                return None;
+            }
+            let Earlier { stage_id, stage_name, meanwhile_ms, time_ms, median_ms } = earlier;
+            let stage = named_stage(*stage_id, stage_name.as_deref());
+            Some(format!(
+                "During {} of {}, {stage} was running too: it took {}, against {}. If the stages stream, the \
+                 earlier one may be the cause.",
+                time(*meanwhile_ms),
+                part.subject(),
+                time(*time_ms),
+                time(*median_ms),
+            ))
+        })
+    }
+
     /// Which parts took longer than in the median request, or, for a request that was faster, less long.
     fn differences(&self) -> Option<String> {
         let Median { e2e_total_ms: median, .. } = self.median;
@@ -100,8 +134,7 @@ impl Answer {
     /// Which requests a stage worked for while this one waited for it, or ran in the same batch.
     fn in_the_way(&self, at: &AtStage) -> Option<String> {
         let AtStage { stage_name, meanwhile } = at;
-        let stage = format!("stage {}", Shown(meanwhile.stage_id));
-        let stage = stage_name.as_ref().map_or_else(|| stage.clone(), |name| format!("{stage} {name}"));
+        let stage = named_stage(meanwhile.stage_id, stage_name.as_deref());
         let length = time(meanwhile.time_ms);
         let named = meanwhile.named.iter();
         let mut others: Vec<_> =
@@ -232,6 +265,11 @@ impl Compared {
             _ => self.name(),
         }
     }
+}
+
+fn named_stage(id: Option<u64>, name: Option<&str>) -> String {
+    let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+    format!("stage {}{name}", Shown(id))
 }
 
 /// A list as a sentence has it.

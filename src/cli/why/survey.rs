@@ -12,6 +12,7 @@ use crate::{
         timeline::{Part, Timeline},
     },
     fold::buckets::place,
+    model::id::OrderedId,
 };
 
 /// Which part of the requests, by their end-to-end times, is the middle.
@@ -44,6 +45,8 @@ struct Bucket {
     /// These are weighted sums.
     e2e: u128,
     parts: Tally<Part>,
+    /// Of whole rows, whether they are on the path or not.
+    stages: Tally<OrderedId>,
     slowest_request: Option<Slowest>,
 }
 
@@ -55,6 +58,7 @@ pub(super) struct Middle {
     pub(super) slowest: Millis,
     pub(super) e2e: Millis,
     parts: Tally<Part>,
+    stages: Tally<OrderedId>,
     weight: u64,
 }
 
@@ -98,12 +102,13 @@ impl Survey {
                 whole.get_or_insert_with(|| Bucket::new(bucket.fastest)).add_sums(bucket);
             }
         }
-        whole.map(|Bucket { requests, weight, fastest, slowest, e2e, parts, .. }| Middle {
+        whole.map(|Bucket { requests, weight, fastest, slowest, e2e, parts, stages, .. }| Middle {
             requests,
             fastest,
             slowest,
             e2e: mean(e2e, weight),
             parts,
+            stages,
             weight,
         })
     }
@@ -125,6 +130,12 @@ impl Middle {
     pub(super) fn parts(&self) -> impl Iterator<Item = (Part, Millis)> {
         self.parts.iter().map(|(part, time)| (*part, mean(time, self.weight)))
     }
+
+    /// The mean of the whole time of a stage, whether it is on the critical path or not.
+    pub(super) fn of_stage(&self, stage: OrderedId) -> Millis {
+        let found = self.stages.iter().find(|(known, _)| **known == stage);
+        found.map_or(Millis::ZERO, |(_, time)| mean(time, self.weight))
+    }
 }
 
 fn mean(sum: u128, weight: u64) -> Millis {
@@ -134,8 +145,8 @@ fn mean(sum: u128, weight: u64) -> Millis {
 
 impl Bucket {
     fn new(e2e: Millis) -> Self {
-        let (requests, weight, parts) = (0, 0, Tally::default());
-        Self { requests, weight, fastest: e2e, slowest: e2e, e2e: 0, parts, slowest_request: None }
+        let (requests, weight, parts, stages) = (0, 0, Tally::default(), Tally::default());
+        Self { requests, weight, fastest: e2e, slowest: e2e, e2e: 0, parts, stages, slowest_request: None }
     }
 
     fn add(&mut self, line: &RequestLine, weight: u64, keeps_line: bool) {
@@ -144,8 +155,14 @@ impl Bucket {
         self.weight = self.weight.saturating_add(weight);
         (self.fastest, self.slowest) = (self.fastest.min(e2e), self.slowest.max(e2e));
         self.e2e += u128::from(e2e.as_nanos()) * u128::from(weight);
-        for segment in critical_path(&Timeline::of(line)) {
+        let timeline = Timeline::of(line);
+        for segment in critical_path(&timeline) {
             self.parts.add(&segment.part, u128::from(segment.length()) * u128::from(weight));
+        }
+        for row in timeline.rows {
+            if let Part::Stage(stage) = row.part {
+                self.stages.add(&stage, u128::from(row.length()) * u128::from(weight));
+            }
         }
         let slowest = self.slowest_request.as_ref();
         if slowest.is_none_or(|slowest| slowest.identity.against(line).is_gt()) {
@@ -168,6 +185,7 @@ impl Bucket {
         self.slowest = self.slowest.max(other.slowest);
         self.e2e += other.e2e;
         self.parts.merge(&other.parts);
+        self.stages.merge(&other.stages);
     }
 }
 
