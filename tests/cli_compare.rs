@@ -180,6 +180,56 @@ fn a_condition_that_holds_is_exit_code_1_and_a_sentence_with_both_values() {
 }
 
 #[test]
+fn what_can_not_be_decided_names_the_percentile_that_can() {
+    let before = file("p99_before.jsonl", &log(1, 300, 0, 1_000));
+    let after = file("p99_after.jsonl", &log(2, 300, 300, 1_000));
+    let run = |condition: &str| {
+        let output = omni_of(&["compare", "--fail-if", condition, &before, &after], "");
+        (output.status.code(), text(&output.stdout))
+    };
+    let (code, said) = run("gen@1.p99 > +5%");
+    assert_eq!(code, Some(2));
+    let hint = "no interval: too few lines; p99 usually needs 1,000 requests in each log, and gen@1.p90 can be decided)";
+    assert!(said.contains("undecided: `gen@1.p99 > +5%`") && said.contains(hint), "{said}");
+    assert_eq!(run("gen@1.p90 > +5%").0, Some(1));
+    let (code, said) = run("gen@1.p99 < -5%");
+    let reason = "no interval, and none is needed: it is not beyond the limit)";
+    assert!(code == Some(0) && said.contains("passed: `gen@1.p99 < -5%`") && said.contains(reason), "{said}");
+    let [conclusion, tables] = ["* Changed: ", "| Figure "].map(|text| said.find(text).unwrap());
+    assert!(conclusion < tables, "the conclusion comes first: {said}");
+    let help = text(&omni_of(&["compare", "--help"], "").stdout);
+    assert!(help.contains("A condition of `--fail-if` is undecided"), "{help}");
+}
+
+/// Requests whose stage 1 waits for each output of stage 0, which takes so many milliseconds.
+fn streamed(seed: u64, millis: u64) -> String {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        for n in 0..200 {
+            let request = info_span!(parent: None, "request");
+            let first = info_span!(parent: &request, "stage", stage_id = 0).entered();
+            rig.wait_ms(1);
+            let second = info_span!(parent: &request, "stage", stage_id = 1).entered();
+            rig.wait_ms(millis + (n * seed) % 7);
+            drop(first);
+            rig.wait_ms(1);
+            drop(second);
+        }
+    });
+    rig.log.text()
+}
+
+#[test]
+fn an_earlier_stage_that_streams_is_named_beside_the_part_that_changed_most() {
+    let [before, after] =
+        [("streamed_before.jsonl", streamed(3, 20)), ("streamed_after.jsonl", streamed(5, 60))]
+            .map(|(name, log)| file(name, &log));
+    let said = text(&omni_of(&["compare", &before, &after], "").stdout);
+    assert!(said.contains("of its parts, stage 1 changed most, by +"), "{said}");
+    assert!(said.contains("\nStage 0 comes before it, and its own time (gen@0.mean) changed by +"), "{said}");
+}
+
+#[test]
 fn a_log_that_is_too_short_says_so_and_decides_nothing() {
     let short = file("short.jsonl", &log(1, 5, 0, 1_000));
     let slow = file("short_slow.jsonl", &log(2, 5, 900, 1_000));
@@ -272,7 +322,10 @@ fn the_page_needs_nothing_else_and_shows_names_as_text() {
 
     let output = omni_of(&["compare", "-o", "/no/such/folder/page.html", &before, &after], "");
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("cannot write /no/such/folder/page.html"), "{output:?}");
+    let error = text(&output.stderr);
+    assert!(error.contains("cannot write /no/such/folder/page.html: No such file"), "{error}");
+    // The file was to have another name until it is complete.
+    assert!(!error.contains(".omni-metrics-"), "{error}");
 }
 
 /// The same log, with a field `model` that divides the requests, one in `others` of which is a `small` one.

@@ -34,13 +34,16 @@ pub(super) struct Help {
     pub(super) zero: Option<&'static str>,
     /// What exit code 1 means, if the command has it.
     pub(super) one: Option<&'static str>,
+    /// What exit code 2 means besides, if anything.
+    pub(super) two: Option<&'static str>,
     /// Variables that this command reads in addition to those for colours, and what they do.
     pub(super) environment: &'static [(&'static str, &'static str)],
 }
 
 impl Help {
     /// A help without examples, exit codes and variables of its own.
-    pub(super) const NONE: Self = Self { examples: &[], note: None, zero: None, one: None, environment: &[] };
+    pub(super) const NONE: Self =
+        Self { examples: &[], note: None, zero: None, one: None, two: None, environment: &[] };
 
     /// Adds this to the help of a command.
     pub(super) fn add_to(&self, command: Command) -> Command {
@@ -95,8 +98,9 @@ impl Help {
     }
 
     fn exit_codes(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let one = self.one.map(|meaning| ("1", meaning));
-        [("0", self.zero.unwrap_or(SUCCESS))].into_iter().chain(one).chain([("2", UNUSABLE)])
+        let [one, two] =
+            [("1", self.one), ("2", self.two)].map(|(code, meaning)| meaning.map(|meaning| (code, meaning)));
+        [("0", self.zero.unwrap_or(SUCCESS))].into_iter().chain(one).chain([("2", UNUSABLE)]).chain(two)
     }
 
     fn variables(&self) -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -146,7 +146,10 @@ impl Condition {
         let verdict = |outcome, found| Verdict { condition: self.text.clone(), outcome, found };
         match comparison.figure(&self.name) {
             None => verdict(Outcome::Unknown, format!("neither log has {}", self.name)),
-            Some(figure) => verdict(self.outcome(figure, is_certain), sentence(figure)),
+            Some(figure) => {
+                let outcome = self.outcome(figure, is_certain);
+                verdict(outcome, sentence(figure, &without_interval(outcome, figure, comparison)))
+            }
         }
     }
 
@@ -177,13 +180,34 @@ impl Condition {
     }
 }
 
-/// The values of a figure, and its change with its interval.
-fn sentence(figure: &Figure) -> String {
+/// What is said of a figure that has no interval: that none is needed, or which figure has one.
+fn without_interval(outcome: Outcome, figure: &Figure, comparison: &Comparison) -> String {
+    match outcome {
+        Outcome::Passed => return "no interval, and none is needed: it is not beyond the limit".to_owned(),
+        Outcome::Failed => return "no interval, and none is needed for a limit of its own value".to_owned(),
+        Outcome::WithinChance | Outcome::Unknown => {}
+    }
+    let number = figure.name.rsplit_once('.').map_or(&*figure.name, |(number, _)| number);
+    let names = ["p90", "p50", "mean"].map(|statistic| format!("{number}.{statistic}"));
+    let has_interval = |name: &&String| {
+        comparison.figure(name).is_some_and(|figure| figure.change.difference_interval.is_some())
+    };
+    match names.iter().find(has_interval) {
+        Some(name) => format!(
+            "no interval: too few lines; p99 usually needs 1,000 requests in each log, and {name} can be \
+             decided"
+        ),
+        None => "no interval: too few lines".to_owned(),
+    }
+}
+
+/// The values of a figure, and its change with its interval, or what is said without.
+fn sentence(figure: &Figure, without_interval: &str) -> String {
     let Figure { name, unit, change, .. } = figure;
     let shown =
         |value: Option<f64>| value.map_or("none".to_owned(), |value| Amount(value, *unit).to_string());
     let mut text = format!("{name} was {} and is {}", shown(change.before), shown(change.after));
-    let no_interval = || "no interval: too few lines".to_owned();
+    let no_interval = || without_interval.to_owned();
     match (change.ratio, change.difference) {
         (Some(ratio), _) if *unit != Measure::Share => {
             let interval: Option<Interval> = change.ratio_interval;

@@ -51,6 +51,10 @@ pub(super) const HELP: Help = Help {
             "omni-metrics compare --fail-if 'e2e.p99 > +5%' main.jsonl branch.jsonl",
         ),
         (
+            "The same with fewer than 1,000 requests in a log, where p99 has no interval",
+            "omni-metrics compare --fail-if 'e2e.p90 > +5%' main.jsonl branch.jsonl",
+        ),
+        (
             "A page with both distributions",
             "omni-metrics compare --output page.html before.jsonl after.jsonl",
         ),
@@ -60,8 +64,18 @@ pub(super) const HELP: Help = Help {
             "omni-metrics compare --slo e2e=2s before.jsonl after.jsonl",
         ),
     ],
-    note: Some("--every has no meaning here, since two logs have no stretches of time in common."),
+    note: Some(
+        "Means are exact. Percentiles are interpolated within the bins of a histogram, and less than 1 % \
+         from the exact ones. Those of `summary` are middles of its buckets, so the two may differ by 1 %. \
+         --every has no meaning here, since two logs have no stretches of time in common.",
+    ),
     one: Some("A condition of `--fail-if` holds."),
+    two: Some(
+        "A condition of `--fail-if` is undecided: its figure is beyond the limit, but has no interval that \
+         tells a change from chance, or neither log has it. An interval needs requests in eight blocks of \
+         time, and for a percentile in five that reach it: p90 usually has one with 200 requests, p99 with \
+         1,000.",
+    ),
     ..Help::NONE
 };
 

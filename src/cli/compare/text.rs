@@ -9,13 +9,15 @@ use super::{
     shown::{Amount, HEADS, cells},
 };
 use crate::{
-    cli::{amount::amount, groups::shortened},
-    write::columns::{Cell, Columns, grouped, printable},
+    cli::{amount::amount, groups::shortened, timeline::Part},
+    model::id::unordered,
+    write::columns::{Cell, Columns, grouped, id, printable},
 };
 
 impl Report {
     pub(super) fn text(&self, is_all: bool) -> String {
         let mut text = format!("Before: {}\nAfter:  {}\n\n", self.before.text(), self.after.text());
+        text += &format!("{}\n", self.conclusion());
         self.without_intervals().for_each(|sentence| text += &format!("{sentence}\n\n"));
         let figures = || self.comparison.figures.iter();
         text += &format!("{}\n\n", table("Figure", figures().filter(|figure| figure.is_main)));
@@ -34,7 +36,6 @@ impl Report {
             let hidden = amount(same.len() as u64, "more figure", "more figures");
             text += &format!("{hidden} did not change, or can't be said to; `--all` shows them.\n");
         }
-        text += &self.conclusion();
         for verdict in &self.conditions {
             text += &format!("{}\n", printable(&verdict.to_string()));
         }
@@ -91,15 +92,46 @@ impl Report {
         let whole = self.comparison.figure("e2e.mean").and_then(|figure| figure.change.difference);
         match (most, whole) {
             (Some((part, time)), Some(whole)) => format!(
-                "The mean time end to end changed by {}; of its parts, {} changed most, by {}.\n{}",
+                "The mean time end to end changed by {}; of its parts, {} changed most, by {}.\n{}{}",
                 Amount(whole, Measure::Time).signed(),
                 printable(&part.part),
                 Amount(time, Measure::Time).signed(),
                 if is_changed(part) { "" } else { "The change of this part may be chance.\n" },
+                self.earlier_stage(part, time).unwrap_or_default(),
             ),
             _ => String::new(),
         }
     }
+
+    /// The earlier stage whose own time changed most, if as much as half of the part of a later stage. A
+    /// later stage may wait for each output of an earlier one, and is then on the critical path in its place.
+    fn earlier_stage(&self, part: &PartOfTime, time: f64) -> Option<String> {
+        let Some(Part::Stage(stage)) = part.kind else { return None };
+        let earlier = self.comparison.parts.iter().filter_map(|part| match part.kind {
+            Some(Part::Stage(other)) if other < stage => Some((part, other)),
+            _ => None,
+        });
+        let changes = earlier.filter_map(|(part, other)| {
+            let figure = self.comparison.figure(&format!("gen@{}.mean", id(unordered(other))))?;
+            let along = figure.change.difference? * time.signum();
+            (figure.change.is_changed == Some(true) && along >= time.abs() / 2.0)
+                .then_some((along, part, figure))
+        });
+        let (_, earlier, figure) = changes.max_by(|(one, ..), (other, ..)| one.total_cmp(other))?;
+        Some(format!(
+            "{} comes before it, and its own time ({}) changed by {}.\nIf the stages stream, the \
+             earlier one may be the cause.\n",
+            capital(&printable(&earlier.part)),
+            figure.name,
+            Amount(figure.change.difference?, Measure::Time).signed(),
+        ))
+    }
+}
+
+/// The text with a capital at its beginning.
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 impl Log {
