@@ -104,6 +104,21 @@ fn a_summary_says_that_the_average_time_per_request_is_no_latency() {
 }
 
 #[test]
+fn long_texts_that_are_counted_are_broken_so_that_the_summary_fits() {
+    let line = include_str!("data/pipeline.jsonl").lines().next().unwrap();
+    let mut line: Value = serde_json::from_str(line).unwrap();
+    let warning = "span `transfer`, field `in_flight_time_ms`: received before it was sent on edge 2 -> 3: clock \
+                   skew, or spans that overlap; counted as 0";
+    line["warnings"] = [warning].as_slice().into();
+    let said = stdout(&omni_of(&["summary"], &format!("{line}\n")));
+    assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+    let rows: Vec<_> = said.lines().skip_while(|line| !line.starts_with("| Warnings")).collect();
+    let cells = rows.iter().skip(2).map_while(|row| row.strip_prefix("| ")?.split(" |").next());
+    let text: Vec<_> = cells.map(str::trim).collect();
+    assert_eq!(text.join(" "), warning);
+}
+
+#[test]
 fn shares_of_parts_that_overlap_are_said_to_add_up_to_more_than_the_whole() {
     let rig = Rig::new();
     rig.run_text(|rig| {
@@ -114,7 +129,7 @@ fn shares_of_parts_that_overlap_are_said_to_add_up_to_more_than_the_whole() {
         rig.wait_ms(10);
     });
     let said = stdout(&omni_of(&["summary"], &rig.log.text()));
-    let sentence = "\nThe shares add up to 175.0 %: parts that run at the same time count each.\n\n";
+    let sentence = "\nThe shares add up to 175.0 %: parts that run at the same time count each. `report`\nand `why` divide each moment once.\n\n";
     assert!(said.contains(sentence), "{said}");
     assert!(!stdout(&omni_of(&["summary", PIPELINE], "")).contains("The shares add up"));
 }

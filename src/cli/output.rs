@@ -40,5 +40,12 @@ fn new_file(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
     builder.prefix(".omni-metrics-");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(directory)
+    builder.tempfile_in(directory).map_err(|error| without_name(&error))
+}
+
+/// The error of the system alone: the name of a file that could not be made says nothing.
+fn without_name(error: &io::Error) -> io::Error {
+    let of_system = error.get_ref().and_then(|error| error.source()?.downcast_ref::<io::Error>());
+    let code = of_system.unwrap_or(error).raw_os_error();
+    code.map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }

@@ -8,21 +8,27 @@ const WIDTH: usize = 100;
 /// A sentence in lines of at most [`WIDTH`] characters, if its words are not longer. Spaces that do not break
 /// become plain ones.
 pub(super) fn in_lines(sentence: &str) -> String {
-    let (mut text, mut width) = (String::new(), 0);
-    for word in sentence.split(' ') {
+    lines_of(sentence, WIDTH).join("\n")
+}
+
+/// The lines of a text, each of at most `width` characters.
+pub(super) fn lines_of(text: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut line, mut filled) = (Vec::new(), String::new(), 0);
+    for word in text.split(' ') {
         let word = word.split('\u{a0}').map(printable).collect::<Vec<_>>().join(" ");
         let length = word.chars().count();
-        if width > 0 && width + 1 + length > WIDTH {
-            text.push('\n');
-            width = 0;
-        } else if width > 0 {
-            text.push(' ');
-            width += 1;
+        if filled > 0 && filled + 1 + length > width {
+            lines.push(std::mem::take(&mut line));
+            filled = 0;
+        } else if filled > 0 {
+            line.push(' ');
+            filled += 1;
         }
-        text.push_str(&word);
-        width += length;
+        line.push_str(&word);
+        filled += length;
     }
-    text
+    lines.push(line);
+    lines
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{
         parts::Share,
         percentile_table::percentile_table,
         running::{last_reports, still_open},
-        sentence::in_lines,
+        sentence::{in_lines, lines_of},
         stage_names::StageNames,
         stage_outputs::OutputsOfStage,
     },
@@ -23,6 +23,9 @@ use crate::{
 /// What the number is that many take for the mean latency.
 const AVERAGE: &str =
     "e2e_avg_time_per_request_ms is wall time / requests, not the mean latency (e2e_total_ms)";
+
+/// How wide the names of counts are, in columns.
+const NAMES: usize = 76;
 
 /// How wide the bar of 100 % is.
 const BAR: f64 = 40.0;
@@ -56,7 +59,7 @@ impl LogSummary {
 ",
                 self.line.timestamp
             )?;
-            let mut table = Columns::named("Where the time goes", ["time_ms", "of e2e", ""]);
+            let mut table = Columns::named("Sum of rows by part", ["time_ms", "of e2e", ""]);
             for Share { part, time_ms, share } in &self.shares_of_e2e {
                 let (percent, bar) = (format!("{:.1} %", share * 100.0), bar(*share));
                 let part = self.names.of_part(part);
@@ -69,7 +72,8 @@ impl LogSummary {
                 let percent = sum * 100.0;
                 writeln!(
                     out,
-                    "The shares add up to {percent:.1} %: parts that run at the same time count each."
+                    "The shares add up to {percent:.1} %: parts that run at the same time count each. \
+                     `report`\nand `why` divide each moment once."
                 )?;
             }
             writeln!(out)?;
@@ -107,7 +111,9 @@ impl LogSummary {
             if !counts.is_empty() {
                 let mut table = Columns::named(title, ["count"]);
                 for NamedCount { name, count } in counts {
-                    table.row(name, [Cell::Count(*count)].into_iter());
+                    let mut lines = lines_of(name, NAMES).into_iter();
+                    table.row(&lines.next().unwrap_or_default(), [Cell::Count(*count)].into_iter());
+                    lines.for_each(|rest| table.row(&format!("  {rest}"), [Cell::Text("")].into_iter()));
                 }
                 writeln!(out, "{table}\n")?;
             }
