@@ -45,6 +45,11 @@ pub(super) const HELP: Help = Help {
             "omni-metrics summary --every 10s --csv service.log",
         ),
     ],
+    note: Some(
+        "Percentiles are the middles of the buckets of a histogram, and less than 1 % from the exact ones; \
+         counts, means and the largest values are exact. `compare` interpolates its percentiles, so the two \
+         may differ by 1 %.",
+    ),
     ..Help::NONE
 };
 
