@@ -221,10 +221,20 @@ fn a_prediction_has_the_times_of_each_group() {
 }
 
 #[test]
+fn the_fields_that_requests_have_are_named_instead_of_one_that_none_has() {
+    let line = include_str!("data/pipeline.jsonl").lines().next().unwrap();
+    let mut line: Value = serde_json::from_str(line).unwrap();
+    line["fields"] = serde_json::json!({"c": 1, "a": true, "b": "x"});
+    let output = omni_of(&["summary", "--by", "fields.tenant"], &format!("{line}\n"));
+    let said = text(&output.stderr);
+    assert_eq!(said, "omni-metrics: --by: no request has the field tenant; fields are a, b, c\n");
+}
+
+#[test]
 fn a_field_that_no_request_has_is_named() {
     for command in [&["check"][..], &["tables"], &["why", "--p99"], &["what-if"]] {
         let output = omni_of(&[command, &["--by", "fields.modle", PIPELINE]].concat(), "");
-        assert!(text(&output.stderr).contains("--by: no request has the field modle\n"), "{output:?}");
+        assert!(text(&output.stderr).contains("--by: no request has the field modle"), "{output:?}");
     }
 }
 
@@ -428,7 +438,7 @@ fn a_field_of_a_row_is_named_with_its_row() {
                         requests";
         assert!(stage.contains(expected), "{command:?}: {stage}");
         assert!(of("fields.link").contains("the row of transfer 1->2 has it"), "{command:?}");
-        assert!(of("fields.none").contains("--by: no request has the field none\n"), "{command:?}");
+        assert!(of("fields.none").contains("--by: no request has the field none"), "{command:?}");
     }
 }
 

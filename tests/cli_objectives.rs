@@ -91,7 +91,7 @@ fn the_table_and_the_page_say_it() {
 fn an_objective_that_is_none_is_a_sentence_and_exit_code_2() {
     for (slo, expected) in [
         ("e2e", "`e2e` has no limit"),
-        ("latency=2s", "requests have no number `latency`, but e2e_total, "),
+        ("latency=2s", "requests have no number `latency`, but e2e, "),
         ("first_output=2s", "name the stage, such as `first_output@0`"),
         ("e2e=2", "`2` is no time with a unit, such as `200ms`"),
         ("real_time_factor=fast", "`fast` is no number"),

@@ -216,18 +216,39 @@ fn an_expression_that_cannot_be_used_is_refused_before_reading() {
         ("finish_reson == 'x'", "there is no name finish_reson; did you mean finish_reason?"),
         ("FIELDS.v == 1", "there is no name FIELDS; did you mean fields?"),
         ("model == 'x'", "there is no name model; a field of the request is fields.NAME"),
+        (
+            "finish_reason == stop",
+            "there is no name stop; a field of the request is fields.NAME, and a text has quotes",
+        ),
+        ("e2e_total_ms = 5", "at `= 5`: it is written =="),
+        ("e2e_total_ms > 5 and errors > 1", "at `and errors > 1`: it is written &&"),
+        (
+            "e2e_total_ms > '5'",
+            "`>` stands between a number and a text; a text has quotes, and a number has none",
+        ),
         ("[1].exists(x, y == 1)", "there is no name y"),
         ("request_id.startWith('a')", "there is no function startWith; did you mean startsWith?"),
         ("e2e_total_ms / 1000 > 1", "do not mix whole numbers and decimals; write 1000.0 for 1000"),
         ("e2e_total_ms", "its value is a double; expected true or false"),
         ("e2e_total_ms >", "it ends too early"),
-        ("e2e_total_ms = 5", "at `= 5`: "),
         ("", "it ends too early"),
     ] {
         let said = refused(&["--where", expression], "/nowhere/at/all");
         let expected = format!("omni-metrics: --where '{expression}': ");
         assert!(said.starts_with(&expected) && said.contains(why) && said.lines().count() == 1, "{said}");
     }
+}
+
+#[test]
+fn a_text_without_quotes_that_is_a_name_is_said_to_be_one_if_no_line_is_selected() {
+    let line = request("a", "2026-02-01T00:00:00.000000Z", json!({"finish_reason": "error"}), json!({}));
+    let log = file("slices_quotes.jsonl", line);
+    let said = refused(&["--where", "finish_reason == error"], &log);
+    let expected = "finish_reason and error are both names of what a line has; a text has quotes: \"error\"";
+    assert!(said.contains(expected), "{said}");
+    assert!(!text(&omni(&["summary", "--where", "finish_reason != error", &log]).stderr).contains("quotes"));
+    let said = text(&omni(&["summary", "--where", "finish_reason > 5", &log]).stderr);
+    assert!(said.contains("`>` stands between a text and a number"), "{said}");
 }
 
 #[test]

@@ -54,7 +54,11 @@ impl Quantity {
             }
             return Err(match find::<StageRow>(text) {
                 Some(_) => format!("`{text}` is a number of a stage: name the stage, such as `{text}@0`"),
-                None => format!("requests have no number `{text}`, but {}", names::<E2eTable>()),
+                None => format!(
+                    "requests have no number `{text}`, but {}; with a stage, as in `gen@0`, there are {}",
+                    names::<E2eTable>(),
+                    names::<StageRow>()
+                ),
             });
         };
         if let Some((from, to)) = place.split_once("->") {
@@ -181,11 +185,9 @@ fn find<Row: Table>(name: &str) -> Option<&'static Number<Row>> {
     keys.find_map(|key| numbers::<Row>().find(|number| number.name == key))
 }
 
-/// The names of all numbers of a table, in a sentence.
+/// The shortest names of all numbers of a table, in a sentence.
 fn names<Row: Table>() -> String {
-    let names: Vec<_> =
-        numbers::<Row>().map(|number| number.name.strip_suffix("_ms").unwrap_or(number.name)).collect();
-    names.join(", ")
+    numbers::<Row>().map(|number| short(number.name)).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -231,7 +233,9 @@ mod tests {
     #[test]
     fn a_name_that_is_none_gets_a_sentence_with_those_that_are() {
         for (name, expected) in [
-            ("latency", "requests have no number `latency`, but e2e_total, "),
+            ("latency", "requests have no number `latency`, but e2e, "),
+            ("latency", "as in `gen@0`, there are batch_size, "),
+            ("latency", ", first_output, "),
             ("finish_reason", "requests have no number `finish_reason`"),
             ("first_output", "number of a stage: name the stage, such as `first_output@0`"),
             ("stage_id@0", "stages have no number `stage_id`, but batch_size, num_tokens_in"),

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -42,7 +42,12 @@ struct Seen {
     is_absent: AtomicBool,
     /// A row that has it, though its request does not.
     in_row: OnceLock<String>,
+    /// Names of fields of requests that lacked it: those that come first.
+    others: Mutex<BTreeSet<String>>,
 }
+
+/// How many names of other fields are proposed.
+const OTHERS: usize = 10;
 
 impl Key {
     const NAMES: [(&'static str, Self); 5] = [
@@ -131,8 +136,14 @@ impl Key {
                  group by it"
             )
         });
+        let others = || {
+            let others = seen.others.lock().unwrap_or_else(PoisonError::into_inner);
+            let others: Vec<_> = others.iter().map(|name| printable(name).into_owned()).collect();
+            (!others.is_empty()).then(|| format!("; fields are {}", others.join(", ")))
+        };
         let name = printable(name);
-        is_missing.then(|| format!("--by: no request has the field {name}{}", elsewhere.unwrap_or_default()))
+        let besides = || elsewhere.or_else(others).unwrap_or_default();
+        is_missing.then(|| format!("--by: no request has the field {name}{}", besides()))
     }
 }
 
@@ -163,10 +174,27 @@ impl Field {
             {
                 seen.in_row.get_or_init(|| row);
             }
+            if !seen.in_request.load(Ordering::Relaxed) {
+                seen.note_others(line);
+            }
             return Name::Absent;
         };
         note(&seen.in_request);
         Name::of_value(value)
+    }
+}
+
+impl Seen {
+    fn note_others(&self, line: &RequestLine) {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in line.fields.keys() {
+            if !others.contains(&**name) {
+                others.insert(name.to_string());
+            }
+            if others.len() > OTHERS {
+                others.pop_last();
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -25,6 +25,10 @@ pub(super) struct Condition {
     env: Arc<Env>,
     names_type: bool,
     wanted: Wanted,
+    /// Two names that it compares with each other.
+    pair: Option<(String, String)>,
+    /// Whether it was true of a line.
+    is_met: AtomicBool,
     /// Of how many lines the expression was neither true nor false, though nothing that it names was absent.
     undecided: AtomicU64,
     /// Why, of one of these lines.
@@ -65,6 +69,8 @@ impl Condition {
             env: Arc::new(env),
             names_type: names.has_type,
             wanted: Wanted::new(names.fields),
+            pair: names.pair,
+            is_met: AtomicBool::new(false),
             undecided: AtomicU64::new(0),
             why: OnceLock::new(),
         };
@@ -82,7 +88,12 @@ impl Condition {
             return false;
         }
         match self.decide(line, &self.wanted) {
-            Ok(is_met) => is_met,
+            Ok(is_met) => {
+                if is_met && !self.is_met.load(Ordering::Relaxed) {
+                    self.is_met.store(true, Ordering::Relaxed);
+                }
+                is_met
+            }
             Err(Undecided::Absent) => false,
             Err(Undecided::Fault(why)) => {
                 self.undecided.fetch_add(1, Ordering::Relaxed);
@@ -121,6 +132,11 @@ impl Condition {
             format!("--where: no line has the field {name}{instead}")
         });
         let mut remarks: Vec<_> = missing.collect();
+        if let Some((one, other)) = self.pair.as_ref().filter(|_| !self.is_met.load(Ordering::Relaxed)) {
+            remarks.push(format!(
+                "--where: {one} and {other} are both names of what a line has; a text has quotes: \"{other}\""
+            ));
+        }
         if let Some(why) = self.why.get() {
             let lines = amount(self.undecided.load(Ordering::Relaxed), "line", "lines");
             remarks.push(format!("--where cannot be decided for {lines}, which count as left out: {why}"));
@@ -145,9 +161,31 @@ impl Undecided {
                 Value::Float(_) | Value::Int(_),
                 Value::Float(_) | Value::Int(_),
             ) => Self::Fault(MIXED.to_owned()),
+            ExecutionError::NoSuchOverload(overload) => Self::Fault(
+                mixed_kinds(overload.function(), overload.argument_types())
+                    .unwrap_or_else(|| error.to_string()),
+            ),
             error => Self::Fault(error.to_string()),
         }
     }
+}
+
+/// That an operator, `_>_`, stands between two values of different kinds.
+fn mixed_kinds(function: &str, types: &[String]) -> Option<String> {
+    let operator = function.strip_prefix('_')?.strip_suffix('_')?;
+    let kind = |name: &String| match name.as_str() {
+        "string" => Some("a text"),
+        "int" | "uint" | "double" => Some("a number"),
+        "bool" => Some("true or false"),
+        "list" => Some("a list"),
+        "map" => Some("a set of members"),
+        _ => None,
+    };
+    let [left, right] = types else { return None };
+    let (left, right) = (kind(left)?, kind(right)?);
+    (left != right).then(|| {
+        format!("`{operator}` stands between {left} and {right}; a text has quotes, and a number has none")
+    })
 }
 
 /// What is wrong with the text, and where.
@@ -157,5 +195,15 @@ fn place_of(error: &cel::ParseError, text: &str) -> String {
     // The parser lists every token that it knows.
     let what = error.msg.split(" expecting ").next().unwrap_or_default();
     let what = what.strip_prefix("Syntax error: ").unwrap_or(what);
-    if what.contains("'<EOF>'") { "it ends too early".to_owned() } else { format!("at `{rest}`: {what}") }
+    let written = |instead: &str| format!("at `{rest}`: it is written {instead}");
+    match rest.split(' ').next().unwrap_or_default() {
+        _ if what.contains("'<EOF>'") => "it ends too early".to_owned(),
+        "and" | "AND" => written("&&"),
+        "or" | "OR" => written("||"),
+        word if word.starts_with('=') && !word.starts_with("==") => written("=="),
+        _ if what.starts_with("token recognition error") => {
+            format!("at `{rest}`: the expression cannot go on like this")
+        }
+        _ => format!("at `{rest}`: {what}"),
+    }
 }

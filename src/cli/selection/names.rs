@@ -65,6 +65,8 @@ pub(super) struct Names {
     /// `x` of `fields.x`.
     pub(super) fields: Vec<String>,
     pub(super) has_type: bool,
+    /// Two names that are compared with each other, as they may be if a text lacks its quotes.
+    pub(super) pair: Option<(String, String)>,
     /// The variables of the comprehensions that enclose the part that is read.
     scope: Vec<String>,
 }
@@ -135,6 +137,12 @@ impl Names {
         {
             self.fields.push(at.inner().to_owned());
         }
+        if let (operators::EQUALS | operators::NOT_EQUALS, [one, other]) =
+            (name.as_str(), call.args.as_slice())
+            && let (Expr::Ident(one), Expr::Ident(other)) = (&one.expr, &other.expr)
+        {
+            self.pair.get_or_insert_with(|| (one.clone(), other.clone()));
+        }
         call.target.iter_mut().for_each(|target| self.read(target));
         call.args.iter_mut().for_each(|argument| self.read(argument));
     }
@@ -143,7 +151,7 @@ impl Names {
         let near = near(name, known);
         let instead = match near.as_slice() {
             [] if what == "function" => format!("; functions are {}", FUNCTIONS.join(", ")),
-            [] => "; a field of the request is fields.NAME".to_owned(),
+            [] => format!("; a field of the request is fields.NAME, and a text has quotes: \"{name}\""),
             near => format!("; did you mean {}?", near.join(" or ")),
         };
         self.unknown.get_or_insert_with(|| format!("there is no {what} {name}{instead}"));
