@@ -63,8 +63,9 @@ fn millis(time: Millis) -> String {
     short(time.as_f64())
 }
 
-/// At least four digits; as many decimals as six characters have room for, up to three.
-fn short(value: f64) -> String {
+/// At least four digits, which is more than a percentile has; as many decimals as six characters have room
+/// for, up to three.
+pub(super) fn short(value: f64) -> String {
     grouped(&match value.abs() {
         ..100.0 => format!("{value:.3}"),
         ..1_000.0 => format!("{value:.2}"),

@@ -10,6 +10,7 @@ use crate::{
     cli::{
         failure::Result,
         objectives::{Attainment, percent},
+        percentile_table::short,
         records::Records,
     },
     write::columns::{Cell, Columns, grouped},
@@ -154,15 +155,16 @@ impl GroupTable {
             let from = row.from.map(moment);
             let failed =
                 row.failed_share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0));
-            let decimal = |number: Option<f64>| number.map_or(Cell::Absent, Cell::Decimal);
             // Thousandths of a request mean little.
             let rates = [row.per_s, row.tokens_per_s]
                 .map(|rate| rate.map_or_else(|| "–".to_owned(), |rate| grouped(&format!("{rate:.1}"))));
             let [per_s, tokens_per_s] = rates.each_ref().map(|rate| Cell::Text(rate));
             let times = times.iter().map(|(figure, percent)| {
-                let times = row.times.get(figure.name).and_then(Option::as_ref);
-                decimal(times.and_then(|times| times.percentiles.get(&percent.to_string()).copied()))
+                let times = row.times.get(figure.name).and_then(Option::as_ref)?;
+                Some(short(*times.percentiles.get(&percent.to_string())?))
             });
+            let times: Vec<_> = times.collect();
+            let times = times.iter().map(|time| time.as_deref().map_or(Cell::Absent, Cell::Text));
             let cells = is_pair.then_some(Cell::Text(&group)).into_iter();
             let objectives = row.objectives.as_ref();
             let met =
