@@ -10,7 +10,10 @@ use std::{
 };
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
 
 use super::{
     lanes::Lanes,
@@ -30,7 +33,7 @@ use crate::{
 
 /// How many lines are held back, so that they are written in the order of their beginnings: lines come in the
 /// order of their ends.
-const HELD: usize = 1 << 16;
+const HELD: usize = 1 << 14;
 /// How many processes a trace has; further groups, stages and edges share one.
 const PROCESSES: usize = 512;
 /// How far before the first line the time of the trace begins, in nanoseconds: a line that is written later
@@ -97,7 +100,7 @@ struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     bp: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    args: Option<&'a Map<String, Value>>,
+    args: Option<&'a RawValue>,
 }
 
 impl<W: Write> Trace<'_, W> {
@@ -244,7 +247,7 @@ impl Events {
         (pid, tid): (usize, usize),
         out: &mut impl Write,
     ) -> Result<()> {
-        let args = args.as_object().cloned().unwrap_or_default();
+        let args = to_raw_value(&args).map_err(io::Error::from)?;
         self.put(&Event { ph: "M", name, pid, tid, args: Some(&args), ..Event::default() }, out)
     }
 

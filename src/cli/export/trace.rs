@@ -1,6 +1,9 @@
 //! A line as slices of a trace.
 
-use serde_json::{Map, Value as Json};
+use serde_json::{
+    Map, Value as Json,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::{
     Fields, Line, RequestLine, StageRow, Timestamp,
@@ -60,17 +63,19 @@ pub(super) struct Slice {
     /// In nanoseconds since the Unix epoch.
     pub(super) from: u64,
     pub(super) to: u64,
-    pub(super) arguments: Map<String, Json>,
+    /// As text: many lines are held back, and maps take ten times the memory.
+    pub(super) arguments: Box<RawValue>,
 }
 
 impl Slices {
     /// The slices of a line; none for one that is not about a request.
     pub(super) fn of(line: &Line) -> Option<Self> {
         match line {
-            Line::Request(line) => Some(Self::of_request(line)),
+            Line::Request(line) => Self::of_request(line),
             Line::Stage(line) => {
                 let row = &line.row;
                 let arguments = arguments(row, line.request_id.as_deref(), &row.fields);
+                let arguments = to_raw_value(&arguments).ok()?;
                 let (from, to) = extent(line.timestamp, row.wall_time_ms?.as_nanos());
                 let name = line.request_id.clone().unwrap_or_default();
                 let group = Group {
@@ -83,6 +88,7 @@ impl Slices {
             Line::Transfer(line) => {
                 let row = &line.row;
                 let arguments = arguments(row, line.request_id.as_deref(), &row.fields);
+                let arguments = to_raw_value(&arguments).ok()?;
                 let (from, to) = extent(line.timestamp, row.wall_time_ms?.as_nanos());
                 let name = if row.rx_decode_time_ms.is_some() { "rx" } else { "tx" }.to_owned();
                 let group = Group {
@@ -95,7 +101,7 @@ impl Slices {
         }
     }
 
-    fn of_request(line: &RequestLine) -> Self {
+    fn of_request(line: &RequestLine) -> Option<Self> {
         let Timeline { end, rows, waits, .. } = Timeline::of(line);
         let (begin, to) = extent(line.timestamp, end);
         let id = &line.request_id;
@@ -104,7 +110,7 @@ impl Slices {
         line.sample_rate.map(|rate| note("sample_rate", rate.into()));
         line.trace_id.as_ref().map(|trace_id| note("trace_id", trace_id.clone().into()));
         (!line.warnings.is_empty()).then(|| note("warnings", line.warnings.clone().into()));
-        let whole = Slice { name: id.clone(), from: begin, to, arguments: request };
+        let whole = Slice { name: id.clone(), from: begin, to, arguments: to_raw_value(&request).ok()? };
         let mut groups = vec![Group { track: Track::Requests, slices: vec![whole] }];
         for interval in waits.into_iter().chain(rows) {
             let (track, name) = match interval.part {
@@ -122,6 +128,7 @@ impl Slices {
                 (None, None) => named(Some(id)),
             };
             let [from, to] = [interval.from, interval.to].map(|time| begin.saturating_add(time));
+            let arguments = to_raw_value(&arguments).ok()?;
             let slice = Slice { name: name.to_owned(), from, to, arguments };
             match groups.last_mut() {
                 Some(group) if group.track == track && matches!(track, Track::Of(Part::Sending(_))) => {
@@ -131,7 +138,7 @@ impl Slices {
             }
         }
         let names = line.stage_table.iter().filter_map(name_of).collect();
-        Self { begin, groups, names, ..Self::default() }
+        Some(Self { begin, groups, names, ..Self::default() })
     }
 
     /// The transfers, each with the stages that it connects: the places of three groups.
