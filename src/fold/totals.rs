@@ -1,21 +1,37 @@
 //! The totals of a run, in constant memory.
 
-#[cfg(feature = "cli")]
-use crate::model::moment::earliest;
+use smallvec::SmallVec;
+
 use crate::{
     Millis, OverallSummary,
     fold::walls::{StageWall, WALL_LIMIT},
 };
 
 /// Totals over all requests that have closed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Totals {
     requests: u64,
     tokens: u64,
-    first_created: Option<u64>,
+    /// The largest moment before there was a request.
+    first_created: u64,
     latest_end: u64,
     /// First start and last end of each stage, by id.
-    stage_walls: Vec<Option<(u64, u64)>>,
+    stage_walls: SmallVec<[(u64, u64); 3]>,
+}
+
+/// The wall of a stage without spans.
+const NO_WALL: (u64, u64) = (u64::MAX, 0);
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            requests: 0,
+            tokens: 0,
+            first_created: u64::MAX,
+            latest_end: 0,
+            stage_walls: SmallVec::new(),
+        }
+    }
 }
 
 impl Totals {
@@ -29,11 +45,10 @@ impl Totals {
     ) -> u64 {
         self.requests += 1;
         self.tokens = self.tokens.saturating_add(tokens);
-        let first = self.first_created.map_or(created, |first| first.min(created));
-        self.first_created = Some(first);
+        self.first_created = self.first_created.min(created);
         self.latest_end = self.latest_end.max(end);
         stage_walls.for_each(|wall| self.widen(wall));
-        first
+        self.first_created
     }
 
     /// Counts a request that was added as often again as it stands for others like it.
@@ -48,12 +63,10 @@ impl Totals {
     pub(crate) fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
         self.tokens = self.tokens.saturating_add(other.tokens);
-        self.first_created = earliest(self.first_created, other.first_created);
+        self.first_created = self.first_created.min(other.first_created);
         self.latest_end = self.latest_end.max(other.latest_end);
-        for (stage_id, wall) in (0..).zip(&other.stage_walls) {
-            if let Some((start, end)) = *wall {
-                self.widen(StageWall { stage_id, start, end });
-            }
+        for (stage_id, &(start, end)) in (0..).zip(&other.stage_walls) {
+            self.widen(StageWall { stage_id, start, end });
         }
     }
 
@@ -63,16 +76,16 @@ impl Totals {
         }
         let at = stage_id as usize;
         if self.stage_walls.len() <= at {
-            self.stage_walls.resize(at + 1, None);
+            self.stage_walls.resize(at + 1, NO_WALL);
         }
-        if let Some(wall) = self.stage_walls.get_mut(at) {
-            *wall = Some(wall.map_or((start, end), |(s, e)| (s.min(start), e.max(end))));
+        if let Some((first, last)) = self.stage_walls.get_mut(at) {
+            (*first, *last) = (start.min(*first), end.max(*last));
         }
     }
 
     /// When the earliest of the closed requests was created.
     pub(crate) fn first_created(&self) -> Option<u64> {
-        self.first_created
+        (self.requests > 0).then_some(self.first_created)
     }
 
     /// From the creation of the earliest of the closed requests to the end of the last one.
@@ -85,24 +98,28 @@ impl Totals {
     #[cfg(feature = "cli")]
     pub(crate) fn summary(&self) -> OverallSummary {
         let mut summary = OverallSummary::default();
-        self.put_into(self.first_created, &mut summary);
+        self.put_sums(self.first_created(), &mut summary);
+        put_averages(&mut summary);
         summary
     }
 
-    /// The summary of a run whose first request was created at `beginning`. Reuses the allocation of the
-    /// summary's list.
-    pub(crate) fn put_into(&self, beginning: Option<u64>, summary: &mut OverallSummary) {
-        let wall = beginning.map_or(0, |first| self.latest_end.saturating_sub(first));
-        let width =
-            |wall: &Option<(u64, u64)>| Millis::from_nanos(wall.map_or(0, |(s, e)| e.saturating_sub(s)));
+    /// Sets the summary of a run whose first request was created at `beginning`, without its averages. Reuses
+    /// the allocation of the summary's list.
+    pub(crate) fn put_sums(&self, beginning: Option<u64>, summary: &mut OverallSummary) {
+        let length = |start, end: u64| Millis::from_nanos(end.saturating_sub(start));
         summary.e2e_requests = self.requests;
-        summary.e2e_wall_time_ms = Millis::from_nanos(wall);
+        summary.e2e_wall_time_ms = beginning.map_or(Millis::ZERO, |first| length(first, self.latest_end));
         summary.e2e_total_tokens = self.tokens;
-        summary.e2e_avg_time_per_request_ms = Millis::from_nanos(rounded_ratio(wall, self.requests));
-        summary.e2e_avg_tokens_per_s = per_second(self.tokens, wall);
         summary.stage_wall_time_ms.clear();
-        summary.stage_wall_time_ms.extend(self.stage_walls.iter().map(width));
+        summary.stage_wall_time_ms.extend(self.stage_walls.iter().map(|&(start, end)| length(start, end)));
     }
+}
+
+/// Sets the averages of a summary that has its sums.
+pub(crate) fn put_averages(summary: &mut OverallSummary) {
+    let wall = summary.e2e_wall_time_ms.as_nanos();
+    summary.e2e_avg_time_per_request_ms = Millis::from_nanos(rounded_ratio(wall, summary.e2e_requests));
+    summary.e2e_avg_tokens_per_s = per_second(summary.e2e_total_tokens, wall);
 }
 
 /// How many there are in a second, to six decimals; zero in no time.

@@ -10,7 +10,10 @@ use std::{
 
 use crate::{
     OverallSummary,
-    fold::{totals::Totals, walls::StageWall},
+    fold::{
+        totals::{Totals, put_averages},
+        walls::StageWall,
+    },
     hold::{brief_lock::BriefLock, request::Request},
 };
 
@@ -27,8 +30,8 @@ pub(crate) struct Run {
     first_closed: AtomicU64,
 }
 
-/// On a cache line of its own. Otherwise each request that closes would invalidate the line that every new
-/// request reads.
+/// On two cache lines of its own, the unit that processors prefetch. Otherwise each request that closes would
+/// invalidate a line that every new request reads.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct CacheLine(BriefLock<State>);
@@ -68,8 +71,9 @@ impl Run {
             if self.first_closed.load(Ordering::Relaxed) != first {
                 self.first_closed.store(first, Ordering::Relaxed);
             }
-            state.put_into(summary);
+            state.put_sums(summary);
         });
+        put_averages(summary);
     }
 
     /// Adds the wall time of a detached stage.
@@ -115,14 +119,15 @@ impl State {
         open.map(|request| request.created).chain([first]).min()
     }
 
-    fn put_into(&mut self, summary: &mut OverallSummary) {
+    fn put_sums(&mut self, summary: &mut OverallSummary) {
         let beginning = self.beginning();
-        self.totals.put_into(beginning, summary);
+        self.totals.put_sums(beginning, summary);
     }
 
     fn summary(&mut self) -> OverallSummary {
         let mut summary = OverallSummary::default();
-        self.put_into(&mut summary);
+        self.put_sums(&mut summary);
+        put_averages(&mut summary);
         summary
     }
 }
