@@ -430,9 +430,9 @@ fn ratio(round: &BTreeMap<&str, Figures>, figure: &str, against: &str, other: &s
     Some(get(round, "omni", figure)? / get(round, against, other)?)
 }
 
-/// How much longer a request takes on this many threads of one layer than in as many processes.
-fn of_threads(round: &BTreeMap<&str, Figures>, threads: usize) -> Option<f64> {
-    let figure = |name: String| get(round, "omni_threads", &name);
+/// How much longer a request takes on this many threads of one subscriber than in as many processes.
+fn of_threads(round: &BTreeMap<&str, Figures>, set_up: &str, threads: usize) -> Option<f64> {
+    let figure = |name: String| get(round, set_up, &name);
     Some(figure(format!("{threads} threads"))? / figure(format!("{threads} processes"))?)
 }
 
@@ -548,21 +548,21 @@ const TARGETS: [Target; 19] = [
         against: "processes, which share nothing",
         at_most: 1.1,
         aim: 1.05,
-        ratio: |round| of_threads(round, 2),
+        ratio: |round| of_threads(round, "omni_threads", 2),
     },
     Target {
         what: "four threads, time a request",
         against: "processes, which share nothing",
         at_most: 1.1,
         aim: 1.05,
-        ratio: |round| of_threads(round, 4),
+        ratio: |round| of_threads(round, "omni_threads", 4),
     },
     Target {
         what: "eight threads, time a request",
         against: "processes, which share nothing",
         at_most: 1.1,
         aim: 1.05,
-        ratio: |round| of_threads(round, 8),
+        ratio: |round| of_threads(round, "omni_threads", 8),
     },
     Target {
         what: "heap allocations a span, warm",
@@ -593,7 +593,7 @@ fn least_of<'a>(rounds: &[BTreeMap<&'a str, Figures>]) -> BTreeMap<&'a str, Figu
 }
 
 fn compare() {
-    const SET_UPS: [&str; 11] = [
+    const SET_UPS: [&str; 12] = [
         "none",
         "noop",
         "filter",
@@ -601,6 +601,7 @@ fn compare() {
         "omni_left_out",
         "omni_info",
         "omni_off",
+        "noop_threads",
         "omni_threads",
         "by_hand",
         "fmt_json",
@@ -626,6 +627,12 @@ fn compare() {
             " (MISSED)"
         };
         println!("| {what} | {against} | {ratio:.3}{verdict} | ±{:.3} | {at_most} | {aim} |", spread / 2.0);
+    }
+    println!("\n| a request on threads against processes | two | four | eight |");
+    println!("|---|---|---|---|");
+    for set_up in ["noop_threads", "omni_threads"] {
+        let ratios = THREADS.map(|threads| of_threads(&least, set_up, threads).unwrap_or(f64::NAN));
+        println!("| {set_up} | {:.2} | {:.2} | {:.2} |", ratios[0], ratios[1], ratios[2]);
     }
     println!(
         "\nspread: half the distance between the quartiles\n\nnanoseconds, the least of {ROUNDS} processes:"
