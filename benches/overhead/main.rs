@@ -101,11 +101,13 @@ fn main() {
         (Some(set_up), None) => run_set_up(&set_up),
         (Some(set_up), Some(count)) => run_only(&set_up, count),
         (None, _) if env::args().any(|argument| argument == "--neighbour") => neighbour(),
-        (None, _) if env::args().any(|argument| argument == "--serve") => serve_when_asked(),
-        (None, _) => {
-            compare();
-            compare_enters();
-        }
+        (None, _) => match option("--serve") {
+            Some(set_up) => serve_when_asked(&set_up),
+            None => {
+                compare();
+                compare_enters();
+            }
+        },
     }
 }
 
@@ -144,7 +146,7 @@ fn set_up(name: &str) -> Option<Dispatch> {
                 || *metadata.level() <= LevelFilter::INFO)
     };
     Some(match name {
-        "noop" => Dispatch::new(tracing_subscriber::registry().with(Noop)),
+        "noop" | "noop_threads" => Dispatch::new(tracing_subscriber::registry().with(Noop)),
         "filter" => Dispatch::new(tracing_subscriber::registry().with(Noop.with_filter(filter_fn(ours)))),
         "omni" | "omni_enters" | "omni_threads" => Dispatch::new(tracing_subscriber::registry().with(omni())),
         "omni_left_out" => {
@@ -185,8 +187,8 @@ fn run_set_up(name: &str) {
         let installed = dispatch.try_init();
         assert!(installed.is_ok());
     }
-    if name == "omni_threads" {
-        measure_threads(&mut figures);
+    if name.ends_with("_threads") {
+        measure_threads(name, &mut figures);
     } else if name == "omni_enters" {
         let _request = info_span!("request", request_id = "open").entered();
         let stage = info_span!("stage", stage_id = 0);
@@ -240,10 +242,10 @@ fn measure(figures: &mut Figures) {
 /// The layer is the global default, since `tracing` counts the references to any other at every span. And the
 /// main thread makes no span here: the registry keeps what its second and its third thread have entered in one
 /// cache line, and their fight for it would be taken for ours.
-fn measure_threads(figures: &mut Figures) {
+fn measure_threads(set_up: &str, figures: &mut Figures) {
     for count in THREADS {
         figures.insert(format!("{count} threads"), on_threads(count));
-        figures.insert(format!("{count} processes"), in_processes(count));
+        figures.insert(format!("{count} processes"), in_processes(count, set_up));
     }
 }
 
@@ -275,8 +277,8 @@ fn on_threads(threads: usize) -> f64 {
 }
 
 /// Nanoseconds a request where this many processes serve them at once.
-fn in_processes(processes: usize) -> f64 {
-    let mut processes: Vec<_> = (0..processes).filter_map(|_| Served::start().ok()).collect();
+fn in_processes(processes: usize, set_up: &str) -> f64 {
+    let mut processes: Vec<_> = (0..processes).filter_map(|_| Served::start(set_up).ok()).collect();
     least(SAMPLES / 10, || {
         let asked = processes.iter_mut().all(|process| process.ask().is_ok());
         let answers: Option<Vec<f64>> = processes.iter_mut().map(Served::answer).collect();
@@ -300,9 +302,10 @@ struct Served {
 }
 
 impl Served {
-    fn start() -> io::Result<Self> {
+    fn start(set_up: &str) -> io::Result<Self> {
         let mut command = Command::new(env::current_exe()?);
-        let mut process = command.arg("--serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut process =
+            command.args(["--serve", set_up]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
         let questions = process.stdin.take().ok_or_else(closed)?;
         let answers = BufReader::new(process.stdout.take().ok_or_else(closed)?).lines();
@@ -330,8 +333,8 @@ impl Drop for Served {
 }
 
 /// The other side of [`Served`].
-fn serve_when_asked() {
-    let installed = set_up("omni").is_some_and(|dispatch| dispatch.try_init().is_ok());
+fn serve_when_asked(name: &str) {
+    let installed = set_up(name).is_some_and(|dispatch| dispatch.try_init().is_ok());
     assert!(installed);
     for _ in io::stdin().lines() {
         println!("{}", serve("process"));

@@ -24,13 +24,7 @@ const NO_WALL: (u64, u64) = (u64::MAX, 0);
 
 impl Default for Totals {
     fn default() -> Self {
-        Self {
-            requests: 0,
-            tokens: 0,
-            first_created: u64::MAX,
-            latest_end: 0,
-            stage_walls: SmallVec::new(),
-        }
+        Self { requests: 0, tokens: 0, first_created: u64::MAX, latest_end: 0, stage_walls: SmallVec::new() }
     }
 }
 
@@ -70,6 +64,7 @@ impl Totals {
         }
     }
 
+    #[inline]
     pub(crate) fn widen(&mut self, StageWall { stage_id, start, end }: StageWall) {
         if stage_id >= WALL_LIMIT {
             return;
