@@ -86,7 +86,7 @@ impl Totals {
     /// From the creation of the earliest of the closed requests to the end of the last one.
     #[cfg(feature = "cli")]
     pub(crate) fn span(&self) -> Option<[u64; 2]> {
-        self.first_created.map(|first| [first, self.latest_end])
+        self.first_created().map(|first| [first, self.latest_end])
     }
 
     /// The summary, if the earliest of the closed requests is the first one of the run.
