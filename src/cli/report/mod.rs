@@ -72,9 +72,7 @@ pub(super) const HELP: Help = Help {
             "omni-metrics report --json service.log | jq '.where_the_time_goes[2].parts'",
         ),
     ],
-    note: Some(
-        "Percentiles are those of `summary`: less than 1 % from the exact ones.",
-    ),
+    note: Some("Percentiles are those of `summary`: less than 1 % from the exact ones."),
     ..Help::NONE
 };
 
