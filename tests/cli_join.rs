@@ -162,3 +162,20 @@ fn the_rows_of_a_clock_that_is_behind_are_named_and_moved_if_asked() {
         assert_eq!(stdout(&omni_of(&["join", "--align-clocks"], &log)), stdout(&omni_of(&["join"], &log)));
     }
 }
+
+#[test]
+fn rows_without_a_request_are_named_alike_each_time() {
+    let ids = [
+        "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t",
+        "u", "v",
+    ];
+    let (_, worker) = run(&ids);
+    let names: String = ids[..20]
+        .iter()
+        .map(|id| format!("omni-metrics: request {id}: 1 row, but no line of the request\n"))
+        .collect();
+    for _ in 0..3 {
+        let said = text(&omni_of(&["join"], &worker).stderr).to_owned();
+        assert_eq!(said, format!("{names}omni-metrics: 2 more rows find no request\n"));
+    }
+}

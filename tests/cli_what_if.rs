@@ -156,6 +156,7 @@ fn what_cannot_be_predicted_is_refused_in_a_sentence() {
         (&["--batch", "talker=4", &pipeline], "all batches of stage 1 talker have 1 request"),
         (&["--workers", "2=0", &pipeline], "at least 1"),
         (&["--workers", "2", &pipeline], "such as `2=4`"),
+        (&["--workers", "2=+1", &pipeline], "such as `2=4`"),
         (&["--rate", "0", &pipeline], "0.001 to 1000"),
         (&["--rate", "2", "--concurrency", "4", &pipeline], "cannot be used with"),
     ] {

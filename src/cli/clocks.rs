@@ -1,7 +1,7 @@
 //! By how much the clocks of processes differ, as the rows of workers tell: a row that a request waits for
 //! lies inside of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 /// Fewer rows than these tell nothing.
 const FEWEST: usize = 16;
@@ -12,32 +12,43 @@ const MOST: usize = 4_096;
 /// lie inside of its request, in microseconds.
 type Row = (u64, i64, i64);
 
-/// The rows of a log in the requests of a run, of which one in `step` is kept.
+/// The rows of a log in the requests of a run. Of many, one in two to the power of `halved` is kept: the same
+/// ones, in whatever order they come.
 #[derive(Debug, Default)]
 struct Rows {
-    count: usize,
-    step: usize,
+    halved: u32,
     kept: Vec<Row>,
 }
 
 impl Rows {
     fn add(&mut self, row: Row) {
-        self.step = self.step.max(1);
-        if self.count.is_multiple_of(self.step) {
+        if self.keeps(row.0) {
             self.kept.push(row);
+            self.thin_out();
         }
-        self.count += 1;
+    }
+
+    /// Whether a line is among those that are kept, by its number multiplied by 2^64 over the golden ratio,
+    /// which spreads successive numbers.
+    fn keeps(&self, sequence: u64) -> bool {
+        sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15).leading_zeros() >= self.halved
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.halved = self.halved.max(other.halved);
+        self.kept.extend(other.kept);
+        let mut all = mem::take(&mut self.kept);
+        all.retain(|(sequence, ..)| self.keeps(*sequence));
+        self.kept = all;
         self.thin_out();
     }
 
     fn thin_out(&mut self) {
         while self.kept.len() > MOST {
-            let mut is_kept = false;
-            self.kept.retain(|_| {
-                is_kept = !is_kept;
-                is_kept
-            });
-            self.step *= 2;
+            self.halved += 1;
+            let mut kept = mem::take(&mut self.kept);
+            kept.retain(|(sequence, ..)| self.keeps(*sequence));
+            self.kept = kept;
         }
     }
 }
@@ -61,11 +72,7 @@ impl ClockRows {
     /// Adds those of another part.
     pub(super) fn merge(&mut self, other: Self) {
         for (pair, rows) in other.0 {
-            let known = self.0.entry(pair).or_default();
-            known.count += rows.count;
-            known.step = known.step.max(rows.step);
-            known.kept.extend(rows.kept);
-            known.thin_out();
+            self.0.entry(pair).or_default().merge(rows);
         }
     }
 
@@ -188,19 +195,29 @@ mod tests {
     }
 
     #[test]
-    fn many_rows_are_thinned_out_and_tell_the_same() {
-        let mut clocks = ClockRows::default();
-        for part in 0..2_u64 {
-            let mut of_part = ClockRows::default();
-            for at in 0..30_000_u64 {
+    fn many_rows_are_thinned_out_to_the_same_ones_in_any_order_and_tell_the_same() {
+        let thinned_out = |numbers: &mut dyn Iterator<Item = u64>, parts: u64| {
+            let mut of_parts: Vec<_> = (0..parts).map(|_| ClockRows::default()).collect();
+            for at in numbers {
                 let begin = 1_000_000_000_000 + at * 1_000_000;
                 let ahead = 300_000_000 + at % 41 * 1_000_000;
                 let row = (begin + ahead, begin + ahead + 60_000_000);
-                of_part.add(1, 1, at * 2 + part, row, (begin, begin + 100_000_000));
+                of_parts[(at % parts) as usize].add(1, 1, at, row, (begin, begin + 100_000_000));
             }
-            clocks.merge(of_part);
+            let mut all = ClockRows::default();
+            of_parts.into_iter().for_each(|part| all.merge(part));
+            all
+        };
+        let clocks = thinned_out(&mut (0..60_000), 1);
+        let kept = |clocks: &ClockRows| {
+            let mut kept: Vec<_> = clocks.0[&(1, 1)].kept.clone();
+            kept.sort_unstable();
+            kept
+        };
+        assert!((MOST / 4..=MOST).contains(&kept(&clocks).len()));
+        for parts in [1, 7] {
+            assert_eq!(kept(&thinned_out(&mut (0..60_000).rev(), parts)), kept(&clocks));
         }
-        assert!(clocks.0.values().all(|rows| rows.kept.len() <= MOST));
         let offset = clocks.estimate().offset(1, 1, 30_000);
         assert!((offset + 300_000).abs() <= 1_000, "{offset}");
     }

@@ -40,8 +40,14 @@ impl Oddities {
             return;
         }
         self.rows += rows;
-        if self.ids.len() < NAMED || self.ids.contains_key(id) {
-            *self.ids.entry(id.to_owned()).or_default() += rows;
+        *self.ids.entry(id.to_owned()).or_default() += rows;
+        self.forget_last_ids();
+    }
+
+    /// Keeps the first ids, the same ones in whatever order they come.
+    fn forget_last_ids(&mut self) {
+        while self.ids.len() > NAMED {
+            self.ids.pop_last();
         }
     }
 
@@ -74,8 +80,8 @@ impl Oddities {
         self.moved += other.moved;
         self.farthest = self.farthest.max(other.farthest);
         self.sample.merge(&other.sample);
-        let room = NAMED.saturating_sub(self.ids.len());
-        self.ids.extend(other.ids.into_iter().take(room));
+        self.ids.extend(other.ids);
+        self.forget_last_ids();
     }
 
     /// Prints them. Rows are far off if they are more than `max_offset` outside of a request.

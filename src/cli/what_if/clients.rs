@@ -58,7 +58,7 @@ impl InFlight {
             format!(
                 "The log looks like a closed loop: {most} {are} in flight for {:.0} % of the time, so a \
                  request began when another one ended. At another speed they would arrive at other moments: \
-                 predict it with --concurrency {most}.",
+                 predict it with --concurrency {most}. More load is more clients.",
                 share * 100.0
             )
         })

@@ -79,7 +79,10 @@ pub(super) struct Args {
 }
 
 fn setting(text: &str) -> Result<(String, usize), String> {
-    let split = text.rsplit_once('=').and_then(|(stage, number)| Some((stage, number.parse().ok()?)));
+    let split = text.rsplit_once('=').and_then(|(stage, number)| {
+        // `+1` would be read as 1, not as one more.
+        Some((stage, number.parse().ok().filter(|_| !number.starts_with('+'))?))
+    });
     match split {
         Some((stage, number @ 1..=1_000_000)) if !stage.is_empty() => Ok((stage.to_owned(), number)),
         _ => Err("a stage and a number of at least 1 are needed, such as `2=4` or `vocoder=4`".to_owned()),
