@@ -62,8 +62,8 @@ pub(super) const HELP: Help = Help {
     ],
     note: Some(
         "A request lasts until its last row ends, also if its own process was done before, as with a request \
-         that the client aborted. The lines are written one by one, so there are no groups here; group them with \
-         `omni-metrics join … | omni-metrics summary --by KEY`.",
+         that the client aborted. The lines are written one by one, so there are no groups here; group them \
+         with `omni-metrics join … | omni-metrics summary --by KEY`.",
     ),
     environment: &[(
         "TMPDIR",
