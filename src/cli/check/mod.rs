@@ -31,6 +31,11 @@ pub(super) const HELP: Help = Help {
         ("Which model has the violations", "omni-metrics check --by fields.model service.log"),
         ("The same in CI, for the program's stderr", "omni-metrics check stderr.log && echo sound"),
     ],
+    note: Some(
+        "Requests are numbered in each process, so a gap shows that lines are missing. That the last lines \
+         are missing shows only if a summary line comes after them. Rows of workers have no numbers; \
+         `join` names rows whose request has no line.",
+    ),
     zero: Some("Every line is sound."),
     one: Some("A line is broken or violates a rule, or lines are missing."),
     ..Help::NONE
