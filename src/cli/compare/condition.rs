@@ -201,7 +201,7 @@ fn without_interval(outcome: Outcome, figure: &Figure, comparison: &Comparison) 
     }
 }
 
-/// The values of a figure, and its change with its interval, or what is said without.
+/// The values of a figure, and its change with its interval, or, if it has none, `without_interval`.
 fn sentence(figure: &Figure, without_interval: &str) -> String {
     let Figure { name, unit, change, .. } = figure;
     let shown =

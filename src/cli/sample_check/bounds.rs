@@ -5,7 +5,7 @@ const ALPHA: f64 = 0.001;
 /// How many deviations from its mean a normal distribution has half of [`ALPHA`] on either side.
 const DEVIATIONS: f64 = 3.290_527;
 /// From this deviation on, a binomial distribution has the bounds of a normal one, to a thousandth of it. A
-/// damaged line may claim so many requests that a sum over the steps of the distribution would not end.
+/// damaged line may claim 2^63 requests, and a sum over the steps of the distribution would not end.
 const NORMAL: f64 = 1e5;
 
 /// The numbers of successes in `trials` trials of probability 1/`one_in` that are neither too few nor too

@@ -9,7 +9,7 @@ const PAUSE: usize = 50;
 /// How often each client has sent a request, on average, at least.
 const REQUESTS: usize = 3;
 
-/// How many requests were in flight, and whether always so many.
+/// How many requests were in flight at most, and for how much of the time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct InFlight {
     /// The most that were in flight for at least 1 % of the time.
