@@ -27,7 +27,8 @@ pub(in crate::cli) struct State {
 #[derive(Debug)]
 pub(in crate::cli) struct Identity {
     begin: u64,
-    last_end: u64,
+    /// The latest end of its requests; `None` before the first line.
+    last_end: Option<u64>,
     /// The run up to each of the lines with the greatest numbers.
     numbers: InOrder<State>,
 }
@@ -50,7 +51,7 @@ impl State {
 impl Identity {
     /// Of a run that begins at this time, in nanoseconds since the Unix epoch.
     pub(in crate::cli) fn new(begin: u64) -> Self {
-        Self { begin, last_end: begin, numbers: InOrder::default() }
+        Self { begin, last_end: None, numbers: InOrder::default() }
     }
 
     /// How far the beginning of the run of a line, which ends at `end`, is from that of this run; `None` if
@@ -61,11 +62,12 @@ impl Identity {
     }
 
     /// Whether the line may be of this run by its time. A later run begins later, as a rule when most of this
-    /// one is over.
+    /// one is over. A run of which there are only summary lines may have written them before its first request.
     pub(super) fn is_at(&self, state: &State, end: u64) -> bool {
+        let Some(last_end) = self.last_end else { return true };
         // The first requests of a run may be open for long. Until they have ended, its beginning is not sure.
-        let room = UNSURE.max(self.last_end.saturating_sub(self.begin) / 2);
-        let latest = self.last_end.min(self.begin.saturating_add(room)).saturating_add(ROUNDING);
+        let room = UNSURE.max(last_end.saturating_sub(self.begin) / 2);
+        let latest = last_end.min(self.begin.saturating_add(room)).saturating_add(ROUNDING);
         begin_of(state, end) <= latest
     }
 
@@ -82,7 +84,7 @@ impl Identity {
     /// Adds a line. Returns what the line with the same number said, if there was one.
     pub(in crate::cli) fn add(&mut self, state: State, end: u64) -> Option<State> {
         self.begin = self.begin.max(begin_of(&state, end));
-        self.last_end = self.last_end.max(end);
+        self.last_end = self.last_end.max(Some(end));
         let twin = self.numbers.insert(state.requests, state);
         if self.numbers.len() > NUMBERS {
             self.numbers.pop_first();
@@ -139,5 +141,21 @@ impl<T> Runs<T> {
 
     pub(super) fn all(&self) -> &[T] {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_reported_before_its_first_request_has_its_lines() {
+        let line = |requests, wall| State { requests, tokens: 0, wall };
+        let mut run = Identity::new(1_000_000_000);
+        let (first, other) = (line(1, 50), line(2, 70));
+        assert_eq!(run.distance(&first, 61_000_000_050), Some(60_000_000_000));
+        run.add(first, 61_000_000_050);
+        assert_eq!(run.distance(&other, 61_000_000_070), Some(0));
+        assert_eq!(run.distance(&other, 62_000_000_070), None, "a later run");
     }
 }
