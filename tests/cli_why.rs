@@ -216,6 +216,44 @@ fn a_request_is_chosen_by_its_time() {
 }
 
 #[test]
+fn a_percentile_answers_for_all_requests_above_it_as_the_report_does() {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        (0..198).for_each(|n| usual(rig, &format!("usual-{n}")));
+        for (id, early) in [("slow-0", 61), ("slow-1", 81)] {
+            info_span!(parent: None, "request", request_id = id).in_scope(|| {
+                rig.wait_ms(early);
+                info_span!("stage", stage_id = 1, stage_name = "vocoder").in_scope(|| rig.wait_ms(29));
+            });
+        }
+    });
+    let log = rig.log.text();
+    let said = words(&["--p99"], &log);
+    for sentence in [
+        "The slowest 1 % (2 requests) took 100.0 ms on average, 10.0 times the median request (10.0 ms). They took \
+         90.0 ms more than the median request: the queue took 70.0 ms more (71.0 ms against 1.00 ms) and stage 1 \
+         vocoder took 20.0 ms more (29.0 ms against 9.00 ms).",
+        "usual-197 took 10.0 ms, about as long as the median request (10.0 ms).",
+        "| stage 1 vocoder     |   9.000 |  90.0 % |          9.000 |     +0.000 |      29.000 |",
+        "The column slowest 1 % has the mean of the requests from 90.0 ms to 110.0 ms",
+    ] {
+        assert!(said.contains(sentence), "{sentence}\n{said}");
+    }
+    let why = answer(&["--p99"], &log);
+    let report: Value = serde_json::from_str(&stdout(&omni_of(&["report", "--json"], &log))).unwrap();
+    let slowest = report["where_the_time_goes"].as_array().unwrap().last().unwrap();
+    assert_eq!(slowest["of"], "slowest hundredth");
+    assert_eq!(
+        (&why["tail"]["requests"], &why["tail"]["e2e_total_ms"]),
+        (&slowest["requests"], &slowest["mean_ms"])
+    );
+    for args in [&["--slowest"][..], &["--percentile", "99.9"], &["usual-3"]] {
+        let why = answer(args, &log);
+        assert!(why.get("tail").is_none() && why["parts"][0].get("tail_ms").is_none(), "{why}");
+    }
+}
+
+#[test]
 fn standard_input_is_read_twice_as_well() {
     let log = fs::read_to_string(PIPELINE).unwrap();
     for choice in ["--slowest", "req-0017"] {

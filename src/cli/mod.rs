@@ -42,6 +42,7 @@ mod joined_outputs;
 mod joined_sample;
 mod joined_waits;
 mod json;
+mod latency_bins;
 mod line_counts;
 mod log_file;
 mod logs;

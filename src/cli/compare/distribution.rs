@@ -7,11 +7,11 @@ use serde::Serialize;
 use crate::{
     Millis,
     cli::{
+        latency_bins::{bin, start},
         objectives::Objectives,
         report::{
             axis::Axis,
             figures::shown,
-            latency::{bin, start},
             limits,
             plot::{Field, Mark, Path, Plot},
         },

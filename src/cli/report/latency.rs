@@ -10,30 +10,22 @@ use super::{
     plot::{Field, Mark, Path, Plot},
     spent::{Part, Spent, StageNames},
 };
-use crate::{Millis, RequestLine, cli::amount::amount};
+use crate::{
+    Millis, RequestLine,
+    cli::{
+        amount::amount,
+        latency_bins::{BINS, bin, slowest, start},
+    },
+};
 
 /// How many columns the distribution has at most.
 const COLUMNS: u32 = 60;
 /// How many bins the axis has at least, a doubling of the latency: a narrower axis would show the width of a
 /// bin as if it were a spread.
 const LEAST_SPAN: u32 = BINS;
-/// How many bins a doubling of the latency has. All are equally wide on a logarithmic axis, so that requests
-/// spread evenly over it have a flat distribution. A bin is 3 % wide.
-pub(super) const BINS: u32 = 24;
-
 /// The times of requests, by the bin of their latency.
 #[derive(Debug, Default)]
 pub(super) struct Latencies(BTreeMap<u32, Spent>);
-
-/// The bin of a latency. Zero has no logarithm, and shares the bin of a nanosecond.
-pub(in crate::cli) fn bin(latency: Millis) -> u32 {
-    ((latency.as_nanos().max(1) as f64).log2() * f64::from(BINS)) as u32
-}
-
-/// Where a bin begins, in nanoseconds.
-pub(in crate::cli) fn start(bin: u32) -> f64 {
-    (f64::from(bin) / f64::from(BINS)).exp2()
-}
 
 /// The distribution, as the script of the page recounts it for a part of the requests.
 #[derive(Debug, Serialize)]
@@ -125,14 +117,15 @@ impl Latencies {
         let whole = self.whole();
         let requests = whole.requests;
         let mut classes = vec![Class { name: "all requests", spent: whole }];
-        for (of, name, is_slow) in
-            [(2, "fastest half", false), (10, "slowest tenth", true), (100, "slowest hundredth", true)]
-        {
-            let wanted = requests.div_ceil(of);
-            if requests >= of {
-                let values = self.0.values();
-                let spent = if is_slow { sum(values.rev(), wanted) } else { sum(values, wanted) };
-                classes.push(Class { name, spent });
+        if requests >= 2 {
+            let spent = sum(self.0.values(), requests.div_ceil(2));
+            classes.push(Class { name: "fastest half", spent });
+        }
+        for (percent, name) in [(10.0, "slowest tenth"), (1.0, "slowest hundredth")] {
+            let bins = self.0.iter().rev().map(|(bin, spent)| (*bin, spent.requests));
+            if let Some(first) = slowest(percent, requests, bins) {
+                let slow = self.0.range(first..).map(|(_, spent)| spent);
+                classes.push(Class { name, spent: sum(slow, u64::MAX) });
             }
         }
         classes

@@ -9,14 +9,16 @@ use super::{
     course::{Course, Placed},
     ending::Ending,
     figures::{count, decimal, shown},
-    latency::{BINS, start},
     limits::spaced,
     plot::{Field, Layer, Mark, Path, Plot},
     points::Point,
     spent::{Spent, StageNames},
     stretch::Stretch,
 };
-use crate::{Millis, Timestamp};
+use crate::{
+    Millis, Timestamp,
+    cli::latency_bins::{BINS, start},
+};
 
 /// How many requests a window has in the mean, at least: percentiles of fewer would say little. And a column
 /// of the charts that count requests.

@@ -7,11 +7,12 @@ use serde::Serialize;
 use super::{
     axis::Axis,
     course::{Course, Placed},
-    latency::{BINS, Columns},
+    latency::Columns,
     limits::Moment,
     shown,
     spent::{Part, Spent, StageNames},
 };
+use crate::cli::latency_bins::BINS;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Overview<'a> {

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     ending::Endings,
-    latency::bin,
     spent::{Part, Spent},
 };
-use crate::RequestLine;
+use crate::{RequestLine, cli::latency_bins::bin};
 
 /// The requests that began in one of the stretches into which the time of a run is divided.
 #[derive(Debug, Clone, Default)]

@@ -62,7 +62,8 @@ impl Identity {
     }
 
     /// Whether the line may be of this run by its time. A later run begins later, as a rule when most of this
-    /// one is over. A run of which there are only summary lines may have written them before its first request.
+    /// one is over. A run of which there are only summary lines may have written them before its first
+    /// request.
     pub(super) fn is_at(&self, state: &State, end: u64) -> bool {
         let Some(last_end) = self.last_end else { return true };
         // The first requests of a run may be open for long. Until they have ended, its beginning is not sure.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{earlier::Earlier, survey::Middle};
+use super::{earlier::Earlier, survey::Mean, tail::Tail};
 use crate::{
     E2eTable, Millis, RequestLine, Timestamp,
     cli::{
@@ -24,7 +24,8 @@ pub(super) struct Question {
     pub(super) percentile: Option<f64>,
     /// How many requests have the id.
     pub(super) occurrences: u64,
-    pub(super) middle: Middle,
+    pub(super) middle: Mean,
+    pub(super) tail: Option<(Tail, Mean)>,
     /// How many lines the log has of requests, and for how many requests they stand.
     pub(super) requests: u64,
     pub(super) weight: u64,
@@ -53,7 +54,10 @@ pub(super) struct Answer {
     /// How many requests have the id; absent if chosen by a percentile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) occurrences: Option<u64>,
-    pub(super) median: Median,
+    pub(super) median: MeanRequest,
+    /// Absent if the percentile leaves less than one request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tail: Option<Tail>,
     /// In the order of a pipeline.
     pub(super) parts: Vec<Compared>,
     path: Vec<Segment>,
@@ -68,16 +72,16 @@ pub(super) struct Answer {
     pub(super) rows_of_workers: u64,
 }
 
-/// The median request: the mean of those in the middle fifth by `e2e_total_ms`.
+/// The mean of some requests. The median request is the mean of those in the middle fifth by `e2e_total_ms`.
 #[derive(Debug, Serialize)]
-pub(super) struct Median {
+pub(super) struct MeanRequest {
     pub(super) e2e_total_ms: Millis,
     pub(super) requests: u64,
     pub(super) fastest_ms: Millis,
     pub(super) slowest_ms: Millis,
 }
 
-/// A part of the time, in the request and in the median request.
+/// A part of the time: in the request, in the median request, and in the mean of the slowest ones.
 #[derive(Debug, Serialize)]
 pub(super) struct Compared {
     #[serde(serialize_with = "as_text")]
@@ -88,6 +92,8 @@ pub(super) struct Compared {
     pub(super) median_ms: Millis,
     /// Negative if the request spent less time.
     pub(super) difference_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tail_ms: Option<Millis>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) earlier_stage: Option<Earlier>,
 }
@@ -114,29 +120,41 @@ fn as_text<S: serde::Serializer>(part: &Part, serializer: S) -> Result<S::Ok, S:
     serializer.collect_str(part)
 }
 
+impl MeanRequest {
+    pub(super) fn of(mean: &Mean) -> Self {
+        let Mean { requests, fastest, slowest, e2e, .. } = *mean;
+        Self { e2e_total_ms: e2e, requests, fastest_ms: fastest, slowest_ms: slowest }
+    }
+}
+
 impl Answer {
     pub(super) fn of(line: &RequestLine, question: Question, meanwhile: Vec<Meanwhile>) -> Self {
-        let Question { group, percentile, occurrences, middle, requests, weight, rows_of_workers } = question;
+        let Question { group, percentile, occurrences, middle, tail, requests, weight, rows_of_workers } =
+            question;
         let E2eTable { e2e_total_ms, finish_reason, errors, error, .. } = &line.e2e_table;
         let timeline = Timeline::of(line);
         let path = critical_path(&timeline);
-        let mut times = BTreeMap::<_, (Millis, Millis)>::new();
+        let mut times = BTreeMap::<_, [Millis; 3]>::new();
         for segment in &path {
-            let (time, _) = times.entry(segment.part).or_default();
+            let [time, ..] = times.entry(segment.part).or_default();
             *time = time.saturating_add(Millis::from_nanos(segment.length()));
         }
         for (part, median) in middle.parts() {
-            times.entry(part).or_default().1 = median;
+            times.entry(part).or_default()[1] = median;
+        }
+        for (part, in_tail) in tail.iter().flat_map(|(_, mean)| mean.parts()) {
+            times.entry(part).or_default()[2] = in_tail;
         }
         let names: BTreeMap<_, _> =
             line.stage_table.iter().filter_map(|row| Some((row.order(), row.stage_name.clone()?))).collect();
         let name = |stage: OrderedId| names.get(&stage).cloned();
-        let compared = |(part, (time_ms, median_ms)): (Part, (Millis, Millis))| Compared {
+        let compared = |(part, [time_ms, median_ms, tail_ms]): (Part, [Millis; 3])| Compared {
             part,
             stage_name: part.stage().and_then(name),
             time_ms,
             median_ms,
             difference_ms: difference(time_ms, median_ms),
+            tail_ms: tail.is_some().then_some(tail_ms),
             earlier_stage: Earlier::of(part, &path, &timeline, &middle, &name),
         };
         let micros = e2e_total_ms.as_nanos() / 1_000;
@@ -153,13 +171,9 @@ impl Answer {
             error: error.clone(),
             percentile,
             occurrences: percentile.is_none().then_some(occurrences),
-            median: Median {
-                e2e_total_ms: middle.e2e,
-                requests: middle.requests,
-                fastest_ms: middle.fastest,
-                slowest_ms: middle.slowest,
-            },
+            median: MeanRequest::of(&middle),
             parts: times.into_iter().map(compared).collect(),
+            tail: tail.map(|(tail, _)| tail),
             path: path
                 .iter()
                 .map(|segment| Segment {

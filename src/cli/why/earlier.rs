@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::survey::Middle;
+use super::survey::Mean;
 use crate::{
     Millis,
     cli::timeline::{Interval, Part, Timeline},
@@ -31,7 +31,7 @@ impl Earlier {
         part: Part,
         path: &[Interval],
         timeline: &Timeline,
-        middle: &Middle,
+        middle: &Mean,
         name: &dyn Fn(OrderedId) -> Option<String>,
     ) -> Option<Self> {
         let Part::Stage(stage) = part else { return None };

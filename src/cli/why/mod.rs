@@ -1,4 +1,5 @@
-//! `why`: where the time of one request went, against the median request, and which others were in the way.
+//! `why`: where the time of one request, or of the slowest ones, went, against the median request, and which
+//! others were in the way.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,21 +27,24 @@ mod earlier;
 mod sentences;
 mod survey;
 mod surveys;
+mod tail;
 
 use answer::{Answer, Question};
 use survey::Slowest;
 use surveys::Surveys;
+use tail::Tail;
 
 pub(super) const HELP: Help = Help {
     examples: &[
         ("Why this request took as long as it did", "omni-metrics why req-0004 service.log"),
-        ("Why a request at p99 was slow", "omni-metrics why --p99 service.log"),
+        ("Why the slowest hundredth is slow, and a request at p99", "omni-metrics why --p99 service.log"),
         ("The slowest request of each model", "omni-metrics why --slowest --by fields.model service.log"),
         ("Requests with rows of worker processes", "omni-metrics join *.log | omni-metrics why --slowest"),
     ],
     note: Some(
-        "With --by or --every, the percentile and the median request are those of each group, and of a \
-         request chosen by its id those of its group.",
+        "A percentile also has the mean of the slowest requests, from it on: with --p99, of the slowest \
+         hundredth, as `report` has it. With --by or --every, the percentile and the median request are \
+         those of each group, and of a request chosen by its id those of its group.",
     ),
     one: Some("The log has no line of the request."),
     ..Help::NONE
@@ -69,7 +73,7 @@ pub(super) struct Args {
 }
 
 /// Options that choose a request by its end-to-end time. A percentile takes the slowest request within 1 % of
-/// it.
+/// it, and is answered for all requests above it too.
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
 struct Choice {
@@ -167,6 +171,11 @@ fn print(answer: &Answer, out: &mut impl Write) -> Result<()> {
         out.write_all(paint::tables(&format!("{group}\n\n")).as_bytes())?;
     }
     let (sentences, notes) = (answer.sentences(), answer.notes());
+    let tail = answer.about_the_tail();
+    tail.iter().try_for_each(|sentence| writeln!(out, "{}", in_lines(sentence)))?;
+    if !tail.is_empty() {
+        writeln!(out)?;
+    }
     sentences.iter().try_for_each(|sentence| writeln!(out, "{}", in_lines(sentence)))?;
     write!(out, "\n{}", paint::tables(&format!("{}\n", answer.table())))?;
     if !notes.is_empty() {
@@ -234,6 +243,7 @@ fn choose(
             percentile,
             occurrences,
             middle: group.value.middle()?,
+            tail: percentile.and_then(|percentile| Tail::of(&group.value, percentile)),
             requests: group.value.requests,
             weight: group.value.weight,
             rows_of_workers,

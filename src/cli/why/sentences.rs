@@ -1,8 +1,9 @@
 //! The answer in words, and its table.
 
 use super::{
-    answer::{Answer, AtStage, Compared, Median, difference},
+    answer::{Answer, AtStage, Compared, MeanRequest, difference},
     earlier::Earlier,
+    tail::Tail,
 };
 use crate::{
     Millis,
@@ -28,7 +29,8 @@ impl Answer {
             sentences.push(format!("It had {}{text}.", amount(errors, "error", "errors")));
         }
         sentences.extend(self.largest_part());
-        sentences.extend(self.differences());
+        let differences = self.differences(self.e2e_total_ms, |part| part.time_ms);
+        sentences.extend(differences.map(|differences| format!("It took {differences}.")));
         sentences.extend(self.earlier_stages());
         let e2e = self.e2e_total_ms.as_f64();
         let is_notable = |stage: &&AtStage| stage.meanwhile.time_ms.as_f64() >= NOTABLE * e2e;
@@ -56,15 +58,7 @@ impl Answer {
 
     fn length(&self) -> String {
         let Self { request_id, e2e_total_ms, began, ended, .. } = self;
-        let median = self.median.e2e_total_ms;
-        let ratio = e2e_total_ms.as_f64() / median.as_f64();
-        let times = match ratio {
-            _ if self.requests < 2 || !ratio.is_finite() => None,
-            _ if (ratio - 1.0).abs() < SMALL => Some("about as long as".to_owned()),
-            _ => Some(format!("{ratio:.1} times")),
-        };
-        let against = times.map(|times| format!(", {times} the median request ({})", time(median)));
-        let (took, against) = (time(*e2e_total_ms), against.unwrap_or_default());
+        let (took, against) = (time(*e2e_total_ms), times_as_long(self, *e2e_total_ms));
         let reason = self.finish_reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
         format!("{request_id} took {took}{against}. It began at {began} and ended at {ended}{reason}.")
     }
@@ -104,15 +98,16 @@ impl Answer {
         })
     }
 
-    /// Which parts took longer than in the median request, or, for a request that was faster, less long.
-    fn differences(&self) -> Option<String> {
-        let Median { e2e_total_ms: median, .. } = self.median;
-        let whole = difference(self.e2e_total_ms, median);
+    /// By how much one request, or a mean of several, took longer than the median request, and which parts
+    /// did; or by how much less long.
+    pub(super) fn differences(&self, e2e: Millis, of: impl Fn(&Compared) -> Millis) -> Option<String> {
+        let MeanRequest { e2e_total_ms: median, .. } = self.median;
+        let whole = difference(e2e, median);
         if self.requests < 2 || whole.abs() < SMALL * median.as_f64() {
             return None;
         }
         let more = if whole > 0.0 { "more" } else { "less" };
-        let along = |part: &&Compared| part.difference_ms * whole.signum();
+        let along = |part: &&Compared| difference(of(part), part.median_ms) * whole.signum();
         let mut parts: Vec<_> = self.parts.iter().filter(|part| along(part) > 0.0).collect();
         parts.sort_by(|one, other| along(other).total_cmp(&along(one)));
         let all: f64 = parts.iter().map(along).sum();
@@ -123,12 +118,12 @@ impl Answer {
                 break;
             }
             explained += along(&part);
-            let (name, by) = (part.subject(), millis(part.difference_ms.abs()));
-            let (this, other) = (time(part.time_ms), time(part.median_ms));
+            let (name, by) = (part.subject(), millis(along(&part)));
+            let (this, other) = (time(of(part)), time(part.median_ms));
             named.push(format!("{name} took {by} {more} ({this} against {other})"));
         }
         let whole = millis(whole.abs());
-        Some(format!("It took {whole} {more} than the median request: {}.", listed(&named)))
+        Some(format!("{whole} {more} than the median request: {}", listed(&named)))
     }
 
     /// Which requests a stage worked for while this one waited for it, or ran in the same batch.
@@ -167,9 +162,10 @@ impl Answer {
     }
 
     pub(super) fn table(&self) -> Columns {
-        let mut table =
-            Columns::named("Where the time went", ["time_ms", "of e2e", "median request", "difference"]);
-        let mut row = |name: &str, this: Millis, median: Millis, difference: f64| {
+        let heads = ["time_ms", "of e2e", "median request", "difference"].map(str::to_owned).into_iter();
+        let heads = heads.chain(self.tail.as_ref().map(Tail::name));
+        let mut table = Columns::titled("Where the time went", heads);
+        let mut row = |name: &str, this: Millis, median: Millis, difference: f64, tail: Option<Millis>| {
             let share = this.as_f64() / self.e2e_total_ms.as_f64();
             let share = if share.is_finite() { format!("{:.1} %", share * 100.0) } else { "-".to_owned() };
             let difference = grouped(&format!("{difference:.3}"));
@@ -177,13 +173,15 @@ impl Answer {
             let cells = [Cell::Time(this), Cell::Text(&share), Cell::Time(median), Cell::Text(&difference)];
             let compared = if self.requests < 2 { 2 } else { 4 };
             let absent = std::iter::repeat_n((), 4 - compared).map(|()| Cell::Absent);
-            table.row(name, cells.into_iter().take(compared).chain(absent));
+            let tail = tail.map(Cell::Time);
+            table.row(name, cells.into_iter().take(compared).chain(absent).chain(tail));
         };
         for part in &self.parts {
-            row(&part.name(), part.time_ms, part.median_ms, part.difference_ms);
+            row(&part.name(), part.time_ms, part.median_ms, part.difference_ms, part.tail_ms);
         }
         let median = self.median.e2e_total_ms;
-        row("e2e_total_ms", self.e2e_total_ms, median, difference(self.e2e_total_ms, median));
+        let tail = self.tail.as_ref().map(|tail| tail.mean.e2e_total_ms);
+        row("e2e_total_ms", self.e2e_total_ms, median, difference(self.e2e_total_ms, median), tail);
         table
     }
 
@@ -224,14 +222,15 @@ impl Answer {
         let clock = (!self.meanwhile.is_empty()).then(|| {
             "Other requests are placed by the timestamps of their lines, to the microsecond.".to_owned()
         });
-        [choice, occurrences, Some(self.comparison()), sampled, unjoined, without_start, clock]
+        let (comparison, tail) = (Some(self.comparison()), self.note_on_the_tail());
+        [choice, occurrences, comparison, tail, sampled, unjoined, without_start, clock]
             .into_iter()
             .flatten()
             .collect()
     }
 
     fn comparison(&self) -> String {
-        let Median { requests, fastest_ms, slowest_ms, .. } = self.median;
+        let MeanRequest { requests, fastest_ms, slowest_ms, .. } = self.median;
         let (whole, of_group) = match self.group {
             Some(_) => ("group", " of its group"),
             None => ("log", ""),
@@ -267,6 +266,18 @@ impl Compared {
     }
 }
 
+/// How long a time is in relation to that of the median request, with a comma before it.
+pub(super) fn times_as_long(answer: &Answer, e2e: Millis) -> String {
+    let median = answer.median.e2e_total_ms;
+    let ratio = e2e.as_f64() / median.as_f64();
+    let times = match ratio {
+        _ if answer.requests < 2 || !ratio.is_finite() => return String::new(),
+        _ if (ratio - 1.0).abs() < SMALL => "about as long as".to_owned(),
+        _ => format!("{ratio:.1} times"),
+    };
+    format!(", {times} the median request ({})", time(median))
+}
+
 fn named_stage(id: Option<u64>, name: Option<&str>) -> String {
     let name = name.map(|name| format!(" {name}")).unwrap_or_default();
     format!("stage {}{name}", Shown(id))
@@ -281,7 +292,7 @@ fn listed(items: &[String]) -> String {
     }
 }
 
-fn time(time: Millis) -> String {
+pub(super) fn time(time: Millis) -> String {
     millis(time.as_f64())
 }
 

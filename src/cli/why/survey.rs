@@ -1,4 +1,4 @@
-//! The first reading: the request to explain, and the median request that it is compared with.
+//! The first reading: the request to explain, and those that it is compared with.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use crate::{
         critical_path::critical_path,
         groups::Merge,
         in_the_way::Identity,
+        latency_bins::{bin_of, fine_bin, slowest},
         tally::Tally,
         timeline::{Part, Timeline},
     },
-    fold::buckets::place,
     model::id::OrderedId,
 };
 
 /// Which part of the requests, by their end-to-end times, is the middle.
 const MIDDLE: (f64, f64) = (0.4, 0.6);
 
-/// The requests so far, by their end-to-end times. Those within a hundredth of each other share a bucket, so
-/// the size does not depend on the number of lines.
+/// The requests so far, by the fine bins of their end-to-end times. So the size does not depend on the number
+/// of lines.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    buckets: BTreeMap<usize, Bucket>,
+    buckets: BTreeMap<u32, Bucket>,
     /// How many lines there are of requests.
     pub(super) requests: u64,
     /// How many requests they stand for.
@@ -50,9 +50,9 @@ struct Bucket {
     slowest_request: Option<Slowest>,
 }
 
-/// The mean of the requests around the median of `e2e_total_ms`.
+/// The mean of some requests.
 #[derive(Debug)]
-pub(super) struct Middle {
+pub(super) struct Mean {
     pub(super) requests: u64,
     pub(super) fastest: Millis,
     pub(super) slowest: Millis,
@@ -75,7 +75,7 @@ impl Survey {
         self.requests += 1;
         self.weight = self.weight.saturating_add(weight);
         let e2e = line.e2e_table.e2e_total_ms;
-        let bucket = self.buckets.entry(place(e2e.as_nanos())).or_insert_with(|| Bucket::new(e2e));
+        let bucket = self.buckets.entry(fine_bin(e2e)).or_insert_with(|| Bucket::new(e2e));
         bucket.add(line, weight, keeps_lines);
     }
 
@@ -91,26 +91,21 @@ impl Survey {
     }
 
     /// The mean of the middle fifth of the requests.
-    pub(super) fn middle(&self) -> Option<Middle> {
+    pub(super) fn middle(&self) -> Option<Mean> {
         let (first, last) = (self.weight as f64 * MIDDLE.0, self.weight as f64 * MIDDLE.1);
         let mut below = 0_u64;
-        let mut whole: Option<Bucket> = None;
-        for bucket in self.buckets.values() {
+        Mean::of(self.buckets.values().filter(|bucket| {
             let from = below;
             below = below.saturating_add(bucket.weight);
-            if (from as f64) < last && below as f64 > first {
-                whole.get_or_insert_with(|| Bucket::new(bucket.fastest)).add_sums(bucket);
-            }
-        }
-        whole.map(|Bucket { requests, weight, fastest, slowest, e2e, parts, stages, .. }| Middle {
-            requests,
-            fastest,
-            slowest,
-            e2e: mean(e2e, weight),
-            parts,
-            stages,
-            weight,
-        })
+            (from as f64) < last && below as f64 > first
+        }))
+    }
+
+    /// The mean of the slowest requests: the bins are those of `report`.
+    pub(super) fn slowest(&self, percent: f64) -> Option<Mean> {
+        let bins = self.buckets.iter().rev().map(|(fine, bucket)| (bin_of(*fine), bucket.weight));
+        let first = slowest(percent, self.weight, bins)?;
+        Mean::of(self.buckets.iter().filter(|(fine, _)| bin_of(**fine) >= first).map(|(_, bucket)| bucket))
     }
 }
 
@@ -125,7 +120,24 @@ impl Merge for Survey {
     }
 }
 
-impl Middle {
+impl Mean {
+    fn of<'a>(buckets: impl Iterator<Item = &'a Bucket>) -> Option<Self> {
+        let whole = buckets.fold(None::<Bucket>, |whole, bucket| {
+            let mut whole = whole.unwrap_or_else(|| Bucket::new(bucket.fastest));
+            whole.add_sums(bucket);
+            Some(whole)
+        });
+        whole.map(|Bucket { requests, weight, fastest, slowest, e2e, parts, stages, .. }| Self {
+            requests,
+            fastest,
+            slowest,
+            e2e: mean(e2e, weight),
+            parts,
+            stages,
+            weight,
+        })
+    }
+
     /// The mean of each part. Parts that are not told apart are left out.
     pub(super) fn parts(&self) -> impl Iterator<Item = (Part, Millis)> {
         self.parts.iter().map(|(part, time)| (*part, mean(time, self.weight)))
