@@ -88,6 +88,32 @@ fn the_table_and_the_page_say_it() {
 }
 
 #[test]
+fn requests_that_met_all_without_a_value_for_some_are_counted() {
+    let slo = ["--slo", "first_output@0=200ms", "--slo", "e2e=700ms"];
+    let found = objectives(&slo, &log());
+    assert_eq!((&found["met"], &found["met_without_value"]), (&json!(5), &json!(1)));
+    let each = [0, 1].map(|at| found["each"][at]["absent_of_met"].clone());
+    assert_eq!(each, [json!(1), json!(0)]);
+
+    let said = "Of those that met all objectives, 1 request has no value for first_output@0=200ms.";
+    let run = |args: &[&str]| stdout(&omni_of(&[args, &slo[..]].concat(), &log()));
+    assert!(run(&["summary"]).contains(&format!("\n{said}\n")), "{}", run(&["summary"]));
+    assert!(run(&["report"]).contains(said));
+    assert!(!run(&["summary", "--where", "e2e_total_ms >= 100"]).contains("Of those"));
+
+    let split = ["compare", "-", "--split", "2026-01-31T12:00:05Z"];
+    let compared = run(&split).replace('\n', " ");
+    assert_eq!(compared.matches(said).count(), 1, "{compared}");
+    assert!(
+        compared.contains(&format!("standard input from 2026-01-31T12:00:05.000000Z: {said}")),
+        "{compared}"
+    );
+    let json: Value = serde_json::from_str(&run(&[&split[..], &["--json"]].concat())).unwrap();
+    let counts = ["before", "after"].map(|side| json[side]["met_without_value"].as_u64().unwrap());
+    assert_eq!(counts, [0, 1]);
+}
+
+#[test]
 fn an_objective_that_is_none_is_a_sentence_and_exit_code_2() {
     for (slo, expected) in [
         ("e2e", "`e2e` has no limit"),

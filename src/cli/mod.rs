@@ -15,6 +15,7 @@ use clap_complete::Shell;
 
 mod aligned;
 mod amount;
+mod attainment;
 mod batch;
 mod by_hash;
 mod check;

@@ -5,14 +5,14 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use serde::Serialize;
-
-use super::quantity::Quantity;
+use super::{
+    attainment::{Attained, Attainment, sentence},
+    quantity::Quantity,
+};
 use crate::{
     Millis, RequestLine,
     fold::totals::per_second,
     model::{keep::is_failed, numbers::Unit},
-    write::columns::{Cell, Columns, grouped},
 };
 
 /// The objectives that the arguments of a command name.
@@ -98,6 +98,7 @@ pub(super) struct ObjectiveCounts {
     objectives: Arc<[Objective]>,
     each: Vec<Counts>,
     met: u64,
+    met_without_value: u64,
     tokens: u64,
     failed: u64,
     judged: u64,
@@ -111,6 +112,7 @@ struct Counts {
     broke: u64,
     only: u64,
     absent: u64,
+    absent_of_met: u64,
     /// A request has its stage or edge.
     has_place: bool,
 }
@@ -156,6 +158,12 @@ impl ObjectiveCounts {
             return;
         } else if broken == 0 {
             self.met += weight;
+            if known < self.each.len() {
+                self.met_without_value += weight;
+                let absent = |(objective, _): &(&Objective, _)| objective.is_met(line).is_none();
+                let absent = self.objectives.iter().zip(&mut self.each).filter(absent);
+                absent.for_each(|(_, counts)| counts.absent_of_met += weight);
+            }
             self.tokens = self.tokens.saturating_add(line.e2e_table.e2e_total_tokens.saturating_mul(weight));
         }
         self.judged += weight;
@@ -167,9 +175,11 @@ impl ObjectiveCounts {
             ours.broke += theirs.broke;
             ours.only += theirs.only;
             ours.absent += theirs.absent;
+            ours.absent_of_met += theirs.absent_of_met;
             ours.has_place |= theirs.has_place;
         }
         self.met += other.met;
+        self.met_without_value += other.met_without_value;
         self.tokens = self.tokens.saturating_add(other.tokens);
         self.failed += other.failed;
         self.judged += other.judged;
@@ -205,6 +215,7 @@ impl ObjectiveCounts {
                 broke: counts.broke,
                 only: counts.only,
                 absent: counts.absent,
+                absent_of_met: counts.absent_of_met,
                 missing: Counts::missing((objective, counts)),
                 share: attained,
                 wanted: objective.wanted,
@@ -213,6 +224,7 @@ impl ObjectiveCounts {
         });
         (!self.objectives.is_empty()).then(|| Attainment {
             met: self.met,
+            met_without_value: self.met_without_value,
             judged,
             share: share(self.met, judged),
             failed: self.failed,
@@ -236,139 +248,9 @@ impl Counts {
     }
 }
 
-/// Why an objective does not count: no request has its stage or edge, if it is named, or else its number.
-fn sentence(place: Option<&str>, objective: impl fmt::Display) -> String {
-    match place {
-        Some(place) => format!("No request has {place}, so the objective {objective} does not count."),
-        None => format!("No request has a value for {objective}, so this objective does not count."),
-    }
-}
-
-/// How many requests of a run met the objectives.
-#[derive(Debug, Serialize)]
-pub(super) struct Attainment {
-    /// Requests that met all objectives: they did not fail, and exceed no limit.
-    pub(super) met: u64,
-    /// Requests that failed, or have a value for one of the objectives; 0 if no request has a value.
-    pub(super) judged: u64,
-    /// `met` / `judged`.
-    pub(super) share: Option<f64>,
-    pub(super) failed: u64,
-    /// Requests that did not fail and have a value for none of the objectives.
-    pub(super) unjudged: u64,
-    /// `met` in a second of the run's wall time; `None` if no request has a value.
-    pub(super) goodput_requests_per_s: Option<f64>,
-    /// The tokens of the requests that met all objectives, in a second.
-    pub(super) goodput_tokens_per_s: Option<f64>,
-    pub(super) each: Vec<Attained>,
-}
-
-/// How many requests met one objective.
-#[derive(Debug, Serialize)]
-pub(super) struct Attained {
-    pub(super) objective: String,
-    pub(super) met: u64,
-    pub(super) broke: u64,
-    /// Requests that did not fail and broke this objective alone.
-    pub(super) only: u64,
-    /// Requests without the value.
-    pub(super) absent: u64,
-    /// The stage or the edge of the objective, if no request has it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) missing: Option<String>,
-    /// `met` / (`met` + `broke`).
-    pub(super) share: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) wanted: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) is_attained: Option<bool>,
-}
-
-impl fmt::Display for Attainment {
-    /// A table with a row for each objective, and a sentence about all of them.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |share: Option<f64>| share.map_or("-".to_owned(), percent);
-        let mut table =
-            Columns::named("Objectives", ["met", "broke", "only this", "no value", "share", "wanted"]);
-        for row in &self.each {
-            let wanted = match (row.wanted, row.is_attained) {
-                (Some(wanted), Some(true)) => percent(Some(wanted)),
-                (Some(wanted), _) => format!("{}, missed", percent(Some(wanted))),
-                _ => "-".to_owned(),
-            };
-            let share = percent(row.share);
-            let cells = [
-                Cell::Count(row.met),
-                Cell::Count(row.broke),
-                Cell::Count(row.only),
-                Cell::Count(row.absent),
-                Cell::Text(&share),
-                Cell::Text(&wanted),
-            ];
-            table.row(&row.objective, cells.into_iter());
-        }
-        table.left(6);
-        writeln!(f, "{table}")?;
-        self.sentences().iter().try_for_each(|sentence| writeln!(f, "{sentence}"))
-    }
-}
-
-impl Attainment {
-    /// The objectives that do not count, a sentence each.
-    pub(super) fn missing(&self) -> impl Iterator<Item = String> {
-        let missing = self.each.iter().filter(|row| row.met + row.broke == 0);
-        missing.map(|row| sentence(row.missing.as_deref(), &row.objective))
-    }
-
-    /// How many requests met all objectives, and the goodput.
-    pub(super) fn sentences(&self) -> Vec<String> {
-        let count = |count: u64| grouped(&count.to_string());
-        let decimal = |number: f64| grouped(&format!("{number:.3}"));
-        let share = self.share.map(|share| format!(" ({})", percent(share))).unwrap_or_default();
-        let (met, judged) = (count(self.met), count(self.judged));
-        let mut sentences: Vec<_> = self.missing().collect();
-        let Some((requests, tokens)) = self.goodput_requests_per_s.zip(self.goodput_tokens_per_s) else {
-            sentences.push("So nothing is known of how many requests met all objectives.".to_owned());
-            return sentences;
-        };
-        sentences.extend([
-            format!("{met} of {judged} requests met all objectives{share}."),
-            format!("Goodput: {} requests and {} tokens a second.", decimal(requests), decimal(tokens)),
-        ]);
-        if self.failed > 0 {
-            sentences.push(format!(
-                "Failed or aborted requests, which count as not meeting them: {}.",
-                count(self.failed)
-            ));
-        }
-        if self.unjudged > 0 {
-            let unjudged = count(self.unjudged);
-            sentences.push(format!("Requests without any of the values, which do not count: {unjudged}."));
-        }
-        sentences
-    }
-}
-
-/// A share in percent. Only a share of one is `100 %`, and only a share of zero `0.0 %`.
-pub(super) fn percent(share: f64) -> String {
-    let tenths = (share * 1e3).round();
-    match tenths as u64 {
-        1_000 if share < 1.0 => "99.9 %".to_owned(),
-        1_000 => "100 %".to_owned(),
-        0 if share > 0.0 => "0.1 %".to_owned(),
-        _ => format!("{:.1} %", tenths / 10.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_share_is_rounded_to_100_or_0_percent_only_if_it_is_that() {
-        let shares = [0.0, 0.00001, 0.5, 0.67512, 0.9999, 1.0].map(percent);
-        assert_eq!(shares, ["0.0 %", "0.1 %", "50.0 %", "67.5 %", "99.9 %", "100 %"]);
-    }
 
     #[test]
     fn limits_have_the_unit_of_their_number() {

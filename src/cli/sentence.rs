@@ -31,6 +31,15 @@ pub(super) fn lines_of(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// A list as a sentence has it.
+pub(super) fn listed(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [item] => item.clone(),
+        [items @ .., last] => format!("{} and {last}", items.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

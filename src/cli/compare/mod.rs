@@ -5,6 +5,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use serde::Serialize;
 
 use super::{
+    attainment::Attainment,
     failure::{Failure, Result, complain},
     groups::Key,
     help::Help,
@@ -132,6 +133,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let is_missing = !remarks.is_empty();
     let has_unknown = sides.iter().any(|side| side.unknown > 0);
     let names = sides.each_ref().map(|side| side.name.clone());
+    let attained = sides.each_ref().map(Side::attainment);
     let [before, after] = sides;
     let (mut before, mut after) = (before.into_sample(SEEDS[0])?, after.into_sample(SEEDS[1])?);
     let comparison = Comparison::of(&before, &after);
@@ -140,8 +142,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let verdicts = args.fail_if.iter().map(|condition| condition.verdict(&comparison, args.certain));
     let conditions = verdicts.collect();
     let distribution = Distribution::of([&before.latencies, &after.latencies]);
-    let [first, second] = names;
-    let (before, after) = (Log::of(first, &before), Log::of(second, &after));
+    let ([first, second], [one, other]) = (names, attained);
+    let (before, after) = (Log::of(first, &before, one), Log::of(second, &after, other));
     let report = Report { before, after, comparison, by_group, conditions, remarks };
     if let Some(path) = &args.output {
         std::fs::write(path, page::html(&report, distribution, &args.objectives)?)
@@ -191,16 +193,24 @@ struct Log {
     /// How many blocks of time the intervals are computed from.
     blocks: usize,
     block_ms: f64,
+    /// Requests that met all objectives, without a value for at least one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    met_without_value: Option<u64>,
+    /// The same as a sentence, if there are any.
+    #[serde(skip)]
+    note: Option<String>,
 }
 
 impl Log {
-    fn of(files: String, sample: &Sample) -> Self {
+    fn of(files: String, sample: &Sample, attained: Option<Attainment>) -> Self {
         Self {
             files,
             requests: sample.requests(),
             lines: sample.lines(),
             blocks: sample.blocks.len(),
             block_ms: sample.micros as f64 / 1e3,
+            met_without_value: attained.as_ref().map(|attained| attained.met_without_value),
+            note: attained.and_then(|attained| attained.met_without_value()),
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn html(
         before => printable(&report.before.files),
         after => printable(&report.after.files),
         logs => [report.before.text(), report.after.text()],
-        notes => report.without_intervals().chain(report.remarks.iter().cloned()).collect::<Vec<_>>(),
+        notes => report.notes().chain(report.remarks.iter().cloned()).collect::<Vec<_>>(),
         conclusion => report.conclusion().lines().map(str::to_owned).collect::<Vec<_>>(),
         conditions => conditions.collect::<Vec<_>>(),
         heads => HEADS,

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::{Args, blocks::Blocks, sample::Sample};
 use crate::{
-    Line, Timestamp,
+    Line, Millis, Timestamp,
     cli::{
+        attainment::Attainment,
         failure::{Failure, Result},
         files::Files,
         input::Inputs,
@@ -46,6 +47,11 @@ impl Side {
             0 => Err(Failure::Io(format!("{} has no line of a request", self.name))),
             _ => Ok(sample),
         }
+    }
+
+    /// How the requests stand to the objectives, if there are any.
+    pub(super) fn attainment(&self) -> Option<Attainment> {
+        self.blocks.objectives().figures(Millis::ZERO)
     }
 
     fn missing(&self) -> Vec<String> {

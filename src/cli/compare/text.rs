@@ -9,7 +9,7 @@ use super::{
     shown::{Amount, HEADS, cells},
 };
 use crate::{
-    cli::{amount::amount, groups::shortened, timeline::Part},
+    cli::{amount::amount, groups::shortened, sentence::in_lines, timeline::Part},
     model::id::unordered,
     write::columns::{Cell, Columns, grouped, id, printable},
 };
@@ -18,7 +18,7 @@ impl Report {
     pub(super) fn text(&self, is_all: bool) -> String {
         let mut text = format!("Before: {}\nAfter:  {}\n\n", self.before.text(), self.after.text());
         text += &format!("{}\n", self.conclusion());
-        self.without_intervals().for_each(|sentence| text += &format!("{sentence}\n\n"));
+        self.notes().for_each(|sentence| text += &format!("{}\n\n", in_lines(&sentence)));
         let figures = || self.comparison.figures.iter();
         text += &format!("{}\n\n", table("Figure", figures().filter(|figure| figure.is_main)));
         let others = figures().filter(|figure| !figure.is_main);
@@ -42,8 +42,13 @@ impl Report {
         text
     }
 
+    /// What must be known of each log.
+    pub(super) fn notes(&self) -> impl Iterator<Item = String> {
+        self.without_intervals().chain(self.without_values())
+    }
+
     /// Which of the logs has no intervals.
-    pub(super) fn without_intervals(&self) -> impl Iterator<Item = String> {
+    fn without_intervals(&self) -> impl Iterator<Item = String> {
         let short = [&self.before, &self.after].into_iter().filter(|log| log.blocks < ENOUGH);
         short.map(|log| {
             format!(
@@ -54,6 +59,12 @@ impl Report {
                 log.block_ms,
             )
         })
+    }
+
+    /// Which of the logs has requests that met all objectives, but have no value for some.
+    fn without_values(&self) -> impl Iterator<Item = String> {
+        let logs = [&self.before, &self.after].into_iter();
+        logs.filter_map(|log| Some(format!("{}: {}", printable(&log.files), log.note.as_ref()?)))
     }
 
     /// What changed, and how sure that is.

@@ -8,8 +8,8 @@ use super::{Group, Grouping, Percent, figures::Figures, heading::moment, shorten
 use crate::{
     Millis, Timestamp,
     cli::{
+        attainment::{Attainment, percent},
         failure::Result,
-        objectives::{Attainment, percent},
         percentile_table::short,
         records::Records,
     },

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Millis, OverallSummary, Timestamp,
-    cli::{amount::amount, objectives::Attainment, summary::LogSummary},
+    cli::{amount::amount, attainment::Attainment, summary::LogSummary},
 };
 
 /// A headline number.
@@ -26,6 +26,7 @@ pub(super) struct Objective {
     text: String,
     met: String,
     broke: String,
+    absent: String,
     share: String,
     /// Whether as many requests met it as are wanted, if that was said.
     is_attained: Option<bool>,
@@ -122,6 +123,7 @@ pub(super) fn objectives(attainment: &Attainment) -> Vec<Objective> {
         text: row.objective.clone(),
         met: count(row.met),
         broke: count(row.broke),
+        absent: count(row.absent),
         share: share(row.met, row.met + row.broke),
         is_attained: row.is_attained,
     });

@@ -6,8 +6,8 @@ use crate::{
     Millis, SummaryLine, Timestamp,
     cli::{
         amount::{LATE_ROW, LATE_ROWS, amount},
+        attainment::Attainment,
         chosen::Chosen,
-        objectives::Attainment,
         parts::Share,
         running::{LastReport, StillOpen, left_out},
         sampling::Sampled,

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     Millis, SCHEMA, SummaryLine, Timestamp, Window,
     cli::{
+        attainment::Attainment,
         line_counts::LineCounts,
-        objectives::Attainment,
         running::{Standing, StillOpen},
         sampling::Sampled,
         summary::{NamedCount, counted},

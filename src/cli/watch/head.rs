@@ -3,7 +3,7 @@
 use super::figures::Figures;
 use crate::{
     Millis, SummaryLine, Timestamp,
-    cli::{amount::amount, line_counts::LineCounts, objectives::percent},
+    cli::{amount::amount, attainment::percent, line_counts::LineCounts},
     write::columns::grouped,
 };
 

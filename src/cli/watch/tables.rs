@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Distribution, Millis, Timestamp,
-    cli::objectives::percent,
+    cli::attainment::percent,
     write::columns::{grouped, id, printable},
 };
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Millis,
-    cli::{amount::amount, timeline::Part},
+    cli::{amount::amount, sentence::listed, timeline::Part},
     model::id::Shown,
     write::columns::{Cell, Columns, grouped},
 };
@@ -281,15 +281,6 @@ pub(super) fn times_as_long(answer: &Answer, e2e: Millis) -> String {
 fn named_stage(id: Option<u64>, name: Option<&str>) -> String {
     let name = name.map(|name| format!(" {name}")).unwrap_or_default();
     format!("stage {}{name}", Shown(id))
-}
-
-/// A list as a sentence has it.
-fn listed(items: &[String]) -> String {
-    match items {
-        [] => String::new(),
-        [item] => item.clone(),
-        [items @ .., last] => format!("{} and {last}", items.join(", ")),
-    }
 }
 
 pub(super) fn time(time: Millis) -> String {
