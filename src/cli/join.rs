@@ -36,7 +36,7 @@ use super::{
     selection::{Selection, Sieve},
     spool::Spool,
 };
-use crate::{Line, write::lines::write_summary};
+use crate::{Line, model::line_buffer::LineBuffer, write::lines::write_summary};
 
 /// Over how many files the lines are spread.
 const FILES: usize = 128;
@@ -195,14 +195,14 @@ fn merge(parts: Vec<Spool<2, 3>>, out: &mut impl Write) -> Result<()> {
     for (at, records) in parts.iter_mut().enumerate() {
         next.extend(records.next()?.map(|numbers| Reverse((numbers, at))));
     }
-    let (mut corrections, mut totals) = (BTreeMap::<u64, RunCorrection>::new(), Vec::new());
+    let (mut corrections, mut totals) = (BTreeMap::<u64, RunCorrection>::new(), LineBuffer::new());
     while let Some(Reverse(([_, run], at))) = next.pop() {
         let Some(records) = parts.get_mut(at) else { continue };
         let [step, before, after] = &records.texts;
         let step = Step::unpack(step).ok_or_else(garbled)?;
         totals.clear();
         write_summary(&mut totals, &corrections.entry(run).or_default().apply(step));
-        [before, &totals, after].into_iter().try_for_each(|text| out.write_all(text))?;
+        [before, totals.line(), after].into_iter().try_for_each(|text| out.write_all(text))?;
         next.extend(records.next()?.map(|numbers| Reverse((numbers, at))));
     }
     Ok(())

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Detached, Line, RequestLine, Timestamp,
+    model::line_buffer::LineBuffer,
     write::lines::{RequestParts, write_request},
 };
 
@@ -48,7 +49,11 @@ impl JoinedLine {
                         bytes.extend_from_slice(text);
                         bytes.push(b'\n');
                     }
-                    None => write(bytes, line),
+                    None => {
+                        let mut respelt = LineBuffer::new();
+                        write(&mut respelt, line);
+                        bytes.extend_from_slice(respelt.line());
+                    }
                 }
                 (line.sample_rate, line.timestamp)
             }
@@ -87,7 +92,7 @@ fn is_plain(text: &[u8]) -> bool {
 }
 
 /// Appends the line of a request.
-pub(super) fn write(out: &mut Vec<u8>, request: &RequestLine) {
+pub(super) fn write(out: &mut LineBuffer, request: &RequestLine) {
     let (stages, transfers) = (request.stage_table.iter(), request.transfer_table.iter());
     write_request(out, &RequestParts::of(request), stages, transfers);
 }

@@ -17,7 +17,7 @@ use super::{
     run_correction::Step,
     spool::{Spool, records},
 };
-use crate::Line;
+use crate::{Line, model::line_buffer::LineBuffer};
 
 /// A row that lies more than this outside of its request, in nanoseconds, is reported.
 const FAR: u64 = 1_000_000_000;
@@ -63,7 +63,7 @@ pub(super) fn match_rows(
     let mut lines = without_copies(&bytes, &mut oddities);
     let (mut request_reader, mut row_reader) = (RequestReader::default(), RowReader::default());
     let mut completed = Spool::over(file)?;
-    let (mut step, mut line) = (Vec::new(), Vec::new());
+    let (mut step, mut line) = (Vec::new(), LineBuffer::new());
     for Request { received, rows } in distribute(&mut lines, &mut oddities, clocks)? {
         let (mut step_and_text, mut far_off) = (None, 0);
         if !rows.is_empty() {
@@ -95,10 +95,11 @@ pub(super) fn match_rows(
             if far_off < all {
                 completion.finish();
                 of_request.complete(request, tokens);
-                [&mut step, &mut line].into_iter().for_each(Vec::clear);
+                step.clear();
+                line.clear();
                 of_request.pack(&mut step);
                 joined_line::write(&mut line, request);
-                step_and_text = Some((step.as_slice(), line.as_slice()));
+                step_and_text = Some((step.as_slice(), line.line()));
             }
         }
         if far_off > 0 {

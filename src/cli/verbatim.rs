@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::{
         Clock, E2eTable, Fields, OmniMetricsLayer, SCHEMA, StageRow, TransferRow,
-        model::numbers::tests::full,
+        model::{line_buffer::LineBuffer, numbers::tests::full},
         write::lines::{RequestParts, write_request, write_stage, write_transfer},
     };
 
@@ -300,7 +300,7 @@ mod tests {
 
     /// Requests whose rows have every number, and none.
     fn written_of_rows() -> String {
-        let mut out = Vec::new();
+        let mut out = LineBuffer::new();
         for (e2e, stage, transfer) in [(full(), full(), full()), Default::default()] {
             let line = RequestLine {
                 schema: SCHEMA,
@@ -314,7 +314,7 @@ mod tests {
             let rows = ([&stage, &stage].into_iter(), [&transfer].into_iter());
             write_request(&mut out, &RequestParts::of(&line), rows.0, rows.1);
         }
-        String::from_utf8(out).unwrap()
+        String::from_utf8(out.line().to_vec()).unwrap()
     }
 
     /// The numbers of requests that are in no line of the log.
@@ -340,7 +340,7 @@ mod tests {
 
     /// Detached rows with every number, and with none.
     fn detached_rows() -> Vec<String> {
-        let mut out = Vec::new();
+        let mut out = LineBuffer::new();
         let full_stage = Detached {
             schema: SCHEMA,
             request_id: Some("r1".to_owned()),
@@ -355,7 +355,7 @@ mod tests {
         write_stage(&mut out, &Detached::default());
         write_transfer(&mut out, &Detached { row: full::<TransferRow>(), ..Detached::default() });
         write_transfer(&mut out, &Detached::default());
-        let lines = String::from_utf8(out).unwrap();
+        let lines = String::from_utf8(out.line().to_vec()).unwrap();
         let fields = "\"start_ms\":null,\"wall_time_ms\":1.5,\"events\":1,\"fields\":{\"a\":1}}";
         let head =
             r#"{"type":"stage","schema":1,"timestamp":"2026-01-31T12:00:00.123456Z","request_id":"r","#;

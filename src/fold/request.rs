@@ -89,7 +89,7 @@ impl Rows {
         warnings.clear();
     }
 
-    pub(crate) fn stage_table(&self) -> impl Iterator<Item = &StageRow> {
+    pub(crate) fn stage_table(&self) -> impl Iterator<Item = &StageRow> + Clone {
         self.stages.iter().map(|stage| &stage.row)
     }
 
@@ -98,7 +98,7 @@ impl Rows {
         self.stages.iter().map(|stage| (&stage.row, stage.gaps()))
     }
 
-    pub(crate) fn transfer_table(&self) -> impl Iterator<Item = &TransferRow> {
+    pub(crate) fn transfer_table(&self) -> impl Iterator<Item = &TransferRow> + Clone {
         self.edges.iter().map(|edge| &edge.row)
     }
 

@@ -20,7 +20,7 @@ impl<T: Row> RowList<T> {
         self.rows.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
         self.rows.iter().map(|row| &**row)
     }
 

@@ -1,5 +1,7 @@
 //! Formats numbers, which are the largest part of a line: three digits at once, from a table.
 
+use crate::model::cursor::Cursor;
+
 /// The digits of each number below a thousand, the first in the lowest byte. With 1,024 places, no index has
 /// to be checked.
 static TRIPLES: [u32; 1024] = {
@@ -35,50 +37,45 @@ fn leading_zeros(number: u64) -> usize {
 
 /// Appends an integer.
 #[inline]
-pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
+pub(crate) fn push_number(out: Cursor<'_>, number: u64) -> Cursor<'_> {
     if number >= 1000 {
         return push_large(out, number);
     }
     let leading = leading_zeros(number);
     let text = (triple(number) | ZEROS) as u32 >> (8 * leading);
-    out.extend_from_slice(&text.to_le_bytes());
-    out.truncate(out.len() - 1 - leading);
+    out.put(text.to_le_bytes(), 3 - leading)
 }
 
 #[inline(never)]
-fn push_large(out: &mut Vec<u8>, number: u64) {
-    push_number(out, number / 1000);
+fn push_large(out: Cursor<'_>, number: u64) -> Cursor<'_> {
     let text = (triple(number % 1000) | ZEROS) as u32;
-    out.extend_from_slice(&text.to_le_bytes());
-    out.truncate(out.len() - 1);
+    push_number(out, number / 1000).put(text.to_le_bytes(), 3)
 }
 
 /// Appends a number of millionths as a decimal with one to six decimals: `12.0` or `0.000125`.
-pub(crate) fn push_millionths(out: &mut Vec<u8>, millionths: u64) {
+pub(crate) fn push_millionths(out: Cursor<'_>, millionths: u64) -> Cursor<'_> {
     let (whole, millionths) = (millionths / 1_000_000, millionths % 1_000_000);
     if whole < 1000 {
-        push_decimal(out, whole, leading_zeros(whole), millionths);
+        push_decimal(out, whole, leading_zeros(whole), millionths)
     } else {
-        push_long(out, whole, millionths);
+        push_long(out, whole, millionths)
     }
 }
 
 #[inline(never)]
-fn push_long(out: &mut Vec<u8>, whole: u64, millionths: u64) {
-    push_number(out, whole / 1000);
-    push_decimal(out, whole % 1000, 0, millionths);
+fn push_long(out: Cursor<'_>, whole: u64, millionths: u64) -> Cursor<'_> {
+    push_decimal(push_number(out, whole / 1000), whole % 1000, 0, millionths)
 }
 
 /// Appends three digits without the first of them, a point, and up to six decimals.
 #[inline(always)]
-fn push_decimal(out: &mut Vec<u8>, whole: u64, without: usize, millionths: u64) {
+fn push_decimal(out: Cursor<'_>, whole: u64, without: usize, millionths: u64) -> Cursor<'_> {
     let digits = six_digits(millionths);
     // The first decimal is always written.
     let decimals = 8 - (digits | 1).leading_zeros() as usize / 8;
     let whole = triple(whole) | ZEROS & 0xff_ffff | u64::from(b'.') << 24;
     let text = (u128::from(whole) | u128::from(digits | ZEROS) << 32) >> (8 * without);
-    out.extend_from_slice(&text.to_le_bytes());
-    out.truncate(out.len() - 12 - without + decimals);
+    out.put(text.to_le_bytes(), 4 - without + decimals)
 }
 
 /// The text of a number below a hundred, with two digits.
@@ -96,6 +93,7 @@ pub(crate) fn six(number: u64) -> [u8; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::line_buffer::text;
 
     #[test]
     fn any_integer_is_written_like_its_decimal() {
@@ -103,9 +101,7 @@ mod tests {
         let around = powers.flat_map(|power| [power - 1, power, power + 1, power / 7 * 3]);
         let steps = (0..101_000_000).step_by(997);
         for number in around.chain(steps).chain(0..20_000).chain([u64::MAX]) {
-            let mut out = b"x".to_vec();
-            push_number(&mut out, number);
-            assert_eq!(String::from_utf8(out).unwrap(), format!("x{number}"));
+            assert_eq!(text(|out| push_number(out, number)), number.to_string());
         }
     }
 
@@ -113,12 +109,11 @@ mod tests {
     fn any_fraction_has_one_to_six_decimals() {
         let wholes = [0, 7, 10, 99_999_999, 100_000_000, u64::MAX / 1_000_000 - 1];
         for (millionths, whole) in (0..1_000_000).zip(wholes.iter().cycle()) {
-            let mut out = b"x".to_vec();
-            push_millionths(&mut out, *whole * 1_000_000 + millionths);
+            let written = text(|out| push_millionths(out, *whole * 1_000_000 + millionths));
             let digits = format!("{millionths:06}");
             let trimmed = digits.trim_end_matches('0');
             let expected = if trimmed.is_empty() { "0" } else { trimmed };
-            assert_eq!(String::from_utf8(out).unwrap(), format!("x{whole}.{expected}"));
+            assert_eq!(written, format!("{whole}.{expected}"));
         }
     }
 }

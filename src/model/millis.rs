@@ -4,8 +4,10 @@ use std::{fmt, time::Duration};
 
 use serde_core::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::model::digits::push_millionths;
+use crate::model::{cursor::Cursor, digits::push_millionths};
 
+/// Room for the text of any length of time, and for the bytes that are written after it.
+const TEXT: usize = 32;
 const NANOS_PER_MILLI: f64 = 1e6;
 const NANOS_PER_SECOND: f64 = 1e9;
 /// Below this value, `f64` represents half nanoseconds exactly (2^52 nanoseconds), as rounding requires.
@@ -75,8 +77,8 @@ impl Millis {
     }
 
     /// Appends the text that `Display` shows.
-    pub(crate) fn push_to(self, out: &mut Vec<u8>) {
-        push_millionths(out, self.0);
+    pub(crate) fn push_to(self, out: Cursor<'_>) -> Cursor<'_> {
+        push_millionths(out, self.0)
     }
 
     /// The value in seconds, as exporters take it.
@@ -142,9 +144,9 @@ impl fmt::Debug for Millis {
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Vec::with_capacity(24);
-        self.push_to(&mut text);
-        f.pad(str::from_utf8(&text).unwrap_or_default())
+        let mut text = [0; TEXT];
+        let room = self.push_to(Cursor::new(&mut text)).room();
+        f.pad(text.get(..TEXT - room).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default())
     }
 }
 

@@ -3,12 +3,14 @@
 pub(crate) mod bounds;
 pub mod buckets;
 pub(crate) mod buffered;
+pub(crate) mod cursor;
 pub(crate) mod digits;
 pub(crate) mod id;
 pub(crate) mod json;
 pub(crate) mod keep;
 pub(crate) mod kind;
 pub(crate) mod line;
+pub(crate) mod line_buffer;
 pub(crate) mod millis;
 pub(crate) mod moment;
 pub(crate) mod numbers;

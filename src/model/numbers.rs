@@ -59,7 +59,7 @@ pub(crate) trait Table: Default + 'static {
     const NUMBERS: &'static [Number<Self>];
 
     /// Writes the members of the row; `first` is the key of the first of them.
-    fn write(&self, json: &mut Json<'_>, first: &'static str);
+    fn write<'a>(&self, json: Json<'a>, first: &'static str) -> Json<'a>;
 
     /// Adds the numbers of another row with the same keys, but not its further fields. Sums that do not fit
     /// stay at the largest value, with a warning.
@@ -122,10 +122,11 @@ macro_rules! table {
             ];
 
             #[inline]
-            fn write(&self, json: &mut Json<'_>, first: &'static str) {
+            fn write<'a>(&self, json: Json<'a>, first: &'static str) -> Json<'a> {
                 let Self { $first, $($name,)* $($besides: _),* } = self;
-                json.always(first, $first.value());
-                $(json.$presence(concat!(",\"", stringify!($name), "\":"), $name.value());)*
+                let json = json.always(first, $first.value());
+                $(let json = json.$presence(concat!(",\"", stringify!($name), "\":"), $name.value());)*
+                json
             }
 
             // Inlined, so that a row that is made only to be merged is never built.

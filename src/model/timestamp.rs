@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde_core::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::model::digits::{six, two};
+use crate::model::{
+    cursor::Cursor,
+    digits::{six, two},
+};
 
 /// How long the text is, in bytes.
 const TEXT: usize = 27;
@@ -39,8 +42,8 @@ impl Timestamp {
     }
 
     /// Appends the text that [`Display`](fmt::Display) shows.
-    pub(crate) fn push_to(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.text());
+    pub(crate) fn push_to(self, out: Cursor<'_>) -> Cursor<'_> {
+        out.put(self.text(), TEXT)
     }
 
     fn text(self) -> [u8; TEXT] {

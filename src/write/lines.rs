@@ -1,16 +1,11 @@
 //! Writes a line as JSON: keys in the documented order, times as fixed-point numbers, all control characters
 //! escaped.
 
-use std::io;
-
 #[cfg(feature = "tables")]
 use crate::RequestLine;
 use crate::{
     Detached, E2eTable, Fields, Line, OverallSummary, SCHEMA, StageRow, Timestamp, TransferRow,
-    model::{
-        json::{Json, infallible},
-        numbers::Table,
-    },
+    model::{json::Json, line_buffer::LineBuffer, numbers::Table},
 };
 
 /// A key with its comma and its colon in one literal, which is copied with one or two stores.
@@ -78,102 +73,101 @@ impl RequestParts<'_> {
 
 /// Appends the line of a request.
 pub(crate) fn write_request<'a>(
-    out: &mut Vec<u8>,
+    out: &mut LineBuffer,
     request: &RequestParts<'_>,
-    stages: impl Iterator<Item = &'a StageRow>,
-    transfers: impl Iterator<Item = &'a TransferRow>,
+    stages: impl Iterator<Item = &'a StageRow> + Clone,
+    transfers: impl Iterator<Item = &'a TransferRow> + Clone,
 ) {
-    let mut json = Json(out);
-    json.raw("{\"type\":\"request\"");
-    json.number(key!("schema"), SCHEMA.into());
-    json.timestamp(key!("timestamp"), request.timestamp);
-    json.text(key!("request_id"), request.request_id);
-    if let Some(rate) = request.sample_rate {
-        json.number(key!("sample_rate"), rate.into());
-    }
-    json.raw(key!("overall_summary"));
-    summary(&mut json, request.summary);
-    json.raw(key!("e2e_table"));
-    request.e2e.write(&mut json, "{\"e2e_total_ms\":");
-    json.raw("}");
-    json.list(key!("stage_table"), stages, |json, row| {
-        row.write(json, "{\"stage_id\":");
-        json.fields(&row.fields);
-        json.raw("}");
+    out.append(|cursor| {
+        let json = Json(cursor)
+            .raw("{\"type\":\"request\"")
+            .number(key!("schema"), SCHEMA.into())
+            .timestamp(key!("timestamp"), request.timestamp)
+            .text(key!("request_id"), request.request_id);
+        let json = sample_rate(json, request.sample_rate).raw(key!("overall_summary"));
+        let json = summary(json, request.summary).raw(key!("e2e_table"));
+        let json = request.e2e.write(json, "{\"e2e_total_ms\":").raw("}");
+        json.list(key!("stage_table"), stages.clone(), |json, row| {
+            row.write(json, "{\"stage_id\":").fields(&row.fields).raw("}")
+        })
+        .list(key!("transfer_table"), transfers.clone(), |json, row| {
+            row.write(json, "{\"from_stage\":").fields(&row.fields).raw("}")
+        })
+        .text_if_some(key!("trace_id"), request.trace_id)
+        .text_if_some(key!("span_id"), request.span_id)
+        .fields(request.fields)
+        .warnings(request.warnings)
+        .raw("}\n")
+        .0
     });
-    json.list(key!("transfer_table"), transfers, |json, row| {
-        row.write(json, "{\"from_stage\":");
-        json.fields(&row.fields);
-        json.raw("}");
-    });
-    json.text_if_some(key!("trace_id"), request.trace_id);
-    json.text_if_some(key!("span_id"), request.span_id);
-    json.fields(request.fields);
-    json.warnings(request.warnings);
-    json.raw("}\n");
 }
 
 /// Appends a line that is written rarely.
-pub(crate) fn write_rare(out: &mut Vec<u8>, line: &Line) {
-    // Writing numbers and strings into a `Vec` can't fail.
-    infallible(serde_json::to_writer(&mut *out, line).map_err(io::Error::from));
-    out.push(b'\n');
+pub(crate) fn write_rare(out: &mut LineBuffer, line: &Line) {
+    // Writing numbers and strings into the buffer can't fail.
+    let _ = serde_json::to_writer(&mut *out, line);
+    out.append(|cursor| cursor.push(b"\n"));
 }
 
 /// Appends the line of a detached stage.
-pub(crate) fn write_stage(out: &mut Vec<u8>, line: &Detached<StageRow>) {
+pub(crate) fn write_stage(out: &mut LineBuffer, line: &Detached<StageRow>) {
     write_detached(out, "{\"type\":\"stage\"", line, |json, row| {
-        row.write(json, key!("stage_id"));
-        json.fields(&row.fields);
+        row.write(json, key!("stage_id")).fields(&row.fields)
     });
 }
 
 /// Appends the line of a detached transfer.
-pub(crate) fn write_transfer(out: &mut Vec<u8>, line: &Detached<TransferRow>) {
+pub(crate) fn write_transfer(out: &mut LineBuffer, line: &Detached<TransferRow>) {
     write_detached(out, "{\"type\":\"transfer\"", line, |json, row| {
-        row.write(json, key!("from_stage"));
-        json.fields(&row.fields);
+        row.write(json, key!("from_stage")).fields(&row.fields)
     });
 }
 
 fn write_detached<Row>(
-    out: &mut Vec<u8>,
+    out: &mut LineBuffer,
     opening: &'static str,
     line: &Detached<Row>,
-    members: impl FnOnce(&mut Json<'_>, &Row),
+    members: impl for<'a> Fn(Json<'a>, &Row) -> Json<'a>,
 ) {
-    let mut json = Json(out);
-    json.raw(opening);
-    json.number(key!("schema"), line.schema.into());
-    json.timestamp(key!("timestamp"), line.timestamp);
-    match &line.request_id {
-        Some(id) => json.text(key!("request_id"), id),
-        None => json.raw(",\"request_id\":null"),
-    }
-    if let Some(rate) = line.sample_rate {
-        json.number(key!("sample_rate"), rate.into());
-    }
-    members(&mut json, &line.row);
-    json.text_if_some(key!("trace_id"), line.trace_id.as_deref());
-    json.text_if_some(key!("span_id"), line.span_id.as_deref());
-    json.warnings(&line.warnings);
-    json.raw("}\n");
+    out.append(|cursor| {
+        let json = Json(cursor)
+            .raw(opening)
+            .number(key!("schema"), line.schema.into())
+            .timestamp(key!("timestamp"), line.timestamp);
+        let json = match &line.request_id {
+            Some(id) => json.text(key!("request_id"), id),
+            None => json.raw(",\"request_id\":null"),
+        };
+        members(sample_rate(json, line.sample_rate), &line.row)
+            .text_if_some(key!("trace_id"), line.trace_id.as_deref())
+            .text_if_some(key!("span_id"), line.span_id.as_deref())
+            .warnings(&line.warnings)
+            .raw("}\n")
+            .0
+    });
 }
 
 /// Appends the totals of the run, as they are in the line of a request.
 #[cfg(feature = "cli")]
-pub(crate) fn write_summary(out: &mut Vec<u8>, totals: &OverallSummary) {
-    summary(&mut Json(out), totals);
+pub(crate) fn write_summary(out: &mut LineBuffer, totals: &OverallSummary) {
+    out.append(|cursor| summary(Json(cursor), totals).0);
 }
 
-fn summary(json: &mut Json<'_>, summary: &OverallSummary) {
-    json.number("{\"e2e_requests\":", summary.e2e_requests);
-    json.time(key!("e2e_wall_time_ms"), summary.e2e_wall_time_ms);
-    json.number(key!("e2e_total_tokens"), summary.e2e_total_tokens);
-    json.time(key!("e2e_avg_time_per_request_ms"), summary.e2e_avg_time_per_request_ms);
-    json.decimal(key!("e2e_avg_tokens_per_s"), summary.e2e_avg_tokens_per_s);
-    json.list(key!("stage_wall_time_ms"), summary.stage_wall_time_ms.iter(), |json, wall| {
-        json.time("", *wall);
-    });
-    json.raw("}");
+fn sample_rate(json: Json<'_>, rate: Option<u32>) -> Json<'_> {
+    match rate {
+        Some(rate) => json.number(key!("sample_rate"), rate.into()),
+        None => json,
+    }
+}
+
+fn summary<'a>(json: Json<'a>, summary: &OverallSummary) -> Json<'a> {
+    json.number("{\"e2e_requests\":", summary.e2e_requests)
+        .time(key!("e2e_wall_time_ms"), summary.e2e_wall_time_ms)
+        .number(key!("e2e_total_tokens"), summary.e2e_total_tokens)
+        .time(key!("e2e_avg_time_per_request_ms"), summary.e2e_avg_time_per_request_ms)
+        .decimal(key!("e2e_avg_tokens_per_s"), summary.e2e_avg_tokens_per_s)
+        .list(key!("stage_wall_time_ms"), summary.stage_wall_time_ms.iter(), |json, wall| {
+            json.time("", *wall)
+        })
+        .raw("}")
 }

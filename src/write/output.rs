@@ -8,6 +8,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::write::stderr::Stderr;
 use crate::{
     Format, QueueGuard,
+    model::line_buffer::LineBuffer,
     write::{
         counters::Counters,
         queue::Queue,
@@ -19,7 +20,7 @@ use crate::{
 const BUFFER_KEPT: usize = 64 * 1024;
 
 thread_local! {
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static BUFFER: Cell<LineBuffer> = const { Cell::new(LineBuffer::new()) };
 }
 
 /// The destination and the format of the lines.
@@ -63,16 +64,16 @@ impl Output {
         &self,
         counters: &Arc<Counters>,
         warnings: &[String],
-        append: impl FnOnce(&mut Vec<u8>, Format),
+        append: impl FnOnce(&mut LineBuffer, Format),
     ) {
         counters.count_warnings(warnings.len());
         if !begin_line() {
             return counters.count_line(false);
         }
         let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
-        buffer.push(b'\n');
+        buffer.append(|cursor| cursor.push(b"\n"));
         append(&mut buffer, self.format);
-        let outcome = self.sink.write(&buffer, counters);
+        let outcome = self.sink.write(buffer.line(), counters);
         buffer.clear();
         buffer.shrink_to(BUFFER_KEPT);
         // During the teardown of a thread its buffer is gone, so the buffer is not kept.

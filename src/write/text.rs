@@ -7,14 +7,15 @@ use crate::{
     Detached, Distribution, Fields, Line, OpenLine, OpenRequest, OpenStage, OverallSummary, Percentiles,
     RequestLine, StageRow, SummaryLine, TransferRow, Window,
     model::{
+        line_buffer::LineBuffer,
         numbers::{Number, Table, Unit},
         rows::Value,
     },
 };
 
 /// Appends a line's text.
-pub(crate) fn append(out: &mut Vec<u8>, line: &impl fmt::Display) {
-    // Writing to a `Vec` can't fail.
+pub(crate) fn append(out: &mut LineBuffer, line: &impl fmt::Display) {
+    // Writing into the buffer can't fail.
     let _ = write!(out, "{line}");
 }
 

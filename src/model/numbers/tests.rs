@@ -9,6 +9,7 @@ use crate::{
     E2eTable, Percentiles, StagePercentiles, StageRow, TransferPercentiles, TransferRow,
     model::{
         json::Json,
+        line_buffer::text,
         numbers::{Number, Table, Unit},
     },
 };
@@ -33,10 +34,9 @@ pub(crate) fn full<Row: Table + DeserializeOwned>() -> Row {
 }
 
 fn written<Row: Table>(row: &Row) -> String {
-    let mut out = Vec::new();
     let first = format!("{{\"{}\":", Row::NUMBERS[0].name);
-    row.write(&mut Json(&mut out), first.leak());
-    String::from_utf8(out).unwrap() + "}"
+    let first: &str = first.leak();
+    text(|out| row.write(Json(out), first).0) + "}"
 }
 
 fn writes_as_serde_does<Row: Table + Serialize + DeserializeOwned>() {
