@@ -85,13 +85,22 @@ fn a_stage_that_became_a_tenth_slower_is_named_and_no_other() {
 
     let shown = stdout(&omni_of(&["compare", &before, &after], ""));
     for part in
-        ["| e2e.mean ms *", "| gen@1.mean ms *", "| stage 1 *", "of its parts, stage 1 changed most, by +1."]
+        ["| e2e.mean ms *", "| gen@1.p50 ms *", "| stage 1 *", "of its parts, stage 1 changed most, by +1."]
     {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(!shown.contains("gen@0") && shown.lines().all(|line| line.chars().count() <= 110), "{shown}");
     let all = stdout(&omni_of(&["compare", "--all", &before, &after], ""));
     assert!(all.contains("| gen@0.mean ms  "), "{all}");
+
+    // The stage's own time and its busy time are its part of the critical path.
+    let sentence = "Changed too, and left out, since each is within 1 % of the figure in parentheses in both logs: \
+                    gen@1.mean (stage 1), busy@1.mean (stage 1), busy@1.p50 (gen@1.p50)";
+    assert!(shown.replace('\n', " ").contains(sentence), "{shown}");
+    assert!(all.contains("| gen@1.mean ms *") && all.contains("| busy@1.p50 ms *"), "{all}");
+    assert!(!all.contains("left out"), "{all}");
+    let output = omni_of(&["compare", "--fail-if", "busy@1.p50 > +1%", &before, &after], "");
+    assert_eq!(output.status.code(), Some(1), "a figure that is left out has its name");
 }
 
 #[test]
@@ -277,7 +286,7 @@ fn the_page_has_both_distributions_and_the_figures_of_the_comparison() {
     let after = file("page_after.jsonl", &log(2, 400, 100, 1_000));
     let page = file("page.html", "");
     let printed = stdout(&omni_of(&["compare", "--output", &page, &before, &after], ""));
-    assert!(printed.contains("| gen@1.mean ms *"), "the text comes as well: {printed}");
+    assert!(printed.contains("| gen@1.p50 ms *"), "the text comes as well: {printed}");
     let found = compared(&[&before, &after]);
     let page = fs::read_to_string(page).unwrap();
 
@@ -300,7 +309,8 @@ fn the_page_has_both_distributions_and_the_figures_of_the_comparison() {
         let is_changed = figure["is_changed"] == true;
         let mark = if is_changed { " *" } else { "" };
         let row = between(&page, &format!(">{} ms{mark}</th>", figure["name"].as_str().unwrap()), "</tr>");
-        assert!(row.contains(&format!("<td>{:.3}</td>", number(&figure["after"]))), "{figure}: {row}");
+        let shown = between(row.split("<td>").nth(2).unwrap(), "", "</td>").parse::<f64>().unwrap();
+        assert!((shown / number(&figure["after"]) - 1.0).abs() < 0.005, "{figure}: {row}");
     }
     let slower = between(&page, "<tr class=\"changed\"><th scope=\"row\">stage 1 *", "</tr>");
     assert!(slower.contains("<td>+1."), "{slower}");

@@ -48,6 +48,9 @@ pub(super) struct Figure {
     pub(super) name: String,
     pub(super) unit: Measure,
     pub(super) is_main: bool,
+    /// `None` for those of the run as a whole.
+    #[serde(skip)]
+    pub(super) place: Option<Place>,
     #[serde(flatten)]
     pub(super) change: Change,
     /// The interval of the figure of the second log by itself.
@@ -139,7 +142,11 @@ impl Both<'_> {
         };
         let names = STATISTICS.iter().map(|statistic| format!("{name}.{statistic}"));
         let pairs = all(before).into_iter().zip(all(after));
-        names.zip(pairs).map(|(name, (before, after))| Figure::new(name, measure, before, after)).collect()
+        let figure = |(name, (before, after))| Figure {
+            place: Some(place),
+            ..Figure::new(name, measure, before, after)
+        };
+        names.zip(pairs).map(figure).collect()
     }
 
     fn rates(&self) -> Vec<Figure> {
@@ -195,6 +202,6 @@ impl Figure {
     fn new(name: String, unit: Measure, before: Option<Estimate>, after: Option<Estimate>) -> Self {
         let is_main = MAIN.contains(&name.as_str());
         let change = Change::new(before, after);
-        Self { name, unit, is_main, change, after_interval: after.and_then(interval) }
+        Self { name, unit, is_main, place: None, change, after_interval: after.and_then(interval) }
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     change::Interval,
     comparison::{Comparison, Figure, Measure, STATISTICS},
-    shown::{Amount, percent_range, range},
+    shown::{Amount, DECIMALS, percent_range, range},
 };
 use crate::{
     cli::{objectives::amount, quantity::Quantity},
@@ -217,8 +217,8 @@ fn sentence(figure: &Figure, without_interval: &str) -> String {
         }
         (_, Some(difference)) => {
             let interval = change.difference_interval;
-            let interval =
-                interval.map_or_else(no_interval, |ends| format!("95 % interval {}", range(ends, *unit)));
+            let interval = interval
+                .map_or_else(no_interval, |ends| format!("95 % interval {}", range(ends, *unit, DECIMALS)));
             text += &format!(" ({}, {interval})", Amount(difference, *unit).signed());
         }
         _ => {}

@@ -23,6 +23,7 @@ mod distribution;
 mod groups;
 mod metric;
 mod page;
+mod repeated;
 mod sample;
 mod shown;
 mod sides;

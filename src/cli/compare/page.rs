@@ -39,10 +39,12 @@ pub(super) fn html(
     objectives: &Objectives,
 ) -> Result<String> {
     let Comparison { figures, parts } = &report.comparison;
-    let table = |is_shown: fn(&Figure) -> bool| {
-        let figures = figures.iter().filter(|figure| is_shown(figure));
+    let table = |figures: &mut dyn Iterator<Item = &Figure>| {
         rows(figures.map(|figure| (named(figure), figure.change, figure.unit)))
     };
+    let changed = report.changed();
+    let is_shown = |figure: &Figure| changed.shown.iter().any(|shown| std::ptr::eq(*shown, figure));
+    let is_other = |figure: &&Figure| !figure.is_main && !is_shown(figure);
     let whole = report.comparison.figure("e2e.mean").map(|figure| figure.change);
     let ends = whole.map(|change| ("end to end".to_owned(), change, Measure::Time));
     let parts_of_time = parts.iter().map(|part| (part.part.clone(), part.change, Measure::Time));
@@ -57,13 +59,10 @@ pub(super) fn html(
         conclusion => report.conclusion().lines().map(str::to_owned).collect::<Vec<_>>(),
         conditions => conditions.collect::<Vec<_>>(),
         heads => HEADS,
-        main => Value::from(Serde(&table(|figure| figure.is_main))),
-        changed => Value::from(Serde(&table(|figure| {
-            !figure.is_main && figure.change.is_changed == Some(true)
-        }))),
-        others => Value::from(Serde(&table(|figure| {
-            !figure.is_main && figure.change.is_changed != Some(true)
-        }))),
+        main => Value::from(Serde(&table(&mut figures.iter().filter(|figure| figure.is_main)))),
+        changed => Value::from(Serde(&table(&mut changed.shown.iter().copied()))),
+        repeated => changed.sentence(),
+        others => Value::from(Serde(&table(&mut figures.iter().filter(is_other)))),
         parts => Value::from(Serde(&rows(parts_of_time.chain(ends)))),
         by => report.by_group.as_ref().map(|groups| printable(groups.name())),
         groups => report.by_group.iter().flat_map(group_rows).collect::<Vec<_>>(),

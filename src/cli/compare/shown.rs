@@ -8,19 +8,14 @@ use super::{
 };
 use crate::write::columns::grouped;
 
+/// The decimals of a sentence on a condition, which may need them to tell a figure from a limit.
+pub(super) const DECIMALS: usize = 3;
+
 /// A figure with its unit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Amount(pub(super) f64, pub(super) Measure);
 
 impl Amount {
-    /// The figure without its unit.
-    pub(super) fn bare(self) -> String {
-        match self.1 {
-            Measure::Share => format!("{:.2} %", self.0 * 100.0),
-            _ => grouped(&format!("{:.3}", self.0)),
-        }
-    }
-
     /// A difference, with its sign.
     pub(super) fn signed(self) -> String {
         let sign = if self.0 < 0.0 { "-" } else { "+" };
@@ -31,15 +26,45 @@ impl Amount {
     }
 }
 
+impl Measure {
+    /// The unit, as it follows a figure.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Time => " ms",
+            Self::Rate => "/s",
+            Self::Ratio | Self::Share => "",
+        }
+    }
+}
+
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.1 {
-            Measure::Time => " ms",
-            Measure::Rate => "/s",
-            Measure::Ratio | Measure::Share => "",
-        };
-        write!(f, "{}{unit}", self.bare())
+        write!(f, "{}{}", bare(self.0, self.1, DECIMALS), self.1.name())
     }
+}
+
+/// How many decimals a figure of both logs has: the larger one has four significant digits, below 1 three.
+fn decimals(change: &Change) -> usize {
+    let largest =
+        [change.before, change.after].into_iter().flatten().fold(0.0, |one: f64, other| one.max(other.abs()));
+    let digits = if largest < 1.0 { 3 } else { 4 };
+    let before_the_point = largest.log10().floor() as i32 + 1;
+    if largest > 0.0 { (digits - before_the_point).clamp(0, 6) as usize } else { DECIMALS }
+}
+
+/// A figure without its unit.
+fn bare(value: f64, unit: Measure, decimals: usize) -> String {
+    match unit {
+        Measure::Share => format!("{:.2} %", value * 100.0),
+        _ => grouped(&format!("{value:.decimals$}")),
+    }
+}
+
+/// The difference of a figure, with its sign and its unit, as its row has it.
+pub(super) fn difference(change: &Change, unit: Measure) -> Option<String> {
+    let [_, _, difference, ..] = cells(change, unit)?;
+    change.difference?;
+    Some(format!("{difference}{}", unit.name()))
 }
 
 /// What the cells of a row of figures say.
@@ -51,15 +76,17 @@ pub(super) fn cells(change: &Change, unit: Measure) -> Option<[String; 5]> {
     if change.before.unwrap_or(0.0) == 0.0 && change.after.unwrap_or(0.0) == 0.0 && !is_share {
         return None;
     }
-    let bare = |value: Option<f64>| value.map(|value| Amount(value, unit).bare());
+    let decimals = decimals(change);
+    let bare = |value: Option<f64>| value.map(|value| bare(value, unit, decimals));
     let sign = |value: f64| if value < 0.0 { "" } else { "+" };
-    let difference = change.difference.map(|value| format!("{}{}", sign(value), Amount(value, unit).bare()));
+    let difference = bare(change.difference).zip(change.difference);
+    let difference = difference.map(|(text, value)| format!("{}{text}", sign(value)));
     // A share of shares is easily misread.
     let ratio = change.ratio.filter(|_| !is_share);
     let percent = ratio.map(|ratio| format!("{:+.1} %", (ratio - 1.0) * 100.0));
     let interval = match (change.ratio_interval.filter(|_| !is_share), change.difference_interval) {
         (Some(ends), _) => Some(percent_range(ends)),
-        (None, Some(ends)) => Some(range(ends, unit)),
+        (None, Some(ends)) => Some(range(ends, unit, decimals)),
         (None, None) => None,
     };
     let cells = [bare(change.before), bare(change.after), difference, percent, interval];
@@ -72,11 +99,11 @@ pub(super) fn percent_range([low, high]: Interval) -> String {
 }
 
 /// An interval of differences.
-pub(super) fn range([low, high]: Interval, unit: Measure) -> String {
+pub(super) fn range([low, high]: Interval, unit: Measure, decimals: usize) -> String {
     match unit {
         Measure::Share => format!("{:+.2} to {:+.2} points", low * 100.0, high * 100.0),
-        Measure::Time => format!("{low:+.3} to {high:+.3} ms"),
-        Measure::Rate => format!("{low:+.3} to {high:+.3}/s"),
-        Measure::Ratio => format!("{low:+.3} to {high:+.3}"),
+        Measure::Time => format!("{low:+.decimals$} to {high:+.decimals$} ms"),
+        Measure::Rate => format!("{low:+.decimals$} to {high:+.decimals$}/s"),
+        Measure::Ratio => format!("{low:+.decimals$} to {high:+.decimals$}"),
     }
 }

@@ -6,7 +6,8 @@ use super::{
     change::Change,
     comparison::{Figure, Measure, PartOfTime},
     groups::{ByGroup, Group},
-    shown::{Amount, HEADS, cells},
+    repeated::Changed,
+    shown::{HEADS, cells, difference},
 };
 use crate::{
     cli::{amount::amount, groups::shortened, sentence::in_lines, timeline::Part},
@@ -21,25 +22,35 @@ impl Report {
         self.notes().for_each(|sentence| text += &format!("{}\n\n", in_lines(&sentence)));
         let figures = || self.comparison.figures.iter();
         text += &format!("{}\n\n", table("Figure", figures().filter(|figure| figure.is_main)));
-        let others = figures().filter(|figure| !figure.is_main);
-        let (changed, same): (Vec<_>, Vec<_>) =
-            others.partition(|figure| is_all || figure.change.is_changed == Some(true));
-        if !changed.is_empty() {
-            let title = if is_all { "Other figures" } else { "Changed as well" };
-            text += &format!("{}\n\n", table(title, changed.into_iter()));
+        let (others, changed) = (|| figures().filter(|figure| !figure.is_main), self.changed());
+        let (title, shown) = match is_all {
+            true => ("Other figures", others().collect()),
+            false => ("Changed as well", changed.shown.clone()),
+        };
+        if !shown.is_empty() {
+            text += &format!("{}\n\n", table(title, shown.into_iter()));
+        }
+        if let Some(sentence) = changed.sentence().filter(|_| !is_all) {
+            text += &format!("{}\n\n", in_lines(&sentence));
         }
         text += &format!("{}\n\n", parts(&self.comparison.parts, self.comparison.figure("e2e.mean")));
         if let Some(groups) = &self.by_group {
             text += &format!("{}\n\n", by_group(groups));
         }
-        if !same.is_empty() {
-            let hidden = amount(same.len() as u64, "more figure", "more figures");
+        let same = others().filter(|figure| !is_all && figure.change.is_changed != Some(true)).count();
+        if same > 0 {
+            let hidden = amount(same as u64, "more figure", "more figures");
             text += &format!("{hidden} did not change, or can't be said to; `--all` shows them.\n");
         }
         for verdict in &self.conditions {
             text += &format!("{}\n", printable(&verdict.to_string()));
         }
         text
+    }
+
+    /// The figures that changed, without the main ones.
+    pub(super) fn changed(&self) -> Changed<'_> {
+        Changed::of(&self.comparison)
     }
 
     /// What must be known of each log.
@@ -82,7 +93,7 @@ impl Report {
                  these groups, the probability\nthat chance marks any figure is at most 5 %.\n"
             ),
         };
-        text += &self.most_of_it();
+        text += &self.most_of_it().unwrap_or_default();
         let Some(groups) = &self.by_group else { return text };
         let (known, changed) = groups.counts();
         text + &format!(
@@ -92,26 +103,23 @@ impl Report {
     }
 
     /// Which part of the time differs most, if any part has changed. That part may differ by chance.
-    fn most_of_it(&self) -> String {
+    fn most_of_it(&self) -> Option<String> {
         let parts = &self.comparison.parts;
         let is_changed = |part: &PartOfTime| part.change.is_changed == Some(true);
         if !parts.iter().any(is_changed) {
-            return String::new();
+            return None;
         }
         let with_time = parts.iter().filter_map(|part| Some((part, part.change.difference?)));
-        let most = with_time.max_by(|(_, one), (_, other)| one.abs().total_cmp(&other.abs()));
-        let whole = self.comparison.figure("e2e.mean").and_then(|figure| figure.change.difference);
-        match (most, whole) {
-            (Some((part, time)), Some(whole)) => format!(
-                "The mean time end to end changed by {}; of its parts, {} changed most, by {}.\n{}{}",
-                Amount(whole, Measure::Time).signed(),
-                printable(&part.part),
-                Amount(time, Measure::Time).signed(),
-                if is_changed(part) { "" } else { "The change of this part may be chance.\n" },
-                self.earlier_stage(part, time).unwrap_or_default(),
-            ),
-            _ => String::new(),
-        }
+        let (part, time) = with_time.max_by(|(_, one), (_, other)| one.abs().total_cmp(&other.abs()))?;
+        let whole = &self.comparison.figure("e2e.mean")?.change;
+        Some(format!(
+            "The mean time end to end changed by {}; of its parts, {} changed most, by {}.\n{}{}",
+            difference(whole, Measure::Time)?,
+            printable(&part.part),
+            difference(&part.change, Measure::Time)?,
+            if is_changed(part) { "" } else { "The change of this part may be chance.\n" },
+            self.earlier_stage(part, time).unwrap_or_default(),
+        ))
     }
 
     /// The earlier stage whose own time changed most, if as much as half of the part of a later stage. A
@@ -134,7 +142,7 @@ impl Report {
              earlier one may be the cause.\n",
             capital(&printable(&earlier.part)),
             figure.name,
-            Amount(figure.change.difference?, Measure::Time).signed(),
+            difference(&figure.change, Measure::Time)?,
         ))
     }
 }
