@@ -48,8 +48,13 @@ pub(crate) fn push_number(out: Cursor<'_>, number: u64) -> Cursor<'_> {
 
 #[inline(never)]
 fn push_large(out: Cursor<'_>, number: u64) -> Cursor<'_> {
-    let text = (triple(number % 1000) | ZEROS) as u32;
-    push_number(out, number / 1000).put(text.to_le_bytes(), 3)
+    let (millions, rest) = (number / 1_000_000, number % 1_000_000);
+    let text = six_digits(rest) | ZEROS;
+    if millions > 0 {
+        return push_number(out, millions).put(text.to_le_bytes(), 6);
+    }
+    let leading = leading_zeros(rest / 1000);
+    out.put((text >> (8 * leading)).to_le_bytes(), 6 - leading)
 }
 
 /// Appends a number of millionths as a decimal with one to six decimals: `12.0` or `0.000125`.

@@ -10,13 +10,13 @@ use std::{
     thread,
 };
 
-use smallvec::SmallVec;
 use tracing::span::Id;
 
 use crate::{
     E2eTable,
     fold::{
         closed::Closed,
+        fields::SpanFields,
         request::{Folded, Rows},
     },
     hold::{
@@ -188,12 +188,8 @@ impl Recorder {
 
     fn close_transfer(&self, id: &Id, mut closed: Closed<'_>, owners: &[Arc<Request>]) {
         let numbers = closed.fields.transfer();
-        let ends = [("from_stage", numbers.from_stage), ("to_stage", numbers.to_stage)];
-        let missing = ends.iter().filter(|(field, end)| end.is_none() && !closed.fields.has_unusable(field));
-        let missing: SmallVec<[&str; 2]> = missing.map(|(field, _)| *field).collect();
-        if !missing.is_empty() {
-            let what = "a transfer without both ends has a row without them";
-            closed.fields.warn(&missing.join("` and `"), "none", what);
+        if numbers.from_stage.and(numbers.to_stage).is_none() {
+            warn_of_missing_ends(closed.fields);
         }
         let sent_at = numbers.sent_at.map(|unix| self.writing.clock.moment_of_unix(unix));
         let add = |closed: &mut Closed<'_>, request: &Arc<Request>| {
@@ -274,6 +270,18 @@ impl Recorder {
             Some((id, its))
         });
         stages.take(NESTING_LIMIT).filter_map(move |(id, its)| (its == stage_id).then_some(id))
+    }
+}
+
+#[cold]
+fn warn_of_missing_ends(fields: &mut SpanFields) {
+    let numbers = fields.transfer();
+    let ends = [("from_stage", numbers.from_stage), ("to_stage", numbers.to_stage)];
+    let missing = ends.iter().filter(|(field, end)| end.is_none() && !fields.has_unusable(field));
+    let missing: Vec<_> = missing.map(|(field, _)| *field).collect();
+    if !missing.is_empty() {
+        let what = "a transfer without both ends has a row without them";
+        fields.warn(&missing.join("` and `"), "none", what);
     }
 }
 
