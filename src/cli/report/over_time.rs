@@ -10,7 +10,7 @@ use super::{
     ending::Ending,
     figures::{count, decimal, shown},
     limits::spaced,
-    plot::{Field, Layer, Mark, Path, Plot},
+    plot::{Field, Mark, Path, Plot},
     points::Point,
     spent::{Spent, StageNames},
     stretch::Stretch,
@@ -163,8 +163,7 @@ impl<'a> OverTime<'a> {
                 (at.time, (low, *below))
             };
             let steps: Vec<_> = self.windows.iter().zip(&times).zip(&mut below).map(step).collect();
-            let (class, name) = (part.class(), part.name(stages));
-            plot.areas.push(Layer { class, path: Path::between(&field, &steps), name });
+            plot.area(part.class(), part.name(stages), &field, &steps);
         }
         plot
     }

@@ -27,6 +27,8 @@ pub(in crate::cli) struct Plot {
     pub(in crate::cli) label: String,
     pub(in crate::cli) layers: Vec<Layer>,
     pub(in crate::cli) areas: Vec<Layer>,
+    /// The upper ends of the areas.
+    pub(in crate::cli) edges: Vec<Layer>,
     /// Lines from the bottom to the top.
     pub(in crate::cli) marks: Vec<Mark>,
     /// Lines from the left to the right.
@@ -68,8 +70,23 @@ impl Plot {
         for tick in &y {
             let _ = write!(grid, "M0 {:.0}H{WIDTH}", (1.0 - tick.at / 100.0) * HEIGHT);
         }
-        let (layers, areas, marks, limits) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { id, title, label, layers, areas, marks, limits, x, y, grid }
+        let (layers, areas, edges) = (Vec::new(), Vec::new(), Vec::new());
+        let (marks, limits) = (Vec::new(), Vec::new());
+        Self { id, title, label, layers, areas, edges, marks, limits, x, y, grid }
+    }
+
+    /// Adds the area between two lines of steps, and a line along its upper end.
+    pub(in crate::cli) fn area(
+        &mut self,
+        class: String,
+        name: String,
+        field: &Field,
+        steps: &[(Range, Range)],
+    ) {
+        let mut edge = Path::default();
+        edge.steps(field, steps.iter().map(|(time, (_, high))| (*time, Some(*high))));
+        self.edges.push(Layer { class: class.clone(), path: edge.0, name: String::new() });
+        self.areas.push(Layer { class, path: Path::between(field, steps), name });
     }
 
     /// Adds marks, if there are any.
@@ -133,7 +150,7 @@ impl Path {
     }
 
     /// The area between two lines of steps, as a polygon of a style.
-    pub(in crate::cli) fn between(field: &Field, steps: &[(Range, Range)]) -> String {
+    fn between(field: &Field, steps: &[(Range, Range)]) -> String {
         let at = |x: f64, y: f64| {
             format!("{:.2}% {:.2}%", field.x.place(x) * 100.0, (1.0 - field.y.place(y)) * 100.0)
         };

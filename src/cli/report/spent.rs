@@ -12,8 +12,11 @@ use crate::{
     model::id::{OrderedId, Shown, unordered},
 };
 
-/// How many stages have a colour of their own, and how many parts the page tells apart.
+/// How many colours stages have, and how many patterns tell stages of one colour apart: the first ones have
+/// none. `waterfall.js` has the same numbers.
 const COLOURS: u64 = 6;
+const PATTERNS: u64 = 7;
+/// How many parts the page tells apart.
 const PARTS: usize = 16;
 
 /// What a request spends time on. The parts that most requests have come first, since a [`Tally`] keeps the
@@ -92,8 +95,13 @@ impl Part {
     }
 }
 
+/// The classes of a stage: its colour, and its pattern.
 fn colour(stage: OrderedId) -> String {
-    format!("stage-{}", unordered(stage).map_or(COLOURS, |id| id % COLOURS))
+    let Some(id) = unordered(stage) else { return format!("stage-{COLOURS}") };
+    match id / COLOURS % PATTERNS {
+        0 => format!("stage-{}", id % COLOURS),
+        pattern => format!("stage-{} patterned pattern-{pattern}", id % COLOURS),
+    }
 }
 
 /// What one request spent its time on, in nanoseconds, which add up to its time.
@@ -246,6 +254,13 @@ mod tests {
         spent = Spent::default();
         spent.add(&[(Part::Queue, 5), (Part::Transfers, 0)], 1);
         assert_eq!(spent.told_apart(), [Part::Queue]);
+    }
+
+    #[test]
+    fn forty_stages_look_different() {
+        let classes: std::collections::BTreeSet<_> = (0..40).map(|id| Part::Stage(id).class()).collect();
+        assert_eq!((classes.len(), &*Part::Stage(1).class()), (40, "stage-1"));
+        assert_eq!(Part::Waiting(20).class(), "waiting stage-2 patterned pattern-3");
     }
 
     #[test]

@@ -7,11 +7,18 @@ const tell = (table, row, fields) =>
 // The limits of objectives for moments of a stage, or, without a stage, for the end of the request.
 const limits = (isIts) => run.limits.filter(({ stage }) => isIts(stage)).map(({ limit, text }) => [limit, "objective " + text]);
 
+// The classes of a stage, as `spent.rs` has them.
+const colourOf = (stage) => {
+  if (stage === null) return "stage-6";
+  const pattern = Math.floor(stage / 6) % 7;
+  return `stage-${stage % 6}` + (pattern ? ` patterned pattern-${pattern}` : "");
+};
+
 const Stage = ([values, fields]) => {
   const stage = named("stages", values);
   const from = stage.start_ms;
   const wait = Math.min(stage.queue_time_ms ?? 0, from ?? 0);
-  const colour = `stage-${stage.stage_id === null ? 6 : stage.stage_id % 6}`;
+  const colour = colourOf(stage.stage_id);
   return {
     name: stage.stage_name ? `${id(stage.stage_id)} ${stage.stage_name}` : `stage ${id(stage.stage_id)}`,
     from, length: stage.stage_gen_time_ms,
