@@ -239,10 +239,11 @@ def check_looks(browser, name):
         browser.media("prefers-color-scheme", scheme)
         backs.append(browser.run("return getComputedStyle(document.body).backgroundColor"))
         same(f"texts, {scheme}", [], overlaps(browser))
+        check_contrast(browser, scheme)
         browser.screenshot(f"{name}-{scheme}.png")
     assert backs[0] != backs[1], backs
     # What is behind a chart, and what the chart is drawn in.
-    charts = [("section", "#in-flight path.area", "fill"), ("section", ".bar > div", "backgroundColor"),
+    charts = [("section", "#in-flight path.area", "fill"), ("section", ".bar > [class^=stage]", "backgroundColor"),
               ("section", "#latency path.p50", "stroke"), ("section", ".piece[class*=stage]:not(.waiting)", "backgroundColor")]
     if browser.run("return document.querySelector('.across') !== null"):
         charts += [("section", ".across", "borderTopColor"), ("section", ".mark.limit", "borderLeftColor"), ("section", ".tick.limit", "borderLeftColor")]
@@ -254,6 +255,7 @@ def check_looks(browser, name):
             assert shown[0] != shown[1] and shown[1] not in ("none", "rgba(0, 0, 0, 0)"), (feature, front, shown)
             adjusted = browser.run(f"return getComputedStyle(document.querySelector({json.dumps(front)}).closest('.field, .bar, .track, path')).printColorAdjust")
             same(f"colours of {front} on paper", "exact", adjusted)
+        check_contrast(browser, feature)
         browser.run("showTip('a tip', 9, 9)")
         same("a tip is readable", True, browser.run("const {color, backgroundColor} = getComputedStyle(tip); return color !== backgroundColor"))
         browser.run("hideTip()")
@@ -359,6 +361,56 @@ def check_hostile(browser):
     same("long words need no scrolling aside", True, browser.run("return document.documentElement.scrollWidth <= innerWidth"))
 
 
+CONTRAST = """
+    const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+    const lightness = (colour) => {
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        const [red, green, blue] = [...canvas.getImageData(0, 0, 1, 1).data].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05;
+    };
+    const card = lightness(getComputedStyle(document.querySelector("section")).backgroundColor);
+    const contrast = (colour) => { const one = lightness(colour); return Math.max(one, card) / Math.min(one, card); };
+    const found = [];
+    for (const [selector, attribute] of arguments[0]) for (const drawn of document.querySelectorAll(selector)) {
+        const colour = getComputedStyle(drawn)[attribute].replace(/ 0px 0px 0px 1px inset$/, "");
+        if (!(contrast(colour) >= 3)) found.push([selector, drawn.getAttribute("class"), colour, contrast(colour)]);
+    }
+    return found"""
+# What tells a drawn thing from the card.
+DRAWN = [("path.dots", "stroke"), ("path.line", "stroke"), ("path.edge", "stroke"), ("path.fill", "fill"), ("path.area", "fill"), ("path.columns:not(.narrowed *), path.chosen", "fill"), (".narrowed path.columns:not(.chosen)", "stroke"),
+         ("path.density", "fill"), (".bar > div", "boxShadow"), ("i:not(.dots, .line)", "boxShadow"), ("i.dots, i.line", "backgroundColor"),
+         (".piece", "boxShadow"), (".tick:not(.limit)", "backgroundColor")]
+
+
+def check_contrast(browser, name):
+    same(f"contrasts below 3:1, {name}", [], browser.run(CONTRAST, DRAWN))
+
+
+def check_many_stages(browser):
+    """Forty stages look different wherever they are shown."""
+    log = OUT / "stages.jsonl"
+    lines = [json.loads(line) for line in LOG.read_text().splitlines()[:40]]
+    requests = [line for line in lines if line["type"] == "request"]
+    with log.open("w") as out:
+        for line in requests:
+            row = line["stage_table"][0]
+            line["transfer_table"] = []
+            line["stage_table"] = [
+                {**row, "stage_id": id, "stage_name": f"step {id}", "queue_time_ms": 1.0, "start_ms": 2.0 + 4 * id,
+                 "stage_gen_time_ms": 1.0 + id * 7 % 40 / 20} for id in range(40)]
+            for stage in line["stage_table"]:
+                stage.pop("first_output_ms", None)
+            line["e2e_table"].update({"e2e_total_ms": 165.0, "queue_time_ms": 1.0})
+            out.write(json.dumps(line, separators=(",", ":")) + "\n")
+    browser.open(report("stages.html", log))
+    for selector, number in [(".lane:not(:nth-child(2)) .piece:not(.waiting)", 40), (".lane:nth-child(2) .piece[class*=stage-]", 80)]:
+        looks = f"return new Set([...document.querySelectorAll({json.dumps(selector)})].map(e => getComputedStyle(e).background)).size"
+        same(f"looks of {selector}", number, browser.run(looks))
+    same("and all have names", 0, browser.run("return document.querySelectorAll('.piece.others').length"))
+    check_looks(browser, "stages")
+
+
 def check_large(browser):
     """A million requests make a page that is no larger than it must be."""
     large = OUT / "large.jsonl.gz"
@@ -406,12 +458,13 @@ def main():
         check_stray(browser)
         check_joined(browser)
         check_hostile(browser)
+        check_many_stages(browser)
         check_large(browser)
         same("console", [], browser.log("browser"))
         sent = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
         urls = [entry["params"]["request"]["url"] for entry in sent if entry["method"] == "Network.requestWillBeSent"]
         same("requests to elsewhere", [], [url for url in urls if not url.startswith(("file:", "data:"))])
-    print("5 passed, 0 failed")
+    print("6 passed, 0 failed")
 
 
 main()

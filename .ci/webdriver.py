@@ -39,8 +39,8 @@ class Browser:
     def open(self, url):
         self.post("/url", {"url": url})
 
-    def run(self, script):
-        return self.post("/execute/sync", {"script": script, "args": []})
+    def run(self, script, *arguments):
+        return self.post("/execute/sync", {"script": script, "args": list(arguments)})
 
     def wait_for(self, script, *arguments):
         """Runs a script that calls its last argument with the result."""

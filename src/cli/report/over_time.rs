@@ -343,6 +343,6 @@ mod tests {
         course.iter().for_each(|at| whole.merge(&at.stretch.spent));
         let plot = over_time.spent(&whole, &StageNames::default());
         assert_eq!((plot.areas.len(), &*plot.areas[0].name), (1, "unattributed"));
-        assert!(plot.areas[0].path.ends_with(" 100.00%"), "{plot:?}");
+        assert!(plot.areas[0].polygon.ends_with(" 100.00%"), "{plot:?}");
     }
 }

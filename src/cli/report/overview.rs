@@ -30,7 +30,8 @@ pub(super) struct Overview<'a> {
     bins: u32,
     distribution: Columns,
     stretches: Vec<Stretch>,
-    /// The code, the name and the classes of each part.
+    /// The code, the name and the classes of each part: those of the stretches first, then those that only
+    /// waterfalls tell apart.
     parts: Vec<(String, String, String)>,
     numbers: shown::Columns,
     limits: Vec<Moment<'a>>,
@@ -65,6 +66,10 @@ impl<'a> Overview<'a> {
             let times = times(&stretch.spent, &parts);
             Stretch(completed, aborted, failed, stretch.tokens, in_flight, latencies.collect(), times)
         };
+        let only_in_waterfalls = [Part::Queue, Part::Transfers, Part::Unattributed].into_iter();
+        let only_in_waterfalls =
+            only_in_waterfalls.chain(stages.parts()).filter(|part| !parts.contains(part));
+        let shown = |part: Part| (part.code(), part.name(stages), part.class());
         let (time, latency) = axes;
         let stretches = course.iter().map(stretch).collect();
         Self {
@@ -77,7 +82,7 @@ impl<'a> Overview<'a> {
             bins: BINS,
             distribution,
             stretches,
-            parts: parts.iter().map(|part| (part.code(), part.name(stages), part.class())).collect(),
+            parts: parts.iter().copied().chain(only_in_waterfalls).map(shown).collect(),
             numbers: shown::columns(),
             limits: Vec::new(),
         }

@@ -26,9 +26,7 @@ pub(in crate::cli) struct Plot {
     /// What it shows, for those who do not see it.
     pub(in crate::cli) label: String,
     pub(in crate::cli) layers: Vec<Layer>,
-    pub(in crate::cli) areas: Vec<Layer>,
-    /// The upper ends of the areas.
-    pub(in crate::cli) edges: Vec<Layer>,
+    pub(in crate::cli) areas: Vec<Area>,
     /// Lines from the bottom to the top.
     pub(in crate::cli) marks: Vec<Mark>,
     /// Lines from the left to the right.
@@ -44,6 +42,16 @@ pub(in crate::cli) struct Layer {
     pub(in crate::cli) class: String,
     pub(in crate::cli) path: String,
     pub(in crate::cli) name: String,
+}
+
+/// What is between two lines of steps.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Area {
+    class: String,
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) polygon: String,
+    /// The upper one of the two lines.
+    edge: String,
 }
 
 /// A line across a chart, with a text.
@@ -70,12 +78,11 @@ impl Plot {
         for tick in &y {
             let _ = write!(grid, "M0 {:.0}H{WIDTH}", (1.0 - tick.at / 100.0) * HEIGHT);
         }
-        let (layers, areas, edges) = (Vec::new(), Vec::new(), Vec::new());
-        let (marks, limits) = (Vec::new(), Vec::new());
-        Self { id, title, label, layers, areas, edges, marks, limits, x, y, grid }
+        let (layers, areas, marks, limits) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { id, title, label, layers, areas, marks, limits, x, y, grid }
     }
 
-    /// Adds the area between two lines of steps, and a line along its upper end.
+    /// Adds the area between two lines of steps.
     pub(in crate::cli) fn area(
         &mut self,
         class: String,
@@ -85,8 +92,7 @@ impl Plot {
     ) {
         let mut edge = Path::default();
         edge.steps(field, steps.iter().map(|(time, (_, high))| (*time, Some(*high))));
-        self.edges.push(Layer { class: class.clone(), path: edge.0, name: String::new() });
-        self.areas.push(Layer { class, path: Path::between(field, steps), name });
+        self.areas.push(Area { class, name, polygon: Path::between(field, steps), edge: edge.0 });
     }
 
     /// Adds marks, if there are any.

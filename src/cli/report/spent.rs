@@ -1,6 +1,6 @@
 //! What the time of requests was spent on.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use crate::{
     RequestLine,
@@ -12,11 +12,10 @@ use crate::{
     model::id::{OrderedId, Shown, unordered},
 };
 
-/// How many colours stages have, and how many patterns tell stages of one colour apart: the first ones have
-/// none. `waterfall.js` has the same numbers.
+/// How many colours and how many patterns `style.css` has for stages. The first pattern is none.
 const COLOURS: u64 = 6;
 const PATTERNS: u64 = 7;
-/// How many parts the page tells apart.
+/// How many parts a bar tells apart.
 const PARTS: usize = 16;
 
 /// What a request spends time on. The parts that most requests have come first, since a [`Tally`] keeps the
@@ -100,7 +99,7 @@ fn colour(stage: OrderedId) -> String {
     let Some(id) = unordered(stage) else { return format!("stage-{COLOURS}") };
     match id / COLOURS % PATTERNS {
         0 => format!("stage-{}", id % COLOURS),
-        pattern => format!("stage-{} patterned pattern-{pattern}", id % COLOURS),
+        pattern => format!("stage-{} pattern-{pattern}", id % COLOURS),
     }
 }
 
@@ -140,10 +139,11 @@ impl Spent {
     pub(super) fn told_apart(&self) -> Vec<Part> {
         let mut parts = self.parts();
         parts.retain(|(_, time)| *time > 0);
-        let mut times: Vec<_> = parts.iter().map(|(_, time)| *time).collect();
-        times.sort_unstable_by(|one, other| other.cmp(one));
-        if let Some(limit) = times.get(PARTS) {
-            parts.retain(|(part, time)| time > limit && *part != Part::Others);
+        if parts.len() > PARTS {
+            parts.retain(|(part, _)| *part != Part::Others);
+            parts.sort_by_key(|(_, time)| Reverse(*time));
+            parts.truncate(PARTS);
+            parts.sort_unstable_by_key(|(part, _)| part.order());
             parts.push((Part::Others, 0));
         }
         parts.into_iter().map(|(part, _)| part).collect()
@@ -196,6 +196,11 @@ impl StageNames {
         if self.0.len() > Self::LIMIT {
             self.0.pop_last();
         }
+    }
+
+    /// The parts that belong to the stages.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Part> {
+        self.0.keys().flat_map(|stage| [Part::Waiting(*stage), Part::Stage(*stage)])
     }
 
     /// The name of a stage, with its id.
@@ -252,6 +257,9 @@ mod tests {
             ((1..=60).sum(), 45, (1..=44).sum())
         );
         spent = Spent::default();
+        (0..60).for_each(|stage| spent.add(&[(Part::Stage(stage), 1)], 1));
+        assert_eq!(spent.told_apart().len(), PARTS + 1, "also where all have the same time");
+        spent = Spent::default();
         spent.add(&[(Part::Queue, 5), (Part::Transfers, 0)], 1);
         assert_eq!(spent.told_apart(), [Part::Queue]);
     }
@@ -260,7 +268,7 @@ mod tests {
     fn forty_stages_look_different() {
         let classes: std::collections::BTreeSet<_> = (0..40).map(|id| Part::Stage(id).class()).collect();
         assert_eq!((classes.len(), &*Part::Stage(1).class()), (40, "stage-1"));
-        assert_eq!(Part::Waiting(20).class(), "waiting stage-2 patterned pattern-3");
+        assert_eq!(Part::Waiting(20).class(), "waiting stage-2 pattern-3");
     }
 
     #[test]

@@ -7,22 +7,15 @@ const tell = (table, row, fields) =>
 // The limits of objectives for moments of a stage, or, without a stage, for the end of the request.
 const limits = (isIts) => run.limits.filter(({ stage }) => isIts(stage)).map(({ limit, text }) => [limit, "objective " + text]);
 
-// The classes of a stage, as `spent.rs` has them.
-const colourOf = (stage) => {
-  if (stage === null) return "stage-6";
-  const pattern = Math.floor(stage / 6) % 7;
-  return `stage-${stage % 6}` + (pattern ? ` patterned pattern-${pattern}` : "");
-};
-
 const Stage = ([values, fields]) => {
   const stage = named("stages", values);
   const from = stage.start_ms;
   const wait = Math.min(stage.queue_time_ms ?? 0, from ?? 0);
-  const colour = colourOf(stage.stage_id);
+  const [waiting, working] = ["w", "s"].map((code) => part(code + id(stage.stage_id)).className);
   return {
     name: stage.stage_name ? `${id(stage.stage_id)} ${stage.stage_name}` : `stage ${id(stage.stage_id)}`,
     from, length: stage.stage_gen_time_ms,
-    pieces: from === null ? [] : [[from - wait, from, "waiting " + colour], [from, from + (stage.stage_gen_time_ms ?? 0), colour]],
+    pieces: from === null ? [] : [[from - wait, from, waiting], [from, from + (stage.stage_gen_time_ms ?? 0), working]],
     ticks: [stage.first_output_ms, stage.last_output_ms],
     limits: limits((of) => of !== null && (of === stage.stage_id || of === stage.stage_name)),
     text: `stage ${id(stage.stage_id)}: ${tell("stages", stage, fields)}`,
