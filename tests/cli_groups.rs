@@ -408,7 +408,7 @@ fn a_key_that_there_is_not_is_named_with_those_that_there_are() {
         ("fields[\"x\"]", "there is no key 'fields[\"x\"]'; did you mean fields.x? "),
         ("model", "there is no key 'model'; did you mean fields.model? "),
         ("FIELDS.x", "there is no key 'FIELDS.x'; did you mean fields.x? "),
-        ("Stage_Name", "there is no key 'Stage_Name'; did you mean stage_name or stage_id? "),
+        ("Stage_Name", "there is no key 'Stage_Name'; did you mean stage_name? "),
         ("trace_id", "there is no key 'trace_id'. "),
         ("stage", "there is no key 'stage'; did you mean stage_id or stage_name? "),
     ] {

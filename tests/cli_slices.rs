@@ -115,6 +115,8 @@ fn an_expression_selects_requests_by_numbers_texts_and_fields() {
         ("e2e_total_ms > 500", "bcd"),
         ("e2e_total_ms >= 600.0 && 700 >= e2e_total_ms", "bc"),
         ("errors > 1.5", "b"),
+        ("failed", "bc"),
+        ("!failed && e2e_total_ms > 500 || failed == true && errors > 1", "bd"),
         ("fields.tier >= 2.5", "bc"),
         ("fields['tier'] < 3", "c"),
         ("fields.model in ['x', 'z']", "ab"),
@@ -230,6 +232,15 @@ fn an_expression_that_cannot_be_used_is_refused_before_reading() {
         ("request_id.startWith('a')", "there is no function startWith; did you mean startsWith?"),
         ("e2e_total_ms / 1000 > 1", "do not mix whole numbers and decimals; write 1000.0 for 1000"),
         ("e2e_total_ms", "its value is a double; expected true or false"),
+        (
+            "error",
+            "error alone is neither true nor false; expected a condition, such as error != null, or failed",
+        ),
+        (
+            "status == 'failed'",
+            "there is no name status; failed is true of a request that failed, and a field",
+        ),
+        ("fail", "there is no name fail; did you mean failed?"),
         ("e2e_total_ms >", "it ends too early"),
         ("", "it ends too early"),
     ] {

@@ -254,6 +254,28 @@ fn a_percentile_answers_for_all_requests_above_it_as_the_report_does() {
 }
 
 #[test]
+fn a_table_fits_in_a_hundred_columns_with_long_names_of_stages() {
+    let long = "thinker-30b-a3b-instruct-fp8-prefill-and-decode-of-tenant-one";
+    let engine = fs::read_to_string("tests/data/engine.jsonl").unwrap();
+    // A hundred requests and more, so that --p99 has a column of the slowest.
+    let engine = engine.replace("\"thinker\"", &format!("\"{long}\""));
+    let lines: String =
+        ["a", "b", "c"].map(|client| engine.replace("\"load-", &format!("\"{client}-"))).concat();
+    let log = file("why_long_names.jsonl", &lines);
+    for (choice, cut) in [
+        ("--p99", "| waiting for stage 0 thinker… |"),
+        ("--slowest", "| stage 0 thinker-30b-a3b-instruct-fp8-prefil… |"),
+    ] {
+        let said = stdout(&omni_of(&["why", choice, log.to_str().unwrap()], ""));
+        let rows: Vec<_> = said.lines().filter(|line| line.starts_with('|')).collect();
+        let width = rows[0].chars().count();
+        assert!(width <= 100 && rows.iter().all(|row| row.chars().count() == width), "{said}");
+        assert!(said.contains(cut) && said.contains(long), "{said}");
+        assert_eq!(rows[0].contains("slowest 1 %"), choice == "--p99", "{said}");
+    }
+}
+
+#[test]
 fn standard_input_is_read_twice_as_well() {
     let log = fs::read_to_string(PIPELINE).unwrap();
     for choice in ["--slowest", "req-0017"] {

@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use cel::{Context, Env, ExecutionError, IdedExpr, Value, common::types::CelBool};
+use cel::{
+    Context, Env, ExecutionError, IdedExpr, Value,
+    common::{ast::Expr, types::CelBool},
+};
 
 use super::{
     names::{Names, near},
@@ -75,8 +78,15 @@ impl Condition {
             why: OnceLock::new(),
         };
         // A fault that shows on any line, such as a number in place of a condition, shows on this one.
-        match condition.decide(&Line::Request(RequestLine::default()), &Wanted::default()) {
-            Err(Undecided::Fault(why)) => Err(refused(&why)),
+        let decided = condition.decide(&Line::Request(RequestLine::default()), &Wanted::default());
+        match (decided, &condition.expression.expr) {
+            (Err(Undecided::Fault(why)), _) => Err(refused(&why)),
+            (Err(Undecided::Absent), Expr::Ident(name)) => {
+                let instead = format!("such as {name} != null, or failed, which is true of a failed request");
+                Err(refused(&format!(
+                    "{name} alone is neither true nor false; expected a condition, {instead}"
+                )))
+            }
             _ => Ok(condition),
         }
     }

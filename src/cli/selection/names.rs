@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What a line has besides the numbers of its table.
-const MEMBERS: [&str; 11] = [
+const MEMBERS: [&str; 12] = [
     "type",
     "timestamp",
     "request_id",
@@ -23,7 +23,10 @@ const MEMBERS: [&str; 11] = [
     "stages",
     "transfers",
     "age_ms",
+    "failed",
 ];
+/// Names by which other tools tell whether a request failed.
+const OF_OUTCOMES: [&str; 6] = ["status", "state", "outcome", "result", "success", "ok"];
 /// The functions of the language, apart from operators and macros. `matches` is not among them: it would
 /// compile its regular expression for each line.
 const FUNCTIONS: [&str; 12] = [
@@ -150,6 +153,9 @@ impl Names {
     fn refuse(&mut self, what: &str, name: &str, known: impl Iterator<Item = &'static str>) {
         let near = near(name, known);
         let instead = match near.as_slice() {
+            _ if what == "name" && OF_OUTCOMES.contains(&name) => {
+                format!("; failed is true of a request that failed, and a field of it is fields.{name}")
+            }
             [] if what == "function" => format!("; functions are {}", FUNCTIONS.join(", ")),
             [] => format!("; a field of the request is fields.NAME, and a text has quotes: \"{name}\""),
             near => format!("; did you mean {}?", near.join(" or ")),
@@ -178,5 +184,7 @@ pub(in crate::cli) fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>)
         .collect();
     near.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     near.dedup();
-    near.into_iter().take(PROPOSED).map(|(_, name)| name).collect()
+    // The same name in another case needs no other proposal.
+    let proposed = if near.first().is_some_and(|(like, _)| *like == 1.0) { 1 } else { PROPOSED };
+    near.into_iter().take(proposed).map(|(_, name)| name).collect()
 }

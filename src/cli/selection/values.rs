@@ -21,7 +21,7 @@ use cel::{
 use super::names::known;
 use crate::{
     Detached, FieldValue, Fields, Line, StageRow, TransferRow,
-    model::{numbers::Table, rows::Value},
+    model::{keep::is_failed, numbers::Table, rows::Value},
 };
 
 /// How many names of fields are kept, to name them where one was not found.
@@ -95,6 +95,7 @@ impl VariableResolver for Variables<'_> {
                 "span_id" => line.span_id.as_deref().map(text),
                 "fields" => Some(self.fields(&line.fields)),
                 "warnings" => Some(texts(&line.warnings)),
+                "failed" => Some(CowVal::owned(CelBool::from(is_failed(&line.e2e_table)))),
                 "stages" => Some(rows(line.stage_table.iter().map(RowOf::Stage))),
                 "transfers" => Some(rows(line.transfer_table.iter().map(RowOf::Transfer))),
                 name => number(&line.e2e_table, name),

@@ -20,6 +20,10 @@ const MOST: f64 = 0.8;
 const NAMED: usize = 3;
 /// Time at a stage that is less than this part of the request's is not worth a sentence.
 const NOTABLE: f64 = 0.05;
+/// How many characters of a part's name the table has, so that it fits in 100 columns: without the column of
+/// the slowest requests, and with it. The sentences have the whole names.
+const NAME: usize = 44;
+const NAME_BESIDE_TAIL: usize = 28;
 
 impl Answer {
     pub(super) fn sentences(&self) -> Vec<String> {
@@ -176,8 +180,9 @@ impl Answer {
             let tail = tail.map(Cell::Time);
             table.row(name, cells.into_iter().take(compared).chain(absent).chain(tail));
         };
+        let width = if self.tail.is_some() { NAME_BESIDE_TAIL } else { NAME };
         for part in &self.parts {
-            row(&part.name(), part.time_ms, part.median_ms, part.difference_ms, part.tail_ms);
+            row(&cut(part.name(), width), part.time_ms, part.median_ms, part.difference_ms, part.tail_ms);
         }
         let median = self.median.e2e_total_ms;
         let tail = self.tail.as_ref().map(|tail| tail.mean.e2e_total_ms);
@@ -263,6 +268,14 @@ impl Compared {
             Part::Unattributed => "unattributed time".to_owned(),
             _ => self.name(),
         }
+    }
+}
+
+/// A name of at most `width` characters, the last of which stands for what is left out.
+fn cut(name: String, width: usize) -> String {
+    match name.chars().count() > width {
+        true => name.chars().take(width - 1).chain(['…']).collect(),
+        false => name,
     }
 }
 
