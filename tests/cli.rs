@@ -218,7 +218,7 @@ fn check_misses_lines_and_finds_doubles_and_knows_a_new_run() {
     let without: Vec<_> = lines.iter().filter(|line| !(6..=8).contains(&by_number(line))).cloned().collect();
     let output = omni_of(&["check"], without.join("\n").as_bytes());
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("found none of 6 to 8 (3 lines are missing)"), "{output:?}");
+    assert!(text(&output.stdout).contains("3 lines are missing, numbers 6 to 8 of the run"), "{output:?}");
 
     let later = lines.join("\n").replace("T08:46:", "T09:46:");
     let twice = format!("{}\n{later}", lines.join("\n"));

@@ -92,10 +92,8 @@ impl Findings {
                 let counted = amount(lost, "lost line", "lost lines");
                 let counted =
                     if lost > 0 { format!("; the process counted {counted}") } else { String::new() };
-                format!(
-                    "e2e_requests: expected every number of the run, found none of {first} to {last} \
-                     ({missing}{counted})"
-                )
+                let which = numbers(*first, *last);
+                format!("e2e_requests: {missing}, {which} of the run{counted}")
             }
             Gap::Again(first, last) => {
                 let again = if first == last { format!("{first}") } else { format!("{first} to {last}") };
@@ -117,6 +115,13 @@ impl Findings {
         } else {
             self.more += 1;
         }
+    }
+}
+
+fn numbers(first: u64, last: u64) -> String {
+    match first == last {
+        true => format!("number {first}"),
+        false => format!("numbers {first} to {last}"),
     }
 }
 
@@ -412,9 +417,9 @@ mod tests {
         for (numbers, found) in [
             ((1..=100).chain(50..=50).chain(101..=200).collect::<Vec<_>>(), "found 50 again, but not 49"),
             ((1..=600).chain(500..=500).collect(), "found 500 again"),
-            ((1..=300).chain(302..=320).collect(), "none of 301 to 301 (1 line is missing)"),
-            ((1..=9).chain([2, 1]).chain(4..=30).collect(), "none of 3 to 3"),
-            ((5_000..=5_600).chain(5_602..=9_000).collect(), "none of 5601 to 5601"),
+            ((1..=300).chain(302..=320).collect(), "1 line is missing, number 301 of the run"),
+            ((1..=9).chain([2, 1]).chain(4..=30).collect(), "number 3 of"),
+            ((5_000..=5_600).chain(5_602..=9_000).collect(), "number 5601 of"),
             ((5_000..=5_700).chain([5_600]).chain(5_701..=9_000).collect(), "found 5600 again"),
             ((1..=50).chain(2..=5_000).collect(), "found 2 to 50 again, but not 1"),
         ] {
@@ -440,7 +445,7 @@ mod tests {
             &["none of 1 to 204;", "none of 206 to 206;"],
         );
         let found = violations((207..=2_000).chain(2_002..=3_000));
-        assert!(found.len() == 1 && found[0].contains("none of 2001 to 2001"), "{found:?}");
+        assert!(found.len() == 1 && found[0].contains("number 2001 of"), "{found:?}");
     }
 
     #[test]
@@ -460,12 +465,12 @@ mod tests {
         for (before, gap) in [(3, 5_000), (32, 540), (500, 1_100), (500, 5_000), (1_000, 100_000)] {
             let found = violations((1..=before).chain(before + gap + 1..=before + gap + 3_000));
             let lines = amount(gap, "line", "lines");
-            let sentence = format!("none of {} to {} ({lines}", before + 1, before + gap);
+            let sentence = format!("{lines} are missing, numbers {} to {} of", before + 1, before + gap);
             assert!(found.len() == 1 && found[0].contains(&sentence), "{found:?}");
         }
         let after_a_restart = (400_000..=400_600).chain(1..=100).chain(5_101..=9_000);
         let found = violations(after_a_restart);
-        assert!(found.len() == 1 && found[0].contains("none of 101 to 5100"), "{found:?}");
+        assert!(found.len() == 1 && found[0].contains("numbers 101 to 5100 of"), "{found:?}");
     }
 
     #[test]
@@ -488,7 +493,9 @@ mod tests {
             log
         };
         let found = ended(6_000, 0, true).findings().violations;
-        assert!(found.len() == 1 && found[0].contains("none of 501 to 6000 (5,500 lines are missing)"));
+        assert!(
+            found.len() == 1 && found[0].contains("5,500 lines are missing, numbers 501 to 6000 of the run")
+        );
         assert_eq!(ended(500, 0, true).findings().violations, Vec::<String>::new());
         let Findings { violations, notes, .. } = ended(502, 0, true).findings();
         assert_eq!((violations.len(), notes.len()), (0, 1), "requests may end during a report");
@@ -513,22 +520,22 @@ mod tests {
         (1..=500).chain(502..=1_000).for_each(|number| log.add(number));
         log.end(report(1_000, 0));
         let mut found = log.findings().violations;
-        found.sort_by_key(|sentence| sentence.contains("501 to 501"));
-        let counted = |sentence: &String| sentence.contains("; the process counted 110 lost lines)");
+        found.sort_by_key(|sentence| sentence.contains("number 501 of"));
+        let counted = |sentence: &String| sentence.contains("; the process counted 110 lost lines");
         assert_eq!(found.iter().map(counted).collect::<Vec<_>>(), [true, true, false], "{found:?}");
     }
 
     #[test]
     fn a_gap_after_lines_that_came_before_the_first_one_of_their_run_is_named() {
         let found = violations([2, 1, 5, 4].into_iter().chain(6..=2_100));
-        assert!(found.len() == 1 && found[0].contains("none of 3 to 3"), "{found:?}");
+        assert!(found.len() == 1 && found[0].contains("number 3 of"), "{found:?}");
     }
 
     #[test]
     fn a_gap_in_an_earlier_run_is_found_though_a_later_run_ends_there() {
         let gap = (1..=499).chain(501..=3_000);
         let found = violations(gap.chain(1..=500).chain(1..=4_000));
-        assert!(found.len() == 1 && found[0].contains("none of 500 to 500"), "{found:?}");
+        assert!(found.len() == 1 && found[0].contains("number 500 of"), "{found:?}");
     }
 
     #[test]
@@ -585,7 +592,7 @@ mod tests {
             let mut without = numbers.clone();
             let number = without.remove(at);
             let found = violations(without);
-            let gap = format!("none of {number} to {number} ");
+            let gap = format!("number {number} of");
             prop_assert!(found.len() == 1 && found[0].contains(&gap), "{:?}", found);
             let mut twice = numbers;
             twice.insert(at, number);
@@ -606,7 +613,7 @@ mod tests {
             let at = numbers.iter().enumerate().filter(|(_, number)| **number == gap).nth(of).unwrap().0;
             numbers.remove(at);
             let found = violations(numbers);
-            let sentence = format!("none of {gap} to {gap} ");
+            let sentence = format!("number {gap} of");
             prop_assert!(found.len() == 1 && found[0].contains(&sentence), "{:?}", found);
         }
     }

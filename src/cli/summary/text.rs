@@ -51,7 +51,9 @@ impl LogSummary {
             writeln!(out, "{}", self.line.overall_summary)?;
             writeln!(out, "{AVERAGE}")?;
             let share = self.failed_requests as f64 / e2e_requests as f64 * 100.0;
-            writeln!(out, "failed {} ({share:.1} %)\n", grouped(&self.failed_requests.to_string()))?;
+            let (failed, all) =
+                (grouped(&self.failed_requests.to_string()), grouped(&e2e_requests.to_string()));
+            writeln!(out, "{failed} of {all} requests failed ({share:.1} %)\n")?;
             writeln!(
                 out,
                 "Percentiles until {}
