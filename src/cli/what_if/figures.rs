@@ -168,8 +168,8 @@ impl Prediction {
         let both = |of: Figure| [&logged, &replayed].map(|run| of(&run.e2e_total_ms).as_f64());
         let (p50, p99) = (both(|times| times.p50), both(|times| times.p99));
         sentences.push(format!(
-            "A replay without changes differs from the log by {} at e2e p50 and {} at p99. The change is from \
-             the replayed to the predicted run.",
+            "A replay without changes differs from the log by {} at e2e p50 and {} at p99. The change is \
+             from the replayed to the predicted run.",
             relative(p50),
             relative(p99),
         ));
