@@ -4,6 +4,8 @@
 mod reader;
 mod support;
 
+use std::ops::Range;
+
 use omni_metrics::Keep;
 use reader::{omni_of, stdout, text};
 use support::Rig;
@@ -113,4 +115,51 @@ fn a_later_part_of_a_log_is_sound_wherever_it_begins_and_a_note_says_what_may_be
     let without_one: Vec<_> = [&lines[206..1_000], &lines[1_001..]].concat();
     let (code, text) = check(&without_one);
     assert!(code == Some(1) && text.contains("1 line is missing, number 1001 of the run"), "{text}");
+}
+
+/// The lines of a worker: a row for each request with a number in this range, and two for the last one.
+fn rows(keep: Keep, requests: Range<u64>) -> Vec<String> {
+    let rig = Rig::with(|layer| layer.with_keep(keep));
+    let last = requests.end - 1;
+    rig.run_text(|rig| {
+        for n in requests.chain([last]) {
+            let stage = info_span!("stage", stage_id = 1, request_id = format!("r{n}"));
+            stage.in_scope(|| rig.wait_ms(1));
+        }
+    });
+    rig.log.text().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn check_notes_rows_whose_request_has_no_line_in_whatever_order_the_logs_come() {
+    let (front, worker) = (log(10), rows(Keep::all(), 0..12));
+    let note = "note: 3 rows name 2 requests without a line, and this row is the first: the request is still \
+                open, or its line is in another log or missing\n";
+    for (lines, first) in [([&front[..], &worker].concat(), 22), ([&worker[..], &front].concat(), 11)] {
+        let (code, said) = check(&lines);
+        let begins = said.starts_with(&format!("-:{first}: {note}24 lines are sound, "));
+        assert!(code == Some(0) && begins && said.ends_with(", 1 note\n"), "{said}");
+        let output = omni_of(&["check", "--json"], &(lines.join("\n") + "\n"));
+        let json = stdout(&output);
+        let begin = format!(r#"{{"type":"note","file":"-","line":{first},"text":"3 rows name 2 requests "#);
+        assert!(json.starts_with(&begin) && json.contains(r#""notes":1,"#), "{json}");
+    }
+    let said = check(&[&front[..], &worker[..10]].concat()).1;
+    assert!(said.starts_with("21 lines are sound, "), "every row has its request: {said}");
+    assert_eq!(check(&worker).1, "13 lines are sound, 0 foreign lines\n", "of the worker alone");
+    let input = [&front[..], &worker].concat().join("\n");
+    let output = omni_of(&["check", "--where", "request_id != 'r3'"], &input);
+    assert!(!stdout(&output).contains("note"), "a part of the lines");
+}
+
+#[test]
+fn rows_whose_request_a_sample_has_left_out_need_no_line() {
+    let (front, worker) = (log_with(Keep::one_in(10), 300), rows(Keep::all(), 0..300));
+    for lines in [[&front[..], &worker].concat(), [&worker[..], &front].concat()] {
+        let said = check(&lines).1;
+        assert!(!said.contains("without a line"), "{said}");
+    }
+    let more = rows(Keep::one_in(10), 300..400);
+    let said = check(&[&more[..], &front].concat()).1;
+    assert!(said.contains(" requests without a line, "), "{said}");
 }

@@ -1,18 +1,13 @@
 //! What `join` misses because processes write a sample of their lines, which is no loss.
 
-use std::collections::BTreeSet;
-
-use super::amount::amount;
-use crate::model::keep::is_chosen;
-
-/// How many rates are told apart. A fleet has one or two.
-const RATES: usize = 16;
+use super::{amount::amount, rates::Rates};
+use crate::model::keep;
 
 /// The rates of the lines, and what they explain.
 #[derive(Debug, Default, Clone)]
 pub(super) struct JoinedSample {
-    of_requests: BTreeSet<u32>,
-    of_rows: BTreeSet<u32>,
+    of_requests: Rates,
+    of_rows: Rates,
     without_rows: u64,
     rows: u64,
 }
@@ -21,9 +16,7 @@ impl JoinedSample {
     /// Notes the rate of a line. All lines are noted before the first one is explained.
     pub(super) fn note(&mut self, is_row: bool, rate: Option<u32>) {
         let rates = if is_row { &mut self.of_rows } else { &mut self.of_requests };
-        if rates.len() < RATES {
-            rates.extend(rate);
-        }
+        rates.note(rate);
     }
 
     /// Adds the counts of other lines, which were made with the same rates.
@@ -34,14 +27,14 @@ impl JoinedSample {
 
     /// Counts a request that a class has kept at the front if the hash has not chosen it at the workers.
     pub(super) fn add_request(&mut self, request_id: &str) {
-        if is_left_out(request_id, &self.of_rows) {
+        if self.of_rows.leave_out(keep::hash(request_id)) {
             self.without_rows += 1;
         }
     }
 
     /// Whether the request of the rows has no line because the hash has not chosen it; counts them if so.
     pub(super) fn explains(&mut self, request_id: &str, rows: u64) -> bool {
-        let is_explained = is_left_out(request_id, &self.of_requests);
+        let is_explained = self.of_requests.leave_out(keep::hash(request_id));
         self.rows += if is_explained { rows } else { 0 };
         is_explained
     }
@@ -63,9 +56,4 @@ impl JoinedSample {
         }
         sentences
     }
-}
-
-/// Whether processes with these rates, if there are any, leave the id out.
-fn is_left_out(request_id: &str, rates: &BTreeSet<u32>) -> bool {
-    !rates.is_empty() && !rates.iter().any(|rate| is_chosen(request_id, *rate))
 }

@@ -59,6 +59,7 @@ mod parts;
 mod percentile_table;
 mod place;
 mod quantity;
+mod rates;
 mod reading;
 mod records;
 mod report;

@@ -144,11 +144,16 @@ pub(crate) fn is_failed(e2e: &E2eTable) -> bool {
 
 /// Whether the hash chooses the id as one in `one_in`.
 pub(crate) fn is_chosen(request_id: &str, one_in: u32) -> bool {
-    hash(request_id).checked_rem(one_in.into()) == Some(0)
+    chooses(hash(request_id), one_in)
+}
+
+/// Whether an id with this hash is chosen as one in `one_in`.
+pub(crate) fn chooses(hash: u64, one_in: u32) -> bool {
+    hash.checked_rem(one_in.into()) == Some(0)
 }
 
 /// As the documentation of [`Keep`] gives it.
-fn hash(id: &str) -> u64 {
+pub(crate) fn hash(id: &str) -> u64 {
     let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, step);
     let hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -5,6 +5,7 @@ use std::{io::Write, mem};
 use super::{
     finding::{Finding, located, say},
     found::{Found, RequestNumber},
+    lone_rows::LoneRows,
     stage_walls::StageWalls,
     whole_run::WholeRun,
 };
@@ -32,6 +33,7 @@ pub(super) struct Log {
     whole_run: WholeRun,
     stage_walls: StageWalls,
     sample: SampleCheck,
+    lone_rows: LoneRows,
     pub(super) violations: u64,
     /// Notes on lines.
     pub(super) notes: u64,
@@ -51,7 +53,9 @@ impl Log {
     pub(super) fn add(&mut self, place: Place<'_>, found: Found, out: &mut impl Write) -> Result<()> {
         self.enter(place, out)?;
         let Remarks { violations: mut sentences, notes } = found.remarks;
-        self.note(place, &notes, out)?;
+        if !notes.is_empty() {
+            self.note(place, &notes, out)?;
+        }
         if let Some(twin) = place.twin {
             self.doubles += 1;
             if self.doubles <= DOUBLES {
@@ -66,6 +70,7 @@ impl Log {
             }
             sentences.extend(self.whole_run.add(&found.witness));
             sentences.extend(self.stage_walls.add(&found.witness));
+            self.lone_rows.add(place, &found.witness);
             sentences.extend(self.sample.add(place, found.witness));
         }
         self.write(place, &sentences, out)
@@ -74,6 +79,10 @@ impl Log {
     /// Ends the last log.
     pub(super) fn finish(&mut self, out: &mut impl Write) -> Result<()> {
         self.finish_runs(out)?;
+        let lone_rows = mem::take(&mut self.lone_rows);
+        if let Some((place, note)) = lone_rows.finish() {
+            self.note(place, &[note], out)?;
+        }
         let more = self.doubles.saturating_sub(DOUBLES);
         self.violations += more;
         if more > 0 && !self.is_json {

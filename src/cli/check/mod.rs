@@ -16,6 +16,7 @@ mod finding;
 mod found;
 mod groups;
 mod log;
+mod lone_rows;
 mod stage_walls;
 mod verdict;
 mod whole_run;
@@ -33,8 +34,9 @@ pub(super) const HELP: Help = Help {
     ],
     note: Some(
         "Requests are numbered in each process, so a gap shows that lines are missing. That the last lines \
-         are missing shows only if a summary line comes after them. Rows of workers have no numbers; \
-         `join` names rows whose request has no line.",
+         are missing shows only if a summary line comes after them. Rows of workers have no numbers, so a \
+         missing row does not show. If all logs of a fleet are given at once, a note counts the rows whose \
+         request has no line; `join` names them.",
     ),
     zero: Some("Every line is sound."),
     one: Some("A line is broken or violates a rule, or lines are missing."),

@@ -101,7 +101,7 @@ impl SampleCheck {
                 self.add_totals(*totals, place);
                 None
             }
-            Witness::Row { is_sampled } => {
+            Witness::Row { is_sampled, .. } => {
                 self.is_sampled |= is_sampled;
                 self.counters.add_row();
                 None
@@ -115,10 +115,10 @@ impl SampleCheck {
 
     fn add_request(&mut self, request: Request, place: Place<'_>) -> Option<String> {
         self.counters.add_request(request.run.requests, request.sample_rate);
-        if let Some(id) = request.sampled_id {
+        if request.sample_rate.is_some() {
             self.is_sampled = true;
-            self.ids_repeat |= self.ids.get(id).is_some();
-            self.ids.insert(id, ());
+            self.ids_repeat |= self.ids.get(request.id).is_some();
+            self.ids.insert(request.id, ());
         }
         let (state, end) = (request.run, request.end);
         if !self.runs.find(|run| run.identity.distance(&state, end)) {

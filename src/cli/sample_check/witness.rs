@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use super::identity::State;
-use crate::{Line, Millis, RequestLine, SummaryLine, cli::history::hash_of, model::keep::is_failed};
+use crate::{
+    Line, Millis, RequestLine, SummaryLine,
+    model::keep::{self, is_failed},
+};
 
 pub(in crate::cli) enum Witness {
     Request(Request),
     Summary(Box<Totals>),
-    /// A detached row, and whether it has a `sample_rate`.
+    /// A detached row, whether it has a `sample_rate`, and the hash of the id that it names.
     Row {
         is_sampled: bool,
+        named: Option<u64>,
     },
     Open,
 }
@@ -29,9 +33,9 @@ pub(in crate::cli) struct Request {
     pub(in crate::cli) tokens: u64,
     /// In nanoseconds.
     pub(in crate::cli) e2e: u64,
-    pub(super) sample_rate: Option<u32>,
-    /// The hash of the id, if the line has a `sample_rate`.
-    pub(super) sampled_id: Option<u64>,
+    pub(in crate::cli) sample_rate: Option<u32>,
+    /// The hash of its id, by which a sample chooses it.
+    pub(in crate::cli) id: u64,
     /// Why the request failed, if it did and has a reason.
     pub(super) bad_reason: Option<Box<str>>,
     pub(super) is_failed: bool,
@@ -58,10 +62,14 @@ impl Witness {
         match line {
             Line::Request(line) => Self::Request(Request::of(line)),
             Line::Summary(line) => Self::Summary(Box::new(Totals::of(line))),
-            Line::Stage(line) => Self::Row { is_sampled: line.sample_rate.is_some() },
-            Line::Transfer(line) => Self::Row { is_sampled: line.sample_rate.is_some() },
+            Line::Stage(line) => Self::row(line.sample_rate, line.request_id.as_deref()),
+            Line::Transfer(line) => Self::row(line.sample_rate, line.request_id.as_deref()),
             Line::Open(_) => Self::Open,
         }
+    }
+
+    fn row(sample_rate: Option<u32>, request_id: Option<&str>) -> Self {
+        Self::Row { is_sampled: sample_rate.is_some(), named: request_id.map(keep::hash) }
     }
 }
 
@@ -75,7 +83,7 @@ impl Request {
             tokens: e2e.e2e_total_tokens,
             e2e: e2e.e2e_total_ms.as_nanos(),
             sample_rate: line.sample_rate,
-            sampled_id: line.sample_rate.map(|_| hash_of(&line.request_id)),
+            id: keep::hash(&line.request_id),
             bad_reason: e2e.finish_reason.as_deref().filter(|reason| is_bad(reason)).map(Box::from),
             is_failed: is_failed(e2e),
             has_warnings: !line.warnings.is_empty(),

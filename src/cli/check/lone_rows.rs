@@ -1,0 +1,198 @@
+//! Rows of workers whose request has no line.
+
+use std::mem;
+
+use crate::{
+    cli::{amount::amount, by_hash::ByHash, place::Place, rates::Rates, sample_check::Witness},
+    write::columns::grouped,
+};
+
+/// How many ids of requests are remembered. Of more, those with the smallest hashes are.
+const IDS: usize = 1 << 19;
+
+/// Rows that name a request of which there was no line so far.
+struct Waiting {
+    rows: u32,
+    /// The first of them: which of the files with rows it is in, and which line of the file it is.
+    file: u32,
+    line: u64,
+}
+
+/// The ids of all logs. Rows may come before or after the line of their request.
+pub(super) struct LoneRows {
+    requests: ByHash<()>,
+    /// Requests that are not in `requests` yet: most logs have no rows to look for there.
+    unsorted: Vec<u64>,
+    waiting: ByHash<Waiting>,
+    /// How many times the number of remembered ids was halved, and the greatest hash of those.
+    halved: u32,
+    greatest: u64,
+    rates: Rates,
+    /// The files with rows: which of all files each is, and its name.
+    files: Vec<(usize, String)>,
+    limit: usize,
+}
+
+impl Default for LoneRows {
+    fn default() -> Self {
+        Self::new(IDS)
+    }
+}
+
+impl LoneRows {
+    fn new(limit: usize) -> Self {
+        Self {
+            requests: ByHash::default(),
+            unsorted: Vec::new(),
+            waiting: ByHash::default(),
+            halved: 0,
+            greatest: u64::MAX,
+            rates: Rates::default(),
+            files: Vec::new(),
+            limit,
+        }
+    }
+
+    pub(super) fn add(&mut self, place: Place<'_>, witness: &Witness) {
+        match witness {
+            Witness::Request(request) => {
+                self.rates.note(request.sample_rate);
+                self.add_request(request.id);
+            }
+            Witness::Row { named: Some(id), .. } => self.add_row(place, *id),
+            Witness::Row { named: None, .. } | Witness::Summary(_) | Witness::Open => {}
+        }
+    }
+
+    fn add_request(&mut self, id: u64) {
+        if id > self.greatest {
+            return;
+        }
+        if self.requests.is_empty() && self.waiting.is_empty() {
+            self.unsorted.push(id);
+        } else {
+            self.requests.insert(id, ());
+            self.waiting.remove(&id);
+        }
+        self.limit_ids();
+    }
+
+    fn add_row(&mut self, place: Place<'_>, id: u64) {
+        if self.files.last().is_none_or(|(last, _)| *last != place.index) {
+            self.files.push((place.index, place.file.to_owned()));
+        }
+        self.sort();
+        if id <= self.greatest && !self.requests.contains_key(&id) {
+            let file = u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX);
+            let first = Waiting { rows: 0, file, line: place.number };
+            let waiting = self.waiting.entry(id).or_insert(first);
+            waiting.rows = waiting.rows.saturating_add(1);
+            self.limit_ids();
+        }
+    }
+
+    fn sort(&mut self) {
+        self.requests.extend(mem::take(&mut self.unsorted).into_iter().map(|id| (id, ())));
+    }
+
+    fn is_full(&self) -> bool {
+        self.unsorted.len() + self.requests.len() + self.waiting.len() > self.limit
+    }
+
+    /// Forgets the ids with the greater hashes, if there are too many. Each may be unsorted several times.
+    fn limit_ids(&mut self) {
+        if self.is_full() {
+            self.sort();
+        }
+        if self.is_full() {
+            self.halved += 1;
+            self.greatest /= 2;
+            self.requests.retain(|id, ()| *id <= self.greatest);
+            self.waiting.retain(|id, _| *id <= self.greatest);
+        }
+    }
+
+    /// The place of the first row whose request has no line, and a sentence about all of them. Rows alone say
+    /// nothing: the log of a worker has no requests.
+    pub(super) fn finish(&self) -> Option<(Place<'_>, String)> {
+        if self.requests.is_empty() {
+            return None;
+        }
+        let lone = self.waiting.iter().filter(|(id, _)| !self.rates.leave_out(**id));
+        let (mut rows, mut requests, mut first) = (0, 0, None);
+        for (_, Waiting { rows: of_request, file, line }) in lone {
+            rows += u64::from(*of_request);
+            requests += 1;
+            first = first.into_iter().chain([(*file, *line)]).min();
+        }
+        let (file, number) = first?;
+        let (index, file) = self.files.get(file as usize)?;
+        let place = Place { file, number, index: *index, log: 0, twin: None };
+        let rows = amount(rows, "row names", "rows name");
+        let requests = amount(requests, "request", "requests");
+        let checked = match self.halved {
+            0 => String::new(),
+            halved => {
+                format!("; of the requests, one in {} was checked", grouped(&(1_u64 << halved).to_string()))
+            }
+        };
+        Some((
+            place,
+            format!(
+                "{rows} {requests} without a line, and this row is the first: the request is still open, or \
+                 its line is in another log or missing{checked}"
+            ),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::keep;
+
+    /// The line of the first lone row, and the sentence, if the ids of 100 requests are remembered. An item
+    /// is whether it is a row, and the number of its request.
+    fn sentence(lines: impl IntoIterator<Item = (bool, u64)>) -> Option<(u64, String)> {
+        let mut lone_rows = LoneRows::new(100);
+        for (number, (is_row, id)) in (1..).zip(lines) {
+            let id = keep::hash(&id.to_string());
+            if is_row {
+                lone_rows.add_row(Place { file: "a", number, index: 0, log: 0, twin: None }, id);
+            } else {
+                lone_rows.add_request(id);
+            }
+            assert!(!lone_rows.is_full());
+        }
+        lone_rows.finish().map(|(place, sentence)| (place.number, sentence))
+    }
+
+    #[test]
+    fn of_many_ids_a_sample_is_checked_in_whatever_order_they_come() {
+        let all = |is_row| (0..10_000).map(move |number| (is_row, number));
+        let even = || (0..5_000).map(|number| (false, number * 2));
+        assert_eq!(sentence(all(true).chain(all(false))), None);
+        assert_eq!(sentence(all(false).chain(all(true))), None);
+        let [before, after] = [sentence(even().chain(all(true))), sentence(all(true).chain(even()))];
+        let (before, after) = (before.unwrap().1, after.unwrap().1);
+        assert!(before.contains("; of the requests, one in 128 was checked"), "{before}");
+        assert!(after.contains("; of the requests, one in 128 was checked"), "{after}");
+    }
+
+    #[test]
+    fn requests_with_one_id_are_one_id() {
+        assert_eq!(sentence((0..1_000).map(|_| (false, 7)).chain([(true, 7)])), None);
+        let repeated = (0..1_000).map(|number| (false, number % 90)).chain([(true, 91)]);
+        let (line, sentence) = sentence(repeated).unwrap();
+        assert!(line == 1_001 && !sentence.contains("was checked"), "{sentence}");
+    }
+
+    #[test]
+    fn a_row_waits_for_its_request_and_rows_without_any_request_say_nothing() {
+        assert_eq!(sentence((0..10).map(|number| (true, number))), None);
+        let lines = [(true, 1), (false, 1), (true, 1), (true, 2), (true, 2), (true, 3), (false, 4)];
+        let (line, sentence) = sentence(lines).unwrap();
+        assert_eq!(line, 4);
+        assert!(sentence.starts_with("3 rows name 2 requests without a line, "), "{sentence}");
+    }
+}
