@@ -424,6 +424,70 @@ fn rates_of_a_selection_are_of_the_selected_time_that_the_log_covers() {
     assert_eq!(summary["objectives"]["goodput_requests_per_s"], 1.0, "{summary}");
 }
 
+/// Ten requests, one a second, and one that began ten minutes before and ended among them.
+fn with_a_long_one() -> String {
+    let at = "2026-01-31T12:00:10.250000Z";
+    let long = request("long", at, json!({"e2e_total_ms": 600_000.0}), json!({}));
+    let with_start = |line: &str| {
+        let Line::Request(mut line) = serde_json::from_str(line).unwrap() else { panic!("a request") };
+        line.stage_table[0].start_ms = Some(serde_json::from_value(json!(0.25)).unwrap());
+        serde_json::to_string(&Line::Request(line)).unwrap() + "\n"
+    };
+    (one_a_second(7) + &long).lines().map(with_start).collect()
+}
+
+#[test]
+fn every_command_divides_by_the_selected_time_also_if_a_request_began_long_before_it() {
+    let log = file("slices_long.jsonl", with_a_long_one());
+    let json = |args: &[&str]| -> Value { serde_json::from_str(&stdout(args)).unwrap() };
+    let window = ["--since", "12:00:08", "--until", "12:00:13", log.as_str()];
+    let of = |args: &[&str], window: &[&str]| json(&[args, window].concat());
+    let rate = |value: &Value| value.as_f64().unwrap();
+    // Requests that end at 12:00:08, 09, 10, 11, 12, and the long one, with seven tokens each.
+    let (requests, tokens) = (6.0 / 5.0, 42.0 / 5.0);
+    for summary in [
+        of(&["summary", "--json", "--slo", "e2e=1h"], &window),
+        of(&["report", "--json", "--slo", "e2e=1h"], &window)["summary"].clone(),
+    ] {
+        assert_eq!(summary["overall_summary"]["e2e_wall_time_ms"], 5000.0, "{summary}");
+        assert_eq!(summary["overall_summary"]["e2e_avg_tokens_per_s"], tokens, "{summary}");
+        assert_eq!(summary["objectives"]["goodput_requests_per_s"], requests, "{summary}");
+        assert_eq!(summary["objectives"]["goodput_tokens_per_s"], tokens, "{summary}");
+        let stage = rate(&summary["overall_summary"]["stage_wall_time_ms"][0]);
+        assert!(stage <= 5000.0, "{summary}");
+    }
+    for by in [["--by", "finish_reason"], ["--every", "1m"]] {
+        let row = &of(&["summary", "--json", by[0], by[1]], &window)["groups"][0];
+        assert_eq!((rate(&row["per_s"]), rate(&row["tokens_per_s"])), (requests, tokens), "{row}");
+    }
+    let run = of(&["what-if", "--json"], &window);
+    for run in ["logged", "replayed", "predicted"].map(|name| run[name].clone()) {
+        assert_eq!(rate(&run["requests_per_s"]), requests, "{run}");
+    }
+    let figures = |compared: Value| {
+        let figures = compared["figures"].as_array().unwrap().clone();
+        let figure = |name: &str| figures.iter().find(|figure| figure["name"] == name).unwrap().clone();
+        ["requests_per_s", "tokens_per_s", "goodput"].map(|name| {
+            let figure = figure(name);
+            [rate(&figure["before"]), rate(&figure["after"])]
+        })
+    };
+    // Two logs, and the halves of one: two requests in two seconds, then four in three.
+    let both = of(&["compare", "--json", "--slo", "e2e=1h", &log], &window);
+    assert_eq!(figures(both), [[requests; 2], [tokens; 2], [requests; 2]]);
+    let halves = of(&["compare", "--json", "--slo", "e2e=1h", "--split", "12:00:10"], &window);
+    assert_eq!(figures(halves), [[1.0, 4.0 / 3.0], [7.0, 28.0 / 3.0], [1.0, 4.0 / 3.0]]);
+    // Without limits the second half begins at the split all the same, and ends with the log.
+    let [requests, ..] =
+        figures(of(&["compare", "--json", "--slo", "e2e=1h", "--split", "12:00:10"], &[&log]));
+    assert_eq!(requests[1], 7.0 / 5.0);
+    // The log has no line before --since, but the long request was created before it.
+    let since = of(&["summary", "--json"], &["--since", "12:00:05", &log]);
+    assert_eq!(since["overall_summary"]["e2e_wall_time_ms"], 10_000.0);
+    let whole = of(&["summary", "--json"], &[&log]);
+    assert_eq!(whole["overall_summary"]["e2e_wall_time_ms"], 604_750.0);
+}
+
 #[test]
 fn more_groups_than_the_limit_are_one_with_all_that_they_have() {
     let line = |n: u64| {

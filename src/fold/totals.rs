@@ -89,6 +89,15 @@ impl Totals {
         self.first_created().map(|first| [first, self.latest_end])
     }
 
+    /// Takes only the time from `start` to `end` for that of the run and of its stages.
+    #[cfg(feature = "cli")]
+    pub(crate) fn limit(&mut self, [start, end]: [u64; 2]) {
+        (self.first_created, self.latest_end) = (start, end);
+        for (first, last) in &mut self.stage_walls {
+            (*first, *last) = ((*first).max(start), (*last).min(end));
+        }
+    }
+
     /// The summary, if the earliest of the closed requests is the first one of the run.
     #[cfg(feature = "cli")]
     pub(crate) fn summary(&self) -> OverallSummary {

@@ -168,8 +168,14 @@ impl Blocks {
         self.blocks = coarse;
     }
 
-    /// The blocks, long enough for the requests of this log.
-    pub(super) fn into_settled(mut self) -> Settled {
+    /// From the first creation to the last end of a request, in nanoseconds, if there is one.
+    pub(super) fn span(&self) -> Option<[u64; 2]> {
+        let begin = self.blocks.values().filter_map(|block| block.first).min()?;
+        Some([begin, self.blocks.values().map(|block| block.last).max()?])
+    }
+
+    /// The blocks, long enough for the requests of this log, which covers the time from `begin` to `end`.
+    pub(super) fn into_settled(mut self, [begin, end]: [u64; 2]) -> Settled {
         // A share of failed requests only would say nothing of the objectives.
         if self.blocks.values().all(|block| !block.objectives.has_values()) {
             self.blocks.values_mut().for_each(|block| block.objectives = ObjectiveCounts::default());
@@ -183,8 +189,6 @@ impl Blocks {
         {
             self.coarsen(self.shift + 1);
         }
-        let begin = self.blocks.values().filter_map(|block| block.first).min().unwrap_or(0);
-        let end = self.blocks.values().map(|block| block.last).max().unwrap_or(0);
         let (count, shift, mut before) = (self.blocks.len(), self.shift, begin);
         let settled = self.blocks.into_iter().enumerate().map(|(at, (key, block))| {
             let edge = ((u128::from(key) + 1) << shift) * 1_000;
@@ -217,7 +221,7 @@ pub(super) struct TimeBlock {
     /// Two blocks with successive keys follow each other.
     pub(super) key: u64,
     /// From the end of the block before it, which may not be the one just before, to its own. These lengths
-    /// add up to the wall time.
+    /// add up to the time that the log covers.
     pub(super) nanos: u64,
     pub(super) block: Block,
 }

@@ -20,6 +20,8 @@ pub(super) struct Side {
     /// The log, as a person names it.
     pub(super) name: String,
     blocks: Blocks,
+    /// The time that rates are divided by, from its start to its end in nanoseconds.
+    covered: [u64; 2],
     /// Lines of an unknown schema.
     pub(super) unknown: u64,
 }
@@ -38,11 +40,12 @@ impl Side {
         let mut inputs = Inputs::new(files)?;
         let blocks = inputs.fold(|| new(args), Blocks::add, Blocks::merge)?;
         inputs.warn_of_doubles();
-        Ok(Self { name: inputs.names(), blocks, unknown: inputs.read.unknown })
+        let covered = inputs.selection.covered(blocks.span().unwrap_or_default());
+        Ok(Self { name: inputs.names(), blocks, covered, unknown: inputs.read.unknown })
     }
 
     pub(super) fn into_sample(self, seed: u64) -> Result<Sample> {
-        let sample = Sample::new(self.blocks.into_settled(), seed);
+        let sample = Sample::new(self.blocks.into_settled(self.covered), seed);
         match sample.lines() {
             0 => Err(Failure::Io(format!("{} has no line of a request", self.name))),
             _ => Ok(sample),
@@ -116,8 +119,14 @@ fn halves(args: &Args, split: &str) -> Result<[Side; 2]> {
     let new = || Halves { split, before: new(args), after: new(args) };
     let Halves { before, after, .. } = inputs.fold(new, Halves::add, Halves::merge)?;
     inputs.warn_of_doubles();
-    let side =
-        |blocks, when: &str| Side { name: format!("{} {when} {split}", inputs.names()), blocks, unknown: 0 };
-    let before = Side { unknown: inputs.read.unknown, ..side(before, "before") };
-    Ok([before, side(after, "from")])
+    let spans = [before.span(), after.span()].into_iter().flatten();
+    let span = spans.reduce(|[first, last], [begin, end]| [first.min(begin), last.max(end)]);
+    let [start, end] = inputs.selection.covered(span.unwrap_or_default());
+    let middle = split.unix_micros().saturating_mul(1_000);
+    let side = |blocks, when: &str, covered| {
+        let name = format!("{} {when} {split}", inputs.names());
+        Side { name, blocks, covered, unknown: 0 }
+    };
+    let before = Side { unknown: inputs.read.unknown, ..side(before, "before", [start, middle]) };
+    Ok([before, side(after, "from", [middle, end])])
 }

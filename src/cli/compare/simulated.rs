@@ -31,7 +31,12 @@ fn line((end, latency): Request) -> Line {
 fn sample(log: impl IntoIterator<Item = Request>, seed: u64) -> Sample {
     let mut blocks = Blocks::new(&Objectives::default(), None);
     log.into_iter().for_each(|request| blocks.add(&line(request)));
-    Sample::new(blocks.into_settled(), seed)
+    settled(blocks, seed)
+}
+
+fn settled(blocks: Blocks, seed: u64) -> Sample {
+    let span = blocks.span().unwrap();
+    Sample::new(blocks.into_settled(span), seed)
 }
 
 fn normal(random: &mut fastrand::Rng) -> f64 {
@@ -263,7 +268,7 @@ fn a_log_of_any_length_has_few_blocks_and_the_parts_of_a_log_merge_to_the_same()
         let [mut merged, mut second, mut third] = parts;
         merged.merge(&mut third);
         merged.merge(&mut second);
-        let merged = Sample::new(merged.into_settled(), 1);
+        let merged = settled(merged, 1);
         let figures = |sample: &Sample| sample.distribution(Place::Request, 0);
         assert_eq!((merged.blocks.len(), figures(&merged)), (whole.blocks.len(), figures(&whole)));
     }

@@ -151,7 +151,8 @@ impl RequestGroups {
         if grouping.width.is_some() {
             span.0 = covered_from.unwrap_or_default();
         }
-        let span = selection.covered(span);
+        let [start, end] = selection.covered([span.0, span.1].map(|micros| micros.saturating_mul(1_000)));
+        let span = (start / 1_000, end / 1_000);
         rows.iter().filter_map(|group| group.value.objectives.as_ref()).for_each(|of| objectives.merge(of));
         GroupTable::new(&grouping, width, span, rows, times, percents).with_missing(objectives.missing())
     }

@@ -128,15 +128,20 @@ impl Selection {
         Some(reason)
     }
 
-    /// The stretch of time, in microseconds, for which the selected lines are all that was selected of the
-    /// log, where the selected requests alone cover `first` to `last`: the run, or as much of it as lies in
-    /// the selected time.
-    pub(in crate::cli) fn covered(&self, (first, last): (u64, u64)) -> (u64, u64) {
-        let Some(LeftOutTimes { all, requests }) = self.left_out.as_deref() else { return (first, last) };
+    /// The time that rates are divided by, from its start to its end in nanoseconds: that for which the
+    /// selected lines are all that was selected of the log, where the selected requests alone cover `first`
+    /// to `last`. It is the run, or as much of it as lies in the selected time.
+    pub(in crate::cli) fn covered(&self, [first, last]: [u64; 2]) -> [u64; 2] {
+        let Some(LeftOutTimes { all, requests }) = self.left_out.as_deref() else { return [first, last] };
         let ((left_first, left_last), run) = (all.ends(), requests.ends());
-        let since = self.since.map(Timestamp::unix_micros).filter(|since| left_first < *since);
+        let since = self.since.map(Timestamp::unix_micros);
         let until = self.until.map(Timestamp::unix_micros).filter(|until| left_last >= *until);
-        (since.unwrap_or_else(|| first.min(run.0)), until.unwrap_or_else(|| last.max(run.1)))
+        let nanos = |micros: u64| micros.saturating_mul(1_000);
+        let start = match since {
+            Some(since) if left_first < since => nanos(since),
+            since => first.min(nanos(run.0)).max(since.map_or(0, nanos)),
+        };
+        [start, until.map_or_else(|| last.max(nanos(run.1)), nanos)]
     }
 
     /// How many lines each argument has left out; `None` if all count.

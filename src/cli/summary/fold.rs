@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::figures::{LogSummary, NamedCount, Slow};
 use crate::{
-    Line, Millis, RequestLine, SCHEMA, SummaryLine, Timestamp,
+    Line, RequestLine, SCHEMA, SummaryLine, Timestamp,
     cli::{
         line_counts::LineCounts,
         objectives::{ObjectiveCounts, Objectives},
@@ -164,24 +164,17 @@ impl Summary {
         }
     }
 
-    /// How long the run is, or as much of it as lies in the selected time.
-    fn covered(&self, selection: &Selection) -> Millis {
-        match self.totals.span() {
-            Some(span) if !selection.is_everything() => {
-                let (start, end) = selection.covered(span.map(|nanos| nanos / 1_000).into());
-                Millis::from_nanos(end.saturating_sub(start).saturating_mul(1_000))
-            }
-            _ => self.totals.summary().e2e_wall_time_ms,
-        }
-    }
-
     pub(in crate::cli) fn into_log_summary(
-        self,
+        mut self,
         read: LineCounts,
         running: Running,
         selection: &Selection,
     ) -> LogSummary {
-        let covered = self.covered(selection);
+        if let Some(span) = self.totals.span() {
+            self.totals.limit(selection.covered(span));
+        }
+        let overall_summary = self.totals.summary();
+        let objectives = self.objectives.figures(overall_summary.e2e_wall_time_ms);
         let Standing { reports: last_reports, open: still_open, more: more_open, unnamed } =
             running.figures();
         let reason = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
@@ -189,7 +182,7 @@ impl Summary {
             line: SummaryLine {
                 schema: SCHEMA,
                 timestamp: self.last,
-                overall_summary: self.totals.summary(),
+                overall_summary,
                 percentiles: self.histograms.percentiles(),
                 ..SummaryLine::default()
             },
@@ -198,7 +191,7 @@ impl Summary {
             names: self.names,
             shares_of_e2e: self.times.shares().collect(),
             outputs: self.outputs.figures(),
-            objectives: self.objectives.figures(covered),
+            objectives,
             finish_reasons: counted(&self.reasons, reason),
             failed: counted(&self.failed, String::clone),
             failed_requests: self.failed_requests,

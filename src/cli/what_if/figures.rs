@@ -15,6 +15,7 @@ use super::{
 use crate::{
     Millis,
     cli::{failure::Result, sentence::in_lines},
+    fold::totals::per_second,
     model::id::OrderedId,
     write::columns::{Cell, Columns},
 };
@@ -75,7 +76,11 @@ pub(super) struct Prediction {
 
 impl Run {
     /// The run of the log.
-    pub(super) fn logged(requests: &[Request], stations: &BTreeMap<OrderedId, Station>) -> Self {
+    pub(super) fn logged(
+        requests: &[Request],
+        stations: &BTreeMap<OrderedId, Station>,
+        covered: [u64; 2],
+    ) -> Self {
         let mut outcome = Outcome {
             e2e: requests.iter().map(|request| request.e2e).collect(),
             created: requests.iter().map(|request| request.created).collect(),
@@ -90,14 +95,21 @@ impl Run {
                 waits.push(visit.start.saturating_sub(visit.arrival));
             }
         }
-        Self::of(outcome, stations)
+        Self::of(outcome, stations, covered)
     }
 
-    pub(super) fn of(outcome: Outcome, stations: &BTreeMap<OrderedId, Station>) -> Self {
+    /// A run whose requests are all those that ended from `start` to `end`, or to its last end if that is
+    /// later.
+    pub(super) fn of(
+        outcome: Outcome,
+        stations: &BTreeMap<OrderedId, Station>,
+        [start, end]: [u64; 2],
+    ) -> Self {
         let Outcome { e2e, created, mut stages } = outcome;
         let ends = || created.iter().zip(&e2e).map(|(created, e2e)| created + e2e);
         let period = Period::of(created.iter().copied().zip(ends()));
-        let ended = ends().filter(|end| period.contains(*end)).count();
+        let nanos = ends().max().unwrap_or_default().max(end).saturating_sub(start);
+        let requests_per_s = per_second(e2e.len() as u64, nanos);
         let stages = stations.iter().map(|(stage, station)| {
             let StageOutcome { waits, services } = stages.remove(stage).unwrap_or_default();
             let worked = period.within(services.into_iter());
@@ -110,11 +122,7 @@ impl Run {
                 waiting_ms: Times::of(waits),
             }
         });
-        Self {
-            requests_per_s: ended as f64 / period.seconds(),
-            stages: stages.collect(),
-            e2e_total_ms: Times::of(e2e),
-        }
+        Self { requests_per_s, stages: stages.collect(), e2e_total_ms: Times::of(e2e) }
     }
 }
 

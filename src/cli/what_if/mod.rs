@@ -11,6 +11,7 @@ use super::{
     input::Inputs,
     json, paint,
     quantity::Stage,
+    selection::Selection,
 };
 use crate::{
     Line, StageRow,
@@ -113,7 +114,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
             Ok(())
         },
     )?;
-    let prediction = predict(args, grouping.as_ref(), log)?;
+    let prediction = predict(args, grouping.as_ref(), &inputs.selection, log)?;
     if args.json {
         json::write(out, &prediction)?;
         writeln!(out)?;
@@ -167,7 +168,7 @@ impl Log {
     }
 }
 
-fn predict(args: &Args, grouping: Option<&Grouping>, log: Log) -> Result<Prediction> {
+fn predict(args: &Args, grouping: Option<&Grouping>, selection: &Selection, log: Log) -> Result<Prediction> {
     let Log { mut requests, sampled, rows, more } = log;
     if sampled > 0 {
         let lines = amount(sampled, "line stands", "lines stand");
@@ -195,13 +196,22 @@ fn predict(args: &Args, grouping: Option<&Grouping>, log: Log) -> Result<Predict
         None => (Arrivals::Open(1.0), Arrivals::Open(args.rate)),
         Some(clients) => (Arrivals::Closed(in_flight.most), Arrivals::Closed(clients.get() as usize)),
     };
-    let logged = Run::logged(&requests, &stations);
+    let first = requests.first().map_or(0, |request| request.created);
+    let last = requests.iter().map(|request| request.created + request.e2e).max().unwrap_or(first);
+    let [start, end] = selection.covered([first, last]);
+    let covered = [start, if more > 0 { last } else { end }];
+    let logged = Run::logged(&requests, &stations, covered);
+    let of_replay = |arrivals: Arrivals| covered.map(|moment| arrivals.moment(moment.saturating_sub(first)));
     let replayed = replay(&requests, &stations, as_logged);
     let predicted = replay(&requests, &scenario, as_asked);
     let groups =
         grouping.map(|grouping| PredictedGroups::of(grouping, &requests, &replayed.e2e, &predicted.e2e));
     groups.iter().flat_map(|groups| &groups.remarks).for_each(|remark| complain(remark));
-    let runs = [logged, Run::of(replayed, &stations), Run::of(predicted, &scenario)];
+    let runs = [
+        logged,
+        Run::of(replayed, &stations, of_replay(as_logged)),
+        Run::of(predicted, &scenario, of_replay(as_asked)),
+    ];
     Ok(Prediction::new(runs, groups, as_asked, in_flight))
 }
 

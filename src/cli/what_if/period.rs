@@ -1,7 +1,7 @@
-//! The time of a run over which rates and utilisations are counted.
+//! The time of a run over which utilisations are counted.
 
 /// This share of the requests at either end of a run does not extend the period: one request that lasts for
-/// minutes after all others would dilute every rate.
+/// minutes after all others would dilute every share of the time.
 const OUTSIDE: usize = 100;
 
 /// From the creation of the first requests to the end of the last ones, in nanoseconds; 1 % of the requests
@@ -25,10 +25,6 @@ impl Period {
 
     pub(super) fn seconds(&self) -> f64 {
         (self.end - self.start) as f64 / 1e9
-    }
-
-    pub(super) fn contains(&self, time: u64) -> bool {
-        (self.start..=self.end).contains(&time)
     }
 
     /// How many seconds of these times, each from a start to an end, lie within the period.
