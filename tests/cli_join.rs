@@ -176,6 +176,9 @@ fn rows_without_a_request_are_named_alike_each_time() {
         .collect();
     for _ in 0..3 {
         let said = text(&omni_of(&["join"], &worker).stderr).to_owned();
-        assert_eq!(said, format!("{names}omni-metrics: 2 more rows find no request\n"));
+        assert_eq!(
+            said,
+            format!("{names}omni-metrics: 2 more rows of 2 more requests, but no line of the request\n")
+        );
     }
 }

@@ -10,8 +10,9 @@ const NAMED: usize = 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Oddities {
-    /// Rows whose request is in none of the files, also by id.
+    /// Rows whose request is in none of the files, also by id, and how many such requests there are.
     rows: u64,
+    requests: u64,
     ids: BTreeMap<String, u64>,
     /// Those of them that name a request of another time.
     far_off: u64,
@@ -40,6 +41,7 @@ impl Oddities {
             return;
         }
         self.rows += rows;
+        self.requests += 1;
         *self.ids.entry(id.to_owned()).or_default() += rows;
         self.forget_last_ids();
     }
@@ -72,6 +74,7 @@ impl Oddities {
     /// Adds those of another part, which has other ids.
     pub(super) fn merge(&mut self, other: Self) {
         self.rows += other.rows;
+        self.requests += other.requests;
         self.doubles += other.doubles;
         self.far_away += other.far_away;
         self.far_off += other.far_off;
@@ -92,7 +95,10 @@ impl Oddities {
         }
         let named: u64 = self.ids.values().sum();
         if self.rows > named {
-            complain(&amount(self.rows - named, "more row finds no request", "more rows find no request"));
+            let rows = amount(self.rows - named, "more row", "more rows");
+            let requests = self.requests.saturating_sub(self.ids.len() as u64);
+            let requests = amount(requests, "more request", "more requests");
+            complain(&format!("{rows} of {requests}, but no line of the request"));
         }
         if self.far_off > 0 {
             let rows = amount(self.far_off, "row is", "rows are");

@@ -1,7 +1,7 @@
 //! The change of a figure between two logs, with its confidence interval.
 
 use super::{
-    sample::{Error, Estimate},
+    sample::{Error, Estimate, Lack},
     student::{CONFIDENCE, half_width, two_sided},
 };
 use serde::Serialize;
@@ -25,6 +25,9 @@ pub(super) struct Change {
     /// Whether there is a change, with all figures of the comparison taken into account; `None` if that can't
     /// be said.
     pub(super) is_changed: Option<bool>,
+    /// Why each of the logs has no interval.
+    #[serde(skip)]
+    pub(super) lacks: [Option<Lack>; 2],
 }
 
 impl Change {
@@ -32,7 +35,9 @@ impl Change {
         let (old, new) = (before.map(|figure| figure.value), after.map(|figure| figure.value));
         let difference = old.zip(new).map(|(old, new)| new - old);
         let ratio = old.zip(new).filter(|(old, _)| *old > 0.0).map(|(old, new)| new / old);
-        let errors = before.and_then(|figure| figure.error).zip(after.and_then(|figure| figure.error));
+        let lacks = [before, after].map(|figure| figure?.error.err());
+        let [old_error, new_error] = [before, after].map(|figure| figure?.error.ok());
+        let errors = old_error.zip(new_error);
         let of_value = errors.and_then(|errors| combined(errors, |error| Some(error.of_value)));
         let of_log = errors.and_then(|errors| combined(errors, |error| error.of_log));
         let log = ratio.map(f64::ln).filter(|log| log.is_finite());
@@ -46,13 +51,20 @@ impl Change {
             ratio_interval: log.zip(of_log).map(|(log, spread)| spread.interval(log).map(f64::exp)),
             p_value: p_of_ratio.or(difference.zip(of_value).map(|(value, spread)| spread.p_value(value))),
             is_changed: None,
+            lacks,
         }
+    }
+
+    /// Whether its own interval excludes *no change*, though it is not known to have changed: the correction
+    /// for all figures asks for more.
+    pub(super) fn is_changed_alone(&self) -> bool {
+        self.is_changed == Some(false) && self.p_value.is_some_and(|p_value| p_value < 1.0 - CONFIDENCE)
     }
 }
 
 /// The interval of one figure.
 pub(super) fn interval(figure: Estimate) -> Option<Interval> {
-    let Error { of_value, freedom, .. } = figure.error?;
+    let Error { of_value, freedom, .. } = figure.error.ok()?;
     Some(Spread { error: of_value, freedom }.interval(figure.value))
 }
 

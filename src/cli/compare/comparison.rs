@@ -55,6 +55,18 @@ pub(super) struct Figure {
     pub(super) change: Change,
     /// The interval of the figure of the second log by itself.
     pub(super) after_interval: Option<Interval>,
+    /// Of a percentile without an interval in one of the logs: the change with a lower percentile of that log
+    /// in its place. The percentile itself changed at least as much in that direction.
+    #[serde(skip)]
+    pub(super) bound: Option<Box<Bound>>,
+}
+
+/// A change that is smaller than that of a percentile.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) is_rise: bool,
+    /// The change, and the name of the lower percentile.
+    pub(super) figure: Figure,
 }
 
 /// Where a request's time goes on average, in both logs.
@@ -97,15 +109,6 @@ impl Comparison {
         Self { figures, parts }
     }
 
-    /// How many of the main figures, or of the others and of the parts, are known to have changed or not, and
-    /// how many have changed.
-    pub(super) fn counts(&self, is_main: bool) -> (usize, usize) {
-        let figures = self.figures.iter().filter(|figure| figure.is_main == is_main);
-        let parts = self.parts.iter().filter(|_| !is_main).map(|part| part.change.is_changed);
-        let known: Vec<_> = figures.map(|figure| figure.change.is_changed).chain(parts).flatten().collect();
-        (known.len(), known.iter().filter(|is_changed| **is_changed).count())
-    }
-
     pub(super) fn figure(&self, name: &str) -> Option<&Figure> {
         self.figures.iter().find(|figure| figure.name == name)
     }
@@ -140,13 +143,31 @@ impl Both<'_> {
             }
             None => [None; 4],
         };
-        let names = STATISTICS.iter().map(|statistic| format!("{name}.{statistic}"));
-        let pairs = all(before).into_iter().zip(all(after));
-        let figure = |(name, (before, after))| Figure {
-            place: Some(place),
-            ..Figure::new(name, measure, before, after)
+        let [before, after] = [before, after].map(all);
+        let named = |statistic: &str| format!("{name}.{statistic}");
+        // The highest percentile with an interval, of those below this one.
+        let lower = |of: &[Option<Estimate>; 4], at: usize| {
+            let below = of.iter().zip(STATISTICS).take(at).skip(1).rev();
+            below
+                .filter_map(|(found, statistic)| Some(((*found)?, named(statistic))))
+                .find(|(found, _)| found.error.is_ok())
         };
-        names.zip(pairs).map(figure).collect()
+        let bound = |at: usize, old: Option<Estimate>, new: Option<Estimate>| {
+            let lacks = |figure: Option<Estimate>| figure.is_some_and(|figure| figure.error.is_err());
+            let (is_rise, old, new, name) = match (lacks(old), lacks(new)) {
+                (false, true) => lower(&after, at).map(|(new, name)| (true, old, Some(new), name))?,
+                (true, false) => lower(&before, at).map(|(old, name)| (false, Some(old), new, name))?,
+                _ => return None,
+            };
+            Some(Box::new(Bound { is_rise, figure: Figure::new(name, measure, old, new) }))
+        };
+        let pairs = before.iter().zip(&after).zip(STATISTICS).enumerate();
+        let figure = |(at, ((old, new), statistic)): (usize, ((&_, &_), &str))| Figure {
+            place: Some(place),
+            bound: bound(at, *old, *new),
+            ..Figure::new(named(statistic), measure, *old, *new)
+        };
+        pairs.map(figure).collect()
     }
 
     fn rates(&self) -> Vec<Figure> {
@@ -202,6 +223,7 @@ impl Figure {
     fn new(name: String, unit: Measure, before: Option<Estimate>, after: Option<Estimate>) -> Self {
         let is_main = MAIN.contains(&name.as_str());
         let change = Change::new(before, after);
-        Self { name, unit, is_main, place: None, change, after_interval: after.and_then(interval) }
+        let after_interval = after.and_then(interval);
+        Self { name, unit, is_main, place: None, change, after_interval, bound: None }
     }
 }

@@ -5,12 +5,14 @@ use std::{fmt, str::FromStr};
 use serde::Serialize;
 
 use super::{
-    change::Interval,
-    comparison::{Comparison, Figure, Measure, STATISTICS},
+    blocks::ENOUGH,
+    change::{Change, Interval},
+    comparison::{Bound, Comparison, Figure, Measure, STATISTICS},
+    sample::{BEYOND, Lack},
     shown::{Amount, DECIMALS, percent_range, range},
 };
 use crate::{
-    cli::{objectives::amount, quantity::Quantity},
+    cli::{amount::amount, objectives::amount as limit, quantity::Quantity},
     model::numbers::Unit,
 };
 
@@ -132,8 +134,8 @@ impl Threshold {
             (Some(_), None, _) => Err(format!("`{text}` has no sign: a change is `+5%` or `-5%`")),
             (None, ..) => {
                 let value = match unit {
-                    Measure::Time => amount(magnitude, Unit::Milliseconds)? / 1e6,
-                    _ => amount(magnitude, Unit::Ratio)?,
+                    Measure::Time => limit(magnitude, Unit::Milliseconds)? / 1e6,
+                    _ => limit(magnitude, Unit::Ratio)?,
                 };
                 Ok(if sign.is_some() { Self::Difference(signed(value)) } else { Self::Value(value) })
             }
@@ -148,8 +150,74 @@ impl Condition {
             None => verdict(Outcome::Unknown, format!("neither log has {}", self.name)),
             Some(figure) => {
                 let outcome = self.outcome(figure, is_certain);
-                verdict(outcome, sentence(figure, &without_interval(outcome, figure, comparison)))
+                match figure.bound.as_ref().filter(|_| outcome == Outcome::Unknown) {
+                    Some(bound) if self.holds_for(bound, is_certain) => {
+                        verdict(Outcome::Failed, sentence(figure, &self.by_bound(figure, bound)))
+                    }
+                    _ => verdict(
+                        outcome,
+                        sentence(figure, &self.without_interval(outcome, figure, comparison)),
+                    ),
+                }
             }
+        }
+    }
+
+    /// Whether the condition holds for a change that is smaller than that of the figure.
+    fn holds_for(&self, bound: &Bound, is_certain: bool) -> bool {
+        self.is_above == bound.is_rise && self.outcome(&bound.figure, is_certain) == Outcome::Failed
+    }
+
+    /// That a lower percentile decides.
+    fn by_bound(&self, figure: &Figure, bound: &Bound) -> String {
+        let Bound { is_rise, figure: lower } = bound;
+        let (value, log) = match is_rise {
+            true => (lower.change.after, "second"),
+            false => (lower.change.before, "first"),
+        };
+        let value = value.map_or_else(String::new, |value| format!(" ({})", Amount(value, lower.unit)));
+        let interval = match self.threshold {
+            Threshold::Ratio(_) => lower.change.ratio_interval.map(percent_range),
+            Threshold::Difference(_) => {
+                lower.change.difference_interval.map(|ends| range(ends, lower.unit, DECIMALS))
+            }
+            Threshold::Value(_) => lower.after_interval.map(|ends| range(ends, lower.unit, DECIMALS)),
+        };
+        format!(
+            "no interval: {}, but with the smaller {} of the {log} log{value} in its place, the 95 % interval is \
+             already {}",
+            lacking(figure),
+            lower.name,
+            interval.unwrap_or_default(),
+        )
+    }
+
+    /// What is said of a figure that has no interval: that none is needed, or why there is none, and which
+    /// figure has one.
+    fn without_interval(&self, outcome: Outcome, figure: &Figure, comparison: &Comparison) -> String {
+        match outcome {
+            Outcome::Passed => {
+                return "no interval, and none is needed: it is not beyond the limit".to_owned();
+            }
+            Outcome::Failed => {
+                return "no interval, and none is needed for a limit of its own value".to_owned();
+            }
+            Outcome::WithinChance | Outcome::Unknown => {}
+        }
+        let reason = lacking(figure);
+        let number = figure.name.rsplit_once('.').map_or(&*figure.name, |(number, _)| number);
+        let names = ["p90", "p50", "mean"].map(|statistic| format!("{number}.{statistic}"));
+        let has_interval = |name: &&String| {
+            let found = comparison.figure(name);
+            found.is_some_and(|figure| match self.threshold {
+                Threshold::Ratio(_) => figure.change.ratio_interval.is_some(),
+                Threshold::Difference(_) => figure.change.difference_interval.is_some(),
+                Threshold::Value(_) => figure.after_interval.is_some(),
+            })
+        };
+        match names.iter().find(has_interval) {
+            Some(name) => format!("no interval: {reason}; {name} can be decided"),
+            None => format!("no interval: {reason}"),
         }
     }
 
@@ -180,24 +248,26 @@ impl Condition {
     }
 }
 
-/// What is said of a figure that has no interval: that none is needed, or which figure has one.
-fn without_interval(outcome: Outcome, figure: &Figure, comparison: &Comparison) -> String {
-    match outcome {
-        Outcome::Passed => return "no interval, and none is needed: it is not beyond the limit".to_owned(),
-        Outcome::Failed => return "no interval, and none is needed for a limit of its own value".to_owned(),
-        Outcome::WithinChance | Outcome::Unknown => {}
-    }
-    let number = figure.name.rsplit_once('.').map_or(&*figure.name, |(number, _)| number);
-    let names = ["p90", "p50", "mean"].map(|statistic| format!("{number}.{statistic}"));
-    let has_interval = |name: &&String| {
-        comparison.figure(name).is_some_and(|figure| figure.change.difference_interval.is_some())
-    };
-    match names.iter().find(has_interval) {
-        Some(name) => format!(
-            "no interval: too few lines; p99 usually needs 1,000 requests in each log, and {name} can be \
-             decided"
-        ),
-        None => "no interval: too few lines".to_owned(),
+/// Why a figure has no interval.
+fn lacking(figure: &Figure) -> String {
+    let lacks = figure.change.lacks.into_iter().zip(["first", "second"]);
+    let reasons = lacks.filter_map(|(lack, log)| match lack? {
+        Lack::Blocks(blocks) => Some(format!(
+            "the {log} log has requests in {} of time, and {ENOUGH} are needed",
+            amount(blocks as u64, "block", "blocks")
+        )),
+        Lack::Reach(reached, blocks) => Some(format!(
+            "the requests of the {log} log that reach it ended in {reached} of its {blocks} blocks of time, \
+             and {BEYOND} are needed"
+        )),
+    });
+    let reasons: Vec<_> = reasons.collect();
+    match figure.change {
+        _ if !reasons.is_empty() => reasons.join("; "),
+        Change { difference_interval: Some(_), .. } => {
+            "it may be 0 in one of the logs, so only a difference has one".to_owned()
+        }
+        _ => "one of the logs does not have it".to_owned(),
     }
 }
 

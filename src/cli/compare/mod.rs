@@ -19,6 +19,7 @@ mod blocks;
 mod change;
 mod comparison;
 mod condition;
+mod counts;
 mod distribution;
 mod groups;
 mod metric;
@@ -76,7 +77,7 @@ pub(super) const HELP: Help = Help {
         "A condition of `--fail-if` is undecided: its figure is beyond the limit, but has no interval that \
          tells a change from chance, or neither log has it. An interval needs requests in eight blocks of \
          time, and for a percentile in five that reach it: p90 usually has one with 200 requests, p99 with \
-         1,000.",
+         1,000, unless the slowest requests ended close together.",
     ),
     ..Help::NONE
 };

@@ -13,7 +13,7 @@ use super::{
 /// How many times the blocks are drawn anew. The standard error that comes of it is itself uncertain by 3 %.
 const DRAWS: usize = 500;
 /// In how many blocks a quantile must be reached for its standard error to mean something.
-const BEYOND: usize = 5;
+pub(super) const BEYOND: usize = 5;
 /// How many lengths of blocks are tried, each twice the one before.
 const LEVELS: u32 = 3;
 /// The quantiles that are compared.
@@ -23,7 +23,16 @@ pub(super) const RANKS: [f64; 3] = [0.5, 0.9, 0.99];
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Estimate {
     pub(super) value: f64,
-    pub(super) error: Option<Error>,
+    pub(super) error: Result<Error, Lack>,
+}
+
+/// Why nothing is known of how much a figure varies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// The log has this many blocks, fewer than [`ENOUGH`].
+    Blocks(usize),
+    /// This many blocks, fewer than [`BEYOND`], reach the quantile, of these.
+    Reach(usize, usize),
 }
 
 /// How much a figure varies.
@@ -119,7 +128,12 @@ impl Sample {
         };
         let value = quotient(&mut repeat(1.0))?;
         let error = self.error(|draw| quotient(&mut draw.iter().copied()).map(|found| [found]));
-        Some(Estimate { value, error: error.and_then(|[error]| error) })
+        let error = error.and_then(|[error]| error).ok_or(self.too_few());
+        Some(Estimate { value, error })
+    }
+
+    fn too_few(&self) -> Lack {
+        Lack::Blocks(self.blocks.len())
     }
 
     /// The mean of a number, and its quantiles at the [`RANKS`].
@@ -141,7 +155,11 @@ impl Sample {
         };
         let mut estimates = [mean; 3];
         for ((estimate, value), error) in estimates.iter_mut().zip(values).zip(errors) {
-            *estimate = Estimate { value, error: error.filter(|_| beyond(value) >= BEYOND) };
+            let error = error.ok_or(self.too_few()).and_then(|error| match beyond(value) {
+                BEYOND.. => Ok(error),
+                few => Err(Lack::Reach(few, self.blocks.len())),
+            });
+            *estimate = Estimate { value, error };
         }
         Some((mean, estimates))
     }

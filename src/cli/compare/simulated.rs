@@ -4,6 +4,7 @@ use super::{
     blocks::Blocks,
     change::{Change, decide},
     comparison::Comparison,
+    condition::{Condition, Outcome},
     metric::Place,
     sample::Sample,
 };
@@ -213,6 +214,41 @@ fn halves_of_one_log_are_told_apart_at_most_at_the_stated_rate() {
         [0, 1].map(|first| log.iter().copied().skip(first).step_by(2).collect::<Vec<_>>())
     };
     at_most(SHARE, misses(RUNS, 1.0, |random| alternating(queue(0.5, 2_000, random))));
+}
+
+/// How often `--fail-if` fails, of these pairs.
+fn failed(condition: &str, runs: u64, logs: impl Fn(&mut fastrand::Rng) -> [Vec<Request>; 2]) -> usize {
+    let condition: Condition = condition.parse().unwrap();
+    let fails = |seed: &u64| {
+        let [before, after] = logs(&mut fastrand::Rng::with_seed(*seed));
+        let comparison = Comparison::of(&sample(before, 1), &sample(after, 2));
+        condition.verdict(&comparison, false).outcome == Outcome::Failed
+    };
+    (0..runs).filter(fails).count()
+}
+
+#[test]
+fn a_p99_that_few_blocks_reach_is_decided_by_a_lower_percentile_and_not_by_chance() {
+    let end_is_slower = |random: &mut fastrand::Rng| {
+        let slower = |at: usize| if at < 500 { 1.0 } else { 20.0 + if at < 1_850 { 0.0 } else { 500.0 } };
+        let slow = |(at, (end, latency))| (end, latency * slower(at));
+        let after = independent(2_000, random).into_iter().enumerate().map(slow).collect();
+        [independent(2_000, random), after]
+    };
+    assert_eq!(failed("e2e.p99 > +5%", 5, end_is_slower), 5);
+    assert_eq!(failed("e2e.p99 < -5%", 5, end_is_slower), 0);
+    let begin_is_slower = |random: &mut fastrand::Rng| {
+        let [before, after] = end_is_slower(random);
+        [after, before]
+    };
+    assert_eq!(failed("e2e.p99 < -5%", 5, begin_is_slower), 5);
+    assert_eq!(failed("e2e.p99 > +5%", 5, begin_is_slower), 0);
+    let halves = |random: &mut fastrand::Rng| {
+        let log = queue(0.7, 2_000, random);
+        let (before, after) = log.split_at(log.len() / 2);
+        [before.to_vec(), after.to_vec()]
+    };
+    assert!(failed("e2e.p99 > +5%", RUNS, halves) as f64 <= SHARE * RUNS as f64);
 }
 
 #[test]

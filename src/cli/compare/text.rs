@@ -5,6 +5,7 @@ use super::{
     blocks::ENOUGH,
     change::Change,
     comparison::{Figure, Measure, PartOfTime},
+    counts::Counts,
     groups::{ByGroup, Group},
     repeated::Changed,
     shown::{HEADS, cells, difference},
@@ -80,19 +81,21 @@ impl Report {
 
     /// What changed, and how sure that is.
     pub(super) fn conclusion(&self) -> String {
-        let [main, others] = [true, false].map(|is_main| self.comparison.counts(is_main));
-        let mut text = match (main, others) {
-            ((0, _), (0, _)) => "No change can be told from chance.\n".to_owned(),
-            ((main, 0), (others, 0)) => {
-                format!(
-                    "None of {main} main and {others} other figures changed by more than chance explains.\n"
-                )
-            }
-            ((main, changed), (others, also)) => format!(
-                "* Changed: {changed} of {main} main figures, and {also} of {others} others. In each of \
-                 these groups, the probability\nthat chance marks any figure is at most 5 %.\n"
+        let [main, others] = [true, false].map(|is_main| Counts::of(&self.comparison, is_main));
+        let (of_main, of_others) = (main.of_all("main figures"), others.of_all("others"));
+        let mut text = match (main.changed, others.changed) {
+            _ if main.is_unknown() && others.is_unknown() => "No change can be told from chance.".to_owned(),
+            (0, 0) => format!("None of {of_main} and of {of_others} changed by more than chance explains."),
+            (changed, also) => format!(
+                "* Changed: {changed} of {of_main}, and {also} of {of_others}. In each of these groups, the \
+                 probability that chance marks any figure is at most 5 %."
             ),
         };
+        if main.has_changed_alone || others.has_changed_alone {
+            text += " An interval is that of one figure alone, so it may exclude no change where there is no \
+                     mark.";
+        }
+        text = in_lines(&text) + "\n";
         text += &self.most_of_it().unwrap_or_default();
         let Some(groups) = &self.by_group else { return text };
         let (known, changed) = groups.counts();
@@ -117,9 +120,24 @@ impl Report {
             difference(whole, Measure::Time)?,
             printable(&part.part),
             difference(&part.change, Measure::Time)?,
-            if is_changed(part) { "" } else { "The change of this part may be chance.\n" },
+            self.doubt(&part.change),
             self.earlier_stage(part, time).unwrap_or_default(),
         ))
+    }
+
+    /// Why the change of a part may be chance, unless it is known to have changed.
+    fn doubt(&self, change: &Change) -> String {
+        match change.is_changed {
+            Some(true) => String::new(),
+            _ if change.is_changed_alone() => {
+                in_lines(&format!(
+                    "The change of this part may be chance: its interval excludes no change, but some of {} \
+                 intervals do so by chance, and it is not marked.",
+                    Counts::of(&self.comparison, false).known(),
+                )) + "\n"
+            }
+            _ => "The change of this part may be chance.\n".to_owned(),
+        }
     }
 
     /// The earlier stage whose own time changed most, if as much as half of the part of a later stage. A
