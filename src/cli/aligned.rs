@@ -3,7 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{clocks::Clocks, joined_line::RowReader, matching::Received};
-use crate::{Line, Millis, RequestLine, Timestamp, TransferRow};
+use crate::{
+    Line, Millis, RequestLine, Timestamp, TransferRow,
+    model::{
+        early_arrival,
+        warnings::{WARNING_LIMIT, Warnings},
+    },
+};
 
 type Edge = (Option<u64>, Option<u64>);
 
@@ -40,19 +46,47 @@ impl Senders {
         }
     }
 
-    /// Moves a row by this many microseconds, and corrects the flight of its message, which the receiver has
-    /// computed from the clocks of both processes. A flight of zero stays: by how much it was negative is not
-    /// known.
+    /// Moves a row by this many microseconds, and corrects the flight of its message.
     pub(super) fn align(&self, row: &mut Line, by: i64) {
         move_by(row, by);
-        let Line::Transfer(line) = row else { return };
-        let sender = self.0.get(&edge(&line.row)).copied().flatten();
-        if let (Some(sender), Some(flight)) = (sender, &mut line.row.in_flight_time_ms)
-            && *flight > Millis::ZERO
-        {
-            let nanos = flight.as_nanos().saturating_add_signed((by - sender).saturating_mul(1_000));
-            *flight = Millis::from_nanos(nanos);
+        if let Line::Transfer(line) = row {
+            self.correct_flight(&mut line.row, &mut line.warnings, by);
         }
+    }
+
+    /// Corrects the flights of the messages that the request's own process has received.
+    pub(super) fn correct(&self, request: &mut RequestLine) {
+        for row in &mut request.transfer_table {
+            self.correct_flight(row, &mut request.warnings, 0);
+        }
+    }
+
+    /// Corrects the flight of messages, which the receiver has computed from the clocks of both processes.
+    /// The receiver was moved by this many microseconds. Warnings say by how much a flight that counts as 0
+    /// was negative.
+    fn correct_flight(&self, row: &mut TransferRow, warnings: &mut Vec<String>, by: i64) {
+        let edge = edge(row);
+        let sender = self.0.get(&edge).copied().flatten();
+        let (Some(sender), Some(flight)) = (sender, &mut row.in_flight_time_ms) else { return };
+        // Each span of the row has received a message, since a row with a sender has the sender's offset.
+        let longer = (by - sender).saturating_mul(1_000).saturating_mul(row.events.cast_signed());
+        let may_lack_some = row.events > 1 && warnings.len() >= WARNING_LIMIT;
+        if longer == 0 || may_lack_some {
+            return;
+        }
+        let early = warnings.iter().filter_map(|text| early_arrival::nanos(text, edge));
+        let early = early.reduce(u64::saturating_add);
+        if *flight == Millis::ZERO && early.is_none() {
+            return;
+        }
+        let seen = flight.as_nanos().cast_signed().saturating_sub_unsigned(early.unwrap_or_default());
+        let corrected = seen.saturating_add(longer);
+        warnings.retain(|text| early_arrival::nanos(text, edge).is_none());
+        if corrected < 0 && early.is_some() {
+            warnings.push(early_arrival::warning(edge, corrected.unsigned_abs()));
+        }
+        *flight = Millis::from_nanos(corrected.max(0).unsigned_abs());
+        row.total_time_ms = row.total(&mut Warnings::default());
     }
 }
 
@@ -68,4 +102,53 @@ pub(super) fn move_by(row: &mut Line, micros: i64) {
         Line::Request(_) | Line::Summary(_) | Line::Open(_) => return,
     };
     *timestamp = Timestamp::from_unix_micros(timestamp.unix_micros().saturating_add_signed(micros));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The flight of the front's row of a message that a worker sent, whose clock is ahead by this many
+    /// milliseconds and is moved; and the warnings. The row has this many spans.
+    fn corrected(flight: u64, early: &[u64], events: u64, ahead: i64) -> (u64, Vec<Option<u64>>) {
+        let row = TransferRow {
+            from_stage: Some(3),
+            to_stage: Some(0),
+            rx_decode_time_ms: Some(Millis::from_nanos(1_000_000)),
+            in_flight_time_ms: Some(Millis::from_nanos(flight * 1_000_000)),
+            total_time_ms: Millis::from_nanos((flight + 1) * 1_000_000),
+            events,
+            ..TransferRow::default()
+        };
+        let edge = edge(&row);
+        let warning = |early: &u64| early_arrival::warning(edge, early * 1_000_000);
+        let mut request = RequestLine {
+            warnings: early.iter().map(warning).collect(),
+            transfer_table: vec![row],
+            ..RequestLine::default()
+        };
+        Senders([(edge, Some(-ahead * 1_000))].into()).correct(&mut request);
+        let row = &request.transfer_table[0];
+        let flight = row.in_flight_time_ms.unwrap().as_nanos();
+        assert_eq!(row.total_time_ms.as_nanos(), flight + 1_000_000);
+        let early = request.warnings.iter().map(|text| early_arrival::nanos(text, edge));
+        (flight / 1_000_000, early.map(|early| early.map(|nanos| nanos / 1_000_000)).collect())
+    }
+
+    #[test]
+    fn the_flight_of_a_message_to_the_front_is_corrected_by_the_clock_of_its_sender() {
+        assert_eq!(corrected(150, &[], 1, -140), (10, vec![]));
+        assert_eq!(corrected(150, &[], 1, -151), (0, vec![]));
+        assert_eq!(corrected(450, &[], 3, -140), (30, vec![]));
+        assert_eq!(corrected(150, &[], 1, 0), (150, vec![]));
+    }
+
+    #[test]
+    fn a_flight_that_was_negative_is_corrected_with_its_warning() {
+        assert_eq!(corrected(0, &[190], 1, 200), (10, vec![]));
+        assert_eq!(corrected(0, &[190], 1, 180), (0, vec![Some(10)]));
+        assert_eq!(corrected(5, &[190, 185], 3, 200), (230, vec![]));
+        assert_eq!(corrected(0, &[190; 16], 1, 1), (0, vec![Some(3_039)]));
+        assert_eq!(corrected(0, &[190; 16], 17, 200), (0, vec![Some(190); 16]));
+    }
 }

@@ -1,12 +1,12 @@
 //! Adds the rows of workers to their request.
 
-use super::{joined_outputs::JoinedOutputs, joined_waits::JoinedWaits, timeline::Timeline};
+use super::{aligned::Senders, joined_outputs::JoinedOutputs, joined_waits::JoinedWaits, timeline::Timeline};
 use crate::{
     Line, Millis, RequestLine, StageRow, Timestamp, TransferRow,
     fold::intervals::Intervals,
     model::{
         numbers::{Table, factor_of_request, total_tokens, total_transfers},
-        warnings::Warnings,
+        warnings::{WARNING_LIMIT, Warnings},
     },
 };
 
@@ -51,17 +51,19 @@ pub(super) struct Completion<'a> {
     /// The last end of the request and of the rows so far.
     end: u64,
     known: Stretches,
-    /// How long the request's own rows are together.
+    /// How long the request's own rows were together, before their flights were corrected.
     length_before: u64,
     waits: JoinedWaits,
     outputs: JoinedOutputs,
 }
 
 impl<'a> Completion<'a> {
-    pub(super) fn of(request: &'a mut RequestLine) -> Self {
+    /// Without rows of workers yet. The flights of its own rows are corrected by the clocks of the senders.
+    pub(super) fn of(request: &'a mut RequestLine, senders: &Senders) -> Self {
         let (created, end) = times(request);
-        let mut known = Stretches::of(request);
-        let length_before = known.length();
+        let length_before = Stretches::of(request).length();
+        senders.correct(request);
+        let known = Stretches::of(request);
         let waits = JoinedWaits::of(request);
         let mut outputs = JoinedOutputs::default();
         request.stage_table.iter().for_each(|row| outputs.add_own(row));
@@ -102,7 +104,7 @@ impl<'a> Completion<'a> {
     /// Computes the request's totals anew.
     pub(super) fn finish(self) {
         let Self { request, created, end, mut known, length_before, waits, mut outputs } = self;
-        request.warnings.truncate(16);
+        request.warnings.truncate(WARNING_LIMIT);
         request.stage_table.iter_mut().for_each(|row| outputs.complete(row));
         let old_e2e = request.e2e_table.e2e_total_ms;
         let e2e_total = Millis::from_nanos(end.saturating_sub(created)).max(old_e2e);
@@ -118,10 +120,11 @@ impl<'a> Completion<'a> {
         e2e.e2e_total_tokens = tokens;
         e2e.transfers_total_bytes = bytes;
         e2e.transfers_total_time_ms = transfer_time;
-        // The time that the added rows cover and no row covered before. Of the request's own rows only the
+        // Less the time that the rows cover and did not cover before. Of the request's own rows only the
         // start and the sum of the times are known, so for rows of several spans this is an estimate.
-        let covered = Millis::from_nanos(known.length().saturating_sub(length_before));
-        e2e.unattributed_time_ms = e2e.unattributed_time_ms.saturating_add(grown).saturating_sub(covered);
+        let [before, covered] = [length_before, known.length()].map(Millis::from_nanos);
+        let unattributed = e2e.unattributed_time_ms.saturating_add(grown).saturating_add(before);
+        e2e.unattributed_time_ms = unattributed.saturating_sub(covered).min(e2e_total);
         e2e.real_time_factor = factor_of_request(e2e_total, request.stage_table.iter());
         waits.divide(request, known.intervals());
     }

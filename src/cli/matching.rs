@@ -73,7 +73,7 @@ pub(super) fn match_rows(
             let senders = senders.ok_or_else(garbled)?;
             let (times, tokens) = (times(request), request.e2e_table.e2e_total_tokens);
             let mut of_request = Step::of(request);
-            let mut completion = Completion::of(request);
+            let mut completion = Completion::of(request, &senders);
             for row in rows {
                 let by = row.offset(clocks, received.source);
                 let row = row_reader.read(row.line).ok_or_else(garbled)?;

@@ -106,14 +106,15 @@ fn transfer(row: &TransferRow) -> impl Iterator<Item = Interval> {
     let edge = row.order();
     let [sending, in_flight, receiving] =
         [row.tx_time_ms, row.in_flight_time_ms, row.rx_decode_time_ms].map(|time| time.map(Millis::as_nanos));
+    let start = row.start_ms.map(Millis::as_nanos);
+    let before = in_flight.filter(|_| sending.is_none()).unwrap_or(0).min(start.unwrap_or(0));
+    let in_flight = if sending.is_none() { Some(before) } else { in_flight };
     let parts = [
         (Part::Sending(edge), sending),
         (Part::InFlight(edge), in_flight),
         (Part::Receiving(edge), receiving),
     ];
-    let before = in_flight.filter(|_| sending.is_none()).unwrap_or(0);
-    let start = row.start_ms.map(|start| start.as_nanos().saturating_sub(before));
-    let mut next = start.unwrap_or(0);
+    let mut next = start.unwrap_or(0) - before;
     let intervals = parts.map(|(part, time)| {
         let from = next;
         next = next.saturating_add(time.unwrap_or(0));

@@ -10,7 +10,10 @@ use crate::{
         intervals::Intervals,
         row_list::Row,
     },
-    model::{id::Shown, kind::Kind, moment::earliest, numbers::Table, sums::add_to, warnings::Warnings},
+    model::{
+        early_arrival, id::Shown, kind::Kind, moment::earliest, numbers::Table, sums::add_to,
+        warnings::Warnings,
+    },
 };
 
 /// The row of one edge in one request.
@@ -106,13 +109,8 @@ impl Edge {
             activity.add(from.max(0) as u64, to.max(0) as u64);
             let Some(nanos) = nanos else { continue };
             if nanos < 0 {
-                let (from, to) = (Shown(self.row.from_stage), Shown(self.row.to_stage));
-                let what = format!(
-                    "received before it was sent on edge {from} -> {to}: clock skew, or spans that overlap; \
-                     counted as 0"
-                );
-                let value = format_args!("-{}", Millis::from_nanos(nanos.unsigned_abs())).to_string();
-                warnings.add(Kind::Transfer, "in_flight_time_ms", value, what);
+                let edge = (self.row.from_stage, self.row.to_stage);
+                warnings.push(early_arrival::warning(edge, nanos.unsigned_abs()));
             }
             let time = Millis::from_nanos(nanos.max(0) as u64);
             add_to(

@@ -5,6 +5,7 @@ pub mod buckets;
 pub(crate) mod buffered;
 pub(crate) mod cursor;
 pub(crate) mod digits;
+pub(crate) mod early_arrival;
 pub(crate) mod id;
 pub(crate) mod json;
 pub(crate) mod keep;

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::model::{kind::Kind, value};
 
 /// How many warnings a span or a request keeps.
-const WARNING_LIMIT: usize = 16;
+pub(crate) const WARNING_LIMIT: usize = 16;
 /// The longest part of a value that a warning quotes, in bytes.
 const EXCERPT_LIMIT: usize = 64;
 
@@ -23,11 +23,20 @@ impl Warnings {
 
     pub(crate) fn add(&mut self, kind: Kind, field: &str, value: impl fmt::Display, what: impl fmt::Display) {
         if self.0.len() < WARNING_LIMIT {
-            let (text, _) = value::text_of(value);
-            let excerpt = value::prefix(&text, EXCERPT_LIMIT);
-            let ellipsis = if excerpt.len() < text.len() { "…" } else { "" };
-            self.0.push(format!("span `{kind}`, field `{field}`, value `{excerpt}{ellipsis}`: {what}"));
+            self.0.push(Self::sentence(kind, field, value, what));
         }
+    }
+
+    pub(crate) fn sentence(
+        kind: Kind,
+        field: &str,
+        value: impl fmt::Display,
+        what: impl fmt::Display,
+    ) -> String {
+        let (text, _) = value::text_of(value);
+        let excerpt = value::prefix(&text, EXCERPT_LIMIT);
+        let ellipsis = if excerpt.len() < text.len() { "…" } else { "" };
+        format!("span `{kind}`, field `{field}`, value `{excerpt}{ellipsis}`: {what}")
     }
 
     /// Adds the warnings of another span, as far as there is room.
