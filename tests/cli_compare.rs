@@ -6,6 +6,7 @@ mod support;
 
 use std::{fs, path::Path};
 
+use omni_metrics::Line;
 use reader::{omni_of, stdout, text};
 use serde_json::Value;
 use support::Rig;
@@ -410,6 +411,39 @@ fn the_page_draws_the_limits_of_objectives() {
             page.split_once(&format!("<div class=\"mark {class}")).unwrap_or_else(|| panic!("{class}")).1;
         assert!(mark.split_once("</div>").unwrap().0.contains(&format!("objective {text}")), "{text}");
     }
+}
+
+/// The same log, where the stages are busy for these times.
+fn with_busy_times(log: &str, millis: [f64; 3]) -> String {
+    let line = |line: &str| {
+        let Line::Request(mut line) = serde_json::from_str(line).unwrap() else { panic!("a request") };
+        for (row, millis) in line.stage_table.iter_mut().zip(millis) {
+            row.busy_time_ms = Some(serde_json::from_value(millis.into()).unwrap());
+        }
+        serde_json::to_string(&Line::Request(line)).unwrap() + "\n"
+    };
+    log.lines().map(line).collect()
+}
+
+#[test]
+fn a_large_change_is_a_factor_and_one_below_a_microsecond_has_no_mark() {
+    let log = log(7, 200, 0, 1_000);
+    let before = file("tiny_before.jsonl", &with_busy_times(&log, [0.000_2, 0.000_001, 0.004]));
+    let after = file("tiny_after.jsonl", &with_busy_times(&log, [0.000_8, 6.5, 8.4]));
+    let found = compared(&[&before, &after]);
+    for (stage, is_changed) in [(0, false), (1, true), (2, true)] {
+        let figure = named(&found["figures"], "name", &format!("busy@{stage}.mean")).clone();
+        assert_eq!((&figure["is_changed"], &figure["p_value"].is_null()), (&is_changed.into(), &!is_changed));
+    }
+    let shown = stdout(&omni_of(&["compare", &before, &after], ""));
+    let row = |name: &str| shown.lines().find(|line| line.starts_with(&format!("| {name}"))).unwrap_or("");
+    assert_eq!(row("busy@0"), "", "{shown}");
+    assert!(row("busy@1.mean ms *").contains(" from 0 |") && !row("busy@1.mean").contains('%'), "{shown}");
+    let factor = row("busy@2.mean ms *");
+    assert!(factor.contains(" ×2,100 |") && factor.ends_with(" ×2,100 to ×2,100 |"), "{shown}");
+    let condition = ["compare", "--fail-if", "busy@2.mean > +5%", &before, &after];
+    let said = text(&omni_of(&condition, "").stdout);
+    assert!(said.contains("is 8.400 ms (×2,100, 95 % interval ×2,100 to ×2,100)"), "{said}");
 }
 
 #[test]

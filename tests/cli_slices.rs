@@ -347,6 +347,9 @@ fn a_summary_has_a_row_for_each_value_of_a_key() {
     assert!((per_s - 2.0 / 14_400.1).abs() < 1e-6, "{per_s}");
     let table = stdout(&["summary", "--by", "finish_reason", &log]);
     assert!(table.contains("| error         |        2 | 0.0 | 100.0 % |"), "{table}");
+    // Of which stage `first` is; a row of a stage is of that stage.
+    let of_stages = stdout(&["summary", "--by", "stage_name", &log]);
+    assert!(table.contains("the first output of any stage") && !of_stages.contains("any stage"), "{table}");
     // Percentiles are shown to the digits that they have, in JSON to all.
     let p50 = e2e["p50"].as_f64().unwrap();
     assert!(table.contains(&format!(" {p50:.2} |")) && !table.contains(&format!(" {p50:.3} |")), "{table}");

@@ -60,6 +60,14 @@ impl Change {
     pub(super) fn is_changed_alone(&self) -> bool {
         self.is_changed == Some(false) && self.p_value.is_some_and(|p_value| p_value < 1.0 - CONFIDENCE)
     }
+
+    /// Takes it for no change, whatever chance explains, if both values are below this one.
+    pub(super) fn disregard_below(&mut self, least: f64) {
+        if [self.before, self.after].into_iter().flatten().all(|value| value < least) {
+            self.p_value = None;
+            self.is_changed = self.is_changed.map(|_| false);
+        }
+    }
 }
 
 /// The interval of one figure.

@@ -28,6 +28,9 @@ const MAIN: [&str; 9] = [
     "goodput",
 ];
 
+/// In milliseconds. Clocks and spans cost more than this.
+const MICROSECOND: f64 = 0.001;
+
 /// In what a figure is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) enum Measure {
@@ -106,6 +109,10 @@ impl Comparison {
         others.extend(parts.iter_mut().map(|part| &mut part.change));
         decide(&mut main);
         decide(&mut others);
+        let times = figures.iter_mut().filter(|figure| figure.unit == Measure::Time).map(change_of);
+        times
+            .chain(parts.iter_mut().map(|part| &mut part.change))
+            .for_each(|change| change.disregard_below(MICROSECOND));
         Self { figures, parts }
     }
 

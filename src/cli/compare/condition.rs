@@ -9,7 +9,7 @@ use super::{
     change::{Change, Interval},
     comparison::{Bound, Comparison, Figure, Measure, STATISTICS},
     sample::{BEYOND, Lack},
-    shown::{Amount, DECIMALS, percent_range, range},
+    shown::{Amount, DECIMALS, percent, percent_range, range},
 };
 use crate::{
     cli::{amount::amount, objectives::amount as limit, quantity::Quantity},
@@ -283,7 +283,7 @@ fn sentence(figure: &Figure, without_interval: &str) -> String {
             let interval: Option<Interval> = change.ratio_interval;
             let interval =
                 interval.map_or_else(no_interval, |ends| format!("95 % interval {}", percent_range(ends)));
-            text += &format!(" ({:+.1} %, {interval})", (ratio - 1.0) * 100.0);
+            text += &format!(" ({}, {interval})", percent(ratio));
         }
         (_, Some(difference)) => {
             let interval = change.difference_interval;

@@ -83,8 +83,16 @@ pub(super) fn cells(change: &Change, unit: Measure) -> Option<[String; 5]> {
     let difference = difference.map(|(text, value)| format!("{}{text}", sign(value)));
     // A share of shares is easily misread.
     let ratio = change.ratio.filter(|_| !is_share);
-    let percent = ratio.map(|ratio| format!("{:+.1} %", (ratio - 1.0) * 100.0));
-    let interval = match (change.ratio_interval.filter(|_| !is_share), change.difference_interval) {
+    let shows_zero =
+        |value: Option<f64>| bare(value).is_some_and(|text| !text.contains(|c| ('1'..='9').contains(&c)));
+    // No ratio to what is shown as zero says something.
+    let is_from_zero = shows_zero(change.before) && !is_share;
+    let percent = match ratio {
+        _ if is_from_zero && change.after.is_some() => Some("from 0".to_owned()),
+        ratio => ratio.map(percent),
+    };
+    let ratio_interval = change.ratio_interval.filter(|_| !is_share && !is_from_zero);
+    let interval = match (ratio_interval, change.difference_interval) {
         (Some(ends), _) => Some(percent_range(ends)),
         (None, Some(ends)) => Some(range(ends, unit, decimals)),
         (None, None) => None,
@@ -93,8 +101,24 @@ pub(super) fn cells(change: &Change, unit: Measure) -> Option<[String; 5]> {
     Some(cells.map(|cell| cell.unwrap_or_else(|| "-".to_owned())))
 }
 
-/// An interval of ratios, as changes in percent.
+/// From this ratio on, it is shown in place of the change in percent.
+const TIMES: f64 = 10.0;
+
+/// A ratio as a change in percent, or as the factor that it is.
+pub(super) fn percent(ratio: f64) -> String {
+    if ratio >= TIMES { times(ratio) } else { format!("{:+.1} %", (ratio - 1.0) * 100.0) }
+}
+
+fn times(ratio: f64) -> String {
+    let decimals = if ratio < 100.0 { 1 } else { 0 };
+    format!("×{}", grouped(&format!("{ratio:.decimals$}")))
+}
+
+/// An interval of ratios, as changes in percent or as factors.
 pub(super) fn percent_range([low, high]: Interval) -> String {
+    if high >= TIMES {
+        return format!("{} to {}", times(low), times(high));
+    }
     format!("{:+.1} to {:+.1} %", (low - 1.0) * 100.0, (high - 1.0) * 100.0)
 }
 

@@ -22,6 +22,9 @@ mod text;
 pub(super) use figures::{LogSummary, NamedCount};
 pub(super) use fold::{Summary, counted};
 
+/// Of which stage the outputs are whose times the table of groups of requests has.
+const FIRST: &str = "first: until the first output of any stage. --by stage_name has it for each stage.";
+
 pub(super) const HELP: Help = Help {
     examples: &[
         ("The run in numbers", "omni-metrics summary service.log"),
@@ -48,7 +51,9 @@ pub(super) const HELP: Help = Help {
     note: Some(
         "Percentiles are the middles of the buckets of a histogram, and less than 1 % from the exact ones; \
          counts, means and the largest values are exact. `compare` interpolates its percentiles, so the two \
-         may differ by 1 %.",
+         may differ by 1 %. In the table of --by or --every, `first` is the time to the first output of any \
+         stage. That of each stage is in the table of --by stage_name; --slo first_output@STAGE=LIMIT says \
+         how many requests have that of one stage within a limit.",
     ),
     ..Help::NONE
 };
@@ -138,7 +143,12 @@ fn run_by_groups(
         }
         (_, true) => table.write_csv(out)?,
         _ if table.is_empty() => writeln!(out, "no requests")?,
-        _ => writeln!(out, "{}", paint::tables(&table.text().to_string()))?,
+        _ => {
+            writeln!(out, "{}", paint::tables(&table.text().to_string()))?;
+            if !grouping.is_of_stages() {
+                writeln!(out, "{FIRST}")?;
+            }
+        }
     }
     Ok(inputs.exit_code(if table.missing.is_empty() { 0 } else { 2 }))
 }
