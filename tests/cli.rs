@@ -270,9 +270,11 @@ fn input_without_a_usable_line_is_exit_code_2_and_a_sentence() {
         let path = file(name, content);
         for command in ["summary", "check", "tables", "join", "report"] {
             let output = omni(&[command, path.to_str().unwrap()]);
+            // All findings of `check` are on stdout.
+            let has_findings = command == "check" && name == "cut.log";
             assert_eq!(
-                (output.status.code(), text(&output.stdout)),
-                (Some(2), String::new()),
+                (output.status.code(), !text(&output.stdout).is_empty()),
+                (Some(2), has_findings),
                 "{command} {name}"
             );
             let said = text(&output.stderr);

@@ -178,12 +178,9 @@ fn why_a_line_is_broken_is_said_in_the_terms_of_the_log() {
         ),
         (with("\"schema\":", "\"schema\";"), "expected `:` at column 27"),
     ] {
-        let said = text(&omni_of(&["check"], &log).stderr);
+        let said = text(&omni_of(&["check"], &log).stdout);
         let said = said.lines().next().unwrap();
-        assert!(
-            said.starts_with("omni-metrics: -:1: a broken line is left out: ") && said.ends_with(why),
-            "{said}"
-        );
+        assert!(said.starts_with("-:1: a broken line is left out: ") && said.ends_with(why), "{said}");
     }
 }
 
@@ -192,7 +189,7 @@ fn a_line_in_which_several_begin_is_named_as_such() {
     let (first, rest) = PIPELINE.split_once('\n').unwrap();
     let second = rest.lines().next().unwrap();
     let output = omni_of(&["check"], &format!("{first}{second}\n{second}\n"));
-    let said = text(&output.stderr);
+    let said = text(&output.stdout);
     assert!(said.contains("-:1: a broken line is left out: 2 lines begin in it: "), "{said}");
     assert!(text(&output.stdout).contains("0 violations in 1 line, 1 broken line"), "{output:?}");
 }
@@ -204,13 +201,13 @@ fn a_wrapped_line_whose_rest_is_missing_is_named_and_those_after_it_are_read() {
     let log = cri("stderr", "P", &first[..500]) + &cri("stderr", "F", second) + &cri("stderr", "P", first);
     let output = omni_of(&["check"], &log);
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
+    let said = text(&output.stdout);
     assert!(said.contains("-:1: a broken line is left out") && !said.contains("-:2"), "{said}");
     assert!(text(&output.stdout).contains("0 violations in 2 lines, 1 broken line"), "{output:?}");
 
     let cut = docker("stderr", &format!("{second}\n")) + &docker("stderr", first)[..900];
     let output = omni_of(&["check"], &cut);
-    let said = text(&output.stderr);
+    let said = text(&output.stdout);
     assert!(output.status.code() == Some(1) && said.contains("-:2: a broken line"), "{output:?}");
 }
 

@@ -649,6 +649,12 @@ fn check_as_json_is_a_line_for_each_finding_and_the_counts() {
     assert!(violation["text"].as_str().unwrap().contains("unattributed_time_ms"), "{violation}");
     let verdict = lines.last().unwrap();
     let found = lines.iter().filter(|line| line["type"] == "violation").count();
+    let broken = lines.iter().find(|line| line["type"] == "broken_line").unwrap();
+    assert_eq!((&broken["line"], &broken["file"]), (&json!(5), &json!(log)));
+    assert_eq!(text(&output.stderr), "");
+    let shown = omni(&["check", &log]);
+    assert!(text(&shown.stdout).contains(":5: a broken line is left out: "), "{shown:?}");
+    assert_eq!(text(&shown.stderr), "");
     for (key, expected) in [
         ("type", json!("check")),
         ("is_sound", json!(false)),

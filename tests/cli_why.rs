@@ -295,7 +295,13 @@ fn of_an_id_that_occurs_several_times_the_last_is_taken_and_their_number_said() 
     let log = rig.log.text();
     let answer = answer(&["again"], &log);
     assert_eq!((&answer["e2e_total_ms"], &answer["occurrences"]), (&3.0.into(), &3.into()));
-    assert!(words(&["again"], &log).contains("3 requests have the id again; this is the last one."));
+    let said = words(&["again"], &log);
+    let others = "3 requests have this id, and this is the last one; the others ended at ";
+    assert!(said.contains(others), "{said}");
+    let until = said.split_once("`--until ").unwrap().1.split_once('`').unwrap().0.to_owned();
+    let earlier = self::answer(&["again", "--until", &until], &log);
+    assert_eq!((&earlier["e2e_total_ms"], &earlier["occurrences"]), (&2.0.into(), &2.into()));
+    assert_eq!(earlier["same_id"].as_array().unwrap().len(), 1, "{earlier}");
     // A line that occurs twice is one request.
     let twice = format!("{log}{log}");
     let output = omni_of(&["why", "--json", "again"], &twice);

@@ -40,8 +40,12 @@ pub(super) struct Attainment {
 #[derive(Debug, Serialize)]
 pub(super) struct Attained {
     pub(super) objective: String,
+    /// Requests that did not fail and are within the limit.
     pub(super) met: u64,
+    /// Requests that did not fail and are beyond the limit.
     pub(super) broke: u64,
+    /// `met`, `broke`, and all requests that failed; 0 if no request has a value.
+    pub(super) judged: u64,
     /// Requests that did not fail and broke this objective alone.
     pub(super) only: u64,
     /// Requests without the value.
@@ -51,7 +55,7 @@ pub(super) struct Attained {
     /// The stage or the edge of the objective, if no request has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) missing: Option<String>,
-    /// `met` / (`met` + `broke`).
+    /// `met` / `judged`.
     pub(super) share: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) wanted: Option<f64>,
@@ -91,13 +95,13 @@ impl fmt::Display for Attainment {
 impl Attainment {
     /// The objectives that do not count, a sentence each.
     pub(super) fn missing(&self) -> impl Iterator<Item = String> {
-        let missing = self.each.iter().filter(|row| row.met + row.broke == 0);
+        let missing = self.each.iter().filter(|row| row.judged == 0);
         missing.map(|row| sentence(row.missing.as_deref(), &row.objective))
     }
 
     /// How many of the requests that met all objectives have no value for some, if any.
     pub(super) fn met_without_value(&self) -> Option<String> {
-        let counted = self.each.iter().filter(|row| row.absent_of_met > 0 && row.met + row.broke > 0);
+        let counted = self.each.iter().filter(|row| row.absent_of_met > 0 && row.judged > 0);
         let counts = counted.map(|row| {
             let requests = amount(row.absent_of_met, "request has", "requests have");
             format!("{requests} no value for {}", row.objective)

@@ -29,6 +29,14 @@ use crate::Line;
 /// How many broken lines are named; more are counted.
 const NAMED: u64 = 20;
 
+/// A line that is broken.
+#[derive(Debug)]
+pub(super) struct BrokenLine {
+    pub(super) file: String,
+    pub(super) number: u64,
+    pub(super) why: String,
+}
+
 /// The inputs of a command, one after the other.
 #[derive(Debug)]
 pub(super) struct Inputs {
@@ -41,6 +49,8 @@ pub(super) struct Inputs {
     pub(super) selection: Arc<Selection>,
     /// The lines read so far.
     pub(super) read: LineCounts,
+    /// The first broken lines, if the command names them itself: their places, and why they are broken.
+    pub(super) broken: Option<Vec<BrokenLine>>,
     /// A sentence with the two places of the first line that occurs twice.
     first_double: Option<String>,
 }
@@ -61,6 +71,7 @@ impl Inputs {
             is_silent: false,
             selection: Arc::default(),
             read: LineCounts::default(),
+            broken: None,
             first_double: None,
         }
     }
@@ -247,9 +258,8 @@ impl Inputs {
         if self.is_silent {
             return Ok(());
         }
-        if self.read.broken > NAMED {
-            let more = amount(self.read.broken - NAMED, "more broken line is", "more broken lines are");
-            complain(&format!("{more} left out"));
+        if self.broken.is_none() {
+            self.more_broken().iter().for_each(|more| complain(more));
         }
         self.selection.remarks().iter().for_each(|remark| complain(remark));
         let LineCounts { outside, unmatched, .. } = self.read;
@@ -351,9 +361,19 @@ impl Inputs {
         Ok(whole)
     }
 
+    /// How many broken lines are not named, if any.
+    pub(super) fn more_broken(&self) -> Option<String> {
+        let more = self.read.broken.checked_sub(NAMED).filter(|more| *more > 0)?;
+        Some(format!("{} left out", amount(more, "more broken line is", "more broken lines are")))
+    }
+
     fn name_broken(&mut self, place: Place<'_>, why: &str, progress: &ProgressBar) {
         self.read.broken += 1;
-        if self.read.broken <= NAMED && !self.is_silent {
+        let is_named = self.read.broken <= NAMED && !self.is_silent;
+        if let Some(broken) = &mut self.broken {
+            let line = BrokenLine { file: place.file.to_owned(), number: place.number, why: why.to_owned() };
+            broken.extend(is_named.then_some(line));
+        } else if is_named {
             progress.suspend(|| complain(&format!("{place}: a broken line is left out: {why}")));
         }
     }

@@ -105,9 +105,12 @@ pub(super) struct ObjectiveCounts {
     unjudged: u64,
 }
 
-/// How the requests stand to one objective.
+/// How the requests stand to one objective. A request that failed does not meet it, and is not among those
+/// that broke it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
+    /// With a value, whether they failed or not.
+    known: u64,
     met: u64,
     broke: u64,
     only: u64,
@@ -131,22 +134,24 @@ impl ObjectiveCounts {
         let (mut broken, mut known, mut only) = (0, 0, None);
         for (objective, counts) in self.objectives.iter().zip(&mut self.each) {
             counts.has_place = counts.has_place || objective.quantity.has_place(line);
-            match objective.is_met(line) {
-                None => counts.absent += weight,
-                Some(true) => {
-                    counts.met += weight;
-                    known += 1;
-                }
-                Some(false) => {
-                    counts.broke += weight;
-                    known += 1;
-                    broken += 1;
-                    only = Some(counts);
-                }
+            let Some(is_met) = objective.is_met(line) else {
+                counts.absent += weight;
+                continue;
+            };
+            counts.known += weight;
+            known += 1;
+            if has_failed {
+                continue;
+            }
+            if is_met {
+                counts.met += weight;
+            } else {
+                counts.broke += weight;
+                broken += 1;
+                only = Some(counts);
             }
         }
         if broken == 1
-            && !has_failed
             && let Some(counts) = only
         {
             counts.only += weight;
@@ -171,6 +176,7 @@ impl ObjectiveCounts {
 
     pub(super) fn merge(&mut self, other: &Self) {
         for (ours, theirs) in self.each.iter_mut().zip(&other.each) {
+            ours.known += theirs.known;
             ours.met += theirs.met;
             ours.broke += theirs.broke;
             ours.only += theirs.only;
@@ -188,7 +194,7 @@ impl ObjectiveCounts {
 
     /// Whether a request has a value for one of the objectives.
     pub(super) fn has_values(&self) -> bool {
-        self.each.iter().any(|counts| counts.met + counts.broke > 0)
+        self.each.iter().any(|counts| counts.known > 0)
     }
 
     /// Requests that met all objectives, and requests that are judged by them; `None` without objectives.
@@ -208,11 +214,13 @@ impl ObjectiveCounts {
         let judged = if self.has_values() { self.judged } else { 0 };
         let rate = |count| self.has_values().then(|| per_second(count, wall.as_nanos()));
         let each = self.objectives.iter().zip(&self.each).map(|(objective, counts)| {
-            let attained = share(counts.met, counts.met + counts.broke);
+            let judged = if counts.known > 0 { counts.met + counts.broke + self.failed } else { 0 };
+            let attained = share(counts.met, judged);
             Attained {
                 objective: objective.to_string(),
                 met: counts.met,
                 broke: counts.broke,
+                judged,
                 only: counts.only,
                 absent: counts.absent,
                 absent_of_met: counts.absent_of_met,
@@ -239,7 +247,7 @@ impl ObjectiveCounts {
 impl Counts {
     /// Whether there are requests, and none has a value.
     fn is_missing(&self) -> bool {
-        self.absent > 0 && self.met + self.broke == 0
+        self.absent > 0 && self.known == 0
     }
 
     /// The stage or edge of an objective, if there are requests and none has it.

@@ -22,6 +22,11 @@ pub(super) enum Finding<'a> {
         line: Option<u64>,
         text: &'a str,
     },
+    BrokenLine {
+        file: &'a str,
+        line: u64,
+        text: &'a str,
+    },
     /// What was verified of a sampled log.
     Sample {
         file: &'a str,

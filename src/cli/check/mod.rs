@@ -7,10 +7,10 @@ use super::{
     files::Files,
     groups::{GroupArgs, Groups, Merge},
     help::Help,
-    input::Inputs,
+    input::{BrokenLine, Inputs},
     json,
 };
-use crate::Line;
+use crate::{Line, write::columns::printable};
 
 mod finding;
 mod found;
@@ -21,6 +21,7 @@ mod stage_walls;
 mod verdict;
 mod whole_run;
 
+use finding::{Finding, say};
 use found::Found;
 use groups::{Checked, CheckedGroups};
 use log::Log;
@@ -54,13 +55,33 @@ pub(super) struct Args {
     groups: GroupArgs,
 }
 
+/// Names the first broken lines; `--json` counts the rest in its last line.
+fn name_broken(inputs: &Inputs, is_json: bool, out: &mut impl Write) -> Result<()> {
+    let lines = inputs.broken.iter().flatten();
+    if is_json {
+        return say(
+            out,
+            lines.map(|BrokenLine { file, number, why }| Finding::BrokenLine {
+                file,
+                line: *number,
+                text: why,
+            }),
+        );
+    }
+    for BrokenLine { file, number, why } in lines {
+        writeln!(out, "{}", printable(&format!("{file}:{number}: a broken line is left out: {why}")))?;
+    }
+    Ok(inputs.more_broken().iter().try_for_each(|more| writeln!(out, "{more}"))?)
+}
+
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files)?;
     let grouping = args.groups.grouping();
     let mut groups = grouping.as_ref().map(Groups::<Checked>::new);
     let is_whole = inputs.selection.is_everything();
+    inputs.broken = Some(Vec::new());
     let mut log = Log::new(args.json, is_whole);
-    inputs.map(
+    let read = inputs.map(
         || {
             let grouping = grouping.clone();
             move |line: &mut Line| Found::of(line, grouping.as_ref())
@@ -74,7 +95,10 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
             }
             log.add(place, found, out)
         },
-    )?;
+    );
+    // Also if no line can be read.
+    name_broken(&inputs, args.json, out)?;
+    read?;
     log.finish(out)?;
     let groups = groups.zip(grouping).map(|(groups, grouping)| CheckedGroups::of(groups, &grouping));
     groups.iter().flat_map(|groups| &groups.remarks).for_each(|remark| complain(remark));

@@ -124,7 +124,7 @@ pub(super) fn objectives(attainment: &Attainment) -> Vec<Objective> {
         met: count(row.met),
         broke: count(row.broke),
         absent: count(row.absent),
-        share: share(row.met, row.met + row.broke),
+        share: share(row.met, row.judged),
         is_attained: row.is_attained,
     });
     each.collect()

@@ -16,14 +16,32 @@ use crate::{
     model::id::OrderedId,
 };
 
+/// How many further requests with the id are named.
+pub(super) const OTHERS: usize = 4;
+
+/// Another request with the id.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Other {
+    pub(super) ended: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) finish_reason: Option<String>,
+}
+
+impl Other {
+    pub(super) fn of(line: &RequestLine) -> Self {
+        Self { ended: line.timestamp, finish_reason: line.e2e_table.finish_reason.clone() }
+    }
+}
+
 /// How the request was chosen, and what it is compared with.
 #[derive(Debug)]
 pub(super) struct Question {
     /// The group of the request, if there are several groups.
     pub(super) group: Option<Heading>,
     pub(super) percentile: Option<f64>,
-    /// How many requests have the id.
+    /// How many requests have the id, and the last ones of those before it.
     pub(super) occurrences: u64,
+    pub(super) others: Vec<Other>,
     pub(super) middle: Mean,
     pub(super) tail: Option<(Tail, Mean)>,
     /// How many lines the log has of requests, and for how many requests they stand.
@@ -54,6 +72,9 @@ pub(super) struct Answer {
     /// How many requests have the id; absent if chosen by a percentile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) occurrences: Option<u64>,
+    /// Those of them that come before it, at most the last [`OTHERS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) same_id: Vec<Other>,
     pub(super) median: MeanRequest,
     /// Absent if the percentile leaves less than one request.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,8 +150,17 @@ impl MeanRequest {
 
 impl Answer {
     pub(super) fn of(line: &RequestLine, question: Question, meanwhile: Vec<Meanwhile>) -> Self {
-        let Question { group, percentile, occurrences, middle, tail, requests, weight, rows_of_workers } =
-            question;
+        let Question {
+            group,
+            percentile,
+            occurrences,
+            others,
+            middle,
+            tail,
+            requests,
+            weight,
+            rows_of_workers,
+        } = question;
         let E2eTable { e2e_total_ms, finish_reason, errors, error, .. } = &line.e2e_table;
         let timeline = Timeline::of(line);
         let path = critical_path(&timeline);
@@ -171,6 +201,7 @@ impl Answer {
             error: error.clone(),
             percentile,
             occurrences: percentile.is_none().then_some(occurrences),
+            same_id: others,
             median: MeanRequest::of(&middle),
             parts: times.into_iter().map(compared).collect(),
             tail: tail.map(|(tail, _)| tail),

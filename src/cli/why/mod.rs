@@ -2,7 +2,7 @@
 //! others were in the way.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io::Write,
     mem,
     path::PathBuf,
@@ -12,7 +12,7 @@ use std::{
 use super::{
     failure::{Failure, Result, complain},
     files::{Files, shown},
-    groups::{GroupArgs, Grouping, groups_of},
+    groups::{GroupArgs, Grouping, Name, groups_of},
     help::Help,
     in_the_way::{Identity, InTheWay, Waiter},
     input::Inputs,
@@ -29,7 +29,7 @@ mod survey;
 mod surveys;
 mod tail;
 
-use answer::{Answer, Question};
+use answer::{Answer, OTHERS, Other, Question};
 use survey::Slowest;
 use surveys::Surveys;
 use tail::Tail;
@@ -184,6 +184,9 @@ fn print(answer: &Answer, out: &mut impl Write) -> Result<()> {
     Ok(notes.iter().try_for_each(|note| writeln!(out, "{}", in_lines(note)))?)
 }
 
+/// A request with the id, and the names of its groups.
+type Chosen = (Box<RequestLine>, Vec<Name>);
+
 /// What the first reading has found.
 enum Found {
     /// The requests, and what each is compared with: one, or one of each group.
@@ -202,7 +205,7 @@ fn choose(
 ) -> Result<Found> {
     let (signs, mut running) = (Signs::default(), Running::default());
     let signs_of_cores = signs.clone();
-    let (mut last, mut occurrences) = (None, 0);
+    let (mut last, mut occurrences, mut others) = (None::<Chosen>, 0, VecDeque::new());
     let (wanted, by) = (id.map(str::to_owned), grouping.clone());
     let is_wanted = move |line: &RequestLine| Some(&line.request_id) == wanted.as_ref();
     let surveys = inputs.fold_and_map(
@@ -219,6 +222,10 @@ fn choose(
         |place, (found, sign)| {
             running.add(&signs, place, sign);
             if let Some(found) = found.filter(|_| place.twin.is_none()) {
+                others.extend(last.take().map(|(line, _)| Other::of(&line)));
+                if others.len() > OTHERS {
+                    others.pop_front();
+                }
                 (last, occurrences) = (Some(found), occurrences + 1);
             }
         },
@@ -242,6 +249,7 @@ fn choose(
             group: (!grouping.is_whole()).then(|| group.heading(grouping)),
             percentile,
             occurrences,
+            others: others.iter().cloned().collect(),
             middle: group.value.middle()?,
             tail: percentile.and_then(|percentile| Tail::of(&group.value, percentile)),
             requests: group.value.requests,

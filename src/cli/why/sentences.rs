@@ -1,7 +1,7 @@
 //! The answer in words, and its table.
 
 use super::{
-    answer::{Answer, AtStage, Compared, MeanRequest, difference},
+    answer::{Answer, AtStage, Compared, MeanRequest, Other, difference},
     earlier::Earlier,
     tail::Tail,
 };
@@ -28,6 +28,7 @@ const NAME_BESIDE_TAIL: usize = 28;
 impl Answer {
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut sentences = vec![self.length()];
+        sentences.extend(self.same_id());
         if let Some(errors) = self.errors {
             let text = self.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
             sentences.push(format!("It had {}{text}.", amount(errors, "error", "errors")));
@@ -65,6 +66,30 @@ impl Answer {
         let (took, against) = (time(*e2e_total_ms), times_as_long(self, *e2e_total_ms));
         let reason = self.finish_reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
         format!("{request_id} took {took}{against}. It began at {began} and ended at {ended}{reason}.")
+    }
+
+    /// Which others have its id, and how to choose one of them.
+    fn same_id(&self) -> Option<String> {
+        let (all, last) = (self.occurrences.filter(|all| *all > 1)?, self.same_id.last()?);
+        let ended = |other: &Other| {
+            let reason = other.finish_reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
+            format!("at {}{reason}", other.ended)
+        };
+        let mut others: Vec<_> = self.same_id.iter().map(ended).collect();
+        let more = (all - 1).saturating_sub(others.len() as u64);
+        if more > 0 {
+            others.push(format!("{} earlier", amount(more, "one", "ones")));
+        }
+        let how = if last.ended < self.ended {
+            format!(" `--until {}` chooses the one before it.", self.ended)
+        } else {
+            String::new()
+        };
+        Some(format!(
+            "{all} requests have this id, and this is the last one; the {} ended {}.{how}",
+            if all > 2 { "others" } else { "other" },
+            listed(&others)
+        ))
     }
 
     fn largest_part(&self) -> Option<String> {
@@ -199,10 +224,6 @@ impl Answer {
             }
             None => None,
         };
-        let occurrences = self.occurrences.filter(|occurrences| *occurrences > 1);
-        let occurrences = occurrences.map(|occurrences| {
-            format!("{occurrences} requests have the id {}; this is the last one.", self.request_id)
-        });
         let sampled = (self.weight > self.requests).then(|| {
             let lines = amount(self.requests, "line stands", "lines stand");
             let requests = grouped(&self.weight.to_string());
@@ -228,10 +249,7 @@ impl Answer {
             "Other requests are placed by the timestamps of their lines, to the microsecond.".to_owned()
         });
         let (comparison, tail) = (Some(self.comparison()), self.note_on_the_tail());
-        [choice, occurrences, comparison, tail, sampled, unjoined, without_start, clock]
-            .into_iter()
-            .flatten()
-            .collect()
+        [choice, comparison, tail, sampled, unjoined, without_start, clock].into_iter().flatten().collect()
     }
 
     fn comparison(&self) -> String {
