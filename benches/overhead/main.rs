@@ -279,8 +279,8 @@ fn on_threads(threads: usize) -> f64 {
         let serve = &serve;
         (0..threads).for_each(|thread| drop(scope.spawn(move || serve(thread))));
         least(CROWDS, || {
-            begin.wait();
             let started = Instant::now();
+            begin.wait();
             end.wait();
             nanoseconds_a_request(started)
         })
