@@ -184,8 +184,8 @@ impl Condition {
             Threshold::Value(_) => lower.after_interval.map(|ends| range(ends, lower.unit, DECIMALS)),
         };
         format!(
-            "no interval: {}, but with the smaller {} of the {log} log{value} in its place, the 95 % interval is \
-             already {}",
+            "no interval: {}, but with the smaller {} of the {log} log{value} in its place, the 95 % \
+             interval is already {}",
             lacking(figure),
             lower.name,
             interval.unwrap_or_default(),
