@@ -1,6 +1,6 @@
 //! One JSON object under construction.
 //!
-//! The line of a request with three stages took 0.47 µs, 2.6 µs with `serde_json`. A request takes 2.9 µs.
+//! The line of a request with three stages took 0.4 µs of the request's 2.2 µs.
 
 use crate::{
     FieldValue, Fields, Millis, Timestamp,
