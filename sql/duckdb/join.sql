@@ -144,8 +144,8 @@ WITH stretches AS (
     UNION ALL
     SELECT request_id, attempt, true,
         if(row.start_ms IS NULL, NULL, greatest(row.start_ms
-            - if(row.tx_time_ms IS NULL, coalesce(row.in_flight_time_ms, 0), 0), 0)) AS sent,
-        sent + row.total_time_ms
+            - if(row.tx_time_ms IS NULL, coalesce(row.in_flight_time_ms, 0), 0), 0)),
+        row.start_ms + if(row.tx_time_ms IS NULL, coalesce(row.rx_decode_time_ms, 0), row.total_time_ms)
     FROM (SELECT request_id, attempt, unnest(transfer_table) AS row FROM request_line)
     UNION ALL
     SELECT request_id, attempt, false, greatest(begin_ms - coalesce(in_flight_time_ms, 0), 0),

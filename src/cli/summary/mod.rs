@@ -42,7 +42,10 @@ pub(super) const HELP: Help = Help {
             "omni-metrics summary --where 'finish_reason == \"error\" && fields.model == \"x\"' service.log",
         ),
         ("A row for each model", "omni-metrics summary --by fields.model service.log"),
-        ("Which stage requests wait for: queue p50", "omni-metrics summary --by stage_name service.log"),
+        (
+            "Which stage the slowest requests wait for: queue p99",
+            "omni-metrics summary --by stage_name --percentiles 99 service.log",
+        ),
         (
             "A row for each ten seconds, for a spreadsheet",
             "omni-metrics summary --every 10s --csv service.log",
