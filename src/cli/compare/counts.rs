@@ -6,7 +6,7 @@ use super::{
 };
 use crate::cli::amount::amount;
 
-/// How many figures have a row in the tables of all figures, and what is known of them.
+/// How many figures have a row in the tables, how many of them changed, and how many have no interval.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Counts {
     all: usize,

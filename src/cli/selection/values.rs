@@ -1,4 +1,4 @@
-//! A line as an expression sees it. Nothing is copied, and only what is named is looked up.
+//! A line as an expression sees it. Nothing is copied, and only the names in the expression are looked up.
 
 use std::{
     collections::BTreeSet,

@@ -289,7 +289,7 @@ impl Compared {
     }
 }
 
-/// A name of at most `width` characters, the last of which stands for what is left out.
+/// A name of at most `width` characters. An ellipsis as the last one stands for the characters left out.
 fn cut(name: String, width: usize) -> String {
     match name.chars().count() > width {
         true => name.chars().take(width - 1).chain(['…']).collect(),
