@@ -364,7 +364,7 @@ fn rows_that_came_after_the_line_of_their_request_are_named_as_such() {
     assert_eq!((&summary["detached"], &summary["late_rows"]), (&Value::from(5), &Value::from(2)));
     let said = stdout(&omni(&[&["summary"][..], &files].concat()));
     let besides = "Besides: 2 rows came after the lines of their requests, 3 rows of workers that are not in their \
-                   requests (see `omni-metrics join`)";
+                   requests (`omni-metrics join` puts them there, and `summary --by stage_name,file` has their times)";
     assert!(said.contains(besides), "{said}");
     let said = stdout(&omni(&[&["check"][..], &files].concat()));
     let verdict =

@@ -398,7 +398,7 @@ fn means_are_rounded_to_the_nanosecond() {
 #[test]
 fn a_key_that_there_is_not_is_named_with_those_that_there_are() {
     let of = |key: &str| refused(&["summary", "--by", key]);
-    let keys = "Keys are finish_reason, error, request_id, stage_name, stage_id, and fields.NAME for a field \
+    let keys = "Keys are finish_reason, error, request_id, stage_name, stage_id, file, and fields.NAME for a field \
                 of the request";
     for (key, said) in [
         ("", "there is no key ''. "),
@@ -455,4 +455,76 @@ fn all_tables_of_comma_separated_values_escape_in_the_same_way() {
     line["request_id"] = "a\u{1b}\\b".into();
     let export = stdout(&omni_of(&["export", "--format", "csv"], &(line.to_string() + "\n")));
     assert!(export.contains("\na\\u001b\\b,"), "{export}");
+}
+
+/// The log of a worker whose rows have these ids and times in milliseconds, one after the other.
+fn worker(stage: &str, rows: &[(&str, f64)]) -> String {
+    let row = |(at, (id, time)): (usize, &(&str, f64))| {
+        format!(
+            r#"{{"type":"stage","schema":1,"timestamp":"2026-01-31T12:00:0{at}.000000Z","request_id":"{id}","stage_id":1,"batch_id":null,"batch_size":null,"num_tokens_in":1,"num_tokens_out":2,"preprocess_time_ms":null,"stage_gen_time_ms":{time},"stage_name":"{stage}","busy_time_ms":{time},"queue_time_ms":{time},"start_ms":null,"wall_time_ms":{time},"events":1}}
+"#
+        )
+    };
+    rows.iter().enumerate().map(row).collect()
+}
+
+#[test]
+fn each_log_of_a_directory_is_a_group_with_the_rows_of_its_worker() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::create_dir(path("b")).unwrap();
+    fs::write(path("front.log"), fs::read_to_string(PIPELINE).unwrap()).unwrap();
+    fs::write(path("a.log"), worker("vocoder", &[("r1", 1.0), ("r2", 3.0)])).unwrap();
+    // Two files of one log.
+    fs::write(path("b/0.log.1"), worker("vocoder", &[("r3", 5.0)])).unwrap();
+    fs::write(path("b/0.log"), worker("vocoder", &[("r4", 7.0), ("r5", 9.0)])).unwrap();
+    let logs = directory.path().to_str().unwrap();
+    let of = |args: &[&str]| stdout(&omni_of(&[args, &[logs]].concat(), ""));
+
+    let all = of(&["summary", "--json", "--by", "stage_name, file"]);
+    let all = &lines(&all)[0];
+    assert_eq!((&all["by"], &all["counted"]), (&"stage_name, file".into(), &"stage_rows".into()));
+    let groups = all["groups"].as_array().unwrap();
+    let names = column(groups, "group");
+    let expected = ["code2wav, front.log", "talker, front.log", "thinker, front.log"];
+    assert_eq!(names, [&expected[..], &["vocoder, a.log", "vocoder, b/0.log"]].concat());
+    for (group, count, mean, max) in [(&groups[3], 2, 2.0, 3.0), (&groups[4], 3, 7.0, 9.0)] {
+        assert_eq!((&group["count"], &group["tokens"]), (&count.into(), &(2 * count).into()));
+        let times = &group["stage_gen_time_ms"];
+        assert_eq!((&times["mean"], &times["max"]), (&mean.into(), &max.into()));
+        assert_eq!(group["failed_share"], Value::Null, "no line says whether their requests failed");
+    }
+    assert_eq!((&groups[0]["failed_share"], &groups[0]["count"]), (&0.0.into(), &40.into()));
+
+    let by_file = omni_of(&["summary", "--json", "--by", "file", logs], "");
+    assert_eq!(column(lines(&stdout(&by_file))[0]["groups"].as_array().unwrap(), "group"), ["front.log"]);
+    let remark = "5 rows of stages are in no request: --by stage_name,file has a row for each process";
+    assert!(text(&by_file.stderr).contains(remark), "{by_file:?}");
+
+    let csv = of(&["summary", "--csv", "--by", "stage_name,file", "--percentiles", "50,99"]);
+    let mut csv = csv.lines();
+    assert!(csv.next().unwrap().starts_with("stage_name,file,stage_rows,per_s,"));
+    assert_eq!(csv.filter(|row| row.starts_with("vocoder,b/0.log,3,")).count(), 1);
+    let table = of(&["summary", "--by", "stage_name,file", "--percentiles", "50,99"]);
+    assert!(table.contains("| gen p50 | gen p99 | queue p99 | first p50 |"), "{table}");
+
+    // A request belongs to each of its stages.
+    let answers = lines(&of(&["why", "--json", "--p99", "--by", "file,stage_name"]));
+    let expected = ["front.log, code2wav", "front.log, talker", "front.log, thinker"];
+    assert_eq!(column(&answers, "group"), expected);
+    let rows = of(&["export", "--format", "csv", "--table", "stages", "--by", "file,stage_name"]);
+    assert_eq!(rows.lines().filter(|row| row.starts_with("\"b/0.log, vocoder\",r")).count(), 3);
+    let alone = path("a.log");
+    let alone = omni_of(&["summary", "--json", "--by", "file", alone.to_str().unwrap()], "");
+    assert!(text(&alone.stderr).contains("2 rows of stages are in no request"), "{alone:?}");
+    let alone = omni_of(&["summary", "--json", "--by", "file"], &fs::read_to_string(PIPELINE).unwrap());
+    assert_eq!(lines(&stdout(&alone))[0]["groups"][0]["group"], "standard input");
+}
+
+#[test]
+fn keys_that_say_nothing_are_refused() {
+    assert!(refused(&["summary", "--by", "file,stage_name,file"]).contains("file is named twice"));
+    assert!(refused(&["summary", "--by", "file,"]).contains("there is no key ''"));
+    let worker = refused(&["summary", "--by", "worker"]);
+    assert!(worker.contains("did you mean file, the log of each process, or fields.worker?"), "{worker}");
 }

@@ -12,10 +12,10 @@ use super::{
     chunks::{Chunk, read},
     copies::Copies,
     log_file::LogFile,
+    log_line::LogLine,
     parsed::{Parsed, Parser},
     wrapped::{Chunked, Piece, Wrapped},
 };
-use crate::Line;
 
 /// How many chunks a channel to or from a parser holds.
 const AHEAD: usize = 4;
@@ -40,7 +40,7 @@ pub(super) fn batches<T, Mapper>(
 ) -> Vec<mpsc::Receiver<Batch<T>>>
 where
     T: Send + 'static,
-    Mapper: FnMut(&mut Line, Option<&[u8]>, &mut Vec<u8>) -> T + Send + 'static,
+    Mapper: FnMut(&mut LogLine, Option<&[u8]>, &mut Vec<u8>) -> T + Send + 'static,
 {
     let (mut parsers, mut batches) = (Vec::new(), Vec::new());
     for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
@@ -67,17 +67,18 @@ impl<T> Batch<T> {
     fn of(
         chunk: Chunk,
         parser: &mut Parser,
-        map: &mut impl FnMut(&mut Line, Option<&[u8]>, &mut Vec<u8>) -> T,
+        map: &mut impl FnMut(&mut LogLine, Option<&[u8]>, &mut Vec<u8>) -> T,
     ) -> Self {
         match chunk {
             Chunk::File(file) => Self::File(file),
             Chunk::Failed(why) => Self::Failed(why),
             Chunk::End => Self::End,
             Chunk::Cut(why) => Self::Lines(vec![Ok(Parsed::Broken(why))], Vec::new()),
-            Chunk::Lines(bytes) => {
+            Chunk::Lines(bytes, log_name) => {
+                parser.reads(&log_name);
                 let (mut lines, mut rest, mut streams) = (Vec::new(), bytes.as_slice(), Chunked::default());
                 let mut appended = Vec::new();
-                let map = &mut |line: &mut Line, text: Option<&[u8]>| map(line, text, &mut appended);
+                let map = &mut |line: &mut LogLine, text: Option<&[u8]>| map(line, text, &mut appended);
                 while !rest.is_empty() {
                     let length = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
                     let (line, after) = rest.split_at(length);

@@ -4,6 +4,7 @@ use std::{
     io::{self, BufReader, IsTerminal, Read},
     mem,
     path::Path,
+    sync::Arc,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -26,8 +27,8 @@ const LONG: u64 = 32 << 20;
 pub(super) enum Chunk {
     /// Another file begins.
     File(LogFile),
-    /// Whole lines.
-    Lines(Vec<u8>),
+    /// Whole lines, and the name of their log.
+    Lines(Vec<u8>, Arc<str>),
     /// The rest of the file can't be decompressed.
     Cut(String),
     /// The file can't be read.
@@ -47,7 +48,7 @@ pub(super) fn read(
         && copies
             .open(&file.path)
             .and_then(|raw| decompressed(raw, progress))
-            .and_then(|(reader, is_compressed)| read_lines(reader, is_compressed, send))
+            .and_then(|(reader, is_compressed)| read_lines(reader, is_compressed, &file.log_name, send))
             .unwrap_or_else(|error| {
                 send(Chunk::Failed(error.to_string()));
                 false
@@ -58,8 +59,10 @@ pub(super) fn read(
 fn read_lines(
     mut reader: impl Read,
     is_compressed: bool,
+    log_name: &Arc<str>,
     send: &mut impl FnMut(Chunk) -> bool,
 ) -> io::Result<bool> {
+    let chunk = |lines| Chunk::Lines(lines, Arc::clone(log_name));
     let (mut lines, mut has_begun, mut is_too_long) = (Vec::new(), false, false);
     loop {
         let mut kept = lines.len();
@@ -69,14 +72,12 @@ fn read_lines(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Ok(0) => {
                 lines.truncate(kept);
-                return Ok(lines.is_empty() || send(Chunk::Lines(lines)));
+                return Ok(lines.is_empty() || send(chunk(lines)));
             }
             // The compressed log of a service that was killed has no end.
             Err(error) if is_compressed && has_begun => {
                 lines.truncate(kept);
-                return Ok(
-                    (lines.is_empty() || send(Chunk::Lines(lines))) && send(Chunk::Cut(error.to_string()))
-                );
+                return Ok((lines.is_empty() || send(chunk(lines))) && send(Chunk::Cut(error.to_string())));
             }
             length => length?,
         };
@@ -92,7 +93,7 @@ fn read_lines(
         let end = fresh.iter().rposition(|byte| *byte == b'\n').map(|at| kept + at + 1);
         if let Some(end) = end {
             let rest = lines.split_off(end);
-            if !send(Chunk::Lines(mem::replace(&mut lines, rest))) {
+            if !send(chunk(mem::replace(&mut lines, rest))) {
                 return Ok(false);
             }
         } else if lines.iter().all(|byte| *byte == 0) {
@@ -101,7 +102,7 @@ fn read_lines(
         } else if lines.len() > LINE_LIMIT {
             // Its beginning tells whether it is a line of the layer.
             lines.truncate(LONG_LINE_SHOWN);
-            if !send(Chunk::Lines(mem::take(&mut lines))) {
+            if !send(chunk(mem::take(&mut lines))) {
                 return Ok(false);
             }
             is_too_long = true;

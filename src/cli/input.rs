@@ -18,13 +18,13 @@ use super::{
     history::Trace,
     line_counts::LineCounts,
     log_file::LogFile,
+    log_line::LogLine,
     logs::in_order,
-    parsed::{Parsed, Parser, taken},
+    parsed::{Parsed, Parser},
     place::{Place, Twin},
     reading::Reading,
     selection::{LeftOut, Selection},
 };
-use crate::Line;
 
 /// How many broken lines are named; more are counted.
 const NAMED: u64 = 20;
@@ -137,8 +137,8 @@ impl Inputs {
     }
 
     /// Hands each of the layer's lines to `take`, in order.
-    pub(super) fn for_each(&mut self, take: impl FnMut(Place<'_>, Line) -> Result<()>) -> Result<()> {
-        self.map(|| taken, take)
+    pub(super) fn for_each(&mut self, take: impl FnMut(Place<'_>, LogLine) -> Result<()>) -> Result<()> {
+        self.map(|| LogLine::take, take)
     }
 
     /// Parses lines on all cores. Each core has its own mapper, which turns every line of the layer into a
@@ -150,11 +150,11 @@ impl Inputs {
     ) -> Result<()>
     where
         T: Send + 'static,
-        Mapper: FnMut(&mut Line) -> T + Send + 'static,
+        Mapper: FnMut(&mut LogLine) -> T + Send + 'static,
     {
         let traced = || {
             let mut map = mapper();
-            move |line: &mut Line, _: Option<&[u8]>, _: &mut Vec<u8>| (Some(Trace::of(line)), map(line))
+            move |line: &mut LogLine, _: Option<&[u8]>, _: &mut Vec<u8>| (Some(Trace::of(line)), map(line))
         };
         self.map_traced(traced, |place, mapped, _| take(place, mapped))
     }
@@ -169,11 +169,11 @@ impl Inputs {
     ) -> Result<()>
     where
         T: Send + 'static,
-        Mapper: FnMut(&mut Line, Option<&[u8]>, &mut Vec<u8>) -> T + Send + 'static,
+        Mapper: FnMut(&mut LogLine, Option<&[u8]>, &mut Vec<u8>) -> T + Send + 'static,
     {
         let untraced = || {
             let mut map = mapper();
-            move |line: &mut Line, spelling: Option<&[u8]>, bytes: &mut Vec<u8>| {
+            move |line: &mut LogLine, spelling: Option<&[u8]>, bytes: &mut Vec<u8>| {
                 (None, map(line, spelling, bytes))
             }
         };
@@ -187,13 +187,13 @@ impl Inputs {
     ) -> Result<()>
     where
         T: Send + 'static,
-        Mapper: FnMut(&mut Line, Option<&[u8]>, &mut Vec<u8>) -> (Option<Trace>, T) + Send + 'static,
+        Mapper: FnMut(&mut LogLine, Option<&[u8]>, &mut Vec<u8>) -> (Option<Trace>, T) + Send + 'static,
     {
         let (files, selection) = (self.files.clone(), Arc::clone(&self.selection));
         let progress = progress_bar(&files);
         let mut selecting = || {
             let (mut map, selection) = (mapper(), Arc::clone(&selection));
-            move |line: &mut Line, spelling: Option<&[u8]>, bytes: &mut Vec<u8>| match selection
+            move |line: &mut LogLine, spelling: Option<&[u8]>, bytes: &mut Vec<u8>| match selection
                 .leaves_out(line)
             {
                 None => Ok(map(line, spelling, bytes)),
@@ -203,9 +203,10 @@ impl Inputs {
         let batches = batches(files, &self.copies, &progress, &mut selecting);
         // For lines whose pieces stand in several chunks.
         let (mut parser, mut map) = (Parser::default(), selecting());
-        let mut parse = |line: &[u8]| {
+        let mut parse = |log_name: &Arc<str>, line: &[u8]| {
             let mut bytes = Vec::new();
-            let map = &mut |line: &mut Line, text: Option<&[u8]>| map(line, text, &mut bytes);
+            parser.reads(log_name);
+            let map = &mut |line: &mut LogLine, text: Option<&[u8]>| map(line, text, &mut bytes);
             (parser.parse(line, map), bytes)
         };
         let (mut reading, mut reasons) = (Reading::default(), Vec::new());
@@ -221,7 +222,7 @@ impl Inputs {
             };
             if ends_log {
                 for (number, line) in reading.begun.finish() {
-                    let (parsed, bytes) = parse(&line);
+                    let (parsed, bytes) = parse(&reading.log_name, &line);
                     self.add(&mut reading, number, parsed, &bytes, &progress, &mut take)?;
                 }
             }
@@ -244,7 +245,7 @@ impl Inputs {
                             }
                             Err(piece) => {
                                 for (number, line) in reading.begun.add(number, piece) {
-                                    let (parsed, bytes) = parse(&line);
+                                    let (parsed, bytes) = parse(&reading.log_name, &line);
                                     self.add(&mut reading, number, parsed, &bytes, &progress, &mut take)?;
                                 }
                             }
@@ -325,7 +326,7 @@ impl Inputs {
     pub(super) fn fold<T: Send + 'static>(
         &mut self,
         new: impl Fn() -> T,
-        add: fn(&mut T, &Line),
+        add: fn(&mut T, &LogLine),
         merge: fn(&mut T, &mut T),
     ) -> Result<T> {
         self.fold_and_map(new, add, merge, |_| (), |_, ()| {})
@@ -335,9 +336,9 @@ impl Inputs {
     pub(super) fn fold_and_map<T: Send + 'static, S: Send + 'static>(
         &mut self,
         new: impl Fn() -> T,
-        add: fn(&mut T, &Line),
+        add: fn(&mut T, &LogLine),
         merge: fn(&mut T, &mut T),
-        map: impl Fn(&Line) -> S + Clone + Send + 'static,
+        map: impl Fn(&LogLine) -> S + Clone + Send + 'static,
         mut take: impl FnMut(Place<'_>, S),
     ) -> Result<T> {
         let mut parts = Vec::new();
@@ -345,7 +346,7 @@ impl Inputs {
             let part = Arc::new(Mutex::new(new()));
             parts.push(Arc::clone(&part));
             let map = map.clone();
-            move |line: &mut Line| {
+            move |line: &mut LogLine| {
                 add(&mut part.lock().unwrap_or_else(PoisonError::into_inner), line);
                 map(line)
             }

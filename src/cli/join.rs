@@ -28,6 +28,7 @@ use super::{
     input::Inputs,
     joined_line::JoinedLine,
     joined_sample::JoinedSample,
+    log_line::LogLine,
     matching::{clock_rows, match_rows},
     oddities::Oddities,
     output,
@@ -36,7 +37,7 @@ use super::{
     selection::{Selection, Sieve},
     spool::Spool,
 };
-use crate::{Line, model::line_buffer::LineBuffer, write::lines::write_summary};
+use crate::{model::line_buffer::LineBuffer, write::lines::write_summary};
 
 /// Over how many files the lines are spread.
 const FILES: usize = 128;
@@ -141,7 +142,7 @@ fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<4, 3>>, JoinedSample, u64)> 
     let (mut sample, mut runs, mut run_numbers) =
         (JoinedSample::default(), Runs::default(), RunNumbers::default());
     let mapper =
-        || |line: &mut Line, text: Option<&[u8]>, bytes: &mut Vec<u8>| JoinedLine::of(line, text, bytes);
+        || |line: &mut LogLine, text: Option<&[u8]>, bytes: &mut Vec<u8>| JoinedLine::of(line, text, bytes);
     inputs.map_bytes(mapper, |place, line, bytes| {
         sequence += 1;
         let Some(line) = line else { return Ok(()) };

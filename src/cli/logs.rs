@@ -6,7 +6,8 @@ use std::{
     collections::HashSet,
     fs,
     io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 use indicatif::ProgressBar;
@@ -14,7 +15,7 @@ use indicatif::ProgressBar;
 use super::{
     chunks::open,
     failure::{Failure, Result},
-    files::shown,
+    files::{called, shown},
     log_file::LogFile,
     parsed::{Parsed, Parser},
     rotation::{Mark, Name},
@@ -47,11 +48,26 @@ pub(super) fn in_order(arguments: &[PathBuf]) -> Result<Vec<LogFile>> {
             }
         }
     }
-    let files = sets.into_iter().enumerate().flat_map(|(log, set)| {
-        let file = move |(path, is_found)| LogFile { path, log, is_found };
+    let names = log_names(&sets);
+    let files = sets.into_iter().zip(names).enumerate().flat_map(|(log, (set, log_name))| {
+        let file = move |(path, is_found)| LogFile { path, log, log_name: Arc::clone(&log_name), is_found };
         set.oldest_first().into_iter().map(file)
     });
     Ok(files.collect())
+}
+
+/// What the logs are called: their paths, without the directories that all of them are in.
+fn log_names(sets: &[Set]) -> Vec<Arc<str>> {
+    let paths: Vec<_> = sets.iter().map(Set::path).collect();
+    let directories = |path: &&Path| path.parent().map_or(0, |parent| parent.components().count());
+    let most = paths.iter().map(directories).min().unwrap_or(0);
+    let first = paths.first().map(|path| path.components()).into_iter().flatten().take(most);
+    let is_shared = |(at, part): &(usize, Component<'_>)| {
+        paths.iter().all(|path| path.components().nth(*at) == Some(*part))
+    };
+    let shared = first.enumerate().take_while(is_shared).count();
+    let name = |path: &&Path| path.components().skip(shared).collect::<PathBuf>();
+    paths.iter().map(|path| called(&shown(&name(path))).into()).collect()
 }
 
 /// The files of one log.
@@ -61,6 +77,14 @@ struct Set {
 }
 
 impl Set {
+    /// The path of the only file, or of the log before any rotation.
+    fn path(&self) -> &Path {
+        match self.files.as_slice() {
+            [(_, path, _)] => path,
+            _ => &self.name,
+        }
+    }
+
     /// A second file with the same mark is no part of the log: it is a copy, or the same file.
     fn takes(&self, name: &Name) -> bool {
         self.name == name.log && self.files.iter().all(|(mark, ..)| *mark != name.mark)

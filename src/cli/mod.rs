@@ -46,6 +46,7 @@ mod json;
 mod latency_bins;
 mod line_counts;
 mod log_file;
+mod log_line;
 mod logs;
 mod matching;
 mod numbers;

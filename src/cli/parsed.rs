@@ -1,14 +1,15 @@
 //! A line as it is read: one of the layer's, one of another program, or a broken one.
 
-use std::{borrow::Cow, io::BufRead, mem};
+use std::{borrow::Cow, io::BufRead, sync::Arc};
 
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
+    log_line::LogLine,
     verbatim,
     wrapped::{Wrapped, message_of_journal},
 };
-use crate::{Line, RequestLine, SCHEMA};
+use crate::{Line, SCHEMA};
 
 /// The longest line that is read, in bytes. The layer's lines are far shorter.
 pub(super) const LINE_LIMIT: usize = 16 << 20;
@@ -64,14 +65,9 @@ fn foreign<T>(line: &[u8]) -> Parsed<T> {
 
 /// Reads lines one after the other. Each takes the place of the line before and uses its memory; otherwise,
 /// `summary` would take a fifth more instructions.
+#[derive(Default)]
 pub(super) struct Parser {
-    line: Line,
-}
-
-impl Default for Parser {
-    fn default() -> Self {
-        Self { line: no_line() }
-    }
+    line: LogLine,
 }
 
 /// Why a line is broken, and how many lines begin in it: processes that share a pipe may run into each other.
@@ -103,22 +99,20 @@ fn reason(error: &serde_json::Error) -> String {
     format!("{said}{term} at column {column}")
 }
 
-fn no_line() -> Line {
-    Line::Request(RequestLine::default())
-}
-
-/// Takes the line away from its parser.
-pub(super) fn taken(line: &mut Line) -> Line {
-    mem::replace(line, no_line())
-}
-
 impl Parser {
+    /// The lines that follow stand in this log.
+    pub(super) fn reads(&mut self, log_name: &Arc<str>) {
+        if self.line.log_name != *log_name {
+            self.line.log_name = Arc::clone(log_name);
+        }
+    }
+
     /// Reads a line, and maps it if it is the layer's. The mapper also gets the bytes of a line that is spelt
     /// as the layer spells it, which are UTF-8.
     pub(super) fn parse<T>(
         &mut self,
         bytes: &[u8],
-        map: &mut impl FnMut(&mut Line, Option<&[u8]>) -> T,
+        map: &mut impl FnMut(&mut LogLine, Option<&[u8]>) -> T,
     ) -> Parsed<T> {
         // An editor may have put a byte order mark in front.
         let bytes = without_zeros(bytes);
@@ -136,12 +130,12 @@ impl Parser {
         &mut self,
         bytes: &[u8],
         is_spelt_as_ours: bool,
-        map: &mut impl FnMut(&mut Line, Option<&[u8]>) -> T,
+        map: &mut impl FnMut(&mut LogLine, Option<&[u8]>) -> T,
     ) -> Parsed<T> {
         if !is_spelt_as_ours && bytes.first() != Some(&b'{') {
             return foreign(bytes);
         }
-        if verbatim::read(bytes, &mut self.line).is_some() {
+        if verbatim::read(bytes, &mut self.line.line).is_some() {
             return self.known(Some(bytes), map);
         }
         let Ok(text) = str::from_utf8(bytes) else {
@@ -157,7 +151,7 @@ impl Parser {
         }
         match serde_json::from_str(text) {
             Ok(line) => {
-                self.line = line;
+                self.line.line = line;
                 self.known(None, map)
             }
             // Another schema may have other keys.
@@ -174,7 +168,7 @@ impl Parser {
     fn known<T>(
         &mut self,
         spelling: Option<&[u8]>,
-        map: &mut impl FnMut(&mut Line, Option<&[u8]>) -> T,
+        map: &mut impl FnMut(&mut LogLine, Option<&[u8]>) -> T,
     ) -> Parsed<T> {
         match schema(&self.line) {
             SCHEMA => Parsed::Line(map(&mut self.line, spelling)),

@@ -1,5 +1,7 @@
 //! The file that is being read.
 
+use std::sync::Arc;
+
 use super::{
     amount::amount,
     files::{called, shown},
@@ -15,6 +17,7 @@ use crate::SCHEMA;
 pub(super) struct Reading {
     pub(super) name: String,
     pub(super) log: usize,
+    pub(super) log_name: Arc<str>,
     is_found: bool,
     /// The names of all files so far.
     pub(super) names: Vec<String>,
@@ -34,7 +37,7 @@ impl Reading {
     pub(super) fn begin(&mut self, file: &LogFile, before: LineCounts) {
         self.name = shown(&file.path);
         self.names.push(self.name.clone());
-        (self.log, self.is_found) = (file.log, file.is_found);
+        (self.log, self.log_name, self.is_found) = (file.log, Arc::clone(&file.log_name), file.is_found);
         (self.before, self.length, self.first_unknown) = (before, 0, None);
         self.begun.go_on();
     }

@@ -263,6 +263,20 @@ impl RequestLine {
     }
 }
 
+impl<Row> Detached<Row> {
+    /// How many detached rows the line stands for: `sample_rate`, or 1 without it.
+    ///
+    /// ```
+    /// let mut line = omni_metrics::DetachedStage::default();
+    /// assert_eq!(line.weight(), 1);
+    /// line.sample_rate = Some(100);
+    /// assert_eq!(line.weight(), 100);
+    /// ```
+    pub fn weight(&self) -> u64 {
+        self.sample_rate.map_or(1, |rate| rate.max(1).into())
+    }
+}
+
 record! {
     RequestLine:
     schema: always,

@@ -7,6 +7,7 @@ use crate::{
     cli::{
         groups::{Grouping, Name},
         invariants::{Remarks, check_line},
+        log_line::LogLine,
         numbers::Ending,
         sample_check::Witness,
         selection::timestamp,
@@ -56,10 +57,10 @@ pub(super) enum RequestNumber {
 
 impl Found {
     /// Takes the id of its request from the line, since few names become text.
-    pub(super) fn of(line: &mut Line, grouping: Option<&Grouping>) -> Self {
+    pub(super) fn of(line: &mut LogLine, grouping: Option<&Grouping>) -> Self {
         let names = grouping.map(|grouping| grouping.names(line)).unwrap_or_default();
         let (remarks, witness, timestamp) = (check_line(line), Witness::of(line), timestamp(line));
-        let (number, name) = match line {
+        let (number, name) = match &mut line.line {
             Line::Request(line) => {
                 let number = line.overall_summary.e2e_requests;
                 let name = LineName::Request(mem::take(&mut line.request_id), number);

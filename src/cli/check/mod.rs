@@ -9,8 +9,9 @@ use super::{
     help::Help,
     input::{BrokenLine, Inputs},
     json,
+    log_line::LogLine,
 };
-use crate::{Line, write::columns::printable};
+use crate::write::columns::printable;
 
 mod finding;
 mod found;
@@ -84,7 +85,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let read = inputs.map(
         || {
             let grouping = grouping.clone();
-            move |line: &mut Line| Found::of(line, grouping.as_ref())
+            move |line: &mut LogLine| Found::of(line, grouping.as_ref())
         },
         |place, found| {
             if let Some(groups) = &mut groups {

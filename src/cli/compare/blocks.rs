@@ -16,7 +16,8 @@ use crate::{
     Line, RequestLine,
     cli::{
         critical_path::critical_path,
-        groups::Key,
+        groups::By,
+        log_line::LogLine,
         objectives::{ObjectiveCounts, Objectives},
         tally::Tally,
         timeline::{Part, Timeline},
@@ -43,7 +44,7 @@ pub(super) struct Blocks {
     stages: BTreeSet<Place>,
     edges: BTreeSet<Place>,
     objectives: ObjectiveCounts,
-    by: Option<Key>,
+    by: Option<By>,
     latencies: Latencies,
 }
 
@@ -67,7 +68,7 @@ pub(super) struct Block {
 }
 
 impl Blocks {
-    pub(super) fn new(objectives: &Objectives, by: Option<&Key>) -> Self {
+    pub(super) fn new(objectives: &Objectives, by: Option<&By>) -> Self {
         Self {
             shift: 0,
             blocks: BTreeMap::new(),
@@ -79,9 +80,9 @@ impl Blocks {
         }
     }
 
-    pub(super) fn add(&mut self, line: &Line) {
+    pub(super) fn add(&mut self, line: &LogLine) {
         let groups = self.by.as_ref().map(|by| by.of_line(line));
-        let Line::Request(line) = line else { return };
+        let Line::Request(line) = &line.line else { return };
         self.admit_places(line);
         self.latencies.add(line.e2e_table.e2e_total_ms, line.weight());
         let (stages, edges, objectives) = (&self.stages, &self.edges, &self.objectives);

@@ -9,7 +9,7 @@ use super::{
     change::{Change, decide},
     sample::Sample,
 };
-use crate::cli::groups::{Grouped, Key, Merge, Name, REST};
+use crate::cli::groups::{By, Grouped, Merge, Name, REST};
 
 /// How many groups are told apart.
 const GROUPS: usize = 64;
@@ -74,7 +74,7 @@ impl Merge for Bins {
 
 impl ByGroup {
     /// Takes the groups out of the blocks of both samples. The largest groups come first, and the rest last.
-    pub(super) fn of(by: &Key, before: &mut Sample, after: &mut Sample) -> Self {
+    pub(super) fn of(by: &By, before: &mut Sample, after: &mut Sample) -> Self {
         let blocks = || before.blocks.iter().chain(&after.blocks);
         let names: BTreeSet<Name> = blocks().flat_map(|at| at.block.groups.0.names().cloned()).collect();
         let names = names.into_iter().take(GROUPS).collect();

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     attainment::Attainment,
     failure::{Failure, Result, complain},
-    groups::Key,
+    groups::By,
     help::Help,
     json,
     objectives::Objectives,
@@ -111,8 +111,8 @@ pub(super) struct Args {
     ///
     /// At most 64 groups, those whose keys come first; the rest is `others`. For stage_name and stage_id, a
     /// request belongs to each of its stages.
-    #[arg(long, value_name = "KEY", value_parser = Key::parse)]
-    by: Option<Key>,
+    #[arg(long, value_name = "KEYS", value_parser = By::parse)]
+    by: Option<By>,
     /// Every figure, not only the main ones and those that changed
     #[arg(long)]
     all: bool,
@@ -140,7 +140,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let (mut before, mut after) = (before.into_sample(SEEDS[0])?, after.into_sample(SEEDS[1])?);
     let comparison = Comparison::of(&before, &after);
     let by_group = args.by.as_ref().map(|by| ByGroup::of(by, &mut before, &mut after));
-    args.by.iter().filter_map(Key::missing).for_each(|missing| complain(&missing));
+    args.by.iter().flat_map(By::missing).for_each(|missing| complain(&missing));
     let verdicts = args.fail_if.iter().map(|condition| condition.verdict(&comparison, args.certain));
     let conditions = verdicts.collect();
     let distribution = Distribution::of([&before.latencies, &after.latencies]);

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use super::{Args, blocks::Blocks, sample::Sample};
 use crate::{
-    Line, Millis, Timestamp,
+    Millis, Timestamp,
     cli::{
         attainment::Attainment,
         failure::{Failure, Result},
         files::Files,
         input::Inputs,
+        log_line::LogLine,
         selection::{moment_of, timestamp},
     },
     write::columns::printable,
@@ -101,7 +102,7 @@ struct Halves {
 }
 
 impl Halves {
-    fn add(&mut self, line: &Line) {
+    fn add(&mut self, line: &LogLine) {
         let half = if timestamp(line) < self.split { &mut self.before } else { &mut self.after };
         half.add(line);
     }

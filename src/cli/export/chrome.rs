@@ -20,12 +20,13 @@ use super::{
     trace::{Group, Slice, Slices, Track},
 };
 use crate::{
-    Line, Timestamp,
+    Timestamp,
     cli::{
         failure::Result,
-        groups::{Key, Name},
+        groups::{By, Name},
         input::Inputs,
         json::escaped,
+        log_line::LogLine,
         timeline::Part,
     },
     model::id::{OrderedId, Shown, unordered},
@@ -41,11 +42,11 @@ const PROCESSES: usize = 512;
 const HEAD: u64 = 86_400_000_000_000;
 
 /// Writes the trace. Each group has processes of its own.
-pub(super) fn write(by: Option<&Key>, inputs: &mut Inputs, out: &mut impl Write) -> Result<()> {
+pub(super) fn write(by: Option<&By>, inputs: &mut Inputs, out: &mut impl Write) -> Result<()> {
     let mut trace = Trace { out, held: BinaryHeap::new(), writer: None };
     let mapper = || {
         let by = by.cloned();
-        move |line: &mut Line| {
+        move |line: &mut LogLine| {
             let name = by.as_ref().and_then(|by| by.of_line(line).into_iter().next());
             Slices::of(line).map(|slices| Slices { name, ..slices })
         }

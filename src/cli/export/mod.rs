@@ -9,7 +9,7 @@ use std::{
 use super::{
     failure::{Failure, Result, complain},
     files::Files,
-    groups::{GroupArgs, Grouping, Key},
+    groups::{By, GroupArgs, Grouping},
     help::Help,
     input::Inputs,
     output,
@@ -92,7 +92,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         }
     }
     inputs.warn_of_doubles();
-    grouping.by.iter().filter_map(Key::missing).for_each(|missing| complain(&missing));
+    grouping.by.iter().flat_map(By::missing).for_each(|missing| complain(&missing));
     Ok(inputs.exit_code(0))
 }
 

@@ -4,7 +4,10 @@ use std::io::Write;
 
 use crate::{
     Detached, E2eTable, Fields, Line, RequestLine, StageRow, Timestamp, TransferRow,
-    cli::{failure::Result, groups::Grouping, input::Inputs, records::Records, selection::timestamp},
+    cli::{
+        failure::Result, groups::Grouping, input::Inputs, log_line::LogLine, records::Records,
+        selection::timestamp,
+    },
     model::{
         numbers::{Number, Table as NumberTable},
         rows::Value,
@@ -52,7 +55,7 @@ pub(super) fn write(
     inputs.map(
         || {
             let grouping = grouping.clone();
-            move |line: &mut Line| match rows(table, line) {
+            move |line: &mut LogLine| match rows(table, line) {
                 rows if grouping.is_whole() => rows,
                 rows => in_groups(&grouping, line, rows),
             }
@@ -85,18 +88,15 @@ fn rows(table: Table, line: &Line) -> Vec<Vec<String>> {
 }
 
 /// The rows of a line, each after the beginning of its stretch of time and its group.
-fn in_groups(grouping: &Grouping, line: &Line, rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
+fn in_groups(grouping: &Grouping, line: &LogLine, rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
     let from = grouping.start_of(timestamp(line)).map(|from| from.to_string());
     // By a stage, there are the rows of stages only: see `Table::has_groups`.
-    let stages = match line {
-        Line::Request(line) if grouping.is_of_stages() => line.stage_table.as_slice(),
-        _ => &[],
+    let stage = |at: usize| match &line.line {
+        Line::Request(line) => line.stage_table.get(at),
+        Line::Stage(line) => Some(&line.row),
+        _ => None,
     };
-    let of_line = grouping.by.as_ref().and_then(|by| by.of_line(line).into_iter().next());
-    let group = |at: usize| {
-        let of_stage = stages.get(at).and_then(|stage| grouping.by.as_ref()?.of_stage(stage));
-        of_stage.or_else(|| of_line.clone()).map(|name| name.to_string())
-    };
+    let group = |at| grouping.by.as_ref().map(|by| by.name(line, stage(at)).to_string());
     let row = |(at, row)| from.clone().into_iter().chain(group(at)).chain(row).collect();
     rows.into_iter().enumerate().map(row).collect()
 }

@@ -1,9 +1,13 @@
 //! The figures of requests, or of rows of stages, by group.
 
-use super::{GroupTable, Grouping, Groups, Merge, Percent, Spread, table::Figure};
+use super::{
+    By, GroupTable, Grouping, Groups, Merge, Percent, Spread,
+    table::{Figure, Shown},
+};
 use crate::{
-    Line, Millis, RequestLine, StageRow,
+    DetachedStage, Line, Millis, RequestLine, StageRow, Timestamp,
     cli::{
+        log_line::LogLine,
         objectives::{ObjectiveCounts, Objectives},
         selection::{Selection, covered_from},
     },
@@ -13,20 +17,27 @@ use crate::{
 /// How a time is taken from a request or a row.
 type Get<T> = fn(&T) -> Option<Millis>;
 
-/// A time that is a field of the row, which names it; and a short name for the head of a column.
+/// A time that is a field of the row, which names it; a short name for the head of a column; and which of its
+/// percentiles are shown.
 macro_rules! time {
-    ($name:ident, $short:literal) => {
-        (Figure { name: stringify!($name), short: $short }, |row| row.$name)
+    ($name:ident, $short:literal, $shown:ident) => {
+        (Figure { name: stringify!($name), short: $short, shown: Shown::$shown }, |row| row.$name)
     };
 }
 
-/// The times of a row of a stage whose percentiles are shown.
-const TIMES_OF_STAGE: [(Figure, Get<StageRow>); 3] =
-    [time!(stage_gen_time_ms, "gen"), time!(queue_time_ms, "queue"), time!(first_output_ms, "first")];
+/// The times of a row of a stage whose percentiles are shown. Most rows do not wait in a queue, so it is the
+/// highest percentile that tells of those that do.
+const TIMES_OF_STAGE: [(Figure, Get<StageRow>); 3] = [
+    time!(stage_gen_time_ms, "gen", All),
+    time!(queue_time_ms, "queue", Last),
+    time!(first_output_ms, "first", First),
+];
 /// Those of a request.
 const TIMES_OF_REQUEST: [(Figure, Get<RequestLine>); 2] = [
-    (Figure { name: "e2e_total_ms", short: "e2e" }, |line| Some(line.e2e_table.e2e_total_ms)),
-    (Figure { name: "first_output_ms", short: "first" }, |line| {
+    (Figure { name: "e2e_total_ms", short: "e2e", shown: Shown::All }, |line| {
+        Some(line.e2e_table.e2e_total_ms)
+    }),
+    (Figure { name: "first_output_ms", short: "first", shown: Shown::First }, |line| {
         line.stage_table.iter().filter_map(|row| row.first_output_ms).min()
     }),
 ];
@@ -36,21 +47,26 @@ const TIMES_OF_REQUEST: [(Figure, Get<RequestLine>); 2] = [
 pub(in crate::cli) struct RequestGroups {
     grouping: Grouping,
     groups: Groups<Figures>,
-    /// The creation of the first request and the end of the last one, in microseconds.
+    /// The creation of the first request, or the start of the first row, and the end of the last one, in
+    /// microseconds.
     span: Option<(u64, u64)>,
     /// From when on the log has every request that ended: the creation of the first request of a run, before
     /// which no other one ended, or else the end of the first request.
     covered_from: Option<u64>,
     /// Without counts.
     objectives: ObjectiveCounts,
+    /// Rows of stages that are in no request, and are not counted.
+    left_out: u64,
 }
 
 /// The figures of a group.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
-    /// Requests, or rows of stages in them.
+    /// Requests, or rows of stages.
     pub(super) count: u64,
-    /// Those of requests that have failed.
+    /// Those of which it is known whether their request has failed: not those of detached rows.
+    pub(super) judged: u64,
+    /// Those whose request has failed.
     pub(super) failed: u64,
     pub(super) tokens: u64,
     /// In the order above.
@@ -60,10 +76,9 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    fn add<T>(&mut self, line: &RequestLine, tokens: u64, of: &T, times: &[(Figure, Get<T>)]) {
-        let weight = line.weight();
+    /// Adds a request or a row that stands for `weight` of them.
+    fn add<T>(&mut self, weight: u64, tokens: u64, of: &T, times: &[(Figure, Get<T>)]) {
         self.count = self.count.saturating_add(weight);
-        self.failed = self.failed.saturating_add(if is_failed(&line.e2e_table) { weight } else { 0 });
         self.tokens = self.tokens.saturating_add(tokens.saturating_mul(weight));
         for (spread, (_, get)) in self.times.iter_mut().zip(times) {
             if let Some(time) = get(of) {
@@ -71,12 +86,19 @@ impl Figures {
             }
         }
     }
+
+    fn judge(&mut self, line: &RequestLine) {
+        let weight = line.weight();
+        self.judged = self.judged.saturating_add(weight);
+        self.failed = self.failed.saturating_add(if is_failed(&line.e2e_table) { weight } else { 0 });
+    }
 }
 
 impl Merge for Figures {
     fn merge(&mut self, other: Self) {
-        let Self { count, failed, tokens, times, objectives } = other;
+        let Self { count, judged, failed, tokens, times, objectives } = other;
         self.count = self.count.saturating_add(count);
+        self.judged = self.judged.saturating_add(judged);
         self.failed = self.failed.saturating_add(failed);
         self.tokens = self.tokens.saturating_add(tokens);
         self.times.iter_mut().zip(times).for_each(|(spread, times)| spread.merge(times));
@@ -90,52 +112,73 @@ impl Merge for Figures {
 impl RequestGroups {
     pub(in crate::cli) fn new(grouping: Grouping, objectives: &Objectives) -> Self {
         let (groups, objectives) = (Groups::new(&grouping), ObjectiveCounts::new(objectives));
-        Self { grouping, groups, span: None, covered_from: None, objectives }
+        Self { grouping, groups, span: None, covered_from: None, objectives, left_out: 0 }
     }
 
-    pub(in crate::cli) fn add(&mut self, line: &Line) {
-        let Line::Request(line) = line else { return };
-        let end = line.timestamp.unix_micros();
-        let created = end.saturating_sub(line.e2e_table.e2e_total_ms.as_nanos() / 1_000);
-        self.widen(created, end);
-        let covered_from = covered_from(line).unix_micros();
-        self.covered_from = Some(self.covered_from.map_or(covered_from, |first| first.min(covered_from)));
-        if self.grouping.is_of_stages() {
-            line.stage_table.iter().for_each(|row| self.add_stage(line, row));
-        } else {
-            self.add_request(line);
+    pub(in crate::cli) fn add(&mut self, line: &LogLine) {
+        match &line.line {
+            Line::Request(request) => self.add_request(line, request),
+            Line::Stage(row) if self.grouping.is_of_stages() => self.add_detached(line, row),
+            Line::Stage(row) => self.left_out = self.left_out.saturating_add(row.weight()),
+            Line::Transfer(_) | Line::Summary(_) | Line::Open(_) => {}
         }
     }
 
-    fn widen(&mut self, created: u64, end: u64) {
-        let (first, last) = self.span.unwrap_or((created, end));
-        self.span = Some((first.min(created), last.max(end)));
+    fn add_request(&mut self, line: &LogLine, request: &RequestLine) {
+        let (weight, e2e) = (request.weight(), &request.e2e_table);
+        self.widen(request.timestamp, e2e.e2e_total_ms, covered_from(request));
+        if self.grouping.is_of_stages() {
+            for row in &request.stage_table {
+                let figures = self.at(line, request.timestamp, Some(row));
+                figures.add(weight, row.num_tokens_out.unwrap_or(0), row, &TIMES_OF_STAGE);
+                figures.judge(request);
+            }
+            return;
+        }
+        let objectives = self.objectives.clone();
+        let figures = self.at(line, request.timestamp, None);
+        figures.add(weight, e2e.e2e_total_tokens, request, &TIMES_OF_REQUEST);
+        figures.judge(request);
+        figures.objectives.get_or_insert(objectives).add(request);
     }
 
-    fn add_request(&mut self, line: &RequestLine) {
-        let name = self.grouping.by.as_ref().and_then(|by| by.of_request(line));
-        let figures = self.groups.at(line.timestamp, name);
-        figures.add(line, line.e2e_table.e2e_total_tokens, line, &TIMES_OF_REQUEST);
-        figures.objectives.get_or_insert_with(|| self.objectives.clone()).add(line);
+    fn add_detached(&mut self, line: &LogLine, detached: &DetachedStage) {
+        let DetachedStage { row, timestamp, .. } = detached;
+        self.widen(*timestamp, row.wall_time_ms.unwrap_or_default(), *timestamp);
+        let figures = self.at(line, *timestamp, Some(row));
+        figures.add(detached.weight(), row.num_tokens_out.unwrap_or(0), row, &TIMES_OF_STAGE);
     }
 
-    fn add_stage(&mut self, line: &RequestLine, row: &StageRow) {
-        let name = self.grouping.by.as_ref().and_then(|by| by.of_stage(row));
-        let figures = self.groups.at(line.timestamp, name);
-        figures.add(line, row.num_tokens_out.unwrap_or(0), row, &TIMES_OF_STAGE);
+    /// The figures of the group of a line, or of this row of it.
+    fn at(&mut self, line: &LogLine, timestamp: Timestamp, row: Option<&StageRow>) -> &mut Figures {
+        let name = self.grouping.by.as_ref().map(|by| by.name(line, row));
+        self.groups.at(timestamp, name)
+    }
+
+    /// Adds a request or a row that ended then, after this time.
+    fn widen(&mut self, timestamp: Timestamp, time: Millis, covered_from: Timestamp) {
+        let end = timestamp.unix_micros();
+        let start = end.saturating_sub(time.as_nanos() / 1_000);
+        self.extend((start, end), covered_from.unix_micros());
+    }
+
+    fn extend(&mut self, (start, end): (u64, u64), covered_from: u64) {
+        let (first, last) = self.span.unwrap_or((start, end));
+        self.span = Some((first.min(start), last.max(end)));
+        self.covered_from = Some(self.covered_from.map_or(covered_from, |first| first.min(covered_from)));
     }
 
     pub(in crate::cli) fn merge(&mut self, other: &mut Self) {
         self.groups.merge(&mut other.groups);
-        if let Some((created, end)) = other.span {
-            self.widen(created, end);
+        if let Some((span, covered_from)) = other.span.zip(other.covered_from) {
+            self.extend(span, covered_from);
         }
-        self.covered_from = self.covered_from.into_iter().chain(other.covered_from).min();
+        self.left_out = self.left_out.saturating_add(other.left_out);
     }
 
     /// The table of the figures of the selected lines, with these percentiles.
     pub(in crate::cli) fn into_table(self, percents: &[Percent], selection: &Selection) -> GroupTable {
-        let Self { grouping, groups, span, covered_from, mut objectives } = self;
+        let Self { grouping, groups, span, covered_from, mut objectives, left_out } = self;
         let is_of_stages = grouping.is_of_stages();
         let times: Vec<_> = match is_of_stages {
             true => TIMES_OF_STAGE.iter().map(|(figure, _)| *figure).collect(),
@@ -143,7 +186,7 @@ impl RequestGroups {
         };
         let width = groups.width();
         let mut rows = groups.into_groups(&grouping);
-        if grouping.width.is_none() {
+        if grouping.width.is_none() && !grouping.by.as_ref().is_some_and(By::is_of_several) {
             // The largest groups come first, and the rest last.
             rows.sort_by_key(|group| (group.is_rest, u64::MAX - group.value.count));
         }
@@ -154,6 +197,8 @@ impl RequestGroups {
         let [start, end] = selection.covered([span.0, span.1].map(|micros| micros.saturating_mul(1_000)));
         let span = (start / 1_000, end / 1_000);
         rows.iter().filter_map(|group| group.value.objectives.as_ref()).for_each(|of| objectives.merge(of));
-        GroupTable::new(&grouping, width, span, rows, times, percents).with_missing(objectives.missing())
+        GroupTable::new(&grouping, width, span, rows, times, percents)
+            .with_missing(objectives.missing())
+            .with_left_out(&grouping, left_out)
     }
 }

@@ -1,4 +1,4 @@
-//! What lines are grouped by.
+//! A key by which lines are grouped.
 
 use std::{
     collections::BTreeSet,
@@ -12,24 +12,29 @@ use std::{
 use super::Name;
 use crate::{
     Line, RequestLine, StageRow,
-    cli::selection::{known, near},
+    cli::{
+        log_line::LogLine,
+        selection::{known, near},
+    },
     write::columns::{id, printable},
 };
 
-/// What lines are grouped by.
+/// A key that lines have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) enum Key {
+pub(super) enum Key {
     FinishReason,
     Error,
     RequestId,
     StageName,
     StageId,
+    /// The log that the line stands in.
+    File,
     Field(Field),
 }
 
 /// A field of the request.
 #[derive(Debug, Clone)]
-pub(in crate::cli) struct Field {
+pub(super) struct Field {
     name: String,
     seen: Arc<Seen>,
 }
@@ -50,15 +55,19 @@ struct Seen {
 const OTHERS: usize = 10;
 
 impl Key {
-    const NAMES: [(&'static str, Self); 5] = [
+    const NAMES: [(&'static str, Self); 6] = [
         ("finish_reason", Self::FinishReason),
         ("error", Self::Error),
         ("request_id", Self::RequestId),
         ("stage_name", Self::StageName),
         ("stage_id", Self::StageId),
+        ("file", Self::File),
     ];
+    /// Other words for the process that has written a log.
+    const OF_FILES: [&'static str; 9] =
+        ["process", "worker", "log", "path", "filename", "host", "pod", "instance", "node"];
 
-    pub(in crate::cli) fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         if let Some(name) = text.strip_prefix("fields.").filter(|name| !name.is_empty()) {
             return Ok(Self::Field(Field { name: name.to_owned(), seen: Arc::default() }));
         }
@@ -79,6 +88,9 @@ impl Key {
             (Some(field), _) if is_word(field) => format!("; did you mean fields.{field}?"),
             // Lines have it, but they are not grouped by it.
             (None, _) if known().any(|known| known == text) => ".".to_owned(),
+            (None, _) if Self::OF_FILES.contains(&text) => {
+                format!("; did you mean file, the log of each process, or fields.{text}?")
+            }
             (None, []) if is_word(text) => format!("; did you mean fields.{text}?"),
             (_, []) => ".".to_owned(),
             (_, near) => format!("; did you mean {}?", near.join(" or ")),
@@ -89,45 +101,31 @@ impl Key {
         ))
     }
 
-    /// The name of the group of a request; `None` for keys of a stage.
-    pub(super) fn of_request(&self, line: &RequestLine) -> Option<Name> {
-        let text = |text: &Option<String>| text.as_deref().map_or(Name::Absent, Name::of_text);
-        Some(match self {
-            Self::FinishReason => text(&line.e2e_table.finish_reason),
-            Self::Error => text(&line.e2e_table.error),
-            Self::RequestId => Name::of_text(&line.request_id),
-            Self::Field(field) => field.of_request(line),
-            Self::StageName | Self::StageId => return None,
-        })
+    /// Whether it tells the stages of a request apart.
+    pub(super) fn is_of_stages(&self) -> bool {
+        matches!(self, Self::StageName | Self::StageId)
     }
 
-    /// The name of the group of a row; `None` for keys of a request.
-    pub(in crate::cli) fn of_stage(&self, row: &StageRow) -> Option<Name> {
-        match self {
-            Self::StageName => Some(row.stage_name.as_deref().map_or(Name::Absent, Name::of_text)),
-            Self::StageId => Some(row.stage_id.map_or(Name::Absent, Name::from)),
+    /// The value in a line and in this row of it.
+    pub(super) fn value(&self, line: &LogLine, row: Option<&StageRow>) -> Name {
+        let text = |text: Option<&str>| text.map_or(Name::Absent, Name::of_text);
+        let request = match &line.line {
+            Line::Request(line) => Some(line),
             _ => None,
+        };
+        match self {
+            Self::FinishReason => text(request.and_then(|line| line.e2e_table.finish_reason.as_deref())),
+            Self::Error => text(request.and_then(|line| line.e2e_table.error.as_deref())),
+            Self::Field(field) => request.map_or(Name::Absent, |line| field.of_request(line)),
+            Self::RequestId => text(line.request_id()),
+            Self::StageName => text(row.and_then(|row| row.stage_name.as_deref())),
+            Self::StageId => row.and_then(|row| row.stage_id).map_or(Name::Absent, Name::from),
+            Self::File => Name::of_text(&line.log_name),
         }
     }
 
-    /// The groups that a line belongs to: one, or those of the stages of a request.
-    pub(in crate::cli) fn of_line(&self, line: &Line) -> Vec<Name> {
-        let names: BTreeSet<_> = match line {
-            Line::Request(line) => match self.of_request(line) {
-                Some(name) => BTreeSet::from([name]),
-                None => line.stage_table.iter().filter_map(|row| self.of_stage(row)).collect(),
-            },
-            Line::Stage(_) | Line::Transfer(_) if *self == Self::RequestId => {
-                line.request_id().map(Name::of_text).into_iter().collect()
-            }
-            Line::Stage(line) => self.of_stage(&line.row).into_iter().collect(),
-            Line::Transfer(_) | Line::Summary(_) | Line::Open(_) => BTreeSet::new(),
-        };
-        if names.is_empty() { vec![Name::Absent] } else { names.into_iter().collect() }
-    }
-
     /// That no request had the field, and which row had it; `None` for other keys.
-    pub(in crate::cli) fn missing(&self) -> Option<String> {
+    pub(super) fn missing(&self) -> Option<String> {
         let Self::Field(Field { name, seen }) = self else { return None };
         let is_missing = seen.is_absent.load(Ordering::Relaxed) && !seen.in_request.load(Ordering::Relaxed);
         let elsewhere = seen.in_row.get().map(|row| {

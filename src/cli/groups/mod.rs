@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, mem, time::Duration};
 
-use crate::{Line, Timestamp};
+use crate::{Timestamp, cli::log_line::LogLine};
 
 mod bounded;
 mod buckets;
+mod by;
 mod figures;
 mod heading;
 mod key;
@@ -15,9 +16,9 @@ mod table;
 
 pub(in crate::cli) use bounded::{Grouped, Merge};
 use buckets::Buckets;
+pub(in crate::cli) use by::By;
 pub(in crate::cli) use figures::RequestGroups;
 pub(in crate::cli) use heading::Heading;
-pub(in crate::cli) use key::Key;
 pub(in crate::cli) use name::{Name, REST, shortened};
 pub(in crate::cli) use spread::{Percent, Spread};
 pub(in crate::cli) use table::GroupTable;
@@ -30,14 +31,18 @@ const GROUPS_OF_BUCKET: usize = 16;
 #[derive(Debug, Default, Clone, clap::Args)]
 #[command(next_help_heading = "Groups")]
 pub(in crate::cli) struct GroupArgs {
-    /// A group for each value of the key: finish_reason, error, request_id, stage_name, stage_id, fields.NAME
+    /// A group for each value: finish_reason, error, request_id, stage_name, stage_id, file, fields.NAME
+    ///
+    /// Of several keys, such as `stage_name,file`, a group for each combination. `file` is the log that a line
+    /// stands in, so that of a process where each writes its own: ask before `join` makes them one.
     ///
     /// At most 256 groups, or 16 with --every, those whose keys come first; the rest is `others`, except in
     /// `export --format csv`, which names the group of each row. For stage_name and stage_id, `summary` and
-    /// `report` count rows of stages; elsewhere, a request belongs to each of its stages. Example:
+    /// `report` count rows of stages, also those of workers that are not in a request; elsewhere, a request
+    /// belongs to each of its stages. Example:
     /// `omni-metrics summary --by fields.model FILE`
-    #[arg(long, value_name = "KEY", value_parser = Key::parse)]
-    by: Option<Key>,
+    #[arg(long, value_name = "KEYS", value_parser = By::parse)]
+    by: Option<By>,
     /// A group for each stretch of time of this length (10s, 5m, 1h), by the end of the requests
     ///
     /// If that makes more than 1,000 groups, the stretches are 2, 4, 8… times as long. With --by, a group for
@@ -66,7 +71,7 @@ fn width(text: &str) -> Result<Duration, String> {
 /// How lines are grouped. By default, all are one group.
 #[derive(Debug, Clone, Default)]
 pub(in crate::cli) struct Grouping {
-    pub(in crate::cli) by: Option<Key>,
+    pub(in crate::cli) by: Option<By>,
     /// The length of the stretches of time, in microseconds.
     pub(in crate::cli) width: Option<u64>,
 }
@@ -74,7 +79,12 @@ pub(in crate::cli) struct Grouping {
 impl Grouping {
     /// Whether rows of stages are counted rather than requests.
     pub(in crate::cli) fn is_of_stages(&self) -> bool {
-        matches!(self.by, Some(Key::StageName | Key::StageId))
+        self.by.as_ref().is_some_and(By::is_of_stages)
+    }
+
+    /// Whether the log that a line stands in is a key.
+    pub(in crate::cli) fn is_by_file(&self) -> bool {
+        self.by.as_ref().is_some_and(By::is_of_files)
     }
 
     /// Whether all lines are one group.
@@ -96,7 +106,7 @@ impl Grouping {
     }
 
     /// The names of the groups that a line belongs to; an absent one if lines are grouped by time only.
-    pub(in crate::cli) fn names(&self, line: &Line) -> Vec<Name> {
+    pub(in crate::cli) fn names(&self, line: &LogLine) -> Vec<Name> {
         self.by.as_ref().map_or_else(|| vec![Name::Absent], |by| by.of_line(line))
     }
 
@@ -109,7 +119,7 @@ impl Grouping {
             let (asked, every) = (seconds(asked), seconds(width));
             format!("stretches of {asked} s would be more than 1000 rows; these are of {every} s")
         });
-        let absent = self.by.as_ref().and_then(Key::missing);
+        let absent = self.by.iter().flat_map(By::missing);
         longer.into_iter().chain(absent).collect()
     }
 }

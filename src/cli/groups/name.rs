@@ -1,6 +1,6 @@
 //! The name of a group: the value of the key, as every output shows it.
 
-use std::{borrow::Cow, cmp::Ordering, fmt};
+use std::{borrow::Cow, cmp::Ordering, fmt, slice};
 
 use crate::{FieldValue, model::value::prefix, write::columns::is_hidden};
 
@@ -20,6 +20,8 @@ pub(in crate::cli) enum Name {
     Number(Number),
     /// With quotes, if it needs them.
     Text(String),
+    /// The values of several keys.
+    Several(Vec<Name>),
 }
 
 /// A number. An integer and a decimal number of the same value are equal.
@@ -57,6 +59,14 @@ impl Name {
         }
     }
 
+    /// The values of the keys, each on its own.
+    pub(super) fn parts(&self) -> &[Self] {
+        match self {
+            Self::Several(names) => names,
+            name => slice::from_ref(name),
+        }
+    }
+
     fn quoted_if(is_quoted: bool, text: &str) -> Self {
         Self::Text(match is_quoted {
             true => escaped(&serde_json::Value::from(text).to_string()),
@@ -78,6 +88,9 @@ impl fmt::Display for Name {
             Self::Bool(value) => value.fmt(f),
             Self::Number(number) => number.fmt(f),
             Self::Text(text) => f.write_str(text),
+            Self::Several(names) => {
+                f.write_str(&names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The figures of groups, as a text table, as JSON, and as CSV.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{collections::BTreeMap, io::Write, slice};
 
 use serde::Serialize;
 
-use super::{Group, Grouping, Percent, figures::Figures, heading::moment, shortened};
+use super::{By, Group, Grouping, Name, Percent, figures::Figures, heading::moment, shortened};
 use crate::{
     Millis, Timestamp,
     cli::{
+        amount::amount,
         attainment::{Attainment, percent},
         failure::Result,
         percentile_table::short,
@@ -21,6 +22,26 @@ use crate::{
 pub(super) struct Figure {
     pub(super) name: &'static str,
     pub(super) short: &'static str,
+    pub(super) shown: Shown,
+}
+
+/// Which percentiles of a time the text table shows.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shown {
+    All,
+    First,
+    Last,
+}
+
+impl Shown {
+    fn of(self, percents: &[Percent]) -> &[Percent] {
+        let ends = match self {
+            Self::All => return percents,
+            Self::First => percents.split_first().map(|(first, _)| first),
+            Self::Last => percents.split_last().map(|(last, _)| last),
+        };
+        ends.map_or(&[], slice::from_ref)
+    }
 }
 
 /// The groups of a log, as they are shown.
@@ -35,6 +56,9 @@ pub(in crate::cli) struct GroupTable {
     /// What is counted: `requests`, or `stage_rows`.
     counted: &'static str,
     groups: Vec<Row>,
+    /// The names of the keys.
+    #[serde(skip)]
+    keys: Vec<String>,
     #[serde(skip)]
     times: Vec<Figure>,
     #[serde(skip)]
@@ -54,6 +78,9 @@ struct Row {
     until: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<String>,
+    /// The value of each key.
+    #[serde(skip)]
+    parts: Vec<String>,
     count: u64,
     per_s: Option<f64>,
     failed: u64,
@@ -108,6 +135,7 @@ impl GroupTable {
             every_ms: grouping.width.map(|_| width as f64 / 1e3),
             counted: if grouping.is_of_stages() { "stage_rows" } else { "requests" },
             groups: rows,
+            keys: grouping.by.iter().flat_map(By::names).collect(),
             times,
             percents: percents.to_vec(),
             remarks,
@@ -117,6 +145,16 @@ impl GroupTable {
 
     pub(super) fn with_missing(self, missing: Vec<String>) -> Self {
         Self { missing, ..self }
+    }
+
+    /// With a remark on rows of stages that are in no request, if these groups lack them.
+    pub(super) fn with_left_out(mut self, grouping: &Grouping, rows: u64) -> Self {
+        if rows > 0 && (self.is_empty() || grouping.is_by_file()) {
+            let rows = amount(rows, "row of a stage is", "rows of stages are");
+            self.remarks
+                .push(format!("{rows} in no request: --by stage_name,file has a row for each process"));
+        }
+        self
     }
 
     fn has_objectives(&self) -> bool {
@@ -132,14 +170,13 @@ impl GroupTable {
         &self.remarks
     }
 
-    /// A row for each group. Of the first time, there are all percentiles, and of the others the first one.
+    /// A row for each group.
     pub(in crate::cli) fn text(&self) -> Columns {
-        let shown = |at: usize| {
-            if at == 0 { self.percents.as_slice() } else { self.percents.get(..1).unwrap_or_default() }
-        };
-        let times: Vec<_> = (0..)
-            .zip(&self.times)
-            .flat_map(|(at, figure)| shown(at).iter().map(move |percent| (figure, percent)))
+        let shown = |figure: &Figure| figure.shown.of(&self.percents).iter();
+        let times: Vec<_> = self
+            .times
+            .iter()
+            .flat_map(|figure| shown(figure).map(move |percent| (figure, percent)))
             .collect();
         let is_pair = self.by.is_some() && self.every_ms.is_some();
         let name = if self.every_ms.is_some() { "from" } else { self.by.as_deref().unwrap_or_default() };
@@ -187,11 +224,10 @@ impl GroupTable {
     /// A line with the names of the columns, and a line for each group. What is absent is empty.
     pub(in crate::cli) fn write_csv(&self, out: &mut impl Write) -> Result<()> {
         let mut csv = Records::new(out);
-        let by = self.by.clone();
-        let (is_timed, is_named) = (self.every_ms.is_some(), by.is_some());
+        let is_timed = self.every_ms.is_some();
         let mut heads: Vec<String> = Vec::new();
         heads.extend(is_timed.then(|| ["from", "until"].map(str::to_owned)).into_iter().flatten());
-        heads.extend(by);
+        heads.extend(self.keys.iter().cloned());
         heads.extend(
             [self.counted, "per_s", "failed", "failed_share", "tokens", "tokens_per_s"].map(str::to_owned),
         );
@@ -212,7 +248,7 @@ impl GroupTable {
                 fields
                     .extend([row.from, row.until].map(|at| at.map(|at| at.to_string()).unwrap_or_default()));
             }
-            fields.extend(is_named.then(|| row.group.clone().unwrap_or_default()));
+            fields.extend((0..self.keys.len()).map(|at| row.parts.get(at).cloned().unwrap_or_default()));
             fields.extend([row.count.to_string(), number(row.per_s), row.failed.to_string()]);
             fields.extend([number(row.failed_share), row.tokens.to_string(), number(row.tokens_per_s)]);
             if has_objectives {
@@ -241,13 +277,18 @@ impl Row {
     /// The row of a group in a log that covers `span`, as far as it was selected.
     fn of(group: Group<Figures>, span: (u64, u64), times: &[Figure], percents: &[Percent]) -> Self {
         let (from, until, label) = (group.from(), group.until(), group.label());
+        let parts = match &group.name {
+            Some(name) => name.parts().iter().map(Name::to_string).collect(),
+            // The rest has one name.
+            None => label.iter().cloned().collect(),
+        };
         let Group { stretch, value, .. } = group;
         // The log covers the first and the last stretch in part.
         let (start, end) = stretch.map_or(span, |(start, end)| (start.max(span.0), end.min(span.1)));
         let seconds = end.saturating_sub(start) as f64 / 1e6;
         let wall = Millis::from_nanos(end.saturating_sub(start).saturating_mul(1_000));
         let rate = |count: u64| (seconds > 0.0).then(|| rounded(count as f64 / seconds));
-        let share = (value.count > 0).then(|| rounded(value.failed as f64 / value.count as f64));
+        let share = (value.judged > 0).then(|| rounded(value.failed as f64 / value.judged as f64));
         let spread = |(figure, spread): (&Figure, &super::Spread)| {
             let percentiles = percents
                 .iter()
@@ -264,6 +305,7 @@ impl Row {
             from,
             until,
             group: label,
+            parts,
             count: value.count,
             per_s: rate(value.count),
             failed: value.failed,

@@ -136,6 +136,6 @@ fn html(page: Page, inputs: &Inputs, running: Running) -> Result<String> {
     let page = page.sampled();
     // What was in the way of a request is known once it is known which requests the page shows.
     let nobody = InTheWay::new(page.waiters(), NAMED);
-    let found = inputs.again().fold(|| nobody.clone(), InTheWay::add, InTheWay::merge)?;
+    let found = inputs.again().fold(|| nobody.clone(), |others, line| others.add(line), InTheWay::merge)?;
     page.into_html(inputs, running, &found.into_meanwhile())
 }

@@ -26,6 +26,7 @@ use crate::{
         groups::{Grouping, Percent, RequestGroups, shortened},
         in_the_way::{Meanwhile, Waiter},
         input::Inputs,
+        log_line::LogLine,
         objectives::Objectives,
         running::Running,
         summary::{LogSummary, NamedCount, Summary},
@@ -68,12 +69,12 @@ impl Page {
         }
     }
 
-    pub(super) fn add(&mut self, line: &Line) {
+    pub(super) fn add(&mut self, line: &LogLine) {
         self.summary.add(line);
         if let Some(groups) = &mut self.groups {
             groups.add(line);
         }
-        if let Line::Request(line) = line {
+        if let Line::Request(line) = &line.line {
             self.add_request(line);
         }
     }

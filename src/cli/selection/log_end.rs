@@ -10,13 +10,14 @@ use indicatif::ProgressBar;
 
 use super::timestamp;
 use crate::{
-    Line, Timestamp,
+    Timestamp,
     cli::{
         chunks::{self, Chunk},
         copies::Copies,
         failure::{Failure, Result},
         files::shown,
         log_file::LogFile,
+        log_line::LogLine,
         parsed::{Parsed, Parser},
         wrapped::{Chunked, Wrapped},
     },
@@ -55,7 +56,7 @@ fn end_of_whole_file(file: &LogFile) -> Result<Option<Timestamp>> {
     let (mut end, mut failure) = (None, None);
     chunks::read(file, &Copies::default(), &ProgressBar::hidden(), &mut |chunk| {
         match chunk {
-            Chunk::Lines(lines) => end = end.max(latest(&lines)),
+            Chunk::Lines(lines, _) => end = end.max(latest(&lines)),
             Chunk::Failed(why) => failure = Some(unreadable(&file.path, &why)),
             _ => {}
         }
@@ -66,7 +67,7 @@ fn end_of_whole_file(file: &LogFile) -> Result<Option<Timestamp>> {
 
 fn latest(lines: &[u8]) -> Option<Timestamp> {
     let (mut rest, mut streams, mut latest) = (lines, Chunked::default(), None);
-    let (mut parser, mut map) = (Parser::default(), |line: &mut Line, _: Option<&[u8]>| timestamp(line));
+    let (mut parser, mut map) = (Parser::default(), |line: &mut LogLine, _: Option<&[u8]>| timestamp(line));
     while !rest.is_empty() {
         let before = rest;
         // On memory, it finds the line feed and can't fail.

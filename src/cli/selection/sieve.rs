@@ -6,12 +6,10 @@ use std::{
 };
 
 use super::{LeftOut, Selection};
-use crate::{
-    Line,
-    cli::{
-        failure::{Failure, Result, complain},
-        parsed::{Parsed, Parser},
-    },
+use crate::cli::{
+    failure::{Failure, Result, complain},
+    log_line::LogLine,
+    parsed::{Parsed, Parser},
 };
 
 /// A writer that passes on the lines that are selected. `join` writes to one: the rows of workers have none
@@ -35,7 +33,7 @@ impl<W: Write> Sieve<W> {
 
     fn pass(&mut self, line: &[u8]) -> io::Result<()> {
         let selection = &self.selection;
-        match self.parser.parse(line, &mut |line: &mut Line, _| selection.leaves_out(line)) {
+        match self.parser.parse(line, &mut |line: &mut LogLine, _| selection.leaves_out(line)) {
             Parsed::Line(Some(LeftOut::ByTime)) => self.outside += 1,
             Parsed::Line(Some(LeftOut::ByCondition)) => self.unmatched += 1,
             _ => {

@@ -78,23 +78,22 @@ impl Summary {
 
     pub(in crate::cli) fn add(&mut self, line: &Line) {
         self.names.add(line);
-        let (warnings, sample_rate) = match line {
+        let (warnings, weight) = match line {
             Line::Request(line) => {
                 self.add_request(line);
                 self.sampling.add_request(line.sample_rate);
-                (&line.warnings, line.sample_rate)
+                (&line.warnings, line.weight())
             }
             Line::Stage(line) => {
                 self.sampling.add_row(line.sample_rate);
-                (&line.warnings, line.sample_rate)
+                (&line.warnings, line.weight())
             }
             Line::Transfer(line) => {
                 self.sampling.add_row(line.sample_rate);
-                (&line.warnings, line.sample_rate)
+                (&line.warnings, line.weight())
             }
             Line::Summary(_) | Line::Open(_) => return,
         };
-        let weight = sample_rate.unwrap_or(1).max(1);
         warnings.iter().for_each(|warning| self.warnings.add(&kind(warning), weight.into()));
     }
 

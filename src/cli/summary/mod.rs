@@ -43,9 +43,10 @@ pub(super) const HELP: Help = Help {
         ),
         ("A row for each model", "omni-metrics summary --by fields.model service.log"),
         (
-            "Which stage the slowest requests wait for: queue p99",
-            "omni-metrics summary --by stage_name --percentiles 99 service.log",
+            "Which process is slow or has a queue, from the logs of all",
+            "omni-metrics summary --by stage_name,file logs/",
         ),
+        ("Which stage has a queue", "omni-metrics summary --by stage_name service.log"),
         (
             "A row for each ten seconds, for a spreadsheet",
             "omni-metrics summary --every 10s --csv service.log",
@@ -97,7 +98,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let signs_of_cores = signs.clone();
     let summary = inputs.fold_and_map(
         || Summary::new(args.slowest).with_objectives(&args.objectives),
-        Summary::add,
+        |summary, line| summary.add(line),
         Summary::merge,
         move |line| signs_of_cores.of(line),
         |place, sign| running.add(&signs, place, sign),

@@ -13,7 +13,8 @@ use crate::{
     Line,
     cli::{
         compressed::is_compressed,
-        parsed::{LINE_LIMIT, Parsed, Parser, taken},
+        log_line::LogLine,
+        parsed::{LINE_LIMIT, Parsed, Parser},
         selection::{LeftOut, Selection},
         wrapped::{Begun, Wrapped},
     },
@@ -56,8 +57,8 @@ pub(super) struct Lines {
 impl Lines {
     /// `false` if nobody receives them any more.
     fn send(&self, line: &[u8]) -> bool {
-        let mut select = |line: &mut Line, _: Option<&[u8]>| match self.selection.leaves_out(line) {
-            None => Ok(taken(line)),
+        let mut select = |line: &mut LogLine, _: Option<&[u8]>| match self.selection.leaves_out(line) {
+            None => Ok(line.take().line),
             Some(reason) => Err(reason),
         };
         let parsed = Parser::default().parse(line, &mut select);

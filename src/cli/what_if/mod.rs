@@ -9,7 +9,9 @@ use super::{
     groups::{GroupArgs, Grouping},
     help::Help,
     input::Inputs,
-    json, paint,
+    json,
+    log_line::LogLine,
+    paint,
     quantity::Stage,
     selection::Selection,
 };
@@ -24,6 +26,7 @@ mod figures;
 mod groups;
 mod period;
 mod replay;
+mod setting;
 mod station;
 mod trace;
 
@@ -31,6 +34,7 @@ use clients::InFlight;
 use figures::{Prediction, Run};
 use groups::PredictedGroups;
 use replay::{Arrivals, replay};
+use setting::Setting;
 use station::{Station, stations};
 use trace::Request;
 
@@ -58,12 +62,14 @@ pub(super) const HELP: Help = Help {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How many workers a stage has; the stage is an id or a name
-    #[arg(long, value_name = "STAGE=N", value_parser = setting)]
-    workers: Vec<(String, usize)>,
-    /// How many requests a batch of a stage may have
-    #[arg(long, value_name = "STAGE=N", value_parser = setting)]
-    batch: Vec<(String, usize)>,
+    /// How many workers a stage has; the stage is an id or a name; with a sign, how many more or fewer
+    ///
+    /// Examples: `--workers code2wav=4`, `--workers code2wav=+1`
+    #[arg(long, value_name = "STAGE=N", value_parser = Setting::parse)]
+    workers: Vec<Setting>,
+    /// How many requests a batch of a stage may have; with a sign, how many more or fewer
+    #[arg(long, value_name = "STAGE=N", value_parser = Setting::parse)]
+    batch: Vec<Setting>,
     /// How many times as many requests arrive
     #[arg(long, value_name = "FACTOR", value_parser = factor, default_value_t = 1.0)]
     rate: f64,
@@ -77,17 +83,6 @@ pub(super) struct Args {
     files: Files,
     #[command(flatten)]
     groups: GroupArgs,
-}
-
-fn setting(text: &str) -> Result<(String, usize), String> {
-    let split = text.rsplit_once('=').and_then(|(stage, number)| {
-        // `+1` would be read as 1, not as one more.
-        Some((stage, number.parse().ok().filter(|_| !number.starts_with('+'))?))
-    });
-    match split {
-        Some((stage, number @ 1..=1_000_000)) if !stage.is_empty() => Ok((stage.to_owned(), number)),
-        _ => Err("a stage and a number of at least 1 are needed, such as `2=4` or `vocoder=4`".to_owned()),
-    }
 }
 
 fn factor(text: &str) -> Result<f64, String> {
@@ -104,7 +99,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     inputs.map(
         || {
             let grouping = grouping.clone();
-            move |line: &mut Line| Entry::of(line, grouping.as_ref())
+            move |line: &mut LogLine| Entry::of(line, grouping.as_ref())
         },
         |place, entry| {
             // A line that occurs twice would count as two requests.
@@ -136,9 +131,9 @@ enum Entry {
 }
 
 impl Entry {
-    fn of(line: &mut Line, grouping: Option<&Grouping>) -> Self {
+    fn of(line: &mut LogLine, grouping: Option<&Grouping>) -> Self {
         let names = grouping.map(|grouping| grouping.names(line)).unwrap_or_default();
-        match line {
+        match &mut line.line {
             Line::Request(line) if line.weight() > 1 => Self::Sampled,
             Line::Request(line) => Self::Request(Request { names, ..Request::of(line) }),
             Line::Stage(_) | Line::Transfer(_) => Self::Row,
@@ -218,22 +213,28 @@ fn predict(args: &Args, grouping: Option<&Grouping>, selection: &Selection, log:
 /// The stations with the numbers of the arguments.
 fn scenario(args: &Args, stations: &BTreeMap<OrderedId, Station>) -> Result<BTreeMap<OrderedId, Station>> {
     let mut scenario = stations.clone();
-    for (name, workers) in &args.workers {
-        named(&mut scenario, name)?.1.workers = *workers;
+    for setting in &args.workers {
+        let (_, station) = named(&mut scenario, &setting.stage)?;
+        station.workers = setting.of(station.workers).map_err(|why| refused("--workers", setting, &why))?;
     }
-    for (name, limit) in &args.batch {
-        let (stage, station) = named(&mut scenario, name)?;
-        if station.batches.is_none() && *limit > 1 {
-            let size = station.batch_limit;
+    for setting in &args.batch {
+        let (stage, station) = named(&mut scenario, &setting.stage)?;
+        let size = station.batch_limit;
+        let limit = setting.of(size).map_err(|why| refused("--batch", setting, &why))?;
+        if station.batches.is_none() && limit > 1 {
             let requests = amount(size as u64, "request", "requests");
             return Err(Failure::Io(format!(
-                "--batch {name}={limit}: all batches of stage {stage} have {requests}, so the log does not \
+                "--batch {setting}: all batches of stage {stage} have {requests}, so the log does not \
                  tell how long others take"
             )));
         }
-        station.batch_limit = *limit;
+        station.batch_limit = limit;
     }
     Ok(scenario)
+}
+
+fn refused(option: &str, setting: &Setting, why: &str) -> Failure {
+    Failure::Io(format!("{option} {setting}: {why}"))
 }
 
 /// The station that an argument names by its id or its name.

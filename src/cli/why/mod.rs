@@ -16,7 +16,9 @@ use super::{
     help::Help,
     in_the_way::{Identity, InTheWay, Waiter},
     input::Inputs,
-    json, paint,
+    json,
+    log_line::LogLine,
+    paint,
     running::{Running, Sign, Signs},
     sentence::in_lines,
 };
@@ -148,7 +150,7 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut others = inputs.again();
     let waiters = chosen.iter().map(|(request, _)| Waiter::of(request)).collect();
     let none = InTheWay::new(waiters, args.others);
-    let in_the_way = others.fold(|| none.clone(), InTheWay::add, InTheWay::merge)?;
+    let in_the_way = others.fold(|| none.clone(), |others, line| others.add(line), InTheWay::merge)?;
     for (at, ((request, question), meanwhile)) in
         chosen.into_iter().zip(in_the_way.into_meanwhile()).enumerate()
     {
@@ -212,7 +214,7 @@ fn choose(
         || Surveys::new(grouping, percentile.is_some()),
         Surveys::add,
         Surveys::merge,
-        move |line| match line {
+        move |line| match &line.line {
             Line::Request(request) if is_wanted(request) => {
                 (Some((Box::new(request.clone()), by.names(line))), Sign::Nothing)
             }
@@ -276,7 +278,7 @@ fn with_lines(inputs: &Inputs, chosen: Vec<(Slowest, Question)>) -> Result<Vec<(
         inputs.again().map(
             || {
                 let wanted = wanted.clone();
-                move |line: &mut Line| match line {
+                move |line: &mut LogLine| match &mut line.line {
                     Line::Request(line) => {
                         let identity =
                             Some(Identity::of(line)).filter(|identity| wanted.contains(identity))?;

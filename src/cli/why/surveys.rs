@@ -3,7 +3,10 @@
 use super::survey::Survey;
 use crate::{
     Line,
-    cli::groups::{Group, Grouping, Groups},
+    cli::{
+        groups::{Group, Grouping, Groups},
+        log_line::LogLine,
+    },
 };
 
 /// The requests so far, by group.
@@ -25,8 +28,8 @@ impl Surveys {
         Self { grouping: grouping.clone(), groups, keeps_lines, detached: 0 }
     }
 
-    pub(super) fn add(&mut self, line: &Line) {
-        match line {
+    pub(super) fn add(&mut self, line: &LogLine) {
+        match &line.line {
             Line::Request(request) => {
                 for name in self.grouping.names(line) {
                     self.groups.at(request.timestamp, Some(name)).add(request, self.keeps_lines);
