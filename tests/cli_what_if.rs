@@ -150,6 +150,15 @@ fn a_request_that_outlasts_all_others_does_not_hide_that_a_stage_has_no_room() {
 }
 
 #[test]
+fn a_number_with_a_sign_is_the_difference_from_that_of_the_log() {
+    let pipeline = data("pipeline.jsonl");
+    let of = |workers: &str| predicted(&["--workers", workers, &pipeline]);
+    assert_eq!(of("2=+1"), of("code2wav=3"));
+    assert_eq!(of("2=-1"), of("2=1"));
+    assert_ne!(of("2=+1"), of("2=1"));
+}
+
+#[test]
 fn what_cannot_be_predicted_is_refused_in_a_sentence() {
     let pipeline = data("pipeline.jsonl");
     for (arguments, expected) in [
@@ -157,7 +166,7 @@ fn what_cannot_be_predicted_is_refused_in_a_sentence() {
         (&["--batch", "talker=4", &pipeline], "all batches of stage 1 talker have 1 request"),
         (&["--workers", "2=0", &pipeline], "at least 1"),
         (&["--workers", "2", &pipeline], "such as `2=4`"),
-        (&["--workers", "2=+1", &pipeline], "such as `2=4`"),
+        (&["--workers", "2=-9", &pipeline], "--workers 2=-9: the log has 2"),
         (&["--rate", "0", &pipeline], "0.001 to 1000"),
         (&["--rate", "2", "--concurrency", "4", &pipeline], "cannot be used with"),
     ] {

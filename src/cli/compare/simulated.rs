@@ -8,12 +8,15 @@ use super::{
     metric::Place,
     sample::Sample,
 };
-use crate::{E2eTable, Line, Millis, RequestLine, StageRow, Timestamp, cli::objectives::Objectives};
+use crate::{
+    E2eTable, Line, Millis, RequestLine, StageRow, Timestamp,
+    cli::{log_line::LogLine, objectives::Objectives},
+};
 
 /// When a request ended, and how long it took, in ms.
 type Request = (f64, f64);
 
-fn line((end, latency): Request) -> Line {
+fn line((end, latency): Request) -> LogLine {
     let time = Millis::from_f64(latency);
     let stage = StageRow {
         stage_id: Some(0),
@@ -21,12 +24,15 @@ fn line((end, latency): Request) -> Line {
         stage_gen_time_ms: time,
         ..StageRow::default()
     };
-    Line::Request(RequestLine {
-        timestamp: Timestamp::from_unix_micros(1_000_000_000_000 + (end * 1e3) as u64),
-        e2e_table: E2eTable { e2e_total_ms: time.unwrap(), ..E2eTable::default() },
-        stage_table: vec![stage],
-        ..RequestLine::default()
-    })
+    LogLine {
+        line: Line::Request(RequestLine {
+            timestamp: Timestamp::from_unix_micros(1_000_000_000_000 + (end * 1e3) as u64),
+            e2e_table: E2eTable { e2e_total_ms: time.unwrap(), ..E2eTable::default() },
+            stage_table: vec![stage],
+            ..RequestLine::default()
+        }),
+        ..LogLine::default()
+    }
 }
 
 fn sample(log: impl IntoIterator<Item = Request>, seed: u64) -> Sample {

@@ -86,6 +86,7 @@ impl Key {
         let inner = inner.map(|inner| inner.trim_matches(['"', '\'']));
         let near = match (inner, near(text, names()).as_slice()) {
             (Some(field), _) if is_word(field) => format!("; did you mean fields.{field}?"),
+            (Some(""), _) => ".".to_owned(),
             // Lines have it, but they are not grouped by it.
             (None, _) if known().any(|known| known == text) => ".".to_owned(),
             (None, _) if Self::OF_FILES.contains(&text) => {
