@@ -33,8 +33,8 @@ const GROUPS_OF_BUCKET: usize = 16;
 pub(in crate::cli) struct GroupArgs {
     /// A group for each value: finish_reason, error, request_id, stage_name, stage_id, file, fields.NAME
     ///
-    /// Of several keys, such as `stage_name,file`, a group for each combination. `file` is the log that a line
-    /// stands in, so that of a process where each writes its own: ask before `join` makes them one.
+    /// Of several keys, such as `stage_name,file`, a group for each combination. `file` is the log that a
+    /// line stands in, so that of a process where each writes its own: ask before `join` makes them one.
     ///
     /// At most 256 groups, or 16 with --every, those whose keys come first; the rest is `others`, except in
     /// `export --format csv`, which names the group of each row. For stage_name and stage_id, `summary` and

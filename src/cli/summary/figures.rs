@@ -114,8 +114,8 @@ impl LogSummary {
             (
                 workers,
                 "row of a worker that is not in its request (see `omni-metrics join`)",
-                "rows of workers that are not in their requests (`omni-metrics join` puts them there, and `summary --by \
-                 stage_name,file` has their times)",
+                "rows of workers that are not in their requests (`omni-metrics join` puts them there, and \
+                 `summary --by stage_name,file` has their times)",
             ),
             (self.foreign_lines, "foreign line", "foreign lines"),
             (self.broken_lines, "broken line", "broken lines"),
