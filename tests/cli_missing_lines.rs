@@ -108,13 +108,30 @@ fn a_later_part_of_a_log_is_sound_wherever_it_begins_and_a_note_says_what_may_be
     let lines = log(1_500);
     for first in [1, 10, 206, 256, 257, 411, 1_000] {
         let (code, text) = check(&lines[first..]);
-        let note = format!("none of 1 to {first}; the log begins in the middle of a run");
+        let numbers = if first == 1 { "number 1".to_owned() } else { format!("a number from 1 to {first}") };
+        let note = format!("no line has {numbers}; the log begins in the middle of a run");
         assert!(code == Some(0) && text.contains(&note) && text.contains("sound"), "{first}: {text}");
         assert_eq!(check(&lines[..first]).0, Some(0));
     }
     let without_one: Vec<_> = [&lines[206..1_000], &lines[1_001..]].concat();
     let (code, text) = check(&without_one);
     assert!(code == Some(1) && text.contains("1 line is missing, number 1001 of the run"), "{text}");
+}
+
+#[test]
+fn a_log_that_is_a_copy_is_judged_by_itself() {
+    let mut lines = log(700);
+    let paths = ["whole", "copy"].map(|name| format!("{}/judged-{name}.jsonl", env!("CARGO_TARGET_TMPDIR")));
+    let check = |lines: &[String]| {
+        paths.iter().for_each(|path| std::fs::write(path, lines.join("\n") + "\n").unwrap());
+        text(&omni_of(&["check", &paths[0], &paths[1]], "").stdout)
+    };
+    let said = check(&lines);
+    assert!(said.contains("expected once, found the same line as") && !said.contains("missing"), "{said}");
+    lines.drain(32..42);
+    let said = check(&lines);
+    let missing = |path| format!("{path}: e2e_requests: 10 lines are missing, numbers 33 to 42 of the run\n");
+    assert!(paths.iter().all(|path| said.contains(&missing(path))), "{said}");
 }
 
 /// The lines of a worker: a row for each request with a number in this range, and two for the last one.

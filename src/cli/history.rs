@@ -1,7 +1,7 @@
 //! Finds lines that occur twice, and rows that come after the line of their request, in bounded memory.
 
 use std::{
-    collections::VecDeque,
+    collections::{VecDeque, hash_map::Entry},
     hash::{BuildHasher, Hash, Hasher},
 };
 
@@ -81,6 +81,8 @@ pub(super) type Origin = (usize, u64);
 pub(super) struct Relation {
     /// Where the same line occurred before.
     pub(super) twin: Option<Origin>,
+    /// The same line is among the last lines of the same log, all of which are remembered.
+    pub(super) is_near: bool,
     /// The line is a row that comes after the line of its request in the same log.
     pub(super) is_late: bool,
 }
@@ -93,6 +95,8 @@ pub(super) struct History {
     greatest: u64,
     recent: Recent<Origin>,
     log: usize,
+    /// The first file of the log.
+    first_file: usize,
     /// Requests of the log.
     requests: Recent<()>,
     limit: usize,
@@ -107,33 +111,35 @@ impl Default for History {
 impl History {
     fn new(limit: usize, recent: usize) -> Self {
         let (recent, requests) = (Recent::new(recent), Recent::new(recent));
-        Self { lines: ByHash::default(), greatest: u64::MAX, recent, log: 0, requests, limit }
+        Self { lines: ByHash::default(), greatest: u64::MAX, recent, log: 0, first_file: 0, requests, limit }
     }
 
     pub(super) fn add(&mut self, log: usize, origin: Origin, trace: Trace) -> Relation {
         if log != self.log {
-            self.log = log;
+            (self.log, self.first_file) = (log, origin.0);
             self.requests.clear();
         }
         let mut is_late = false;
         if let Some(request) = trace.request {
             match trace.is_request {
-                true => self.requests.insert(request, ()),
-                false => is_late = self.requests.get(request).is_some(),
+                true => _ = self.requests.insert(request, ()),
+                false => is_late = self.requests.contains(request),
             }
         }
-        Relation { twin: self.twin(origin, trace.line), is_late }
+        let last = self.recent.insert(trace.line, origin);
+        let is_near = last.is_some_and(|(file, _)| file >= self.first_file);
+        Relation { twin: self.first(origin, trace.line).or(last), is_near, is_late }
     }
 
-    fn twin(&mut self, origin: Origin, line: u64) -> Option<Origin> {
-        if let Some(twin) = self.lines.get(&line).or_else(|| self.recent.get(line)) {
-            return Some(*twin);
-        }
+    /// Where the line occurred first, if it is remembered for good.
+    fn first(&mut self, origin: Origin, line: u64) -> Option<Origin> {
         if line > self.greatest {
-            self.recent.insert(line, origin);
             return None;
         }
-        self.lines.insert(line, origin);
+        match self.lines.entry(line) {
+            Entry::Occupied(first) => return Some(*first.get()),
+            Entry::Vacant(place) => _ = place.insert(origin),
+        }
         if self.lines.len() > self.limit {
             self.greatest /= 2;
             self.lines.retain(|line, _| *line <= self.greatest);
@@ -142,33 +148,40 @@ impl History {
     }
 }
 
-/// The last keys, and a value for each.
+/// The last keys, and for each the value that it had last.
 #[derive(Debug)]
 pub(super) struct Recent<V> {
-    values: ByHash<V>,
+    /// The values, and how many keys there had been before each.
+    values: ByHash<(V, u64)>,
     order: VecDeque<u64>,
     limit: usize,
+    /// How many keys there have been.
+    count: u64,
 }
 
 impl<V> Recent<V> {
     pub(super) fn new(limit: usize) -> Self {
-        Self { values: ByHash::default(), order: VecDeque::new(), limit }
+        Self { values: ByHash::default(), order: VecDeque::new(), limit, count: 0 }
     }
 
-    pub(super) fn get(&self, key: u64) -> Option<&V> {
-        self.values.get(&key)
+    pub(super) fn contains(&self, key: u64) -> bool {
+        self.values.contains_key(&key)
     }
 
-    pub(super) fn insert(&mut self, key: u64, value: V) {
-        if self.values.insert(key, value).is_some() {
-            return;
-        }
+    /// Adds a key. Returns the value that it had, if it is among the last ones before it.
+    pub(super) fn insert(&mut self, key: u64, value: V) -> Option<V> {
+        let last = self.values.insert(key, (value, self.count));
         self.order.push_back(key);
+        self.count += 1;
         if self.order.len() > self.limit
             && let Some(oldest) = self.order.pop_front()
+            && let Entry::Occupied(entry) = self.values.entry(oldest)
+            // Otherwise the key came again.
+            && entry.get().1 + self.limit as u64 + 1 == self.count
         {
-            self.values.remove(&oldest);
+            entry.remove();
         }
+        last.map(|(value, _)| value)
     }
 
     fn clear(&mut self) {
@@ -212,6 +225,25 @@ mod tests {
         let twins =
             (0..100_000).filter(|number| history.add(1, (1, *number), trace(*number, true)).twin.is_some());
         assert!(twins.count() > 300);
+    }
+
+    #[test]
+    fn of_a_part_that_occurs_again_all_lines_are_near_or_none() {
+        for (part, between, is_near) in [(60, 40, true), (60, 60, false), (5_000, 0, false)] {
+            // The table is full, so that only some of the lines are remembered for good.
+            let mut history = History::new(50, 100);
+            let mut line = 0;
+            let mut near = |log, number| {
+                line += 1;
+                history.add(log, (log, line), trace(number, true)).is_near
+            };
+            let stream = || (0..part).chain(20_000..20_000 + between);
+            assert!((7_000..8_000).chain(stream()).all(|number| !near(0, number)));
+            for _ in 0..2 {
+                assert!(stream().all(|number| near(0, number) == is_near), "{part} and {between}");
+            }
+            assert!(stream().all(|number| !near(1, number)), "in another log");
+        }
     }
 
     #[test]

@@ -299,7 +299,8 @@ impl Inputs {
                 self.read.late += u64::from(relation.is_late);
                 if let Some((file, number)) = relation.twin {
                     self.read.doubles += 1;
-                    let twin = Twin { file: names.get(file).map_or("", String::as_str), number };
+                    let file = names.get(file).map_or("", String::as_str);
+                    let twin = Twin { file, number, is_near: relation.is_near };
                     place.twin = Some(twin);
                     self.first_double.get_or_insert_with(|| format!("{place} is the same as {twin}"));
                 }

@@ -48,6 +48,7 @@ mod line_counts;
 mod log_file;
 mod log_line;
 mod logs;
+mod losses;
 mod matching;
 mod numbers;
 mod objectives;

@@ -8,14 +8,11 @@
 //! one that came less often is *missing*. When a run is over, its chains have ended, and its missing numbers
 //! are violations.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    mem,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use smallvec::{SmallVec, smallvec};
 
-use super::amount::amount;
+use super::{amount::amount, losses::Losses};
 
 /// How many lines apart two successive numbers of a run are at most, if another run begins between them.
 /// Within one run the distance does not matter.
@@ -30,8 +27,6 @@ const LIMIT: usize = 100_000;
 const NEAR: usize = 1_000;
 /// How many violations of a log are named.
 const NAMED: usize = 20;
-/// How many counts of lost lines are remembered.
-const LOSSES: usize = 1_024;
 
 /// The numbers of a log.
 #[derive(Debug, Default)]
@@ -50,8 +45,7 @@ pub(super) struct Numbers {
     beginning: BTreeSet<u64>,
     /// The run by its summary line, if no request came after that.
     ended: Option<Ending>,
-    /// The lines that the process had lost by a summary line, and at which line that was.
-    losses: VecDeque<(u64, u64)>,
+    losses: Losses,
     is_full: bool,
     findings: Findings,
 }
@@ -125,6 +119,13 @@ fn numbers(first: u64, last: u64) -> String {
     }
 }
 
+fn any_of(first: u64, last: u64) -> String {
+    match first == last {
+        true => format!("number {first}"),
+        false => format!("a number from {first} to {last}"),
+    }
+}
+
 /// What is wrong around a missing number.
 enum Gap {
     /// These are missing, first to last.
@@ -190,12 +191,7 @@ impl Numbers {
     /// A summary line says how many requests the run has had.
     pub(super) fn end(&mut self, ending: Ending) {
         self.ended = Some(ending);
-        if self.losses.back().map_or(0, |(_, lost)| *lost) != ending.lost {
-            self.losses.push_back((self.lines, ending.lost));
-        }
-        if self.losses.len() > LOSSES {
-            self.losses.pop_front();
-        }
+        self.losses.add(self.lines, ending.lost);
     }
 
     /// If all lines of a run after some request are missing, no later line shows it, but the summary does.
@@ -204,26 +200,6 @@ impl Numbers {
         if self.lines > 0 && !self.is_full && self.greatest < requests {
             self.open(requests, true);
         }
-    }
-
-    /// How many lines the processes have lost, by their summary lines.
-    pub(super) fn all_lost(&self) -> u64 {
-        let counts = self.losses.iter().map(|(_, lost)| *lost);
-        let next = counts.clone().skip(1).map(Some).chain([None]);
-        // The last count of each process is followed by a smaller one, or by none.
-        counts
-            .zip(next)
-            .filter(|(lost, next)| next.is_none_or(|next| next < *lost))
-            .map(|(lost, _)| lost)
-            .sum()
-    }
-
-    /// How many lines the process had lost by its last summary line after this line.
-    fn lost(&self, since: u64) -> u64 {
-        let later = self.losses.iter().filter(|(line, _)| *line >= since).map(|(_, lost)| *lost);
-        let mut last = 0;
-        // A count that falls is that of another process.
-        later.take_while(|lost| *lost >= mem::replace(&mut last, *lost)).last().unwrap_or(0)
     }
 
     fn open(&mut self, number: u64, is_missing: bool) {
@@ -252,7 +228,7 @@ impl Numbers {
             |since: u64| since < self.last_run && since + LOCALITY < self.lines || self.is_beginning(since);
         let over: Vec<_> = self.missing().filter(|(_, since)| is_over(*since)).collect();
         for (number, since) in over {
-            let (gap, lost) = (self.resolve(number, since), self.lost(since));
+            let (gap, lost) = (self.resolve(number, since), self.losses.since(since));
             self.findings.add_gap(&gap, lost);
         }
         // The lines of the last run may have come before its first one.
@@ -331,7 +307,7 @@ impl Numbers {
         let tail = if self.head.is_some() { LOCALITY } else { TAIL };
         for (number, since) in self.missing().collect::<Vec<_>>() {
             let gap = self.resolve(number, since);
-            let lost = self.lost(since);
+            let lost = self.losses.since(since);
             let has_ended = self.ended.is_some_and(|ended| {
                 number < ended.requests || number == ended.requests && !(ended.is_report && lost == 0)
             });
@@ -357,12 +333,14 @@ impl Gap {
         match self {
             Self::Earlier => String::new(),
             Self::Beginning(first, last) => format!(
-                "e2e_requests: none of {first} to {last}; the log begins in the middle of a run, so they are \
-                 in an earlier part of it, as after a rotation or `split`, or missing"
+                "e2e_requests: no line has {}; the log begins in the middle of a run, so the rest of the run \
+                 is in an earlier part of the log, as after a rotation or `split`, or missing",
+                any_of(*first, *last)
             ),
             Self::Missing(first, last) => format!(
-                "e2e_requests: none of {first} to {last} so far; near the end of a log that is still \
-                 written, their lines may follow"
+                "e2e_requests: no line has {} so far; near the end of a log that is still written, more lines \
+                 may follow",
+                any_of(*first, *last)
             ),
             Self::Again(first, _) => format!(
                 "e2e_requests: {first} came before {}; near the end of a log that is still written, the \
@@ -436,13 +414,13 @@ mod tests {
             assert!(notes.iter().zip(expected).all(|(note, gap)| note.contains(gap)), "{notes:?}");
         };
         for first in [2, 3, 207, 257, 258, 412, 9_000] {
-            let earlier = format!("none of 1 to {};", first - 1);
+            let earlier = format!("no line has {};", any_of(1, first - 1));
             noted((first..first + 600).collect(), &[&earlier]);
             noted((first..first + 600).chain(1..=3_000).collect(), &[&earlier]);
         }
         noted(
             [207, 208, 205].into_iter().chain(209..3_000).collect(),
-            &["none of 1 to 204;", "none of 206 to 206;"],
+            &["no line has a number from 1 to 204;", "no line has number 206;"],
         );
         let found = violations((207..=2_000).chain(2_002..=3_000));
         assert!(found.len() == 1 && found[0].contains("number 2001 of"), "{found:?}");

@@ -20,6 +20,9 @@ pub(super) struct Place<'a> {
 pub(super) struct Twin<'a> {
     pub(super) file: &'a str,
     pub(super) number: u64,
+    /// The same line is among the last lines of the same log. If a part of a log occurs again near itself,
+    /// this holds for all its lines, and otherwise for none of them.
+    pub(super) is_near: bool,
 }
 
 impl fmt::Display for Twin<'_> {

@@ -14,6 +14,7 @@ use crate::{
         amount::amount,
         failure::Result,
         invariants::Remarks,
+        losses::Losses,
         numbers::{Findings, Numbers},
         place::Place,
         sample_check::{SampleCheck, Verified},
@@ -30,6 +31,7 @@ pub(super) struct Log {
     /// Its number, that of its log, and its name.
     file: Option<(usize, usize, String)>,
     numbers: Numbers,
+    losses: Losses,
     whole_run: WholeRun,
     stage_walls: StageWalls,
     sample: SampleCheck,
@@ -62,7 +64,10 @@ impl Log {
                 let name = found.name;
                 sentences.push(format!("{name}: expected once, found the same line as {twin}"));
             }
-        } else if self.is_whole {
+        }
+        // A log that was copied is judged by itself, as is a part of a log that occurs again far from itself:
+        // only some of its lines would be recognised as copies, and the rest would have gaps.
+        if self.is_whole && place.twin.is_none_or(|twin| !twin.is_near) {
             match found.number {
                 Some(RequestNumber::Request(number)) => self.numbers.add(number),
                 Some(RequestNumber::Summary(ending)) => self.numbers.end(ending),
@@ -70,7 +75,12 @@ impl Log {
             }
             sentences.extend(self.whole_run.add(&found.witness));
             sentences.extend(self.stage_walls.add(&found.witness));
-            self.lone_rows.add(place, &found.witness);
+            if place.twin.is_none() {
+                self.lone_rows.add(place, &found.witness);
+                if let Some(RequestNumber::Summary(ending)) = found.number {
+                    self.losses.add(place.number, ending.lost);
+                }
+            }
             sentences.extend(self.sample.add(place, found.witness));
         }
         self.write(place, &sentences, out)
@@ -127,8 +137,8 @@ impl Log {
         self.whole_run = WholeRun::default();
         self.stage_walls = StageWalls::default();
         let by_number = mem::take(&mut self.numbers);
+        self.lost += mem::take(&mut self.losses).all();
         // Most numbers are missing in a sampled log, which has more to show instead.
-        self.lost += by_number.all_lost();
         let (findings, verified) = match mem::take(&mut self.sample).finish(&file) {
             Some((findings, verified)) => (findings, Some(verified)),
             None => (by_number.finish(&file), None),

@@ -117,8 +117,7 @@ impl SampleCheck {
         self.counters.add_request(request.run.requests, request.sample_rate);
         if request.sample_rate.is_some() {
             self.is_sampled = true;
-            self.ids_repeat |= self.ids.get(request.id).is_some();
-            self.ids.insert(request.id, ());
+            self.ids_repeat |= self.ids.insert(request.id, ()).is_some();
         }
         let (state, end) = (request.run, request.end);
         if !self.runs.find(|run| run.identity.distance(&state, end)) {
