@@ -348,3 +348,22 @@ fn a_report_shows_outputs_waiting_and_errors() {
         assert_eq!(row[at], value, "{name}");
     }
 }
+
+#[test]
+fn summary_says_if_the_queue_times_of_a_stage_add_up_to_more_than_the_request() {
+    let log = |spans| {
+        let rig = Rig::new();
+        rig.run_text(|rig| {
+            let _request = info_span!("request", request_id = "r1").entered();
+            let stages: Vec<_> = (0..spans).map(|_| info_span!("stage", stage_id = 0)).collect();
+            rig.wait_ms(10);
+            stages.iter().for_each(|stage| stage.in_scope(|| rig.wait_ms(1)));
+        });
+        rig.log.text()
+    };
+    let said = stdout(&omni_of(&["summary"], &log(3))).replace('\n', " ");
+    let sentence = "In 1 request, a stage's queue_time_ms is more than e2e_total_ms: it adds up the queue times \
+                    of the stage's spans, which may wait at the same time.";
+    assert!(said.contains(sentence), "{said}");
+    assert!(!stdout(&omni_of(&["summary"], &log(1))).contains("a stage's queue_time_ms"));
+}

@@ -34,6 +34,9 @@ pub(in crate::cli) struct LogSummary {
     /// How the stages delivered their outputs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(in crate::cli) outputs: Vec<OutputsOfStage>,
+    /// Requests in which the queue times of a stage add up to more than the request took.
+    #[serde(skip)]
+    pub(super) summed_queues: u64,
     /// How many requests met the objectives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) objectives: Option<Attainment>,

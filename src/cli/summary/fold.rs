@@ -32,6 +32,8 @@ pub(in crate::cli) struct Summary {
     reasons: Tally<Option<String>>,
     warnings: Tally<String>,
     outputs: StageOutputs,
+    /// Requests that were shorter than the sum of the queue times of the spans of a stage.
+    summed_queues: u64,
     /// Requests with errors, by the text of their first one.
     failed: Tally<String>,
     failed_requests: u64,
@@ -55,6 +57,7 @@ impl Summary {
             reasons: Tally::default(),
             warnings: Tally::default(),
             outputs: StageOutputs::default(),
+            summed_queues: 0,
             failed: Tally::default(),
             failed_requests: 0,
             errors: 0,
@@ -106,6 +109,7 @@ impl Summary {
         self.reasons.merge(&other.reasons);
         self.warnings.merge(&other.warnings);
         self.outputs.merge(&other.outputs);
+        self.summed_queues = self.summed_queues.saturating_add(other.summed_queues);
         self.objectives.merge(&other.objectives);
         self.failed.merge(&other.failed);
         self.failed_requests = self.failed_requests.saturating_add(other.failed_requests);
@@ -134,6 +138,9 @@ impl Summary {
         self.times.add(line);
         self.reasons.add(&e2e.finish_reason, weight.into());
         self.outputs.add(line);
+        if line.stage_table.iter().any(|row| row.events > 1 && row.queue_time_ms > Some(e2e.e2e_total_ms)) {
+            self.summed_queues = self.summed_queues.saturating_add(weight);
+        }
         self.objectives.add(line);
         if is_failed(e2e) {
             self.failed_requests = self.failed_requests.saturating_add(weight);
@@ -190,6 +197,7 @@ impl Summary {
             names: self.names,
             shares_of_e2e: self.times.shares().collect(),
             outputs: self.outputs.figures(),
+            summed_queues: self.summed_queues,
             objectives,
             finish_reasons: counted(&self.reasons, reason),
             failed: counted(&self.failed, String::clone),

@@ -6,6 +6,7 @@ use super::figures::{LogSummary, NamedCount};
 use crate::{
     Millis, OverallSummary, Timestamp,
     cli::{
+        amount::amount,
         chosen::Chosen,
         failure::Result,
         groups::Percent,
@@ -23,6 +24,10 @@ use crate::{
 /// What the number is that many take for the mean latency.
 const AVERAGE: &str =
     "e2e_avg_time_per_request_ms is wall time / requests, not the mean latency (e2e_total_ms)";
+
+/// How the queue time of a stage differs from the time that a request waited.
+const SUMMED: &str = "it adds up the queue times of the stage's spans, which may wait at the same time. \
+                      `waiting` counts each moment once.";
 
 /// How wide the names of counts are, in columns.
 const NAMES: usize = 76;
@@ -54,13 +59,14 @@ impl LogSummary {
             let (failed, all) =
                 (grouped(&self.failed_requests.to_string()), grouped(&e2e_requests.to_string()));
             writeln!(out, "{failed} of {all} requests failed ({share:.1} %)\n")?;
-            writeln!(
-                out,
-                "Percentiles until {}
-{table}
-",
-                self.line.timestamp
-            )?;
+            writeln!(out, "Percentiles until {}\n{table}", self.line.timestamp)?;
+            if self.summed_queues > 0 {
+                let requests = amount(self.summed_queues, "request", "requests");
+                let sentence =
+                    format!("In {requests}, a stage's queue_time_ms is more than e2e_total_ms: {SUMMED}");
+                writeln!(out, "{}", in_lines(&sentence))?;
+            }
+            writeln!(out)?;
             let mut table = Columns::named("Sum of rows by part", ["time_ms", "of e2e", ""]);
             for Share { part, time_ms, share } in &self.shares_of_e2e {
                 let (percent, bar) = (format!("{:.1} %", share * 100.0), bar(*share));
