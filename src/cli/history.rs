@@ -16,8 +16,10 @@ use crate::{
 /// How many lines are remembered for good: those with the smallest hashes. If a part of a longer log occurs
 /// twice, some of its lines are among them, though not all.
 const LINES: usize = 1 << 18;
-/// How many of the last lines, and of the last request ids of a log, are remembered as well.
-const RECENT: usize = 1 << 16;
+/// How many of the last lines are remembered as well.
+const LAST_LINES: usize = 1 << 15;
+/// How many of the last request ids of a log are remembered.
+const LAST_REQUESTS: usize = 1 << 16;
 
 /// What is remembered of a line.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +78,20 @@ fn hash_numbers<Row: Table>(row: &Row, hasher: &mut impl Hasher) {
 /// Where a line stands: which of the files, and which line of it.
 pub(super) type Origin = (usize, u64);
 
+/// An origin in half the memory. Files and lines after 2^32 - 1 have that number.
+#[derive(Debug, Clone, Copy)]
+struct Short(u32, u32);
+
+impl Short {
+    fn of((file, line): Origin) -> Self {
+        Self(file.try_into().unwrap_or(u32::MAX), line.try_into().unwrap_or(u32::MAX))
+    }
+
+    fn origin(self) -> Origin {
+        (self.0 as usize, self.1.into())
+    }
+}
+
 /// How a line relates to the lines before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Relation {
@@ -90,10 +106,10 @@ pub(super) struct Relation {
 /// The lines so far.
 #[derive(Debug)]
 pub(super) struct History {
-    lines: ByHash<Origin>,
+    lines: ByHash<Short>,
     /// The greatest hash that is remembered for good.
     greatest: u64,
-    recent: Recent<Origin>,
+    recent: Recent<Short>,
     log: usize,
     /// The first file of the log.
     first_file: usize,
@@ -104,13 +120,13 @@ pub(super) struct History {
 
 impl Default for History {
     fn default() -> Self {
-        Self::new(LINES, RECENT)
+        Self::new(LINES, LAST_LINES, LAST_REQUESTS)
     }
 }
 
 impl History {
-    fn new(limit: usize, recent: usize) -> Self {
-        let (recent, requests) = (Recent::new(recent), Recent::new(recent));
+    fn new(limit: usize, recent: usize, requests: usize) -> Self {
+        let (recent, requests) = (Recent::new(recent), Recent::new(requests));
         Self { lines: ByHash::default(), greatest: u64::MAX, recent, log: 0, first_file: 0, requests, limit }
     }
 
@@ -126,7 +142,7 @@ impl History {
                 false => is_late = self.requests.contains(request),
             }
         }
-        let last = self.recent.insert(trace.line, origin);
+        let last = self.recent.insert(trace.line, Short::of(origin)).map(Short::origin);
         let is_near = last.is_some_and(|(file, _)| file >= self.first_file);
         Relation { twin: self.first(origin, trace.line).or(last), is_near, is_late }
     }
@@ -137,8 +153,8 @@ impl History {
             return None;
         }
         match self.lines.entry(line) {
-            Entry::Occupied(first) => return Some(*first.get()),
-            Entry::Vacant(place) => _ = place.insert(origin),
+            Entry::Occupied(first) => return Some(first.get().origin()),
+            Entry::Vacant(place) => _ = place.insert(Short::of(origin)),
         }
         if self.lines.len() > self.limit {
             self.greatest /= 2;
@@ -201,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_line_that_occurs_twice_is_found() {
-        let mut history = History::new(1_000, 10);
+        let mut history = History::new(1_000, 10, 10);
         for number in 0..500 {
             assert_eq!(history.add(0, (0, number), trace(number, true)).twin, None);
         }
@@ -212,7 +228,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_a_long_log_that_occurs_twice_still_shows() {
-        let mut history = History::new(1_000, 10);
+        let mut history = History::new(1_000, 10, 10);
         for number in 0..100_000 {
             history.add(0, (0, number), trace(number, true));
         }
@@ -231,7 +247,7 @@ mod tests {
     fn of_a_part_that_occurs_again_all_lines_are_near_or_none() {
         for (part, between, is_near) in [(60, 40, true), (60, 60, false), (5_000, 0, false)] {
             // The table is full, so that only some of the lines are remembered for good.
-            let mut history = History::new(50, 100);
+            let mut history = History::new(50, 100, 10);
             let mut line = 0;
             let mut near = |log, number| {
                 line += 1;
@@ -248,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_row_is_late_after_the_line_of_its_request_in_the_same_file() {
-        let mut history = History::new(1_000, 10);
+        let mut history = History::new(1_000, 10, 10);
         let mut is_late = |file, id, is_request| history.add(file, (file, 0), trace(id, is_request)).is_late;
         assert!(!is_late(0, 1, false), "a worker's");
         assert!(!is_late(0, 1, true));

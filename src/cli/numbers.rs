@@ -338,8 +338,8 @@ impl Gap {
                 any_of(*first, *last)
             ),
             Self::Missing(first, last) => format!(
-                "e2e_requests: no line has {} so far; near the end of a log that is still written, more lines \
-                 may follow",
+                "e2e_requests: no line has {} so far; near the end of a log that is still written, more \
+                 lines may follow",
                 any_of(*first, *last)
             ),
             Self::Again(first, _) => format!(
