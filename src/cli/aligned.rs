@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-type Edge = (Option<u64>, Option<u64>);
+pub(super) type Edge = (Option<u64>, Option<u64>);
 
 /// The offsets of the processes that sent the messages of each edge of a request; `None` if they differ.
 #[derive(Default)]
@@ -62,36 +62,37 @@ impl Senders {
     }
 
     /// Corrects the flight of messages, which the receiver has computed from the clocks of both processes.
-    /// The receiver was moved by this many microseconds. Warnings say by how much a flight that counts as 0
-    /// was negative.
+    /// The receiver was moved by this many microseconds.
     fn correct_flight(&self, row: &mut TransferRow, warnings: &mut Vec<String>, by: i64) {
         let edge = edge(row);
-        let sender = self.0.get(&edge).copied().flatten();
-        let (Some(sender), Some(flight)) = (sender, &mut row.in_flight_time_ms) else { return };
+        let Some(sender) = self.0.get(&edge).copied().flatten() else { return };
         // Each span of the row has received a message, since a row with a sender has the sender's offset.
         let longer = (by - sender).saturating_mul(1_000).saturating_mul(row.events.cast_signed());
-        let may_lack_some = row.events > 1 && warnings.len() >= WARNING_LIMIT;
-        if longer == 0 || may_lack_some {
-            return;
-        }
-        let early = warnings.iter().filter_map(|text| early_arrival::nanos(text, edge));
-        let early = early.reduce(u64::saturating_add);
-        if *flight == Millis::ZERO && early.is_none() {
-            return;
-        }
-        let seen = flight.as_nanos().cast_signed().saturating_sub_unsigned(early.unwrap_or_default());
+        let Some(seen) = seen_flight(row, warnings).filter(|_| longer != 0) else { return };
         let corrected = seen.saturating_add(longer);
+        let others = warnings.len();
         warnings.retain(|text| early_arrival::nanos(text, edge).is_none());
-        if corrected < 0 && early.is_some() {
+        if corrected < 0 && warnings.len() < others {
             warnings.push(early_arrival::warning(edge, corrected.unsigned_abs()));
         }
-        *flight = Millis::from_nanos(corrected.max(0).unsigned_abs());
+        row.in_flight_time_ms = Some(Millis::from_nanos(corrected.max(0).unsigned_abs()));
         row.total_time_ms = row.total(&mut Warnings::default());
     }
 }
 
-fn edge(row: &TransferRow) -> Edge {
+pub(super) fn edge(row: &TransferRow) -> Edge {
     (row.from_stage, row.to_stage)
+}
+
+/// How long the messages of a row were in flight by the clocks of both processes, in nanoseconds. Warnings
+/// say by how much a flight that counts as 0 was negative. `None` if that is not known.
+pub(super) fn seen_flight(row: &TransferRow, warnings: &[String]) -> Option<i64> {
+    let flight = row.in_flight_time_ms?.as_nanos().cast_signed();
+    let may_lack_some = row.events > 1 && warnings.len() >= WARNING_LIMIT;
+    let early = warnings.iter().filter_map(|text| early_arrival::nanos(text, edge(row)));
+    let early = early.reduce(u64::saturating_add);
+    let is_known = !may_lack_some && (flight > 0 || early.is_some());
+    is_known.then(|| flight.saturating_sub_unsigned(early.unwrap_or_default()))
 }
 
 /// Moves a row by this many microseconds.

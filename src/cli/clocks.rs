@@ -1,15 +1,17 @@
 //! By how much the clocks of processes differ, as the rows of workers tell: a row that a request waits for
-//! lies inside of it.
+//! lies inside of it, after the messages that led to it and before those that lead back.
 
-use std::{collections::BTreeMap, mem};
+use std::{collections::BTreeMap, mem, ops::Range};
+
+use super::messages::Path;
 
 /// Fewer rows than these tell nothing.
-const FEWEST: usize = 16;
+const FEWEST: usize = 8;
 /// How many rows of one log in the requests of one run are looked at.
 const MOST: usize = 4_096;
 
 /// A row of a worker: which of all lines it is, and by how much it has to be moved, at least and at most, to
-/// lie inside of its request, in microseconds.
+/// lie inside of its request and between its messages, in microseconds.
 type Row = (u64, i64, i64);
 
 /// The rows of a log in the requests of a run. Of many, one in two to the power of `halved` is kept: the same
@@ -18,6 +20,8 @@ type Row = (u64, i64, i64);
 struct Rows {
     halved: u32,
     kept: Vec<Row>,
+    /// How many messages led to all rows, and how many led back.
+    messages: [u64; 2],
 }
 
 impl Rows {
@@ -36,6 +40,7 @@ impl Rows {
 
     fn merge(&mut self, other: Self) {
         self.halved = self.halved.max(other.halved);
+        self.messages.iter_mut().zip(other.messages).for_each(|(count, more)| *count += more);
         self.kept.extend(other.kept);
         let mut all = mem::take(&mut self.kept);
         all.retain(|(sequence, ..)| self.keeps(*sequence));
@@ -59,13 +64,31 @@ pub(super) struct ClockRows(BTreeMap<(u64, u64), Rows>);
 
 impl ClockRows {
     /// Adds the row at `sequence` of a log, which began and ended at these times, in nanoseconds, to those of
-    /// a run whose request was created and ended at these.
-    pub(super) fn add(&mut self, run: u64, log: u64, sequence: u64, row: (u64, u64), request: (u64, u64)) {
+    /// a run whose request was created and ended at these. Messages led to its process and back.
+    pub(super) fn add(
+        &mut self,
+        run_and_log: (u64, u64),
+        sequence: u64,
+        row: (u64, u64),
+        request: (u64, u64),
+        paths: [Option<Path>; 2],
+    ) {
         let micros = |to: u64, from: u64| to.cast_signed().wrapping_sub(from.cast_signed()) / 1_000;
-        let (least, most) = (micros(request.0, row.0), micros(request.1, row.1));
+        let (mut least, mut most) = (micros(request.0, row.0), micros(request.1, row.1));
+        if let Some(there) = paths[0] {
+            least = least.max(-there.flight / 1_000);
+        }
+        if let Some(back) = paths[1] {
+            most = most.min(back.flight / 1_000);
+        }
         // A row that is longer than its request tells nothing.
         if least <= most {
-            self.0.entry((run, log)).or_default().add((sequence, least, most));
+            let rows = self.0.entry(run_and_log).or_default();
+            rows.add((sequence, least, most));
+            for (count, path) in rows.messages.iter_mut().zip(paths) {
+                // The end of the request itself counts as a message.
+                *count += path.map_or(1, |path| path.messages);
+            }
         }
     }
 
@@ -77,34 +100,61 @@ impl ClockRows {
     }
 
     pub(super) fn estimate(self) -> Clocks {
-        let offsets = self.0.into_iter().map(|(pair, Rows { mut kept, .. })| {
+        let offsets = self.0.into_iter().map(|(pair, Rows { mut kept, messages, .. })| {
             kept.sort_unstable();
-            let mut offsets = Vec::new();
-            add_offsets(&kept, &mut offsets);
-            (pair, offsets)
+            (pair, offsets(&kept, messages))
         });
         Clocks(offsets.collect())
     }
 }
 
-/// Appends the offsets from which line on each one holds. A process that is started again reads the wall
-/// clock anew. So rows that do not agree are halved until they do.
-fn add_offsets(rows: &[Row], offsets: &mut Vec<(u64, i64)>) {
-    let Some((first, ..)) = rows.first() else { return };
-    match offset_of(rows) {
-        Some(offset) => offsets.push((*first, offset)),
-        None if rows.len() < 2 * FEWEST => offsets.push((*first, 0)),
-        None => {
-            let (before, after) = rows.split_at(rows.len() / 2);
-            add_offsets(before, offsets);
-            add_offsets(after, offsets);
+/// The offsets of rows in their order, and from which line on each one holds. `messages` is how many led to
+/// the rows, and how many back.
+fn offsets(rows: &[Row], messages: [u64; 2]) -> Vec<(u64, i64)> {
+    let (mut lives, mut offsets, mut from) = (Vec::new(), Vec::new(), 0);
+    add_lives(rows, 0..rows.len(), messages, &mut lives);
+    for (at, (_, offset)) in lives.iter().enumerate() {
+        offsets.extend(rows.get(from).map(|(first, ..)| (*first, *offset)));
+        if let Some((next, its_offset)) = lives.get(at + 1) {
+            let of_both = rows.get(from..next.end).unwrap_or_default();
+            from += boundary(of_both, *offset, *its_offset);
         }
+    }
+    offsets
+}
+
+/// Appends the ranges of rows that agree on an offset, with the offset. A process that is started again reads
+/// the wall clock anew. So rows that do not agree are halved until they do.
+fn add_lives(rows: &[Row], range: Range<usize>, messages: [u64; 2], lives: &mut Vec<(Range<usize>, i64)>) {
+    let offset = |range: &Range<usize>| offset_of(rows.get(range.clone())?, messages);
+    if let Some(of_range) = offset(&range) {
+        let joint = lives.last().map(|(last, _)| last.start..range.end);
+        let joint = joint.and_then(|joint| Some((joint.clone(), offset(&joint)?)));
+        if joint.is_some() {
+            lives.pop();
+        }
+        lives.push(joint.unwrap_or((range, of_range)));
+    } else if range.len() >= 2 * FEWEST {
+        let half = range.start + range.len() / 2;
+        add_lives(rows, range.start..half, messages, lives);
+        add_lives(rows, half..range.end, messages, lives);
     }
 }
 
-/// The offset that puts most rows inside of their requests; `None` if those are less than nineteen in twenty.
-/// Zero if it puts nearly as many inside.
-fn offset_of(rows: &[Row]) -> Option<i64> {
+/// How many of the rows, from the first one on, have the offset `before` if most rows are to fit.
+fn boundary(rows: &[Row], before: i64, after: i64) -> usize {
+    let fits = |offset: i64, (_, least, most): &Row| i64::from((*least..=*most).contains(&offset));
+    let (mut fitting, mut best) = (0, (0, 0));
+    for (at, row) in rows.iter().enumerate() {
+        fitting += fits(before, row) - fits(after, row);
+        best = best.max((fitting, at + 1));
+    }
+    best.1
+}
+
+/// The offset that puts most rows inside; `None` if those are less than nineteen in twenty. Zero if it puts
+/// nearly as many inside. Of a range of offsets, the one at which all messages were in flight equally long.
+fn offset_of(rows: &[Row], [there, back]: [u64; 2]) -> Option<i64> {
     if rows.len() < FEWEST {
         return None;
     }
@@ -130,8 +180,9 @@ fn offset_of(rows: &[Row]) -> Option<i64> {
     if most * 20 < rows.len() * 19 {
         return None;
     }
-    let middle = from + (to.unwrap_or(from) - from) / 2;
-    Some(if unmoved * 100 >= most * 99 { 0 } else { middle })
+    let share = there as f64 / (there + back) as f64;
+    let offset = from + ((to.unwrap_or(from) - from) as f64 * share) as i64;
+    Some(if unmoved * 100 >= most * 99 { 0 } else { offset })
 }
 
 /// By how much the rows of a log are moved in the requests of a run.
@@ -167,31 +218,51 @@ mod tests {
     fn a_clock_that_is_off_is_found_to_the_time_that_requests_leave() {
         for ahead in [-2_000_000, -40_000, 200_000] {
             let rows: Vec<_> = rows(0, 100, ahead).collect();
-            let offset = offset_of(&rows).unwrap();
+            let offset = offset_of(&rows, [1, 1]).unwrap();
             assert!((offset + ahead).abs() <= 1_000, "{offset} {ahead}");
         }
     }
 
     #[test]
     fn rows_that_lie_inside_are_not_moved_and_few_or_unlike_rows_neither() {
-        assert_eq!(offset_of(&rows(0, 100, 0).collect::<Vec<_>>()), Some(0));
-        assert_eq!(offset_of(&rows(0, 15, 90_000).collect::<Vec<_>>()), None);
+        assert_eq!(offset_of(&rows(0, 100, 0).collect::<Vec<_>>(), [1, 1]), Some(0));
+        assert_eq!(offset_of(&rows(0, 7, 90_000).collect::<Vec<_>>(), [1, 1]), None);
         let unlike: Vec<_> = (0..100).flat_map(|at| rows(at, 1, at.cast_signed() * 100_000)).collect();
-        assert_eq!(offset_of(&unlike), None);
+        assert_eq!(offset_of(&unlike, [1, 1]), None);
     }
 
     #[test]
-    fn a_process_that_was_started_again_has_another_offset() {
-        let mut offsets = Vec::new();
-        let all: Vec<_> = rows(0, 700, 90_000).chain(rows(700, 324, -150_000)).collect();
-        add_offsets(&all, &mut offsets);
-        let clocks = Clocks([((1, 2), offsets)].into());
-        let wrong = (0..1024).filter(|at| {
-            let ahead = if *at < 700 { 90_000 } else { -150_000 };
-            (clocks.offset(1, 2, *at) + ahead).abs() > 1_000
-        });
-        assert!(wrong.count() <= 2 * FEWEST);
-        assert_eq!(clocks.offset(1, 3, 0), 0);
+    fn a_process_that_was_started_again_has_another_offset_from_its_first_row_on() {
+        for (restart, all) in [(700, 1_024), (100, 1_024), (20, 40), (24, 40)] {
+            let rows: Vec<_> =
+                rows(0, restart, 90_000).chain(rows(restart, all - restart, -150_000)).collect();
+            let clocks = Clocks([((1, 2), offsets(&rows, [1, 1]))].into());
+            for at in 0..all {
+                let ahead = if at < restart { 90_000 } else { -150_000 };
+                // A few rows leave much time.
+                assert!((clocks.offset(1, 2, at) + ahead).abs() <= 15_000, "{restart} {all} {at}");
+            }
+            assert_eq!(clocks.offset(1, 3, 0), 0);
+        }
+    }
+
+    #[test]
+    fn messages_put_a_row_where_each_of_them_was_in_flight_equally_long() {
+        let path = |flight: i64, messages| Some(Path { flight: flight * 1_000_000, messages });
+        // Where clocks may agree, since no message would arrive before it was sent, nothing is moved.
+        for (ahead, offset) in [(-3, 3_000), (0, 0), (1, 0), (90, -90_000)] {
+            let mut rows = ClockRows::default();
+            for at in 0..100 {
+                // A request of a second, in which the row begins after 50 ms.
+                let created: u64 = 1_000_000_000_000 + at * 1_000_000_000;
+                let begin = (created + 50_000_000).saturating_add_signed(ahead * 1_000_000);
+                let slow = i64::from(at % 7 > 0) * 5;
+                let paths = [path(2 + slow + ahead, 1), path(6 + 3 * slow - ahead, 3)];
+                let row = (begin, begin + 10_000_000);
+                rows.add((1, 2), at, row, (created, created + 1_000_000_000), paths);
+            }
+            assert_eq!(rows.estimate().offset(1, 2, 50), offset);
+        }
     }
 
     #[test]
@@ -202,7 +273,8 @@ mod tests {
                 let begin = 1_000_000_000_000 + at * 1_000_000;
                 let ahead = 300_000_000 + at % 41 * 1_000_000;
                 let row = (begin + ahead, begin + ahead + 60_000_000);
-                of_parts[(at % parts) as usize].add(1, 1, at, row, (begin, begin + 100_000_000));
+                let request = (begin, begin + 100_000_000);
+                of_parts[(at % parts) as usize].add((1, 1), at, row, request, [None; 2]);
             }
             let mut all = ClockRows::default();
             of_parts.into_iter().for_each(|part| all.merge(part));

@@ -86,8 +86,9 @@ pub(super) struct Args {
     max_offset: Duration,
     /// Move the rows of each log by an estimate of how much its clock differs from that of the requests
     ///
-    /// The estimate is the move by which most rows of the log lie inside of their requests. Rows are not
-    /// moved if fewer than 95 % would lie inside, or if nearly as many do unmoved.
+    /// The estimate is the move by which most rows of the log lie inside of their requests, and no message is
+    /// received before it is sent. Rows are not moved if fewer than 95 % would fit, or if nearly as many do
+    /// unmoved. A process that was started again has an estimate of its own if it wrote at least 8 rows.
     #[arg(long)]
     align_clocks: bool,
     #[command(flatten)]

@@ -13,6 +13,7 @@ use super::{
     join::garbled,
     joined_line::{self, RequestReader, RowReader, is_row},
     joined_sample::JoinedSample,
+    messages::Messages,
     oddities::Oddities,
     run_correction::Step,
     spool::{Spool, records},
@@ -225,11 +226,21 @@ pub(super) fn clock_rows(part: &mut Spool<4, 3>) -> Result<ClockRows> {
         if is_row(request.line) || rows.first().is_some_and(|row| !is_row(row.line)) {
             continue;
         }
-        let times = times(request_reader.read(request.line).ok_or_else(garbled)?);
+        let run = request.source;
+        let request = request_reader.read(request.line).ok_or_else(garbled)?;
+        let (times, mut messages) = (times(request), Messages::default());
+        request.transfer_table.iter().for_each(|row| messages.add(row, &request.warnings, None));
+        for Received { line, source, .. } in rows {
+            if let Line::Transfer(line) = row_reader.read(line).ok_or_else(garbled)? {
+                messages.add(&line.row, &line.warnings, Some(*source));
+            }
+        }
+        let paths = messages.paths();
         for Received { line, sequence, source, .. } in rows {
             let row = row_reader.read(line).ok_or_else(garbled)?;
             let (_, end) = extent(row).unwrap_or_default();
-            clock_rows.add(request.source, *source, *sequence, (beginning(row), end), times);
+            let extent = (beginning(row), end);
+            clock_rows.add((run, *source), *sequence, extent, times, paths.of(*source));
         }
     }
     Ok(clock_rows)

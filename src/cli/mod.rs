@@ -50,6 +50,7 @@ mod log_line;
 mod logs;
 mod losses;
 mod matching;
+mod messages;
 mod numbers;
 mod objectives;
 mod oddities;

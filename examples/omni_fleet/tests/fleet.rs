@@ -96,7 +96,7 @@ fn with_clocks_that_are_off_durations_are_true_and_positions_are_off_by_as_much_
 }
 
 #[test]
-fn clocks_that_are_off_are_aligned_as_well_as_requests_are_tight_around_their_rows() {
+fn clocks_that_are_off_are_aligned_to_less_than_the_time_that_messages_take() {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("aligned");
     let _ = fs::remove_dir_all(&directory);
     let off = settings(Duration::from_millis(200));
@@ -116,15 +116,15 @@ fn clocks_that_are_off_are_aligned_as_well_as_requests_are_tight_around_their_ro
     let (unmoved, aligned) = (joined(&[]), joined(&["--align-clocks"]));
     for (number, at_most) in [
         ("e2e_total_ms, a worker's row last", MICROS),
-        ("start_ms of a worker's row", 25_000_000),
-        ("first_output_ms of a worker's row", 25_000_000),
+        ("start_ms of a worker's row", 500_000),
+        ("first_output_ms of a worker's row", 500_000),
     ] {
         let [before, after] = [&unmoved, &aligned].map(|deviations| deviations[number].quantile(500));
         assert!(after <= at_most && after * 3 < before, "{number}: {before} {after}");
     }
     let flights = [&unmoved, &aligned].map(|deviations| &deviations["in_flight_time_ms"]);
     let [before, after] = flights.map(|deviation| deviation.quantile(990));
-    assert!(flights[1].quantile(500) <= 10_000_000 && after * 2 < before, "{before} {after}");
+    assert!(flights[1].quantile(500) <= 500_000 && after * 20 < before, "{before} {after}");
     // The answer, from a worker to the front, arrives before its request ends, by the worker's moved clock.
     let (mut answers, mut late) = (0, 0);
     for line in fs::read_to_string(directory.join("joined")).unwrap().lines() {
