@@ -480,3 +480,41 @@ fn the_halves_of_one_log_are_compared_as_two_logs_are() {
     assert_eq!(text(&output.stderr).matches(said).count(), 1, "{output:?}");
     assert!(!text(&output.stdout).contains(said) && output.status.code() == Some(2), "{output:?}");
 }
+
+#[test]
+fn the_requests_that_have_a_number_are_counted_and_a_percentile_without_an_interval_is_explained() {
+    let log = |seed: u64, every: u64, slowest: u64| {
+        let rig = Rig::new();
+        rig.run_text(|rig| {
+            for n in 0..400 {
+                info_span!("request").in_scope(|| {
+                    info_span!("stage", stage_id = 0).in_scope(|| rig.wait_ms(1 + (n + seed) % 7));
+                    if n % every == 0 {
+                        info_span!("stage", stage_id = 1).in_scope(|| rig.wait_ms(1));
+                    }
+                    if n >= 390 {
+                        rig.wait_ms(slowest);
+                    }
+                });
+            }
+        });
+        rig.log.text()
+    };
+    let paths = [file("count_before.jsonl", &log(1, 4, 0)), file("count_after.jsonl", &log(2, 5, 50))];
+    let [before, after] = paths.each_ref().map(String::as_str);
+    let found = compared(&[before, after]);
+    let counts = |name: &str| {
+        let figure = named(&found["figures"], "name", name);
+        [figure["count_before"].as_u64(), figure["count_after"].as_u64()]
+    };
+    assert_eq!(counts("gen@1.p50"), [Some(100), Some(80)]);
+    assert_eq!(counts("e2e.mean"), [Some(400); 2]);
+    assert_eq!(counts("failed"), [None; 2]);
+    let said = stdout(&omni_of(&["compare", "--all", before, after], "")).replace('\n', " ");
+    let counted = "Not all requests have these numbers: gen@1, busy@1 and queue@1 (100 before, 80 after).";
+    assert!(said.contains(counted), "{said}");
+    let why =
+        "e2e.p99 has no interval (`-`): the requests of the second log that reach it ended in 3 of its ";
+    let decides = "`--fail-if` goes by e2e.p90 in its place, where that suffices.";
+    assert!(said.contains(why) && said.contains(decides), "{said}");
+}

@@ -54,6 +54,11 @@ pub(super) struct Figure {
     /// `None` for those of the run as a whole.
     #[serde(skip)]
     pub(super) place: Option<Place>,
+    /// How many requests of each log have the number; absent for figures of the run as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count_before: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count_after: Option<u64>,
     #[serde(flatten)]
     pub(super) change: Change,
     /// The interval of the figure of the second log by itself.
@@ -138,8 +143,8 @@ impl Both<'_> {
         blocks.flat_map(|at| at.block.numbers.keys().copied()).collect()
     }
 
-    fn distribution(&self, place: Place, at: usize, name: &str, unit: Unit) -> Vec<Figure> {
-        let [before, after] = [self.before, self.after].map(|sample| sample.distribution(place, at));
+    fn distribution(&self, place: Place, at_number: usize, name: &str, unit: Unit) -> Vec<Figure> {
+        let [before, after] = [self.before, self.after].map(|sample| sample.distribution(place, at_number));
         if before.is_none() && after.is_none() {
             return Vec::new();
         }
@@ -169,8 +174,12 @@ impl Both<'_> {
             Some(Box::new(Bound { is_rise, figure: Figure::new(name, measure, old, new) }))
         };
         let pairs = before.iter().zip(&after).zip(STATISTICS).enumerate();
+        let [count_before, count_after] =
+            [self.before, self.after].map(|sample| Some(sample.count(place, at_number)));
         let figure = |(at, ((old, new), statistic)): (usize, ((&_, &_), &str))| Figure {
             place: Some(place),
+            count_before,
+            count_after,
             bound: bound(at, *old, *new),
             ..Figure::new(named(statistic), measure, *old, *new)
         };
@@ -231,6 +240,22 @@ impl Figure {
         let is_main = MAIN.contains(&name.as_str());
         let change = Change::new(before, after);
         let after_interval = after.and_then(interval);
-        Self { name, unit, is_main, place: None, change, after_interval, bound: None }
+        let (count_before, count_after) = (None, None);
+        Self {
+            name,
+            unit,
+            is_main,
+            place: None,
+            count_before,
+            count_after,
+            change,
+            after_interval,
+            bound: None,
+        }
+    }
+
+    /// How many requests of each log have the number.
+    pub(super) fn counts(&self) -> Option<[u64; 2]> {
+        Some([self.count_before?, self.count_after?])
     }
 }

@@ -249,7 +249,7 @@ impl Condition {
 }
 
 /// Why a figure has no interval.
-fn lacking(figure: &Figure) -> String {
+pub(super) fn lacking(figure: &Figure) -> String {
     let lacks = figure.change.lacks.into_iter().zip(["first", "second"]);
     let reasons = lacks.filter_map(|(lack, log)| match lack? {
         Lack::Blocks(blocks) => Some(format!(

@@ -24,6 +24,7 @@ mod distribution;
 mod groups;
 mod metric;
 mod page;
+mod remarks;
 mod repeated;
 mod sample;
 mod shown;

@@ -136,6 +136,11 @@ impl Sample {
         Lack::Blocks(self.blocks.len())
     }
 
+    /// How many requests have a number.
+    pub(super) fn count(&self, place: Place, at: usize) -> u64 {
+        self.blocks.iter().filter_map(|row| row.block.number(place, at)).map(|bins| bins.count).sum()
+    }
+
     /// The mean of a number, and its quantiles at the [`RANKS`].
     pub(super) fn distribution(&self, place: Place, at: usize) -> Option<(Estimate, [Estimate; 3])> {
         self.spread(&self.blocks.iter().map(|row| row.block.number(place, at)).collect::<Vec<_>>())

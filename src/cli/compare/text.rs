@@ -23,13 +23,19 @@ impl Report {
         self.notes().for_each(|sentence| text += &format!("{}\n\n", in_lines(&sentence)));
         let figures = || self.comparison.figures.iter();
         text += &format!("{}\n\n", table("Figure", figures().filter(|figure| figure.is_main)));
+        for sentence in self.without_reach() {
+            text += &format!("{}\n\n", in_lines(&sentence));
+        }
         let (others, changed) = (|| figures().filter(|figure| !figure.is_main), self.changed());
         let (title, shown) = match is_all {
             true => ("Other figures", others().collect()),
             false => ("Changed as well", changed.shown.clone()),
         };
         if !shown.is_empty() {
-            text += &format!("{}\n\n", table(title, shown.into_iter()));
+            text += &format!("{}\n\n", table(title, shown.iter().copied()));
+        }
+        if let Some(sentence) = self.partial(shown.into_iter()) {
+            text += &format!("{}\n\n", in_lines(&sentence));
         }
         if let Some(sentence) = changed.sentence().filter(|_| !is_all) {
             text += &format!("{}\n\n", in_lines(&sentence));
