@@ -63,6 +63,7 @@ mod percentile_table;
 mod place;
 mod quantity;
 mod rates;
+mod ratio;
 mod reading;
 mod records;
 mod report;

@@ -9,10 +9,15 @@ use super::{
     change::{Change, Interval},
     comparison::{Bound, Comparison, Figure, Measure, STATISTICS},
     sample::{BEYOND, Lack},
-    shown::{Amount, DECIMALS, percent, percent_range, range},
+    shown::{Amount, DECIMALS, range},
 };
 use crate::{
-    cli::{amount::amount, objectives::amount as limit, quantity::Quantity},
+    cli::{
+        amount::amount,
+        objectives::amount as limit,
+        quantity::Quantity,
+        ratio::{as_change, as_changes},
+    },
     model::numbers::Unit,
 };
 
@@ -177,7 +182,7 @@ impl Condition {
         };
         let value = value.map_or_else(String::new, |value| format!(" ({})", Amount(value, lower.unit)));
         let interval = match self.threshold {
-            Threshold::Ratio(_) => lower.change.ratio_interval.map(percent_range),
+            Threshold::Ratio(_) => lower.change.ratio_interval.map(as_changes),
             Threshold::Difference(_) => {
                 lower.change.difference_interval.map(|ends| range(ends, lower.unit, DECIMALS))
             }
@@ -282,8 +287,8 @@ fn sentence(figure: &Figure, without_interval: &str) -> String {
         (Some(ratio), _) if *unit != Measure::Share => {
             let interval: Option<Interval> = change.ratio_interval;
             let interval =
-                interval.map_or_else(no_interval, |ends| format!("95 % interval {}", percent_range(ends)));
-            text += &format!(" ({}, {interval})", percent(ratio));
+                interval.map_or_else(no_interval, |ends| format!("95 % interval {}", as_changes(ends)));
+            text += &format!(" ({}, {interval})", as_change(ratio));
         }
         (_, Some(difference)) => {
             let interval = change.difference_interval;

@@ -6,7 +6,10 @@ use super::{
     change::{Change, Interval},
     comparison::Measure,
 };
-use crate::write::columns::grouped;
+use crate::{
+    cli::ratio::{as_change, as_changes},
+    write::columns::grouped,
+};
 
 /// The decimals of a sentence on a condition, which may need them to tell a figure from a limit.
 pub(super) const DECIMALS: usize = 3;
@@ -89,37 +92,16 @@ pub(super) fn cells(change: &Change, unit: Measure) -> Option<[String; 5]> {
     let is_from_zero = shows_zero(change.before) && !is_share;
     let percent = match ratio {
         _ if is_from_zero && change.after.is_some() => Some("from 0".to_owned()),
-        ratio => ratio.map(percent),
+        ratio => ratio.map(as_change),
     };
     let ratio_interval = change.ratio_interval.filter(|_| !is_share && !is_from_zero);
     let interval = match (ratio_interval, change.difference_interval) {
-        (Some(ends), _) => Some(percent_range(ends)),
+        (Some(ends), _) => Some(as_changes(ends)),
         (None, Some(ends)) => Some(range(ends, unit, decimals)),
         (None, None) => None,
     };
     let cells = [bare(change.before), bare(change.after), difference, percent, interval];
     Some(cells.map(|cell| cell.unwrap_or_else(|| "-".to_owned())))
-}
-
-/// From this ratio on, it is shown in place of the change in percent.
-const TIMES: f64 = 10.0;
-
-/// A ratio as a change in percent, or as the factor that it is.
-pub(super) fn percent(ratio: f64) -> String {
-    if ratio >= TIMES { times(ratio) } else { format!("{:+.1} %", (ratio - 1.0) * 100.0) }
-}
-
-fn times(ratio: f64) -> String {
-    let decimals = if ratio < 100.0 { 1 } else { 0 };
-    format!("×{}", grouped(&format!("{ratio:.decimals$}")))
-}
-
-/// An interval of ratios, as changes in percent or as factors.
-pub(super) fn percent_range([low, high]: Interval) -> String {
-    if high >= TIMES {
-        return format!("{} to {}", times(low), times(high));
-    }
-    format!("{:+.1} to {:+.1} %", (low - 1.0) * 100.0, (high - 1.0) * 100.0)
 }
 
 /// An interval of differences.

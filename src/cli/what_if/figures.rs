@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Millis,
-    cli::{failure::Result, sentence::in_lines},
+    cli::{failure::Result, ratio::as_change, sentence::in_lines},
     fold::totals::per_second,
     model::id::OrderedId,
     write::columns::{Cell, Columns},
@@ -27,8 +27,6 @@ const FULL: f64 = 0.98;
 /// The queue of such a stage grows if the last third of its visits waited for this many times as long as the
 /// first third.
 const GROWS: f64 = 1.5;
-/// From this ratio on, a change is shown as a ratio.
-const TIMES: f64 = 3.0;
 
 /// One of the [`Times`].
 type Figure = fn(&Times) -> Millis;
@@ -244,9 +242,6 @@ impl Prediction {
 
 /// By how much the second number differs from the first.
 fn relative([before, after]: [f64; 2]) -> String {
-    match after / before {
-        ratio if !ratio.is_finite() => String::new(),
-        ratio if ratio >= TIMES => format!("{ratio:.1} times"),
-        ratio => format!("{:+.1} %", (ratio - 1.0) * 100.0),
-    }
+    let ratio = after / before;
+    if ratio.is_finite() { as_change(ratio) } else { String::new() }
 }
