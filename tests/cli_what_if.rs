@@ -187,3 +187,56 @@ fn a_real_pipeline_is_replayed_within_a_fifth_of_its_log() {
         assert!((0.8..1.25).contains(&ratio), "{mark}: {ratio}");
     }
 }
+
+fn rates(prediction: &Value) -> [f64; 3] {
+    ["logged", "replayed", "predicted"].map(|run| prediction[run]["requests_per_s"].as_f64().unwrap())
+}
+
+#[test]
+fn more_workers_end_an_overloaded_run_sooner_as_a_real_run_with_them_does() {
+    let (one, two) = (data("one_worker.jsonl.xz"), data("two_workers.jsonl.xz"));
+    let with = |workers: &str, file: &str| predicted(&["--workers", workers, file]);
+    let [logged, replayed, more] = rates(&with("code2wav=2", &one));
+    assert_eq!(logged, replayed);
+    let [real, ..] = rates(&with("code2wav=2", &two));
+    assert!(real > 1.5 * logged && (more / real - 1.0).abs() < 0.2, "{logged}, {more}, really {real}");
+    let [_, _, fewer] = rates(&with("code2wav=1", &two));
+    assert!((fewer / logged - 1.0).abs() < 0.2, "{fewer}, really {logged}");
+    // The last of 40 requests comes 9.8 s after the first one, and is answered at once.
+    let [_, _, many] = rates(&with("code2wav=20", &one));
+    assert!((2.0..4.1).contains(&many), "{many}");
+}
+
+#[test]
+fn a_run_that_is_cut_by_until_or_where_covers_the_same_time_in_a_replay() {
+    // A request every 10 ms takes 5: they end 5, 15, …, 995 ms after the beginning.
+    let path = log("cut", 100, 5, "");
+    let file = path.to_str().unwrap();
+    let until = ["--until", "2023-11-14T22:26:20.700Z"];
+    let [logged, replayed, twice] = rates(&predicted(&[&["--rate", "2", file][..], &until].concat()));
+    assert_eq!((logged, replayed, twice), (100.0, 100.0, 200.0));
+    // The selected requests are from the middle of the run.
+    let middle = "timestamp >= \"2023-11-14T22:26:20.300Z\" && timestamp < \"2023-11-14T22:26:20.700Z\"";
+    let [logged, replayed, _] = rates(&predicted(&["--where", middle, file]));
+    assert!((logged - 40.0 / 0.995).abs() < 0.01, "{logged}");
+    assert_eq!(logged, replayed);
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn rows_outside_of_their_requests_are_named_beside_the_prediction() {
+    let path = log("raw", 10, 5, "");
+    let row = "{\"type\":\"stage\",\"schema\":1,\"timestamp\":\"2023-11-14T22:26:20.010000Z\",\
+               \"request_id\":\"r0\",\"stage_id\":3,\"batch_id\":null,\"batch_size\":null,\
+               \"num_tokens_in\":null,\"num_tokens_out\":null,\"preprocess_time_ms\":null,\
+               \"stage_gen_time_ms\":5,\"busy_time_ms\":5,\"events\":1,\
+               \"started\":\"2023-11-14T22:26:20.005000Z\"}\n";
+    fs::write(&path, fs::read_to_string(&path).unwrap() + row).unwrap();
+    let file = path.to_str().unwrap();
+    let said = predicted(&[file])["sentences"][0].as_str().unwrap().to_owned();
+    assert!(said.starts_with("The log has 1 row of a worker in no request, and it is left out."), "{said}");
+    let output = what_if(&[file]);
+    let text = String::from_utf8(output.stdout).unwrap().replace('\n', " ");
+    assert!(text.contains(&said) && output.stderr.is_empty(), "{text}");
+    fs::remove_file(path).unwrap();
+}

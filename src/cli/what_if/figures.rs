@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     clients::InFlight,
+    covered::Covered,
     groups::PredictedGroups,
     period::Period,
     replay::{Arrivals, Outcome, StageOutcome},
@@ -77,7 +78,7 @@ impl Run {
     pub(super) fn logged(
         requests: &[Request],
         stations: &BTreeMap<OrderedId, Station>,
-        covered: [u64; 2],
+        covered: Covered,
     ) -> Self {
         let mut outcome = Outcome {
             e2e: requests.iter().map(|request| request.e2e).collect(),
@@ -96,18 +97,14 @@ impl Run {
         Self::of(outcome, stations, covered)
     }
 
-    /// A run whose requests are all those that ended from `start` to `end`, or to its last end if that is
-    /// later.
-    pub(super) fn of(
-        outcome: Outcome,
-        stations: &BTreeMap<OrderedId, Station>,
-        [start, end]: [u64; 2],
-    ) -> Self {
+    /// A run whose requests are all those that ended in the covered time.
+    pub(super) fn of(outcome: Outcome, stations: &BTreeMap<OrderedId, Station>, covered: Covered) -> Self {
         let Outcome { e2e, created, mut stages } = outcome;
         let ends = || created.iter().zip(&e2e).map(|(created, e2e)| created + e2e);
         let period = Period::of(created.iter().copied().zip(ends()));
-        let nanos = ends().max().unwrap_or_default().max(end).saturating_sub(start);
-        let requests_per_s = per_second(e2e.len() as u64, nanos);
+        let first = created.iter().min().copied().unwrap_or_default();
+        let last = ends().max().unwrap_or_default().saturating_sub(first);
+        let requests_per_s = per_second(e2e.len() as u64, covered.nanos(last));
         let stages = stations.iter().map(|(stage, station)| {
             let StageOutcome { waits, services } = stages.remove(stage).unwrap_or_default();
             let worked = period.within(services.into_iter());
@@ -152,7 +149,9 @@ impl Times {
 }
 
 impl Prediction {
+    /// The sentences on what is left out come first.
     pub(super) fn new(
+        mut sentences: Vec<String>,
         runs: [Run; 3],
         groups: Option<PredictedGroups>,
         arrivals: Arrivals,
@@ -160,7 +159,7 @@ impl Prediction {
     ) -> Self {
         let [logged, replayed, predicted] = runs;
         let is_open = matches!(arrivals, Arrivals::Open(_));
-        let mut sentences: Vec<_> = in_flight.remark().filter(|_| is_open).into_iter().collect();
+        sentences.extend(in_flight.remark().filter(|_| is_open));
         match arrivals {
             Arrivals::Open(1.0) => sentences.push("Requests arrive as in the log.".to_owned()),
             Arrivals::Open(rate) => {

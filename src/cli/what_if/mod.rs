@@ -18,10 +18,11 @@ use super::{
 use crate::{
     Line, StageRow,
     model::id::{OrderedId, unordered},
-    write::columns::id,
+    write::columns::{grouped, id},
 };
 
 mod clients;
+mod covered;
 mod figures;
 mod groups;
 mod period;
@@ -31,6 +32,7 @@ mod station;
 mod trace;
 
 use clients::InFlight;
+use covered::Covered;
 use figures::{Prediction, Run};
 use groups::PredictedGroups;
 use replay::{Arrivals, replay};
@@ -175,14 +177,6 @@ fn predict(args: &Args, grouping: Option<&Grouping>, selection: &Selection, log:
     if requests.iter().all(|request| request.visits.is_empty()) {
         return Err(Failure::Io("no request of the log has a stage with a start and a time".to_owned()));
     }
-    if rows > 0 {
-        let rows = amount(rows, "row is", "rows are");
-        complain(&format!("{rows} not in a request, and left out (see `omni-metrics join`)"));
-    }
-    if more > 0 {
-        let more = amount(more, "request is", "requests are");
-        complain(&format!("{more} left out: the first {LIMIT} are replayed"));
-    }
     requests.sort_by_key(|request| request.created);
     let stations = stations(&mut requests);
     let scenario = scenario(args, &stations)?;
@@ -193,10 +187,8 @@ fn predict(args: &Args, grouping: Option<&Grouping>, selection: &Selection, log:
     };
     let first = requests.first().map_or(0, |request| request.created);
     let last = requests.iter().map(|request| request.created + request.e2e).max().unwrap_or(first);
-    let [start, end] = selection.covered([first, last]);
-    let covered = [start, if more > 0 { last } else { end }];
+    let covered = Covered::of(selection, [first, last], more > 0);
     let logged = Run::logged(&requests, &stations, covered);
-    let of_replay = |arrivals: Arrivals| covered.map(|moment| arrivals.moment(moment.saturating_sub(first)));
     let replayed = replay(&requests, &stations, as_logged);
     let predicted = replay(&requests, &scenario, as_asked);
     let groups =
@@ -204,10 +196,27 @@ fn predict(args: &Args, grouping: Option<&Grouping>, selection: &Selection, log:
     groups.iter().flat_map(|groups| &groups.remarks).for_each(|remark| complain(remark));
     let runs = [
         logged,
-        Run::of(replayed, &stations, of_replay(as_logged)),
-        Run::of(predicted, &scenario, of_replay(as_asked)),
+        Run::of(replayed, &stations, covered.replayed(as_logged)),
+        Run::of(predicted, &scenario, covered.replayed(as_asked)),
     ];
-    Ok(Prediction::new(runs, groups, as_asked, in_flight))
+    Ok(Prediction::new(left_out(rows, more).collect(), runs, groups, as_asked, in_flight))
+}
+
+/// What the replay leaves out.
+fn left_out(rows: u64, more: u64) -> impl Iterator<Item = String> {
+    let rows = (rows > 0).then(|| {
+        let them = if rows == 1 { "it is" } else { "they are" };
+        let rows = amount(rows, "row of a worker", "rows of workers");
+        format!(
+            "The log has {rows} in no request, and {them} left out. So stages are missing from the \
+             prediction, or have too little to do. `omni-metrics join` puts rows into their requests."
+        )
+    });
+    let more = (more > 0).then(|| {
+        let more = amount(more, "request is", "requests are");
+        format!("{more} left out: the first {} are replayed.", grouped(&LIMIT.to_string()))
+    });
+    rows.into_iter().chain(more)
 }
 
 /// The stations with the numbers of the arguments.

@@ -20,17 +20,6 @@ pub(super) enum Arrivals {
     Closed(usize),
 }
 
-impl Arrivals {
-    /// When in a replay it is as late as this in the log, in nanoseconds since the first creation. Where the
-    /// log does not say when a request arrives, the run begins at once.
-    pub(super) fn moment(self, after: u64) -> u64 {
-        match self {
-            Self::Open(rate) => (after as f64 / rate) as u64,
-            Self::Closed(_) => 0,
-        }
-    }
-}
-
 /// What came of a replay.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -109,11 +98,11 @@ impl Replay<'_> {
     fn run(&mut self, arrivals: Arrivals) {
         let mut next = 0..self.requests.len();
         match arrivals {
-            Arrivals::Open(_) => {
+            Arrivals::Open(rate) => {
                 let first = self.requests.first().map_or(0, |request| request.created);
                 for at in next.by_ref() {
                     let after = self.requests.get(at).map_or(0, |request| request.created - first);
-                    self.add(arrivals.moment(after), Event::Created(at));
+                    self.add((after as f64 / rate) as u64, Event::Created(at));
                 }
             }
             Arrivals::Closed(clients) => {
