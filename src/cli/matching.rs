@@ -75,6 +75,7 @@ pub(super) fn match_rows(
             let (times, tokens) = (times(request), request.e2e_table.e2e_total_tokens);
             let mut of_request = Step::of(request);
             let mut completion = Completion::of(request, &senders);
+            let (mut early, mut earliest) = (0, 0);
             for row in rows {
                 let by = row.offset(clocks, received.source);
                 let row = row_reader.read(row.line).ok_or_else(garbled)?;
@@ -86,12 +87,15 @@ pub(super) fn match_rows(
                 }
                 oddities.add_offset(by);
                 oddities.far_away += u64::from(outside > FAR);
-                let early = times.0.saturating_sub(beginning(row));
-                if early > EARLY {
-                    oddities.add_early(early);
+                let by = times.0.saturating_sub(beginning(row));
+                if by > EARLY {
+                    (early, earliest) = (early + 1, by.max(earliest));
                 }
                 of_request.add(row);
                 completion.add(row);
+            }
+            if early > 0 {
+                oddities.early.add(utf8(received.id)?, early, earliest);
             }
             if far_off < all {
                 completion.finish();

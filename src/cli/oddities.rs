@@ -1,6 +1,6 @@
 //! Oddities of the input of `join`, which are reported on stderr.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use super::{amount::amount, failure::complain, joined_sample::JoinedSample};
 use crate::write::columns::printable;
@@ -20,13 +20,54 @@ pub(super) struct Oddities {
     pub(super) doubles: u64,
     /// Rows that lie far from their request.
     pub(super) far_away: u64,
-    /// Rows that begin before their request, and by how much at most, in nanoseconds.
-    early: u64,
-    earliest: u64,
+    pub(super) early: Early,
     /// Rows that were moved, and by how much at most, in microseconds.
     moved: u64,
     farthest: u64,
     pub(super) sample: JoinedSample,
+}
+
+/// Rows that begin before their request.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    rows: u64,
+    requests: u64,
+    /// By how much at most, in nanoseconds, and the id of that request.
+    most: Option<(u64, Reverse<String>)>,
+}
+
+impl Early {
+    /// Adds the rows of a request, of which the earliest begins this many nanoseconds before it.
+    pub(super) fn add(&mut self, id: &str, rows: u64, by: u64) {
+        self.merge(Self { rows, requests: 1, most: Some((by, Reverse(id.to_owned()))) });
+    }
+
+    /// Of two equal times, the one with the smaller id is kept.
+    fn merge(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.requests += other.requests;
+        self.most = self.most.take().max(other.most);
+    }
+
+    /// `is_aligned` if rows were moved.
+    fn sentence(&self, is_aligned: bool) -> Option<String> {
+        let (by, Reverse(id)) = self.most.as_ref()?;
+        let rows = amount(self.rows, "row", "rows");
+        let begin = if self.rows == 1 { "begins" } else { "begin" };
+        let requests = amount(self.requests, "request", "requests");
+        let most = Duration::from_nanos(*by).as_secs_f64() * 1e3;
+        let still = if is_aligned { "still " } else { "" };
+        let advice = if is_aligned {
+            "the clocks of their processes differ otherwise than for most rows; keep the clocks in step (NTP)"
+        } else {
+            "the clocks of the processes differ, and where requests spent their time may be wrong by as much; \
+             --align-clocks moves rows by an estimate of the difference"
+        };
+        let id = printable(id);
+        Some(format!(
+            "{rows} of {requests} {still}{begin} before the request, by up to {most:.3} ms ({id}): {advice}"
+        ))
+    }
 }
 
 impl Oddities {
@@ -59,12 +100,6 @@ impl Oddities {
         self.add(id, rows);
     }
 
-    /// Adds a row that begins before its request, by this many nanoseconds.
-    pub(super) fn add_early(&mut self, by: u64) {
-        self.early += 1;
-        self.earliest = self.earliest.max(by);
-    }
-
     /// Adds a row that was moved by this many microseconds.
     pub(super) fn add_offset(&mut self, micros: i64) {
         self.moved += u64::from(micros != 0);
@@ -78,8 +113,7 @@ impl Oddities {
         self.doubles += other.doubles;
         self.far_away += other.far_away;
         self.far_off += other.far_off;
-        self.early += other.early;
-        self.earliest = self.earliest.max(other.earliest);
+        self.early.merge(other.early);
         self.moved += other.moved;
         self.farthest = self.farthest.max(other.farthest);
         self.sample.merge(&other.sample);
@@ -120,16 +154,8 @@ impl Oddities {
                 "{rows} moved by up to {most:.3} ms, since the clocks of their processes differ"
             ));
         }
-        if self.early > 0 {
-            let rows = amount(self.early, "row begins", "rows begin");
-            let most = Duration::from_nanos(self.earliest).as_secs_f64() * 1e3;
-            let advice = if self.moved > 0 {
-                "their clocks differ otherwise than those of most rows"
-            } else {
-                "the clocks of the processes differ, and requests may seem longer by as much; --align-clocks \
-                 moves rows by an estimate of the difference"
-            };
-            complain(&format!("{rows} before the request, by up to {most:.3} ms: {advice}"));
+        if let Some(sentence) = self.early.sentence(self.moved > 0) {
+            complain(&sentence);
         }
         if self.far_away > 0 {
             let rows = amount(self.far_away, "row lies", "rows lie");
