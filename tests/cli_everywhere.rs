@@ -151,6 +151,17 @@ fn every_command_of_the_program_is_run_here() {
 }
 
 #[test]
+fn the_short_help_of_a_command_has_examples_and_the_long_one_also_notes_exit_codes_and_variables() {
+    let commands: BTreeSet<_> = RUNS.iter().filter_map(|(args, _)| args.split(' ').next()).collect();
+    for command in commands.into_iter().filter(|command| *command != "help") {
+        let [short, long] = ["-h", "--help"].map(|option| stdout(&omni_of(&[command, option], "")));
+        assert!(short.lines().count() < 60 && short.contains("\nExamples:\n"), "{short}");
+        let only_long = ["\nExit codes:\n", "\nEnvironment:\n"];
+        assert!(only_long.iter().all(|section| long.contains(section) && !short.contains(section)), "{long}");
+    }
+}
+
+#[test]
 fn on_any_log_each_command_ends_as_documented_and_all_count_the_same_requests() {
     let whole = joined("joined", Keep::all);
     let sampled = joined("sampled", || Keep::one_in(4));

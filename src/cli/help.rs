@@ -45,15 +45,17 @@ impl Help {
     pub(super) const NONE: Self =
         Self { examples: &[], note: None, zero: None, one: None, two: None, environment: &[] };
 
-    /// Adds this to the help of a command.
+    /// Adds this to the help of a command. `-h` has the examples only.
     pub(super) fn add_to(&self, command: Command) -> Command {
-        command.after_help(self.text())
+        let examples = self.examples();
+        let short = format!("{examples}Notes, exit codes and variables of the environment: --help");
+        command.after_help(short).after_long_help(examples + &self.rest())
     }
 
     /// Writes the manual page of a command that has been built.
     pub(super) fn render_manual(&self, command: Command, out: &mut impl io::Write) -> io::Result<()> {
         // The page has these sections in the form of a manual page.
-        let man = Man::new(command.after_help(None::<&str>));
+        let man = Man::new(command.after_help(None::<&str>).after_long_help(None::<&str>));
         man.render(out)?;
         let mut roff = Roff::new();
         if !self.examples.is_empty() {
@@ -78,7 +80,7 @@ impl Help {
         roff.to_writer(out)
     }
 
-    fn text(&self) -> String {
+    fn examples(&self) -> String {
         let mut text = String::new();
         if !self.examples.is_empty() {
             text.push_str("Examples:\n");
@@ -87,6 +89,11 @@ impl Help {
             // A failure to write to a `String` is not possible.
             let _ = write!(text, "  # {shows}\n  {line}\n\n");
         }
+        text
+    }
+
+    fn rest(&self) -> String {
+        let mut text = String::new();
         if let Some(note) = self.note {
             section(&mut text, "Notes", [("", note)].into_iter());
             text.push('\n');
