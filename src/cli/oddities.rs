@@ -60,8 +60,8 @@ impl Early {
         let advice = if is_aligned {
             "the clocks of their processes differ otherwise than for most rows; keep the clocks in step (NTP)"
         } else {
-            "the clocks of the processes differ, and where requests spent their time may be wrong by as much; \
-             --align-clocks moves rows by an estimate of the difference"
+            "the clocks of the processes differ, and where requests spent their time may be wrong by as \
+             much; --align-clocks moves rows by an estimate of the difference"
         };
         let id = printable(id);
         Some(format!(

@@ -7,6 +7,7 @@ use crate::{
     Millis, OverallSummary, Timestamp,
     cli::{
         amount::amount,
+        attainment::percent,
         chosen::Chosen,
         failure::Result,
         groups::Percent,
@@ -110,18 +111,25 @@ impl LogSummary {
         if !self.outputs.is_empty() {
             writeln!(out, "{}\n", outputs(&self.outputs, &self.names))?;
         }
+        let share = |count: u64| percent(count as f64 / e2e_requests.max(1) as f64);
         let counts = [
-            ("Finish reasons", &self.finish_reasons),
-            ("Requests by their first error", &self.failed),
-            ("Warnings", &self.warnings),
+            ("Finish reasons", &self.finish_reasons, true),
+            ("Requests by their first error", &self.failed, false),
+            ("Warnings", &self.warnings, false),
         ];
-        for (title, counts) in counts {
+        for (title, counts, has_share) in counts {
             if !counts.is_empty() {
-                let mut table = Columns::named(title, ["count"]);
+                let (mut table, width) = match has_share {
+                    true => (Columns::named(title, ["count", "share"]), 2),
+                    false => (Columns::named(title, ["count"]), 1),
+                };
                 for NamedCount { name, count } in counts {
                     let mut lines = lines_of(name, NAMES).into_iter();
-                    table.row(&lines.next().unwrap_or_default(), [Cell::Count(*count)].into_iter());
-                    lines.for_each(|rest| table.row(&format!("  {rest}"), [Cell::Text("")].into_iter()));
+                    let share = share(*count);
+                    let cells = [Cell::Count(*count), Cell::Text(&share)];
+                    table.row(&lines.next().unwrap_or_default(), cells.into_iter().take(width));
+                    let empty = || (0..width).map(|_| Cell::Text(""));
+                    lines.for_each(|rest| table.row(&format!("  {rest}"), empty()));
                 }
                 writeln!(out, "{table}\n")?;
             }
