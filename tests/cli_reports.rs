@@ -73,7 +73,7 @@ fn summary_names_the_requests_that_hang_and_the_last_report() {
     }
     rig.run_text(|_| drop(hangs));
     assert!(text.contains("| requests of the run") && text.contains("open since"), "{text}");
-    assert!(text.contains(" requests failed (0.0 %)\n"), "{text}");
+    assert!(text.contains(" requests failed (0.0 %).\n"), "{text}");
     let page = stdout(&omni_of(&["report"], &log));
     for part in ["<h2>Requests still open</h2>", "1 talker", "<h2>Last report</h2>"] {
         assert!(page.contains(part), "{part}");

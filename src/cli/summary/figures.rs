@@ -44,6 +44,8 @@ pub(in crate::cli) struct LogSummary {
     /// Requests with errors, by the text of their first one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(in crate::cli) failed: Vec<NamedCount>,
+    /// Requests a second of `e2e_wall_time_ms`.
+    pub(super) requests_per_s: f64,
     /// Requests that failed, with errors or by their `finish_reason`.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) failed_requests: u64,

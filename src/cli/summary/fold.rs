@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::figures::{LogSummary, NamedCount, Slow};
 use crate::{
-    Line, RequestLine, SCHEMA, SummaryLine, Timestamp,
+    Line, OverallSummary, RequestLine, SCHEMA, SummaryLine, Timestamp,
     cli::{
         line_counts::LineCounts,
         objectives::{ObjectiveCounts, Objectives},
@@ -16,7 +16,11 @@ use crate::{
         stage_outputs::StageOutputs,
         tally::Tally,
     },
-    fold::{histograms::Histograms, totals::Totals, walls::StageWall},
+    fold::{
+        histograms::Histograms,
+        totals::{Totals, per_second},
+        walls::StageWall,
+    },
     model::{id::unordered, keep::is_failed, value::prefix},
 };
 
@@ -180,6 +184,8 @@ impl Summary {
             self.totals.limit(selection.covered(span));
         }
         let overall_summary = self.totals.summary();
+        let OverallSummary { e2e_requests, e2e_wall_time_ms, .. } = overall_summary;
+        let requests_per_s = per_second(e2e_requests, e2e_wall_time_ms.as_nanos());
         let objectives = self.objectives.figures(overall_summary.e2e_wall_time_ms);
         let Standing { reports: last_reports, open: still_open, more: more_open, unnamed } =
             running.figures();
@@ -201,6 +207,7 @@ impl Summary {
             objectives,
             finish_reasons: counted(&self.reasons, reason),
             failed: counted(&self.failed, String::clone),
+            requests_per_s,
             failed_requests: self.failed_requests,
             errors: self.errors,
             slowest: self.slowest.into_sorted_vec().into_iter().map(|Reverse(slow)| slow).collect(),

@@ -37,6 +37,30 @@ const NAMES: usize = 76;
 const BAR: f64 = 40.0;
 
 impl LogSummary {
+    fn rates(&self) -> String {
+        let OverallSummary { e2e_avg_tokens_per_s, .. } = self.line.overall_summary;
+        let [requests, tokens] =
+            [self.requests_per_s, e2e_avg_tokens_per_s].map(|rate| grouped(&format!("{rate:.1}")));
+        format!("{requests} requests and {tokens} tokens a second")
+    }
+
+    /// How many requests failed: with an error, or by their `finish_reason`.
+    fn failures(&self) -> String {
+        let requests = self.line.overall_summary.e2e_requests;
+        let share = self.failed_requests as f64 / requests as f64 * 100.0;
+        let with_error: u64 = self.failed.iter().map(|failed| failed.count).sum();
+        let without = self.failed_requests.saturating_sub(with_error);
+        let [failed, with_error, without, all] =
+            [self.failed_requests, with_error, without, requests].map(|count| grouped(&count.to_string()));
+        let kinds = match without.as_str() {
+            "0" => String::new(),
+            _ => format!(
+                ": {with_error} with an error, {without} without (`finish_reason` is neither stop nor length)"
+            ),
+        };
+        format!("{failed} of {all} requests failed ({share:.1} %){kinds}.")
+    }
+
     pub(super) fn print(&self, percents: &[Percent], out: &mut impl Write) -> Result<()> {
         let OverallSummary { e2e_requests, .. } = self.line.overall_summary;
         if let Some(sampled) = &self.sampled {
@@ -56,10 +80,7 @@ impl LogSummary {
             };
             writeln!(out, "{}", self.line.overall_summary)?;
             writeln!(out, "{AVERAGE}")?;
-            let share = self.failed_requests as f64 / e2e_requests as f64 * 100.0;
-            let (failed, all) =
-                (grouped(&self.failed_requests.to_string()), grouped(&e2e_requests.to_string()));
-            writeln!(out, "{failed} of {all} requests failed ({share:.1} %)\n")?;
+            writeln!(out, "{}\n", in_lines(&format!("{}. {}", self.rates(), self.failures())))?;
             writeln!(out, "Percentiles until {}\n{table}", self.line.timestamp)?;
             if self.summed_queues > 0 {
                 let requests = amount(self.summed_queues, "request", "requests");
