@@ -475,7 +475,7 @@ fn each_log_of_a_directory_is_a_group_with_the_rows_of_its_worker() {
     fs::create_dir(path("b")).unwrap();
     fs::write(path("front.log"), fs::read_to_string(PIPELINE).unwrap()).unwrap();
     fs::write(path("a.log"), worker("vocoder", &[("r1", 1.0), ("r2", 3.0)])).unwrap();
-    // Two files of one log.
+    // Two files of one log. The name of the directory is enough.
     fs::write(path("b/0.log.1"), worker("vocoder", &[("r3", 5.0)])).unwrap();
     fs::write(path("b/0.log"), worker("vocoder", &[("r4", 7.0), ("r5", 9.0)])).unwrap();
     let logs = directory.path().to_str().unwrap();
@@ -487,7 +487,7 @@ fn each_log_of_a_directory_is_a_group_with_the_rows_of_its_worker() {
     let groups = all["groups"].as_array().unwrap();
     let names = column(groups, "group");
     let expected = ["code2wav, front.log", "talker, front.log", "thinker, front.log"];
-    assert_eq!(names, [&expected[..], &["vocoder, a.log", "vocoder, b/0.log"]].concat());
+    assert_eq!(names, [&expected[..], &["vocoder, a.log", "vocoder, b"]].concat());
     for (group, count, mean, max) in [(&groups[3], 2, 2.0, 3.0), (&groups[4], 3, 7.0, 9.0)] {
         assert_eq!((&group["count"], &group["tokens"]), (&count.into(), &(2 * count).into()));
         let times = &group["stage_gen_time_ms"];
@@ -504,7 +504,7 @@ fn each_log_of_a_directory_is_a_group_with_the_rows_of_its_worker() {
     let csv = of(&["summary", "--csv", "--by", "stage_name,file", "--percentiles", "50,99"]);
     let mut csv = csv.lines();
     assert!(csv.next().unwrap().starts_with("stage_name,file,stage_rows,per_s,"));
-    assert_eq!(csv.filter(|row| row.starts_with("vocoder,b/0.log,3,")).count(), 1);
+    assert_eq!(csv.filter(|row| row.starts_with("vocoder,b,3,")).count(), 1);
     let table = of(&["summary", "--by", "stage_name,file", "--percentiles", "50,99"]);
     assert!(table.contains("| gen p50 | gen p99 | queue p99 | first p50 |"), "{table}");
 
@@ -513,12 +513,26 @@ fn each_log_of_a_directory_is_a_group_with_the_rows_of_its_worker() {
     let expected = ["front.log, code2wav", "front.log, talker", "front.log, thinker"];
     assert_eq!(column(&answers, "group"), expected);
     let rows = of(&["export", "--format", "csv", "--table", "stages", "--by", "file,stage_name"]);
-    assert_eq!(rows.lines().filter(|row| row.starts_with("\"b/0.log, vocoder\",r")).count(), 3);
+    assert_eq!(rows.lines().filter(|row| row.starts_with("\"b, vocoder\",r")).count(), 3);
     let alone = path("a.log");
     let alone = omni_of(&["summary", "--json", "--by", "file", alone.to_str().unwrap()], "");
     assert!(text(&alone.stderr).contains("2 rows of stages are in no request"), "{alone:?}");
     let alone = omni_of(&["summary", "--json", "--by", "file"], &fs::read_to_string(PIPELINE).unwrap());
     assert_eq!(lines(&stdout(&alone))[0]["groups"][0]["group"], "standard input");
+}
+
+#[test]
+fn a_pod_is_called_without_its_uid() {
+    let directory = tempfile::tempdir().unwrap();
+    for pod in ["front-0", "vocoder-0", "vocoder-1"] {
+        let pod = directory.path().join(format!("prod_{pod}_8d3f0a11-4886-448f-a820-ba60373a2a38/server"));
+        fs::create_dir_all(&pod).unwrap();
+        fs::write(pod.join("0.log"), worker("vocoder", &[("r1", 1.0)])).unwrap();
+    }
+    let logs = directory.path().to_str().unwrap();
+    let table = lines(&stdout(&omni_of(&["summary", "--json", "--by", "file,stage_name", logs], "")));
+    let expected = ["prod_front-0, vocoder", "prod_vocoder-0, vocoder", "prod_vocoder-1, vocoder"];
+    assert_eq!(column(table[0]["groups"].as_array().unwrap(), "group"), expected);
 }
 
 #[test]

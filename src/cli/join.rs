@@ -60,6 +60,7 @@ pub(super) const HELP: Help = Help {
             "Of processes whose clocks differ",
             "omni-metrics join --align-clocks front.log worker-*.log -o joined.jsonl",
         ),
+        ("Of all logs in a directory", "omni-metrics join --align-clocks /var/log/pods -o joined.jsonl"),
     ],
     note: Some(
         "A request lasts until its last row ends, also if its own process was done before, as with a request \
@@ -80,8 +81,8 @@ pub(super) struct Args {
     output: Option<PathBuf>,
     /// How far before or after its request a row may lie, by the clocks of their processes
     ///
-    /// A row that is farther from each line of its request is left out, and named on stderr: it belongs to
-    /// another request with the same id.
+    /// A row that is farther from each line of its request is left out, and named on stderr: it is taken to
+    /// belong to another request with the same id.
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
     max_offset: Duration,
     /// Move the rows of each log by an estimate of how much its clock differs from that of the requests

@@ -56,7 +56,8 @@ pub(super) fn in_order(arguments: &[PathBuf]) -> Result<Vec<LogFile>> {
     Ok(files.collect())
 }
 
-/// What the logs are called: their paths, without the directories that all of them are in.
+/// What the logs are called: their paths, without the directories that all of them are in, and without what
+/// follows when the names differ. A pod's directory is called without its UID.
 fn log_names(sets: &[Set]) -> Vec<Arc<str>> {
     let paths: Vec<_> = sets.iter().map(Set::path).collect();
     let directories = |path: &&Path| path.parent().map_or(0, |parent| parent.components().count());
@@ -66,8 +67,24 @@ fn log_names(sets: &[Set]) -> Vec<Arc<str>> {
         paths.iter().all(|path| path.components().nth(*at) == Some(*part))
     };
     let shared = first.enumerate().take_while(is_shared).count();
-    let name = |path: &&Path| path.components().skip(shared).collect::<PathBuf>();
-    paths.iter().map(|path| called(&shown(&name(path))).into()).collect()
+    let names = |parts: usize| -> Vec<String> {
+        let name = |path: &&Path| path.components().skip(shared).take(parts).collect::<PathBuf>();
+        paths.iter().map(|path| shown(&name(path))).collect()
+    };
+    let is_unique = |names: &Vec<String>| names.iter().collect::<HashSet<_>>().len() == names.len();
+    let most = paths.iter().map(|path| path.components().count()).max().unwrap_or(0);
+    let short = (1..most.max(2)).map(names).find(is_unique).unwrap_or_else(|| names(most));
+    let without_uids: Vec<_> = short.iter().map(|name| without_uid(name).to_owned()).collect();
+    let names = if is_unique(&without_uids) { without_uids } else { short };
+    names.iter().map(|name| called(name).into()).collect()
+}
+
+/// The name of a pod's directory without the UID at its end: `prod_front-0_8d3f…` is `prod_front-0`.
+fn without_uid(name: &str) -> &str {
+    match name.rsplit_once('_') {
+        Some((pod, uid)) if uid.len() == 36 && uid.split('-').map(str::len).eq([8, 4, 4, 4, 12]) => pod,
+        _ => name,
+    }
 }
 
 /// The files of one log.

@@ -101,6 +101,10 @@ const HELP: Help = Help {
         ("One request in full, from all files", "omni-metrics tables --request req-0003 service.log*"),
         ("Why a request was slow", "omni-metrics why req-0003 service.log"),
         ("The logs of a Kubernetes node, as they lie there", "omni-metrics summary /var/log/pods"),
+        (
+            "The requests of all processes, with all their stages",
+            "omni-metrics join --align-clocks /var/log/pods -o joined.jsonl",
+        ),
         ("A running service", "omni-metrics watch service.log"),
     ],
     one: Some(
@@ -150,7 +154,12 @@ const MAN: Help = Help {
 /// Reads the logs of services that use the omni-metrics layer.
 ///
 /// Lines that are not the layer's are passed over, so that whatever else went to stderr may stay in.
-/// Files may be compressed (gzip, xz, zstd). Without files, or for `-`, standard input is read.
+/// Files may be compressed (gzip, xz, zstd); a directory stands for the logs in it. Without files, or for `-`,
+/// standard input is read.
+///
+/// If the processes of a service write logs of their own, the lines of requests lack the rows of the other
+/// processes until `join` puts them there: ask why, what-if and for the times of stages after it. Ask which
+/// process is slow (`summary --by stage_name,file`) and whether lines are missing (check) before it.
 #[derive(Debug, Parser)]
 #[command(name = "omni-metrics", version)]
 struct Args {
@@ -188,7 +197,7 @@ enum Command {
     },
     /// Prints the manual page
     Man {
-        /// Of one of the commands
+        /// The command whose page is printed; without it, that of the program
         command: Option<String>,
     },
 }

@@ -35,8 +35,8 @@ pub(super) const HELP: Help = Help {
         ("The same in CI, for the program's stderr", "omni-metrics check stderr.log && echo sound"),
     ],
     note: Some(
-        "Requests are numbered in each process, so a gap shows that lines are missing. That the last lines \
-         are missing shows only if a summary line comes after them. Rows of workers have no numbers, so a \
+        "Requests are numbered in each process, so a gap shows that lines are missing. Missing lines at the \
+         end are noticed only if a summary line comes after them. Rows of workers have no numbers, so a \
          missing row does not show. If all logs of a fleet are given at once, a note counts the rows whose \
          request has no line; `join` names them.",
     ),

@@ -51,6 +51,10 @@ pub(super) const HELP: Help = Help {
         ("Two sets of files", "omni-metrics compare before-*.jsonl -- after-*.jsonl"),
         ("What changed in one log at 12:05", "omni-metrics compare --split 12:05 service.log"),
         (
+            "The same as a check: did p99 rise by more than 5 % at 12:05",
+            "omni-metrics compare --split 12:05 --fail-if 'e2e.p99 > +5%' service.log",
+        ),
+        (
             "A check in CI: exit code 1 if p99 rose by more than 5 %, and not by chance",
             "omni-metrics compare --fail-if 'e2e.p99 > +5%' main.jsonl branch.jsonl",
         ),
@@ -102,10 +106,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with = "after")]
     split: Option<String>,
     /// Exit code 1 if this holds, such as `e2e.p99 > +5%`, `requests_per_s < -10%` or `failed > 1%`; may be
-    /// given several times. A change that may be chance does not count
+    /// given several times. The figure is beyond the limit, and its 95 % interval excludes no change
     #[arg(long, value_name = "CONDITION")]
     fail_if: Vec<Condition>,
-    /// A condition holds only if the whole 95 % interval is beyond its threshold
+    /// A condition of --fail-if holds only if the whole 95 % interval is beyond the limit
     #[arg(long, requires = "fail_if")]
     certain: bool,
     /// Also compare the latency for each value of the key: finish_reason, error, stage_name, fields.NAME, …

@@ -30,8 +30,9 @@ pub(in crate::cli) struct SelectionArgs {
     /// Only lines whose `timestamp`, the end of the request, is at this time or later
     ///
     /// A date and time (2026-01-31T12:03:00Z, with an offset, or without one for UTC); a time of day in UTC
-    /// (12:03), which is the last one before the log ends; or a time before the log ends (-15m, -90s, -2h,
-    /// -1d). Standard input ends now. Example: `omni-metrics summary --since -15m FILE`
+    /// (12:03), the latest one before the end of the log, so possibly that of the day before; or a time
+    /// before the end of the log (-15m, -90s, -2h, -1d). Standard input counts as if it ended now. Example:
+    /// `omni-metrics summary --since -15m FILE`
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
     /// Only lines whose `timestamp`, the end of the request, is before this time
@@ -40,12 +41,11 @@ pub(in crate::cli) struct SelectionArgs {
     /// Example: `omni-metrics summary --since 12:03 --until 12:05 FILE`
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: Option<String>,
-    /// Only lines for which the expression (CEL) is true
+    /// Only lines for which the expression is true, in the Common Expression Language (CEL, cel.dev)
     ///
     /// Names: the numbers of the line's table (e2e_total_ms), finish_reason, request_id, type, timestamp,
     /// trace_id, fields.NAME, warnings, and the lists stages and transfers. A number that a line lacks is
-    /// null: it equals null only, so != of another value is true, and <, <=, > and >= select no line, with or
-    /// without !. Lines of type summary and open are left out, unless the expression names the type. Example:
+    /// null: `x != 5` is true for it, and `x < 5` and `!(x < 5)` select no line. Lines of type summary and open are left out, unless the expression names the type. Example:
     /// `omni-metrics summary --where 'finish_reason == "error" && e2e_total_ms > 500' FILE`
     #[arg(long = "where", value_name = "EXPR")]
     condition: Option<String>,

@@ -41,12 +41,17 @@ pub(super) const HELP: Help = Help {
             "The failed requests of one model",
             "omni-metrics summary --where 'finish_reason == \"error\" && fields.model == \"x\"' service.log",
         ),
+        ("A row for each outcome", "omni-metrics summary --by finish_reason service.log"),
         ("A row for each model", "omni-metrics summary --by fields.model service.log"),
         (
             "Which process is slow or has a queue, from the logs of all",
             "omni-metrics summary --by stage_name,file logs/",
         ),
         ("Which stage has a queue", "omni-metrics summary --by stage_name service.log"),
+        (
+            "How many met an objective, minute by minute",
+            "omni-metrics summary --slo e2e=2s --every 1m service.log",
+        ),
         (
             "A row for each ten seconds, for a spreadsheet",
             "omni-metrics summary --every 10s --csv service.log",
@@ -66,7 +71,7 @@ pub(super) const HELP: Help = Help {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// One line of JSON, with the keys of the layer's own summary line
+    /// One line of JSON, with the keys of a line of type summary and more
     #[arg(long)]
     json: bool,
     /// The table of --by or --every as comma-separated values

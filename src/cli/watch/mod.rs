@@ -74,7 +74,7 @@ pub(super) struct Args {
     /// A log that is being written; without it, or for `-`, standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The time that the figures are of: 1s to 5m up to now, or `all` for the whole log
+    /// The period that the figures cover: 1s to 5m up to now, or `all` for the whole log
     #[arg(long, value_name = "SPAN", default_value = "1m")]
     window: Period,
     /// Instead of the view, a line of JSON every second, with the keys of the layer's reports

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 /// How long the longest period is that ends now, in seconds.
 pub(super) const LONGEST: u64 = 300;
 
-/// The time that the figures are of. Longer ones are larger.
+/// The period that the figures cover. Longer ones are larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Period {
     /// So many seconds, up to now.

@@ -47,7 +47,7 @@ pub(super) const HELP: Help = Help {
     examples: &[
         ("Two workers for stage 2 instead of those of the log", "omni-metrics what-if --workers 2=2 run.log"),
         (
-            "The same, with half as many requests again",
+            "The same, with 1.5 times as many requests",
             "omni-metrics what-if --workers code2wav=2 --rate 1.5 run.log",
         ),
         ("A load test with 16 clients", "omni-metrics what-if --concurrency 16 --batch 0=16 run.log"),
@@ -72,7 +72,7 @@ pub(super) struct Args {
     /// How many requests a batch of a stage may have; with a sign, how many more or fewer
     #[arg(long, value_name = "STAGE=N", value_parser = Setting::parse)]
     batch: Vec<Setting>,
-    /// How many times as many requests arrive
+    /// The factor by which more requests arrive: 2 for twice as many
     #[arg(long, value_name = "FACTOR", value_parser = factor, default_value_t = 1.0)]
     rate: f64,
     /// Instead of the log's arrivals, N clients, each of which sends its next request when it has an answer

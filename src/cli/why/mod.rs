@@ -40,11 +40,12 @@ pub(super) const HELP: Help = Help {
     examples: &[
         ("Why this request took as long as it did", "omni-metrics why req-0004 service.log"),
         ("Why the slowest hundredth is slow, and a request at p99", "omni-metrics why --p99 service.log"),
+        ("The slowest request that did not fail", "omni-metrics why --slowest --where '!failed' service.log"),
         ("The slowest request of each model", "omni-metrics why --slowest --by fields.model service.log"),
         ("Requests with rows of worker processes", "omni-metrics join *.log | omni-metrics why --slowest"),
     ],
     note: Some(
-        "A percentile also has the mean of the slowest requests, from it on: with --p99, of the slowest \
+        "A percentile also shows the mean of all requests at or above it: with --p99, of the slowest \
          hundredth, as `report` has it. With --by or --every, the percentile and the median request are \
          those of each group, and of a request chosen by its id those of its group.",
     ),
@@ -65,7 +66,7 @@ pub(super) struct Args {
     /// One line of JSON, or one for each group
     #[arg(long)]
     json: bool,
-    /// How many of the requests that were in the way are named for each stage; the rest is counted
+    /// How many of the requests that were in the way are named for each stage; the others are only counted
     #[arg(long, value_name = "N", default_value_t = 3)]
     others: usize,
     #[command(flatten)]
