@@ -153,8 +153,8 @@ const MAN: Help = Help {
 
 /// Reads the logs of services that use the omni-metrics layer.
 ///
-/// Lines that are not the layer's are passed over, so that whatever else went to stderr may stay in.
-/// Files may be compressed (gzip, xz, zstd); a directory stands for the logs in it. Without files, or for `-`,
+/// Lines that are not the layer's are passed over, so that whatever else went to stderr may stay in. Files
+/// may be compressed (gzip, xz, zstd); a directory stands for the logs in it. Without files, or for `-`,
 /// standard input is read.
 ///
 /// If the processes of a service write logs of their own, the lines of requests lack the rows of the other

@@ -36,10 +36,10 @@ pub(in crate::cli) struct GroupArgs {
     /// Of several keys, such as `stage_name,file`, a group for each combination. `file` is the log that a
     /// line stands in, so that of a process where each writes its own: ask before `join` makes them one.
     ///
-    /// At most 256 groups (16 with --every), in the order of their names; the others are combined as `others`,
-    /// except in `export --format csv`, which names the group of each row. For stage_name and stage_id, `summary` and
-    /// `report` count rows of stages, also those of workers that are not in a request; elsewhere, a request
-    /// belongs to each of its stages. Example:
+    /// At most 256 groups (16 with --every), in the order of their names; the others are combined as
+    /// `others`, except in `export --format csv`, which names the group of each row. For stage_name and
+    /// stage_id, `summary` and `report` count rows of stages, also those of workers that are not in a
+    /// request; elsewhere, a request belongs to each of its stages. Example:
     /// `omni-metrics summary --by fields.model FILE`
     #[arg(long, value_name = "KEYS", value_parser = By::parse)]
     by: Option<By>,

@@ -45,7 +45,8 @@ pub(in crate::cli) struct SelectionArgs {
     ///
     /// Names: the numbers of the line's table (e2e_total_ms), finish_reason, request_id, type, timestamp,
     /// trace_id, fields.NAME, warnings, and the lists stages and transfers. A number that a line lacks is
-    /// null: `x != 5` is true for it, and `x < 5` and `!(x < 5)` select no line. Lines of type summary and open are left out, unless the expression names the type. Example:
+    /// null: `x != 5` is true for it, and `x < 5` and `!(x < 5)` select no line. Lines of type summary and
+    /// open are left out, unless the expression names the type. Example:
     /// `omni-metrics summary --where 'finish_reason == "error" && e2e_total_ms > 500' FILE`
     #[arg(long = "where", value_name = "EXPR")]
     condition: Option<String>,
