@@ -8,7 +8,7 @@ use super::messages::Path;
 /// Fewer rows than these tell nothing.
 const FEWEST: usize = 8;
 /// How many rows of one log in the requests of one run are looked at.
-const MOST: usize = 4_096;
+const MOST: usize = 1_024;
 
 /// A row of a worker: which of all lines it is, and by how much it has to be moved, at least and at most, to
 /// lie inside of its request and between its messages, in microseconds.

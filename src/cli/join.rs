@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if args.align_clocks {
         (parts, clocks) = estimate_clocks(parts)?;
     }
-    let (mut completed, mut oddities) = (Vec::new(), Oddities::default());
+    let (mut completed, mut oddities) = (Vec::new(), Oddities::of(&sample));
     for (part, of_part) in on_all_cores(parts, |part| match_rows(part, &sample, max_offset, &clocks))? {
         completed.push(part);
         oddities.merge(of_part);
@@ -165,12 +165,13 @@ fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<4, 3>>, JoinedSample, u64)> 
 
 /// By how much the clocks differ, from the rows of all parts.
 fn estimate_clocks(parts: Vec<Spool<4, 3>>) -> Result<(Vec<Spool<4, 3>>, Clocks)> {
-    let (mut read, mut rows) = (Vec::new(), ClockRows::default());
-    for (part, of_part) in on_all_cores(parts, |mut part| clock_rows(&mut part).map(|rows| (part, rows)))? {
-        read.push(part);
-        rows.merge(of_part);
-    }
-    Ok((read, rows.estimate()))
+    let rows = Mutex::new(ClockRows::default());
+    let parts = on_all_cores(parts, |mut part| {
+        let of_part = clock_rows(&mut part)?;
+        rows.lock().unwrap_or_else(PoisonError::into_inner).merge(of_part);
+        Ok(part)
+    })?;
+    Ok((parts, rows.into_inner().unwrap_or_else(PoisonError::into_inner).estimate()))
 }
 
 /// Does the work on each part, on all cores.

@@ -1,13 +1,14 @@
 //! What `join` misses because processes write a sample of their lines, which is no loss.
 
 use super::{amount::amount, rates::Rates};
-use crate::model::keep;
+use crate::{model::keep, write::columns::grouped};
 
 /// The rates of the lines, and what they explain.
 #[derive(Debug, Default, Clone)]
 pub(super) struct JoinedSample {
     of_requests: Rates,
     of_rows: Rates,
+    requests: u64,
     without_rows: u64,
     rows: u64,
 }
@@ -21,13 +22,16 @@ impl JoinedSample {
 
     /// Adds the counts of other lines, which were made with the same rates.
     pub(super) fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
         self.without_rows += other.without_rows;
         self.rows += other.rows;
     }
 
-    /// Counts a request that a class has kept at the front if the hash has not chosen it at the workers.
-    pub(super) fn add_request(&mut self, request_id: &str) {
-        if self.of_rows.leave_out(keep::hash(request_id)) {
+    /// Counts a request; also as one without rows if its line was kept in any case, but the hash has not
+    /// chosen it at the workers.
+    pub(super) fn add_request(&mut self, request_id: &str, is_sampled: bool) {
+        self.requests += 1;
+        if !is_sampled && self.of_rows.leave_out(keep::hash(request_id)) {
             self.without_rows += 1;
         }
     }
@@ -43,11 +47,16 @@ impl JoinedSample {
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut sentences = Vec::new();
         if self.without_rows > 0 {
-            let requests = amount(self.without_rows, "request has", "requests have");
+            let lack = if self.without_rows == 1 { "lacks" } else { "lack" };
             sentences.push(format!(
-                "{requests} a line for being slow, failed or with warnings, but no rows of workers, which \
-                 sample by the hash of the id alone. Percentiles of workers' stages and edges lack these \
-                 requests; docs/scale.md, \"Sampled logs\", has a query that corrects this"
+                "{} of {} ({:.1} %) {lack} the rows of workers: a process keeps the line of each request \
+                 that is slow, failed or has warnings, but rows by the hash of the id alone, {}. Percentiles \
+                 of workers' stages and edges lack these requests; docs/scale.md, \"Sampled logs\", has a \
+                 query that corrects this. With Keep::all() in all workers, none would lack them",
+                grouped(&self.without_rows.to_string()),
+                amount(self.requests, "request", "requests"),
+                self.without_rows as f64 * 100.0 / self.requests as f64,
+                self.of_rows,
             ));
         }
         if self.rows > 0 {

@@ -115,9 +115,7 @@ pub(super) fn match_rows(
             None => (received.step, joined_line::text(received.line).ok_or_else(garbled)?),
         };
         let (before, after) = around_totals(text).ok_or_else(garbled)?;
-        if !is_sampled(before) {
-            oddities.sample.add_request(utf8(received.id)?);
-        }
+        oddities.sample.add_request(utf8(received.id)?, is_sampled(before));
         completed.write([received.sequence, received.source], [step, before, after])?;
     }
     Ok((completed, oddities))

@@ -1,6 +1,6 @@
 //! The rates by which processes sample their lines.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use crate::model::keep::chooses;
 
@@ -25,5 +25,12 @@ impl Rates {
     /// [hash](crate::model::keep::hash).
     pub(super) fn leave_out(&self, hash: u64) -> bool {
         !self.0.is_empty() && !self.0.iter().any(|rate| chooses(hash, *rate))
+    }
+}
+
+impl fmt::Display for Rates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rates: Vec<_> = self.0.iter().map(|rate| format!("1 in {rate}")).collect();
+        f.write_str(&rates.join(" or "))
     }
 }
