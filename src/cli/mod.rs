@@ -51,6 +51,7 @@ mod logs;
 mod losses;
 mod matching;
 mod messages;
+mod missing_rows;
 mod numbers;
 mod objectives;
 mod oddities;

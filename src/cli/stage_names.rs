@@ -72,6 +72,11 @@ impl StageNames {
         }
     }
 
+    /// The whole name.
+    pub(super) fn name(&self, stage: OrderedId) -> Option<&str> {
+        self.0.get(&stage).map(|(_, name)| name.as_str())
+    }
+
     /// A part of a request's time, with the name of its stage.
     pub(super) fn of_part(&self, part: &str) -> String {
         let named = self.0.keys().find(|stage| part.strip_prefix("stage ") == Some(&id(unordered(**stage))));

@@ -4,16 +4,21 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{earlier::Earlier, survey::Mean, tail::Tail};
+use super::{
+    earlier::Earlier,
+    survey::{Mean, Survey},
+    tail::Tail,
+};
 use crate::{
     E2eTable, Millis, RequestLine, Timestamp,
     cli::{
         critical_path::critical_path,
         groups::Heading,
         in_the_way::Meanwhile,
+        stage_names::StageNames,
         timeline::{Part, Timeline},
     },
-    model::id::OrderedId,
+    model::id::{OrderedId, unordered},
 };
 
 /// How many further requests with the id are named.
@@ -43,12 +48,15 @@ pub(super) struct Question {
     pub(super) occurrences: u64,
     pub(super) others: Vec<Other>,
     pub(super) middle: Mean,
+    pub(super) median: MeanRequest,
     pub(super) tail: Option<(Tail, Mean)>,
     /// How many lines the log has of requests, and for how many requests they stand.
     pub(super) requests: u64,
     pub(super) weight: u64,
     /// Rows of workers that are not in their requests.
     pub(super) rows_of_workers: u64,
+    /// A stage without a row, to which the request was sent, and which other requests have.
+    pub(super) stage_without_row: Option<OrderedId>,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,6 +94,9 @@ pub(super) struct Answer {
     /// Whether a stage of the request tells how long it was waited for.
     #[serde(skip)]
     pub(super) tells_of_queues: bool,
+    /// A stage to which the request was sent, but of which it has no row, as others have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stage_without_row: Option<WithoutRow>,
     /// Stages and transfers without a start, which are not on the path.
     pub(super) rows_without_start: usize,
     pub(super) requests: u64,
@@ -100,6 +111,17 @@ pub(super) struct MeanRequest {
     pub(super) requests: u64,
     pub(super) fastest_ms: Millis,
     pub(super) slowest_ms: Millis,
+    /// How many of the requests have no row of a stage that they were sent to; absent if 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) without_rows: u64,
+}
+
+/// A stage without a row.
+#[derive(Debug, Serialize)]
+pub(super) struct WithoutRow {
+    pub(super) stage_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stage_name: Option<String>,
 }
 
 /// A part of the time: in the request, in the median request, and in the mean of the slowest ones.
@@ -141,25 +163,42 @@ fn as_text<S: serde::Serializer>(part: &Part, serializer: S) -> Result<S::Ok, S:
     serializer.collect_str(part)
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl MeanRequest {
-    pub(super) fn of(mean: &Mean) -> Self {
+    pub(super) fn of(mean: &Mean, survey: &Survey) -> Self {
         let Mean { requests, fastest, slowest, e2e, .. } = *mean;
-        Self { e2e_total_ms: e2e, requests, fastest_ms: fastest, slowest_ms: slowest }
+        Self {
+            e2e_total_ms: e2e,
+            requests,
+            fastest_ms: fastest,
+            slowest_ms: slowest,
+            without_rows: mean.without_row(survey),
+        }
     }
 }
 
 impl Answer {
-    pub(super) fn of(line: &RequestLine, question: Question, meanwhile: Vec<Meanwhile>) -> Self {
+    pub(super) fn of(
+        line: &RequestLine,
+        question: Question,
+        meanwhile: Vec<Meanwhile>,
+        names: &StageNames,
+    ) -> Self {
         let Question {
             group,
             percentile,
             occurrences,
             others,
             middle,
+            median,
             tail,
             requests,
             weight,
             rows_of_workers,
+            stage_without_row,
         } = question;
         let E2eTable { e2e_total_ms, finish_reason, errors, error, .. } = &line.e2e_table;
         let timeline = Timeline::of(line);
@@ -175,9 +214,11 @@ impl Answer {
         for (part, in_tail) in tail.iter().flat_map(|(_, mean)| mean.parts()) {
             times.entry(part).or_default()[2] = in_tail;
         }
-        let names: BTreeMap<_, _> =
-            line.stage_table.iter().filter_map(|row| Some((row.order(), row.stage_name.clone()?))).collect();
-        let name = |stage: OrderedId| names.get(&stage).cloned();
+        let name = |stage: OrderedId| {
+            let rows = line.stage_table.iter().filter(|row| row.order() == stage);
+            let own = rows.filter_map(|row| row.stage_name.as_deref()).next_back();
+            own.or_else(|| names.name(stage)).map(str::to_owned)
+        };
         let compared = |(part, [time_ms, median_ms, tail_ms]): (Part, [Millis; 3])| Compared {
             part,
             stage_name: part.stage().and_then(name),
@@ -202,7 +243,7 @@ impl Answer {
             percentile,
             occurrences: percentile.is_none().then_some(occurrences),
             same_id: others,
-            median: MeanRequest::of(&middle),
+            median,
             parts: times.into_iter().map(compared).collect(),
             tail: tail.map(|(tail, _)| tail),
             path: path
@@ -221,6 +262,8 @@ impl Answer {
                 })
                 .collect(),
             tells_of_queues: line.stage_table.iter().any(|row| row.queue_time_ms.is_some()),
+            stage_without_row: stage_without_row
+                .map(|stage| WithoutRow { stage_id: unordered(stage), stage_name: name(stage) }),
             rows_without_start: starts.filter(Option::is_none).count(),
             requests,
             weight,

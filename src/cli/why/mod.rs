@@ -21,6 +21,7 @@ use super::{
     paint,
     running::{Running, Sign, Signs},
     sentence::in_lines,
+    stage_names::StageNames,
 };
 use crate::{Line, RequestLine, write::columns::printable};
 
@@ -31,9 +32,9 @@ mod survey;
 mod surveys;
 mod tail;
 
-use answer::{Answer, OTHERS, Other, Question};
+use answer::{Answer, MeanRequest, OTHERS, Other, Question};
 use survey::Slowest;
-use surveys::Surveys;
+use surveys::{Surveyed, Surveys};
 use tail::Tail;
 
 pub(super) const HELP: Help = Help {
@@ -133,8 +134,8 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
     };
     let mut inputs = Inputs::copied(&args.files)?;
     let grouping = args.groups.grouping().unwrap_or_default();
-    let chosen = match choose(&mut inputs, id.as_deref(), percentile, &grouping)? {
-        Found::Ended(chosen) => chosen,
+    let (chosen, names) = match choose(&mut inputs, id.as_deref(), percentile, &grouping)? {
+        Found::Ended(chosen, names) => (chosen, names),
         Found::Open(sentence) => {
             complain(&printable(&sentence));
             return Ok(inputs.exit_code(1));
@@ -155,7 +156,7 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
     for (at, ((request, question), meanwhile)) in
         chosen.into_iter().zip(in_the_way.into_meanwhile()).enumerate()
     {
-        let answer = Answer::of(&request, question, meanwhile);
+        let answer = Answer::of(&request, question, meanwhile, &names);
         if args.json {
             json::write(out, &answer)?;
             writeln!(out)?;
@@ -192,8 +193,8 @@ type Chosen = (Box<RequestLine>, Vec<Name>);
 
 /// What the first reading has found.
 enum Found {
-    /// The requests, and what each is compared with: one, or one of each group.
-    Ended(Vec<(RequestLine, Question)>),
+    /// The requests, and what each is compared with: one, or one of each group; and the names of stages.
+    Ended(Vec<(RequestLine, Question)>, StageNames),
     /// A sentence on the request, which has not ended by the last report.
     Open(String),
     Nothing,
@@ -233,7 +234,7 @@ fn choose(
             }
         },
     )?;
-    let (mut groups, remarks, detached) = surveys.into_groups();
+    let Surveyed { mut groups, remarks, detached, names } = surveys.into_groups();
     remarks.iter().for_each(|remark| complain(remark));
     let rows_of_workers = detached.saturating_sub(inputs.read.late);
     if percentile.is_none() {
@@ -248,16 +249,21 @@ fn choose(
             (None, Some((request, _))) => Slowest::of(request),
             (None, None) => return None,
         };
+        let middle = group.value.middle()?;
+        let tail = percentile.and_then(|percentile| Tail::of(&group.value, percentile));
+        let without_row = slowest.stage_without_row.filter(|stage| group.value.has_stage(*stage));
         let question = Question {
             group: (!grouping.is_whole()).then(|| group.heading(grouping)),
             percentile,
             occurrences,
             others: others.iter().cloned().collect(),
-            middle: group.value.middle()?,
-            tail: percentile.and_then(|percentile| Tail::of(&group.value, percentile)),
+            median: MeanRequest::of(&middle, &group.value),
+            middle,
+            tail,
             requests: group.value.requests,
             weight: group.value.weight,
             rows_of_workers,
+            stage_without_row: without_row,
         };
         Some((slowest, question))
     });
@@ -267,7 +273,7 @@ fn choose(
         let open = open.find(|open| open.request_id.as_deref() == id);
         return Ok(open.map_or(Found::Nothing, |open| Found::Open(open.sentence())));
     }
-    Ok(Found::Ended(chosen))
+    Ok(Found::Ended(chosen, names))
 }
 
 /// The requests with their lines, for which the log is read again if they were not kept.

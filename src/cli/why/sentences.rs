@@ -1,7 +1,7 @@
 //! The answer in words, and its table.
 
 use super::{
-    answer::{Answer, AtStage, Compared, MeanRequest, Other, difference},
+    answer::{Answer, AtStage, Compared, MeanRequest, Other, WithoutRow, difference},
     earlier::Earlier,
     tail::Tail,
 };
@@ -34,6 +34,7 @@ impl Answer {
             sentences.push(format!("It had {}{text}.", amount(errors, "error", "errors")));
         }
         sentences.extend(self.largest_part());
+        sentences.extend(self.stage_without_row.as_ref().map(WithoutRow::sentence));
         let differences = self.differences(self.e2e_total_ms, |part| part.time_ms);
         sentences.extend(differences.map(|differences| format!("It took {differences}.")));
         sentences.extend(self.earlier_stages());
@@ -46,6 +47,9 @@ impl Answer {
         if in_the_way.is_empty() && self.requests > 1 {
             let percent = NOTABLE * 100.0;
             sentences.push(match self.tells_of_queues {
+                _ if self.stage_without_row.is_some() => {
+                    "Nor does the log tell whether other requests were in its way.".to_owned()
+                }
                 true => format!(
                     "According to the log, no other request was in its way for {percent} % of its time or \
                      more."
@@ -97,11 +101,15 @@ impl Answer {
         let share = largest.time_ms.as_f64() / self.e2e_total_ms.as_f64();
         let most = if share > 0.5 { "most" } else { "the largest part" };
         let length = format!("{} ({:.0} %)", time(largest.time_ms), share * 100.0);
+        let is_unknown = largest.part == Part::Unattributed && self.stage_without_row.is_some();
         let doing = match largest.part {
             Part::Unattributed => "in no stage or transfer".to_owned(),
             Part::Waiting(_) => largest.name(),
             _ => format!("in {}", largest.subject()),
         };
+        if is_unknown {
+            return Some(format!("It is not known where it spent {most} of its time, {length}."));
+        }
         share.is_finite().then(|| format!("It spent {most} of its time, {length}, {doing}."))
     }
 
@@ -167,7 +175,7 @@ impl Answer {
         match others.len() {
             _ if more == 0 => {}
             0 => others.push(amount(more, "other request", "other requests")),
-            _ => others.push(format!("{more} more")),
+            _ => others.push(format!("{} more", grouped(&more.to_string()))),
         }
         let listed = listed(&others);
         if let Some(batch) = meanwhile.batch_id {
@@ -266,6 +274,17 @@ impl Answer {
         format!(
             "The median request is the mean of the {requests} in the middle fifth{of_group} by e2e_total_ms, \
              from {from} to {to}."
+        )
+    }
+}
+
+impl WithoutRow {
+    fn sentence(&self) -> String {
+        let stage = named_stage(self.stage_id, self.stage_name.as_deref());
+        format!(
+            "Its line lacks rows: it was sent to {stage}, but has no row of that stage, as other requests \
+             have. Either that stage never began, or its process left the row out, as a process may that \
+             samples."
         )
     }
 }

@@ -9,6 +9,7 @@ use crate::{
         groups::Merge,
         in_the_way::Identity,
         latency_bins::{bin_of, fine_bin, slowest},
+        missing_rows::stage_without_row,
         tally::Tally,
         timeline::{Part, Timeline},
     },
@@ -34,6 +35,7 @@ pub(super) struct Survey {
 pub(super) struct Slowest {
     pub(super) identity: Identity,
     pub(super) line: Option<Box<RequestLine>>,
+    pub(super) stage_without_row: Option<OrderedId>,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,8 @@ struct Bucket {
     parts: Tally<Part>,
     /// Of whole rows, whether they are on the path or not.
     stages: Tally<OrderedId>,
+    /// Requests without a row of a stage that they were sent to, by that stage.
+    without_row: Tally<OrderedId>,
     slowest_request: Option<Slowest>,
 }
 
@@ -59,12 +63,17 @@ pub(super) struct Mean {
     pub(super) e2e: Millis,
     parts: Tally<Part>,
     stages: Tally<OrderedId>,
+    without_row: Tally<OrderedId>,
     weight: u64,
 }
 
 impl Slowest {
     pub(super) fn of(line: &RequestLine) -> Self {
-        Self { identity: Identity::of(line), line: Some(Box::new(line.clone())) }
+        Self { line: Some(Box::new(line.clone())), ..Self::without_line(line) }
+    }
+
+    fn without_line(line: &RequestLine) -> Self {
+        Self { identity: Identity::of(line), line: None, stage_without_row: stage_without_row(line) }
     }
 }
 
@@ -77,6 +86,11 @@ impl Survey {
         let e2e = line.e2e_table.e2e_total_ms;
         let bucket = self.buckets.entry(fine_bin(e2e)).or_insert_with(|| Bucket::new(e2e));
         bucket.add(line, weight, keeps_lines);
+    }
+
+    /// Whether a request has a row of the stage.
+    pub(super) fn has_stage(&self, stage: OrderedId) -> bool {
+        self.buckets.values().any(|bucket| bucket.stages.iter().any(|(known, _)| *known == stage))
     }
 
     /// The slowest request of the bucket that a percentile falls into.
@@ -127,20 +141,21 @@ impl Mean {
             whole.add_sums(bucket);
             Some(whole)
         });
-        whole.map(|Bucket { requests, weight, fastest, slowest, e2e, parts, stages, .. }| Self {
-            requests,
-            fastest,
-            slowest,
-            e2e: mean(e2e, weight),
-            parts,
-            stages,
-            weight,
+        whole.map(|whole| {
+            let Bucket { requests, weight, fastest, slowest, e2e, parts, stages, without_row, .. } = whole;
+            Self { requests, fastest, slowest, e2e: mean(e2e, weight), parts, stages, without_row, weight }
         })
     }
 
     /// The mean of each part. Parts that are not told apart are left out.
     pub(super) fn parts(&self) -> impl Iterator<Item = (Part, Millis)> {
         self.parts.iter().map(|(part, time)| (*part, mean(time, self.weight)))
+    }
+
+    /// How many requests have no row of a stage that they were sent to, though others of the survey have.
+    pub(super) fn without_row(&self, survey: &Survey) -> u64 {
+        let requests = self.without_row.iter().filter(|(stage, _)| survey.has_stage(**stage));
+        requests.map(|(_, requests)| requests as u64).sum()
     }
 
     /// The mean of the whole time of a stage, whether it is on the critical path or not.
@@ -157,8 +172,17 @@ fn mean(sum: u128, weight: u64) -> Millis {
 
 impl Bucket {
     fn new(e2e: Millis) -> Self {
-        let (requests, weight, parts, stages) = (0, 0, Tally::default(), Tally::default());
-        Self { requests, weight, fastest: e2e, slowest: e2e, e2e: 0, parts, stages, slowest_request: None }
+        Self {
+            requests: 0,
+            weight: 0,
+            fastest: e2e,
+            slowest: e2e,
+            e2e: 0,
+            parts: Tally::default(),
+            stages: Tally::default(),
+            without_row: Tally::default(),
+            slowest_request: None,
+        }
     }
 
     fn add(&mut self, line: &RequestLine, weight: u64, keeps_line: bool) {
@@ -176,10 +200,11 @@ impl Bucket {
                 self.stages.add(&stage, u128::from(row.length()) * u128::from(weight));
             }
         }
+        stage_without_row(line).iter().for_each(|stage| self.without_row.add(stage, 1));
         let slowest = self.slowest_request.as_ref();
         if slowest.is_none_or(|slowest| slowest.identity.against(line).is_gt()) {
-            let kept = keeps_line.then(|| Box::new(line.clone()));
-            self.slowest_request = Some(Slowest { identity: Identity::of(line), line: kept });
+            let slowest = if keeps_line { Slowest::of(line) } else { Slowest::without_line(line) };
+            self.slowest_request = Some(slowest);
         }
     }
 
@@ -198,6 +223,7 @@ impl Bucket {
         self.e2e += other.e2e;
         self.parts.merge(&other.parts);
         self.stages.merge(&other.stages);
+        self.without_row.merge(&other.without_row);
     }
 }
 

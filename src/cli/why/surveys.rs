@@ -6,6 +6,7 @@ use crate::{
     cli::{
         groups::{Group, Grouping, Groups},
         log_line::LogLine,
+        stage_names::StageNames,
     },
 };
 
@@ -17,6 +18,16 @@ pub(super) struct Surveys {
     keeps_lines: bool,
     /// Rows of workers that are not in their requests.
     detached: u64,
+    names: StageNames,
+}
+
+/// The first reading, when it is over.
+pub(super) struct Surveyed {
+    /// The survey of each group, and remarks on the groups.
+    pub(super) groups: Vec<Group<Survey>>,
+    pub(super) remarks: Vec<String>,
+    pub(super) detached: u64,
+    pub(super) names: StageNames,
 }
 
 impl Surveys {
@@ -25,10 +36,11 @@ impl Surveys {
     pub(super) fn new(grouping: &Grouping, is_percentile: bool) -> Self {
         let keeps_lines = is_percentile && grouping.is_whole();
         let groups = Groups::new(grouping);
-        Self { grouping: grouping.clone(), groups, keeps_lines, detached: 0 }
+        Self { grouping: grouping.clone(), groups, keeps_lines, detached: 0, names: StageNames::default() }
     }
 
     pub(super) fn add(&mut self, line: &LogLine) {
+        self.names.add(&line.line);
         match &line.line {
             Line::Request(request) => {
                 for name in self.grouping.names(line) {
@@ -43,14 +55,14 @@ impl Surveys {
     pub(super) fn merge(&mut self, other: &mut Self) {
         self.groups.merge(&mut other.groups);
         self.detached += other.detached;
+        self.names.merge(&other.names);
     }
 
-    /// The survey of each group, remarks on the groups, and the number of detached rows.
-    pub(super) fn into_groups(self) -> (Vec<Group<Survey>>, Vec<String>, u64) {
-        let Self { grouping, groups, detached, .. } = self;
+    pub(super) fn into_groups(self) -> Surveyed {
+        let Self { grouping, groups, detached, names, .. } = self;
         let width = groups.width();
         let groups = groups.into_groups(&grouping);
         let remarks = grouping.remarks(width);
-        (groups, remarks, detached)
+        Surveyed { groups, remarks, detached, names }
     }
 }

@@ -24,7 +24,7 @@ impl Tail {
         // Without the error of the subtraction: 0.1, and not 0.0999….
         let percent = ((100.0 - percentile) * 1e9).round() / 1e9;
         let mean = survey.slowest(percent).filter(|_| (0.0..100.0).contains(&percent))?;
-        Some((Self { percent, mean: MeanRequest::of(&mean) }, mean))
+        Some((Self { percent, mean: MeanRequest::of(&mean, survey) }, mean))
     }
 
     pub(super) fn name(&self) -> String {
@@ -47,7 +47,12 @@ impl Answer {
         );
         let differences = self.differences(e2e, |part| part.tail_ms.unwrap_or_default());
         let differences = differences.map(|differences| format!("They took {differences}."));
-        std::iter::once(length).chain(differences).collect()
+        let without_rows = (tail.mean.without_rows > 0).then(|| {
+            let (one, many) = ("lacks rows of a stage that it was", "lack rows of a stage that they were");
+            let requests = amount(tail.mean.without_rows, one, many);
+            format!("Of these requests, {requests} sent to, so unattributed time may be time of that stage.")
+        });
+        [Some(length), differences, without_rows].into_iter().flatten().collect()
     }
 
     /// Which requests the slowest ones are.

@@ -1,0 +1,41 @@
+//! Requests whose line lacks rows of workers.
+
+use crate::{
+    RequestLine,
+    model::id::{OrderedId, ordered},
+};
+
+/// The stage to which the request was sent, but of which it has neither a row nor the receiving half of the
+/// transfer. Either the stage never began, or its process left the rows out: a process that samples by the
+/// hash of the id does not know that another one keeps the request for being slow.
+pub(super) fn stage_without_row(line: &RequestLine) -> Option<OrderedId> {
+    let sent = line.transfer_table.iter();
+    let sent = sent.filter(|edge| edge.tx_time_ms.is_some() && edge.rx_decode_time_ms.is_none());
+    let has_row = |stage: &OrderedId| line.stage_table.iter().any(|row| row.order() == *stage);
+    sent.map(|edge| ordered(edge.to_stage)).find(|stage| !has_row(stage))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Millis, StageRow, TransferRow};
+
+    #[test]
+    fn a_row_is_missing_if_a_transfer_was_sent_and_nothing_came_of_it() {
+        let edge = |to, is_received: bool| TransferRow {
+            from_stage: Some(0),
+            to_stage: Some(to),
+            tx_time_ms: Some(Millis::ZERO),
+            rx_decode_time_ms: is_received.then_some(Millis::ZERO),
+            ..TransferRow::default()
+        };
+        let of = |transfer_table: Vec<TransferRow>| {
+            let stage_table = [0, 1].map(|id| StageRow { stage_id: Some(id), ..StageRow::default() }).into();
+            stage_without_row(&RequestLine { stage_table, transfer_table, ..RequestLine::default() })
+        };
+        assert_eq!(of(vec![edge(1, false), edge(2, true)]), None);
+        assert_eq!(of(vec![edge(1, true), edge(2, false)]), Some(ordered(Some(2))));
+        let received = TransferRow { tx_time_ms: None, ..edge(2, false) };
+        assert_eq!(of(vec![received]), None);
+    }
+}
