@@ -462,12 +462,12 @@ fn join_counts_equal_rows_of_one_moment_and_no_copy_of_them() {
     let other = row.replace("req-0001", "req-0002");
     let later = other.replace("40.082580Z", "40.082581Z");
     let file = format!("{row}{other}{row}{later}");
-    let lost = "request req-0002: 2 rows, but no line of the request\n";
+    let lost = "request req-0002: 2 rows, but no line of it within 1m\n";
     let (bytes, said) = joined_bytes(&format!("{request}{file}"));
     assert_eq!((bytes, said), (10, format!("omni-metrics: {lost}")));
     let (bytes, said) = joined_bytes(&format!("{file}{request}{file}"));
     let doubles = "4 lines occur twice and count once\n";
-    assert_eq!((bytes, said), (10, format!("omni-metrics: {lost}omni-metrics: {doubles}")));
+    assert_eq!((bytes, said), (10, format!("omni-metrics: {doubles}omni-metrics: {lost}")));
 }
 
 #[test]

@@ -84,9 +84,9 @@ fn a_row_of_another_day_is_left_to_a_remark_and_a_wider_limit_takes_it() {
     assert_eq!(stdout(&output), expected);
     let said = text(&output.stderr);
     for sentence in [
-        "request a: 1 row, but no line of the request",
-        "request b: 1 row, but no line of the request",
-        "2 rows are more than 1m before or after each line of the request, and left out",
+        "request a: 1 row, but no line of it within 1m",
+        "request b: 1 row, but no line of it within 1m",
+        "2 rows are not within 1m of a line of the request, and left out",
     ] {
         assert!(said.contains(sentence), "{sentence}: {said}");
     }
@@ -115,7 +115,7 @@ fn attempts_of_one_run_with_the_same_id_each_keep_their_row_and_a_lost_one_gives
     let output = omni_of(&["join"], &format!("{}\n{worker}", of_two.join("\n")));
     let joined = stdout(&output);
     assert!(joined.lines().count() == 2 && each_has_its_row(&joined), "{joined}");
-    assert!(text(&output.stderr).contains("request a: 1 row, but no line of the request"), "{output:?}");
+    assert!(text(&output.stderr).contains("request a: 1 row, but no line of it within 1m"), "{output:?}");
 }
 
 #[test]
@@ -175,13 +175,13 @@ fn rows_without_a_request_are_named_alike_each_time() {
     let (_, worker) = run(&ids);
     let names: String = ids[..20]
         .iter()
-        .map(|id| format!("omni-metrics: request {id}: 1 row, but no line of the request\n"))
+        .map(|id| format!("omni-metrics: request {id}: 1 row, but no line of it within 1m\n"))
         .collect();
     for _ in 0..3 {
         let said = text(&omni_of(&["join"], &worker).stderr).to_owned();
         assert_eq!(
             said,
-            format!("{names}omni-metrics: 2 more rows of 2 more requests, but no line of the request\n")
+            format!("{names}omni-metrics: 2 more rows of 2 more requests, but no line of them within 1m\n")
         );
     }
 }

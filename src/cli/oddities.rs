@@ -123,23 +123,12 @@ impl Oddities {
 
     /// Prints them. Rows are far off if they are more than `max_offset` outside of a request.
     pub(super) fn list(&self, max_offset: Duration) {
-        for (id, rows) in &self.ids {
-            let rows = amount(*rows, "row", "rows");
-            complain(&format!("request {}: {rows}, but no line of the request", printable(id)));
-        }
-        let named: u64 = self.ids.values().sum();
-        if self.rows > named {
-            let rows = amount(self.rows - named, "more row", "more rows");
-            let requests = self.requests.saturating_sub(self.ids.len() as u64);
-            let requests = amount(requests, "more request", "more requests");
-            complain(&format!("{rows} of {requests}, but no line of the request"));
-        }
+        let within = format!("within {}", humantime::format_duration(max_offset));
         if self.far_off > 0 {
             let rows = amount(self.far_off, "row is", "rows are");
             complain(&format!(
-                "{rows} more than {} before or after each line of the request, and left out: is it another \
-                 request with the same id, or do clocks differ? --max-offset sets the limit",
-                humantime::format_duration(max_offset)
+                "{rows} not {within} of a line of the request, and left out: is it another request with the \
+                 same id, or do clocks differ? --max-offset sets the limit"
             ));
         }
         self.sample.sentences().iter().for_each(|sentence| complain(sentence));
@@ -159,7 +148,21 @@ impl Oddities {
         }
         if self.far_away > 0 {
             let rows = amount(self.far_away, "row lies", "rows lie");
-            complain(&format!("{rows} more than a second outside of the request: do clocks differ?"));
+            complain(&format!(
+                "{rows} more than a second outside of the request: do clocks differ, or is the id that of \
+                 another attempt too, which has no line? --max-offset 1s leaves such rows out"
+            ));
+        }
+        for (id, rows) in &self.ids {
+            let rows = amount(*rows, "row", "rows");
+            complain(&format!("request {}: {rows}, but no line of it {within}", printable(id)));
+        }
+        let named: u64 = self.ids.values().sum();
+        if self.rows > named {
+            let rows = amount(self.rows - named, "more row", "more rows");
+            let requests = self.requests.saturating_sub(self.ids.len() as u64);
+            let requests = amount(requests, "more request", "more requests");
+            complain(&format!("{rows} of {requests}, but no line of them {within}"));
         }
     }
 }
