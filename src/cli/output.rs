@@ -45,7 +45,7 @@ fn new_file(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
 
 /// The error of the system alone: the name of a file that could not be made says nothing.
 fn without_name(error: &io::Error) -> io::Error {
-    let of_system = error.get_ref().and_then(|error| error.source()?.downcast_ref::<io::Error>());
-    let code = of_system.unwrap_or(error).raw_os_error();
-    code.map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+    let text = error.to_string();
+    let of_system = text.split_once(" at path ").map_or(&*text, |(of_system, _)| of_system);
+    io::Error::new(error.kind(), of_system)
 }
