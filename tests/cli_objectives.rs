@@ -85,7 +85,7 @@ fn the_table_and_the_page_say_it() {
         "| 99.0 %, missed |",
         "\n5 of 12 requests met all objectives (41.7 %).\n",
         "\nGoodput: 0.904 requests and 0.000 tokens a second.\n",
-        "\nFailed or aborted requests, which count as not meeting them: 1.\n",
+        "\nFailed requests, which count as not meeting them: 1.\n",
     ] {
         assert!(summary.contains(part), "{part}: {summary}");
     }

@@ -127,10 +127,8 @@ impl Attainment {
         ]);
         sentences.extend(self.met_without_value());
         if self.failed > 0 {
-            sentences.push(format!(
-                "Failed or aborted requests, which count as not meeting them: {}.",
-                count(self.failed)
-            ));
+            let failed = count(self.failed);
+            sentences.push(format!("Failed requests, which count as not meeting them: {failed}."));
         }
         if self.unjudged > 0 {
             let unjudged = count(self.unjudged);

@@ -16,6 +16,10 @@ use crate::{
     },
 };
 
+/// How the queue time of a stage differs from the time that a request waited.
+const SUMMED: &str = "it adds up the queue times of the stage's spans, which may wait at the same time. \
+                      `waiting` counts each moment once.";
+
 /// The figures of a log, as `summary` and `report` show them.
 #[derive(Serialize)]
 #[serde(tag = "type", rename = "summary")]
@@ -132,6 +136,13 @@ impl LogSummary {
             .filter(|(count, ..)| *count > 0)
             .map(|(count, one, many)| amount(count, one, many))
             .collect()
+    }
+
+    /// In how many requests the queue times of a stage add up to more than the request took, if in any.
+    pub(in crate::cli) fn on_summed_queues(&self) -> Option<String> {
+        let requests = amount(self.summed_queues, "request", "requests");
+        (self.summed_queues > 0)
+            .then(|| format!("In {requests}, a stage's queue_time_ms is more than e2e_total_ms: {SUMMED}"))
     }
 
     /// The requests of the run of a log of one process, as it has counted them.

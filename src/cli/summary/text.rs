@@ -6,7 +6,6 @@ use super::figures::{LogSummary, NamedCount};
 use crate::{
     Millis, OverallSummary, Timestamp,
     cli::{
-        amount::amount,
         attainment::percent,
         chosen::Chosen,
         failure::Result,
@@ -25,10 +24,6 @@ use crate::{
 /// What the number is that many take for the mean latency.
 const AVERAGE: &str =
     "e2e_avg_time_per_request_ms is wall time / requests, not the mean latency (e2e_total_ms)";
-
-/// How the queue time of a stage differs from the time that a request waited.
-const SUMMED: &str = "it adds up the queue times of the stage's spans, which may wait at the same time. \
-                      `waiting` counts each moment once.";
 
 /// How wide the names of counts are, in columns.
 const NAMES: usize = 76;
@@ -82,10 +77,7 @@ impl LogSummary {
             writeln!(out, "{AVERAGE}")?;
             writeln!(out, "{}\n", in_lines(&format!("{}. {}", self.rates(), self.failures())))?;
             writeln!(out, "Percentiles until {}\n{table}", self.line.timestamp)?;
-            if self.summed_queues > 0 {
-                let requests = amount(self.summed_queues, "request", "requests");
-                let sentence =
-                    format!("In {requests}, a stage's queue_time_ms is more than e2e_total_ms: {SUMMED}");
+            if let Some(sentence) = self.on_summed_queues() {
                 writeln!(out, "{}", in_lines(&sentence))?;
             }
             writeln!(out)?;
