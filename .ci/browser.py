@@ -117,6 +117,7 @@ def check_waterfall(browser, request):
         "return [...document.querySelectorAll('.track')].filter(track => [...track.children].some(bar =>"
         " bar.getBoundingClientRect().left < track.getBoundingClientRect().left - 20)).length")
     same("bars outside of their tracks", 0, browser.run(outside))
+    same("all moments of the ruler have texts", True, browser.run("const all = [...document.querySelectorAll('.rule')]; return all.length > 1 && all.every(e => e.textContent)"))
     whole = browser.text(".zoom span")
     width = (
         "const pieces = [...document.querySelectorAll('.lane:nth-child(4) .piece')].map(e => e.getBoundingClientRect());"
@@ -194,6 +195,7 @@ def check_points(browser, requests):
     await_that("the request of the address", lambda: browser.text("#waterfall").startswith(requests[11]["request_id"]))
     browser.run("location.hash = 'request=nowhere'")
     await_that("or none", lambda: browser.text("#waterfall") == "No request has such an id.")
+    same("and none is marked in the list", 0, browser.run("return document.querySelectorAll('#list [aria-selected=true]').length"))
     browser.run(f"location.hash = 'request={requests[0]['request_id']}'")
 
 
@@ -213,7 +215,7 @@ def check_names(browser):
 
 
 def overlaps(browser):
-    """Texts of one axis that touch each other, or that the page cuts."""
+    """Texts of one axis that touch each other, that the page cuts, or that stick out of their chart."""
     return browser.run("""
         const found = [];
         for (const field of document.querySelectorAll('.field, .ruler > div')) {
@@ -221,6 +223,8 @@ def overlaps(browser):
                 const boxes = [...field.querySelectorAll(axis)].map(e => [e.textContent, e.getBoundingClientRect()]).filter(([, box]) => box.width);
                 boxes.forEach(([text, one], n) => {
                     if (one.left < 0 || one.right > innerWidth) found.push(text + ' is cut');
+                    const inside = field.getBoundingClientRect();
+                    if (!/[xy]/.test(axis) && (one.left < inside.left - 4 || one.right > inside.right + 4)) found.push(text + ' sticks out of its chart');
                     boxes.slice(n + 1).forEach(([other, two]) => {
                         if (one.left < two.right && two.left < one.right && one.top < two.bottom && two.top < one.bottom) found.push(text + ' on ' + other);
                     });
@@ -266,10 +270,11 @@ def check_looks(browser, name):
     assert paper.startswith(b"%PDF"), paper[:20]
     (OUT / f"{name}.pdf").write_bytes(paper)
     browser.media("prefers-color-scheme", "light")
-    wide["params"].update({"width": 390, "mobile": True})
-    browser.post("/goog/cdp/execute", wide)
-    same("a phone needs no scrolling aside", True, browser.run("return document.documentElement.scrollWidth <= innerWidth"))
-    same("texts on a phone", [], overlaps(browser))
+    for width in [320, 375, 390]:
+        wide["params"].update({"width": width, "mobile": True})
+        browser.post("/goog/cdp/execute", wide)
+        same(f"a phone of {width} pixels needs no scrolling aside", width, browser.run("return document.documentElement.scrollWidth"))
+        same(f"texts on a phone of {width} pixels", [], overlaps(browser))
     browser.screenshot(f"{name}-phone.png")
     wide["params"].update({"width": 1200, "mobile": False})
     browser.post("/goog/cdp/execute", wide)
@@ -277,13 +282,13 @@ def check_looks(browser, name):
 
 def check_page(browser):
     requests = requests_of(LOG)
-    browser.open(report("report.html", LOG, "--slo", "e2e=20ms", "--slo", "first_output@0=1ms"))
+    browser.open(report("report.html", LOG, "--slo", "e2e=20ms", "--slo", "first_output@0=1ms", "--slo", "e2e=0.012345678s@95.125%"))
     same("tiles", "40", browser.text(".tiles dd"))
-    same("the limit in the chart", "objective e2e=20ms", browser.text("#latency .across span"))
+    same("the limit in the chart", "objective e2e=20ms", browser.run("return [...document.querySelectorAll('#latency .across span')].at(-1).textContent"))
     same("and where it stands", True, browser.run(
-        "const [line, field] = ['.across', '.field'].map(e => document.querySelector('#latency ' + e).getBoundingClientRect());"
+        "const [line, field] = ['.across', '.field'].map(e => [...document.querySelectorAll('#latency ' + e)].at(-1).getBoundingClientRect());"
         "return Math.abs(line.top + line.height / 2 - field.top - (1 - ofLatency(20)) * field.height) < 2"))
-    same("limits in a waterfall", ["objective e2e=20ms", "objective first_output@0=1ms"],
+    same("limits in a waterfall", ["objective e2e=20ms", "objective e2e=0.012345678s@95.125%", "objective first_output@0=1ms"],
          browser.run("return [...document.querySelectorAll('.tick.limit')].map(e => e.dataset.tip)"))
     same("objectives", "e2e=20ms", browser.text("main table th[scope=row]"))
     check_list(browser, requests)
@@ -338,6 +343,11 @@ def check_joined(browser):
     same("slowest first", [line["request_id"] for line in requests], browser.run(LISTED))
     same("its rows, and the critical path", len(requests[0]["stage_table"]) + len(requests[0]["transfer_table"]) + 1,
          browser.run("return document.querySelectorAll('.lane').length"))
+    failed = [line["request_id"] for line in requests if line["e2e_table"].get("errors") or line["e2e_table"].get("finish_reason") not in (None, "stop", "length")]
+    for ending, expected in [("failed", failed), ("", [line["request_id"] for line in requests])]:
+        browser.run(f"const e = document.getElementById('ending'); e.value = {json.dumps(ending)}; e.dispatchEvent(new Event('change'))")
+        same(f"those that ended so: {ending}", expected, browser.run(LISTED))
+    browser.click("#list tbody tr:nth-child(1)")
     check_waterfall(browser, requests[0])
     check_brush(browser, requests)
     check_names(browser)

@@ -49,6 +49,11 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
+/// How many percent of an axis a character of its texts takes on the narrowest phone: 8 of 210 pixels.
+const CHARACTER: f64 = 3.8;
+/// From how many percent on a text stands in front of its value.
+const LAST: f64 = 97.0;
+
 /// From a lowest to a highest value, by the values or by their logarithms.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cli) struct Axis {
@@ -65,6 +70,8 @@ pub(in crate::cli) struct Tick {
     text: String,
     /// Whether a narrow screen leaves its text out.
     is_minor: bool,
+    /// Whether its text stands in front of it, since there is no room behind the axis.
+    is_last: bool,
 }
 
 impl Axis {
@@ -128,12 +135,17 @@ impl Axis {
     }
 
     fn ticks(&self, values: Vec<f64>, text: impl Fn(f64) -> String) -> Vec<Tick> {
-        let tick = |(n, value): (usize, f64)| Tick {
-            at: (self.place(value) * 1e4).round() / 1e2,
-            text: text(value),
-            is_minor: n % 2 == 1,
+        let mut free = f64::NEG_INFINITY;
+        let tick = |value| {
+            let (at, text) = ((self.place(value) * 1e4).round() / 1e2, text(value));
+            let width = text.chars().count() as f64 * CHARACTER;
+            let is_last = at > LAST;
+            let end = if is_last { at } else { at + width / 2.0 };
+            let is_minor = end - width < free;
+            free = if is_minor { free } else { end + CHARACTER };
+            Tick { at, text, is_minor, is_last }
         };
-        values.into_iter().enumerate().map(tick).collect()
+        values.into_iter().map(tick).collect()
     }
 
     fn steps(&self, most: usize) -> Vec<f64> {
@@ -197,6 +209,16 @@ mod tests {
         assert_eq!(texts(&times(1.0, 2e10)), ["1 ns", "1 µs", "1 ms", "1 s"]);
         let ticks = times(1e6, 1e8);
         assert_eq!((ticks[0].at, ticks[3].at, ticks[6].at), (0.0, 50.0, 100.0));
+    }
+
+    #[test]
+    fn texts_that_a_narrow_screen_shows_have_room_beside_each_other() {
+        let shown = |ticks: Vec<Tick>| {
+            let major = ticks.into_iter().filter(|tick| !tick.is_minor);
+            major.map(|tick| tick.text).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(Axis::log(20e6, 1.1e11).times(12)), ["20 ms", "200 ms", "2 s", "10 s"]);
+        assert_eq!(shown(Axis::linear(0.0, 7.0).numbers(5)), ["0", "2", "4", "6"]);
     }
 
     #[test]

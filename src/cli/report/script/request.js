@@ -124,6 +124,7 @@ const showNone = (id) => {
   chosen = null;
   redraw = () => {};
   encircle(ring, null);
+  mark();
   const search = element("search");
   if (!("sampled" in search.dataset)) return waterfall.replaceChildren(make("p", "", "No request has such an id."));
   waterfall.replaceChildren(

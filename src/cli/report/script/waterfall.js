@@ -47,15 +47,16 @@ const roundStep = (least) => {
   return decade * [1, 2, 5, 10].find((factor) => factor * decade >= least * 0.999);
 };
 
-// Draws the moments that a ruler names, of which each has room for its text.
+// Draws the moments that a ruler names, as far as there is room for their texts.
 const drawRuler = (field, [from, to]) => {
   const room = 64 / field.clientWidth;
   const step = roundStep((to - from) * room || 1);
   for (let moment = Math.ceil(from / step) * step; moment <= to; moment += step) {
     const place = (moment - from) / (to - from);
-    const rule = make("div", "rule", place <= 1 - room ? tickText(Math.round(moment * 1e6) / 1e6) : "");
+    const rule = make("div", "rule", tickText(Math.round(moment * 1e6) / 1e6));
     rule.style.left = place * 100 + "%";
     field.append(rule);
+    if (rule.offsetLeft + rule.offsetWidth > field.clientWidth) rule.remove();
   }
 };
 
