@@ -327,7 +327,7 @@ fn a_report_shows_outputs_waiting_and_errors() {
     let page = stdout(&omni_of(&["report"], &log()));
     for shown in [
         "<div><dt>waiting</dt><dd>2.8 %</dd></div>",
-        "<dt>error share</dt><dd>50.0 % (1 failed)</dd>",
+        "<dt>failed</dt><dd>100 % (2, of which 1 aborted)</dd>",
         "<th scope=\"row\">stage 0</th><td>3</td><td>17.5 ms</td><td>25.0 ms</td><td>24.0 ms</td><td>1.79</td><td>2</td><td>19.0 ms</td></tr>",
         "<li>1 request had an error, first: boom</li>",
     ] {

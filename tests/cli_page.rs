@@ -114,14 +114,25 @@ fn failed_and_aborted_requests_are_told_apart() {
     });
     let page = report(&rig.log.text());
     assert_eq!([0, 1, 2].map(|column| over_time(&page, column)), [2, 2, 1]);
-    let drawn = ["completed", "aborted", "failed"].map(|class| points(&page, class));
+    let drawn = ["completed", "aborted", "unaborted"].map(|class| points(&page, class));
     assert_eq!(drawn, [2, 2, 1]);
-    for shown in ["<dd>20.0 % (1 failed)</dd>", "<dt>aborted</dt><dd>40.0 % (2)</dd>", "id=\"failures\""] {
+    let failed = "<dt>failed</dt><dd>60.0 % (3, of which 2 aborted)</dd>";
+    for shown in [failed, "</i>failed, not aborted</span>", "id=\"failures\""] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
+    let json: Value =
+        serde_json::from_str(&stdout(&omni_of(&["report", "--json"], &rig.log.text()))).unwrap();
+    let failed: Vec<_> =
+        json["over_time"].as_array().unwrap().iter().map(|at| at["failed"].as_u64()).collect();
+    assert_eq!(failed.into_iter().flatten().sum::<u64>(), 3, "as summary counts them: {json}");
+    assert_eq!(json["summary"]["failed_requests"], 3);
     assert_eq!(data(&page, "data")[0]["fields"], json!([["model", "m"]]));
     let sound = stdout(&omni(&["report", PIPELINE]));
-    assert!(sound.contains("No request failed or was aborted.") && !sound.contains("id=\"failures\""));
+    assert!(
+        sound.contains("No request failed.")
+            && sound.contains("<dt>failed</dt><dd>0 % (0)</dd>")
+            && !sound.contains("id=\"failures\"")
+    );
 }
 
 #[test]
@@ -132,7 +143,10 @@ fn objectives_stand_at_the_top_and_at_the_requests_that_broke_them() {
     assert!((1..40).contains(&broke), "{broke}");
     let row = format!("<th scope=\"row\">e2e=20ms@99%</th><td>{}</td><td>{broke}</td>", 40 - broke);
     assert!(page.contains(&row) && page.contains(" %, missed</td>"), "{row}");
-    assert!(!stdout(&omni(&["report", PIPELINE])).contains("<h2>Objectives"));
+    let head = page.split_once("</header>").unwrap().0;
+    let met = format!("<dt>met all objectives</dt><dd>57.5 % ({} of 40)</dd>", 40 - broke);
+    assert!(head.contains(&met) && head.contains("<dt>goodput</dt><dd>226 requests a second</dd>"), "{head}");
+    assert!(!stdout(&omni(&["report", PIPELINE])).contains("bjectives</"));
 }
 
 #[test]
@@ -149,7 +163,8 @@ fn limits_are_lines_of_the_charts_and_of_the_waterfalls() {
     ] {
         let (place, rest) = page.split_once(begin).unwrap().1.split_once('%').unwrap();
         assert!((place.parse::<f64>().unwrap() - expected).abs() < 1e-9, "{place} {expected}");
-        assert!(rest.starts_with("\"><span>objective e2e=20ms@99%</span>"), "{rest:.80}");
+        let text = rest.split_once("><span>").unwrap().1;
+        assert!(text.starts_with("objective e2e=20ms@99%</span>"), "{text:.80}");
     }
     assert_eq!(page.matches("<span>objective e2e=1h, which is beyond this axis</span>").count(), 2);
     assert!(page.contains("the time when they began, objective e2e=20ms@99%, objective e2e=1h"), "{page}");
@@ -261,6 +276,59 @@ fn many_requests_are_a_density_and_the_page_stays_small() {
 }
 
 #[test]
+fn shares_and_sentences_at_the_top_are_those_of_the_summary() {
+    let waited = pipeline().replace("\"finish_reason\"", "\"waiting_time_ms\":1.5,\"finish_reason\"");
+    let summary = stdout(&omni_of(&["summary", "--json"], &waited));
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let page = report(&waited);
+    for part in summary["shares_of_e2e"].as_array().unwrap() {
+        let (name, share) = (part["part"].as_str().unwrap(), part["share"].as_f64().unwrap() * 100.0);
+        let tile = format!("<dt>{name}</dt><dd>{share:.1} %</dd>");
+        assert_eq!(page.contains(&tile), ["waiting", "unattributed"].contains(&name), "{tile}");
+    }
+    let on_path = report(&pipeline());
+    assert!(on_path.contains("<dt>waiting</dt><dd>44.8 %</dd>"), "without waiting_time_ms");
+    let long = pipeline()
+        .replace("\"queue_time_ms\":", "\"queue_time_ms\":9999")
+        .replace("\"events\":1", "\"events\":2");
+    let sentence = |text: String| {
+        let text = text.replace('\n', " ").replace("&#x27;", "'");
+        let begin = text.find("In 40 requests, a stage's queue_time_ms").unwrap();
+        text[begin..].split_once("once.").unwrap().0.to_owned()
+    };
+    let said = stdout(&omni_of(&["summary"], &long));
+    assert_eq!(sentence(report(&long)), sentence(said));
+}
+
+#[test]
+fn a_page_with_many_groups_and_long_lines_is_small_and_half_of_its_sample_is_ordinary() {
+    let log: String = requests((0..3_000).map(|n| format!("{n:0150}")))
+        .lines()
+        .enumerate()
+        .map(|(n, line)| {
+            let (begin, rest) = line.split_once("\"timestamp\":\"").unwrap();
+            let (_, rest) = rest.split_at("2026-11-24T08:46:40.105116Z".len());
+            let time = format!("{begin}\"timestamp\":\"2026-11-24T08:46:40.{:06}Z{rest}\n", n / 4 * 1_000);
+            let reason = ["stop", "length", "error", "abort"][n % 4];
+            let warnings = vec!["w".repeat(200); 10];
+            let time = time.replace("\"finish_reason\":\"stop\"", &format!("\"finish_reason\":\"{reason}\""));
+            time.replace("\"stage_table\"", &format!("\"warnings\":{},\"stage_table\"", json!(warnings)))
+        })
+        .collect();
+    let page = stdout(&omni_of(&["report", "--by", "finish_reason", "--every", "1ms"], &log));
+    assert!((1_300_000..1_500_000).contains(&page.len()), "{}", page.len());
+    assert!(page.contains(" These are the first 1,000 of 3,000 rows; "), "{page:.20000}");
+    let shown = data(&page, "data");
+    let shown = shown.as_array().unwrap();
+    let failed = shown.iter().filter(|one| one["ending"] != "completed").count();
+    assert!((100..800).contains(&shown.len()) && failed * 10 < shown.len() * 7, "{failed} {}", shown.len());
+    let said = page.split_once("<p>A sample: the ").unwrap().1.split_once("</p>").unwrap().0;
+    let counts: Vec<usize> = said.split([' ', ',']).filter_map(|word| word.parse().ok()).collect();
+    let by_chance = *counts.last().unwrap();
+    assert!(by_chance * 100 > shown.len() * 45, "{said}");
+}
+
+#[test]
 fn several_files_are_one_run() {
     let (one, other) = (file("one.jsonl", 0), file("other.jsonl", 1));
     let page = stdout(&omni(&["report", &one, &other]));
@@ -302,7 +370,10 @@ fn a_log_without_requests_and_a_hostile_one_make_a_page_too() {
     assert!(!page.contains("<b>") && !page.contains("42000000049"), "neither markup nor template");
     let output = omni(&["report", PIPELINE, "-o", "/no/such/directory/page.html"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("cannot write /no/such/directory/page.html"));
+    let unread = text(&omni(&["report", "/no/such/directory/page.html"]).stderr);
+    let unwritten = text(&output.stderr);
+    assert!(unwritten.contains("cannot write /no/such/directory/page.html"), "{unwritten}");
+    assert_eq!(unwritten, unread.replace("read", "write"), "in the words of the operating system");
 }
 
 #[test]

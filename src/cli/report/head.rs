@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Millis, OverallSummary, Timestamp,
-    cli::{amount::amount, attainment::Attainment, summary::LogSummary},
+    cli::{amount::amount, attainment::Attainment, parts, summary::LogSummary},
 };
 
 /// A headline number.
@@ -67,24 +67,30 @@ fn moment(micros: u64) -> String {
     Timestamp::from_unix_micros(micros).to_string().replace('T', " ").replace('Z', " UTC")
 }
 
-/// The first lines: when the run was, and how its requests ended.
-pub(super) fn facts(extent: (u64, u64), endings: &Endings) -> Vec<Tile> {
+/// The first lines: when the run was, how its requests ended, and whether they met the objectives.
+pub(super) fn facts(extent: (u64, u64), endings: &Endings, objectives: Option<&Attainment>) -> Vec<Tile> {
     let (begin, end) = extent;
     let duration = Millis::from_nanos((end - begin).saturating_mul(1_000));
-    let share = |ending| percent(endings.of(ending), endings.all());
+    let aborted = match endings.of(Ending::Aborted) {
+        0 => String::new(),
+        aborted => format!(", of which {} aborted", count(aborted)),
+    };
+    let failed = endings.failed();
     let mut facts = vec![
         tile("start", moment(begin)),
         tile("end", moment(end)),
         tile("duration", shown(duration)),
-        tile(
-            "error share",
-            format!("{} ({} failed)", share(Ending::Failed), count(endings.of(Ending::Failed))),
-        ),
+        tile("failed", format!("{} ({}{aborted})", percent(failed, endings.all()), count(failed))),
     ];
-    let aborted = endings.of(Ending::Aborted);
-    facts.extend(
-        (aborted > 0).then(|| tile("aborted", format!("{} ({})", share(Ending::Aborted), count(aborted)))),
-    );
+    if let Some(objectives) = objectives {
+        let Attainment { met, judged, goodput_requests_per_s, .. } = objectives;
+        let of_all = format!("{} ({} of {})", share(*met, *judged), count(*met), count(*judged));
+        facts.push(tile("met all objectives", of_all));
+        facts.extend(
+            goodput_requests_per_s
+                .map(|goodput| tile("goodput", format!("{} requests a second", decimal(goodput)))),
+        );
+    }
     facts
 }
 
@@ -104,18 +110,29 @@ pub(super) fn tiles(
         tile("tokens", count(*e2e_total_tokens)),
         tile("tokens a second", decimal(*e2e_avg_tokens_per_s)),
     ]);
-    tiles.extend(summary.objectives.iter().flat_map(|objectives| {
-        let goodput = objectives.goodput_requests_per_s.map_or_else(|| "–".to_owned(), decimal);
-        let met = share(objectives.met, objectives.judged);
-        [tile("met objectives", met), tile("goodput a second", goodput)]
-    }));
-    let share = |is_it: fn(&Part) -> bool| {
-        let time: u128 = whole.parts().iter().filter(|(part, _)| is_it(part)).map(|(_, time)| time).sum();
-        (time > 0).then(|| format!("{:.1} %", time as f64 / whole.total().max(1) as f64 * 100.0))
-    };
-    tiles.extend(share(|part| matches!(part, Part::Waiting(_))).map(|share| tile("waiting", share)));
-    tiles.extend(share(|part| *part == Part::Unattributed).map(|share| tile("unattributed", share)));
+    let [waiting, unattributed] = idle(summary, whole);
+    let shares = [("waiting", waiting), ("unattributed", unattributed)].into_iter();
+    let shares = shares.filter(|(_, share)| *share > 0.0);
+    tiles.extend(shares.map(|(part, share)| tile(part, format!("{:.1} %", share * 100.0))));
     tiles
+}
+
+/// The shares of waiting and unattributed time. They are those of `summary`, since the layer measured the
+/// waits of each span, and the critical path has all spans of a row as one piece. In a log without
+/// `waiting_time_ms`, only the path tells waiting from unattributed time.
+fn idle(summary: &LogSummary, whole: &Spent) -> [f64; 2] {
+    let share_of = |part: parts::Part| {
+        let share = summary.shares_of_e2e.iter().find(|share| share.part == part.to_string());
+        share.map(|share| share.share)
+    };
+    let on_path = |is_it: fn(&Part) -> bool| {
+        let time: u128 = whole.parts().iter().filter(|(part, _)| is_it(part)).map(|(_, time)| time).sum();
+        time as f64 / whole.total().max(1) as f64
+    };
+    match (share_of(parts::Part::Waiting), share_of(parts::Part::Unattributed)) {
+        (Some(waiting), Some(unattributed)) => [waiting, unattributed],
+        _ => [on_path(|part| matches!(part, Part::Waiting(_))), on_path(|part| *part == Part::Unattributed)],
+    }
 }
 
 pub(super) fn objectives(attainment: &Attainment) -> Vec<Objective> {

@@ -32,6 +32,7 @@ pub(super) struct Stretch {
     from: Timestamp,
     until: Timestamp,
     requests: u64,
+    /// Also those that were aborted.
     failed: u64,
     aborted: u64,
     tokens: u64,
@@ -75,7 +76,7 @@ impl Stretch {
                 from,
                 until,
                 requests: endings.all(),
-                failed: endings.of(Ending::Failed),
+                failed: endings.failed(),
                 aborted: endings.of(Ending::Aborted),
                 tokens: at.all.tokens,
                 in_flight: (at.in_flight * 1e3).round() / 1e3,

@@ -133,9 +133,9 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
 
 /// The page, for which the log is read again.
 fn html(page: Page, inputs: &Inputs, running: Running) -> Result<String> {
-    let page = page.sampled();
+    let page = page.sampled(inputs, running)?;
     // What was in the way of a request is known once it is known which requests the page shows.
     let nobody = InTheWay::new(page.waiters(), NAMED);
     let found = inputs.again().fold(|| nobody.clone(), |others, line| others.add(line), InTheWay::merge)?;
-    page.into_html(inputs, running, &found.into_meanwhile())
+    page.html(&found.into_meanwhile())
 }

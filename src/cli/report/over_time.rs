@@ -90,7 +90,7 @@ impl<'a> OverTime<'a> {
                     let ended = points.iter().filter(|point| point.ending == ending);
                     let ended = ended.filter(|point| self.x.has(point.created as f64));
                     ended.for_each(|point| path.dot(&field, point.created as f64, point.latency as f64));
-                    plot.layer(&format!("dots {}", ending.name()), ending.name(), path);
+                    plot.layer(&format!("dots {}", ending.class()), ending.name(), path);
                 }
             }
             None => {
@@ -168,25 +168,23 @@ impl<'a> OverTime<'a> {
         plot
     }
 
-    /// Requests that failed or were aborted; `None` if there are none.
+    /// Requests that failed; `None` if there are none.
     pub(super) fn failures(&self) -> Option<Plot> {
-        let counts = |at: &Window| {
-            let [failed, aborted] = [Ending::Failed, Ending::Aborted].map(|ending| at.all.endings.of(ending));
-            (failed as f64, (failed + aborted) as f64)
-        };
-        let most = self.columns.iter().map(|at| counts(at).1).fold(0.0, f64::max);
+        let most = self.columns.iter().map(|at| at.all.endings.failed() as f64).fold(0.0, f64::max);
         let field = Field { x: self.x, y: Axis::linear(0.0, most * 1.05) };
-        let label = "Requests that failed or were aborted, by the time when they began.".to_owned();
-        let title = format!("Requests that failed or were aborted, in {} each", length(&self.columns));
+        let label = "Requests that failed, by the time when they began.".to_owned();
+        let title = format!("Failed requests, in {} each", length(&self.columns));
         let mut plot = self.plot("failures", &title, label, field.y.counts(3));
-        let (mut failures, mut aborts) = (Path::default(), Path::default());
+        let (mut unaborted, mut aborted) = (Path::default(), Path::default());
         for at in &self.columns {
-            let (failed, both) = counts(at);
-            failures.rectangle(&field, at.time, (0.0, failed));
-            aborts.rectangle(&field, at.time, (failed, both));
+            let (below, failed) =
+                (at.all.endings.of(Ending::Unaborted) as f64, at.all.endings.failed() as f64);
+            unaborted.rectangle(&field, at.time, (0.0, below));
+            aborted.rectangle(&field, at.time, (below, failed));
         }
-        plot.layer("fill failed", "failed", failures);
-        plot.layer("fill aborted", "aborted", aborts);
+        for (ending, path) in [(Ending::Unaborted, unaborted), (Ending::Aborted, aborted)] {
+            plot.layer(&format!("fill {}", ending.class()), ending.name(), path);
+        }
         (most > 0.0).then_some(plot)
     }
 
@@ -252,7 +250,7 @@ impl Window {
         Row([
             self.ends()[0].to_string(),
             count(endings.all()),
-            count(endings.of(Ending::Failed)),
+            count(endings.failed()),
             count(endings.of(Ending::Aborted)),
             time(500),
             time(990),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     axis::Axis,
     course::{Course, Placed},
+    ending::Ending,
     latency::Columns,
     limits::Moment,
     shown,
@@ -37,8 +38,8 @@ pub(super) struct Overview<'a> {
     limits: Vec<Moment<'a>>,
 }
 
-/// Completed, aborted and failed requests, tokens, the mean number of requests in flight; latencies as bin
-/// and count in turn; times as part and milliseconds in turn.
+/// Completed, aborted and otherwise failed requests, tokens, the mean number of requests in flight; latencies
+/// as bin and count in turn; times as part and milliseconds in turn.
 #[derive(Debug, Serialize)]
 struct Stretch(u64, u64, u64, u64, f64, Vec<u64>, Vec<f64>);
 
@@ -50,8 +51,6 @@ impl<'a> Overview<'a> {
         whole: &Spent,
         stages: &StageNames,
     ) -> Self {
-        use super::ending::Ending::{Aborted, Completed, Failed};
-
         let parts = whole.told_apart();
         let stretch = |at: &Placed| {
             let stretch = &at.stretch;
@@ -60,11 +59,10 @@ impl<'a> Overview<'a> {
                 *latencies.entry(distribution.grouped(*bin)).or_default() += count;
             }
             let latencies = latencies.into_iter().flat_map(|(bin, count)| [bin.into(), count]);
-            let [completed, aborted, failed] =
-                [Completed, Aborted, Failed].map(|ending| stretch.endings.of(ending));
+            let [completed, aborted, unaborted] = Ending::ALL.map(|ending| stretch.endings.of(ending));
             let in_flight = thousandths(at.in_flight);
             let times = times(&stretch.spent, &parts);
-            Stretch(completed, aborted, failed, stretch.tokens, in_flight, latencies.collect(), times)
+            Stretch(completed, aborted, unaborted, stretch.tokens, in_flight, latencies.collect(), times)
         };
         let only_in_waterfalls = [Part::Queue, Part::Transfers, Part::Unattributed].into_iter();
         let only_in_waterfalls =

@@ -4,7 +4,7 @@ use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
 
 use super::{
     SCRIPT,
-    ending::{Ending, Endings},
+    ending::Endings,
     figures::{count, decimal, shown},
     head,
     json::{self, Figures},
@@ -36,6 +36,11 @@ use crate::{
 
 /// How many of the slowest requests the figures have, as those of `summary` do.
 const SLOWEST: usize = 5;
+/// How many bytes the page has at most, unless the rest leaves less than [`LEAST_ROOM`] for the requests.
+const SIZE: usize = 1_480_000;
+const LEAST_ROOM: usize = 200_000;
+/// How many rows of groups are shown.
+const ROWS_OF_GROUPS: usize = 1_000;
 
 /// The figures of the lines so far. Their size does not depend on how many lines there are.
 pub(super) struct Page {
@@ -122,19 +127,18 @@ impl Page {
         }
     }
 
-    /// The same, after the last line.
-    pub(super) fn sampled(mut self) -> SampledPage {
-        let sample = std::mem::take(&mut self.sample).into_sampled();
-        SampledPage { page: self, sample }
+    /// The page after the last line: its requests have the room that all else leaves.
+    pub(super) fn sampled(mut self, inputs: &Inputs, running: Running) -> Result<SampledPage> {
+        let (sample, lines) = (std::mem::take(&mut self.sample), self.lines);
+        let figures = self.into_context(inputs, running);
+        let page = SampledPage { figures, sample: Sampled::default(), lines };
+        let rest = page.html(&[])?.len();
+        let sample = sample.into_sampled(SIZE.saturating_sub(rest).max(LEAST_ROOM));
+        Ok(SampledPage { sample, ..page })
     }
 
-    fn into_html(
-        self,
-        sample: &Sampled,
-        running: Running,
-        meanwhile: &[Vec<Meanwhile>],
-        inputs: &Inputs,
-    ) -> Result<String> {
+    /// All that the template shows apart from single requests.
+    fn into_context(self, inputs: &Inputs, running: Running) -> Value {
         let summary = self.summary.into_log_summary(inputs.read, running, &inputs.selection);
         let of_run = Run {
             endings: self.endings,
@@ -147,18 +151,15 @@ impl Page {
         let mut besides = summary.besides();
         besides.extend(inputs.selection.remark(inputs.read.outside, inputs.read.unmatched));
         let groups = self.groups.map(|groups| groups.into_table(&Percent::USUAL, &inputs.selection));
-        let page = context! {
+        context! {
             files => inputs.names(),
             arguments => inputs.arguments(),
             run => run,
             groups => Value::from(Serde(&groups)),
+            rows_of_groups => ROWS_OF_GROUPS,
+            summed_queues => summary.on_summed_queues(),
             sampled => summary.sampled.map(|sampled| sampled.sentence()),
-            shown => sample.shown,
-            slowest => sample.slowest,
-            failed_shown => sample.failed,
-            is_sampled => (sample.shown as u64) < self.lines,
             lines => count(self.lines),
-            data => Value::from_safe_string(sample.to_json(meanwhile)),
             failed => Value::from(Serde(&shown_texts(summary.failed))),
             reasons => Value::from(Serde(&shown_texts(summary.finish_reasons))),
             warnings => Value::from(Serde(&shown_texts(summary.warnings))),
@@ -167,6 +168,32 @@ impl Page {
             besides => besides,
             style => Value::from_safe_string(include_str!("style.css").to_owned()),
             script => Value::from_safe_string(SCRIPT.to_owned()),
+        }
+    }
+}
+
+/// A page with the requests that it shows.
+pub(super) struct SampledPage {
+    figures: Value,
+    sample: Sampled,
+    lines: u64,
+}
+
+impl SampledPage {
+    pub(super) fn waiters(&self) -> Vec<Waiter> {
+        self.sample.waiters()
+    }
+
+    /// The markup, with the requests that were in the way of each one that is shown.
+    pub(super) fn html(&self, meanwhile: &[Vec<Meanwhile>]) -> Result<String> {
+        let Self { figures, sample, lines } = self;
+        let page = context! {
+            shown => sample.shown,
+            slowest => sample.slowest,
+            failed_shown => sample.failed,
+            is_sampled => (sample.shown as u64) < *lines,
+            data => Value::from_safe_string(sample.to_json(meanwhile)),
+            ..figures.clone()
         };
         let mut templates = Environment::new();
         templates.add_function("amount", |number: u64, one: &str, many: &str| amount(number, one, many));
@@ -178,28 +205,6 @@ impl Page {
         let rendered =
             templates.render_str(concat!(include_str!("plot.html"), include_str!("page.html")), page);
         rendered.map_err(|error| Failure::Io(format!("cannot make the page: {error:#}")))
-    }
-}
-
-/// A page with the requests that it shows.
-pub(super) struct SampledPage {
-    page: Page,
-    sample: Sampled,
-}
-
-impl SampledPage {
-    pub(super) fn waiters(&self) -> Vec<Waiter> {
-        self.sample.waiters()
-    }
-
-    /// The markup, with the requests that were in the way of each one that is shown.
-    pub(super) fn into_html(
-        self,
-        inputs: &Inputs,
-        running: Running,
-        meanwhile: &[Vec<Meanwhile>],
-    ) -> Result<String> {
-        self.page.into_html(&self.sample, running, meanwhile, inputs)
     }
 }
 
@@ -242,12 +247,13 @@ impl Run {
         // Numbers and strings go into a `String` without an error.
         let overview = serde_json::to_string(&overview).unwrap_or_default().replace('<', "\\u003c");
         let all = self.endings.all();
+        let facts = head::facts(course.extent, &self.endings, summary.objectives.as_ref());
         context! {
-            facts => Value::from(Serde(&head::facts(course.extent, &self.endings))),
+            facts => Value::from(Serde(&facts)),
             tiles => Value::from(Serde(&head::tiles(summary, all, &marks, &whole))),
             objectives => Value::from(Serde(&summary.objectives.as_ref().map(head::objectives))),
             met => summary.objectives.as_ref().map(|objectives| objectives.sentences().join(" ")),
-            has_failures => self.endings.of(Ending::Completed) < all,
+            has_failures => self.endings.failed() > 0,
             are_points => points.is_some(),
             latency => Value::from(Serde(&over_time.latency(points, latency, limits()))),
             plots => Value::from(Serde(&plots)),

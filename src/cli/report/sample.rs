@@ -1,8 +1,9 @@
-//! The requests whose waterfalls the page shows: the slowest, some that failed, and a random sample.
+//! The requests whose waterfalls the page shows: the slowest, some that failed, and a random sample of the
+//! others; of each as many as there is room for.
 
 use std::{
     cmp::{Ordering, Reverse},
-    collections::{BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BinaryHeap},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
@@ -17,13 +18,12 @@ use crate::{
     model::keep,
 };
 
-/// How many of the slowest requests are shown, how many that failed, and how many random ones.
+/// How many of the slowest requests are shown, how many that failed, and how many random ones that did not.
 const SLOWEST: usize = 300;
 const FAILED: usize = 200;
 const RANDOM: usize = 500;
-/// How many bytes of JSON all of them may have, and how many what was in their way.
-const ROOM: usize = 750_000;
-const ROOM_OF_WAYS: usize = 150_000;
+/// How many bytes of JSON what was in their way may have.
+const ROOM_OF_WAYS: usize = 100_000;
 
 /// The requests kept so far. Those that failed and the random ones are chosen by a hash, so that the same log
 /// gives the same page.
@@ -66,6 +66,7 @@ impl Eq for Kept {}
 struct Chosen<const LIMIT: usize>(BinaryHeap<(u64, Millis, Kept)>);
 
 /// The sample as the page has it.
+#[derive(Debug, Default)]
 pub(super) struct Sampled {
     /// Slowest first.
     requests: Vec<Kept>,
@@ -87,8 +88,8 @@ impl<const LIMIT: usize> Chosen<LIMIT> {
         }
     }
 
-    fn in_order(self) -> impl Iterator<Item = (Millis, u64, Kept)> {
-        self.0.into_sorted_vec().into_iter().map(|(chance, e2e, kept)| (e2e, chance, kept))
+    fn in_order(self) -> Vec<(Millis, u64, Kept)> {
+        self.0.into_sorted_vec().into_iter().map(|(chance, e2e, kept)| (e2e, chance, kept)).collect()
     }
 }
 
@@ -100,8 +101,9 @@ impl Sample {
         let chance = hasher.finish();
         let is_slow = self.slowest.len() < SLOWEST
             || self.slowest.peek().is_some_and(|Reverse((fastest, _, _))| e2e > *fastest);
-        let is_failed = keep::is_failed(&line.e2e_table) && self.failed.takes(chance);
-        let is_random = self.random.takes(chance);
+        let has_failed = keep::is_failed(&line.e2e_table);
+        let is_failed = has_failed && self.failed.takes(chance);
+        let is_random = !has_failed && self.random.takes(chance);
         if !is_slow && !is_failed && !is_random {
             return;
         }
@@ -133,30 +135,36 @@ impl Sample {
         self.random.trim();
     }
 
-    /// As many of them as there is room for.
-    pub(super) fn into_sampled(self) -> Sampled {
+    /// As many of them as fit into these bytes, of each kind the same part of its limit.
+    pub(super) fn into_sampled(self, room: usize) -> Sampled {
         let slowest = self.slowest.into_sorted_vec().into_iter();
-        let slowest = slowest.map(|Reverse((e2e, chance, kept))| (e2e, chance, kept));
-        let mut left = ROOM;
-        let mut shown = BTreeSet::new();
-        let mut take = |requests: &mut dyn Iterator<Item = (Millis, u64, Kept)>| {
-            for (e2e, chance, kept) in requests {
-                // Escaped only here, since most of the requests that are added are dropped later.
-                let kept = Kept { json: escaped(kept.json), ..kept };
-                let room = left.checked_sub(kept.json.len() + 2);
-                if let Some(room) = room
-                    && shown.insert((e2e, chance, kept))
-                {
-                    left = room;
-                }
+        let slowest = slowest.map(|Reverse((e2e, chance, kept))| (e2e, chance, kept)).collect();
+        let kinds: [(Vec<_>, usize); 3] =
+            [(slowest, SLOWEST), (self.failed.in_order(), FAILED), (self.random.in_order(), RANDOM)];
+        let in_turn = kinds.into_iter().enumerate().flat_map(|(kind, (requests, limit))| {
+            let turn = move |(n, request)| (n * 1_000 / limit, kind, request);
+            requests.into_iter().enumerate().map(turn)
+        });
+        let mut in_turn: Vec<_> = in_turn.collect();
+        in_turn.sort_by_key(|(turn, kind, _)| (*turn, *kind));
+        let mut left = room.saturating_sub(ROOM_OF_WAYS);
+        let mut shown = BTreeMap::new();
+        for (_, kind, (e2e, chance, kept)) in in_turn {
+            // Escaped only here, since most of the requests that are added are dropped later.
+            let kept = Kept { json: escaped(kept.json), ..kept };
+            let size = kept.json.len() + 2;
+            if let Some(known) = shown.get_mut(&(e2e, chance, kept.clone())) {
+                *known = kind.min(*known);
+                continue;
             }
-            shown.len()
-        };
-        let slowest = take(&mut { slowest });
-        let failed = take(&mut self.failed.in_order()) - slowest;
-        let all = take(&mut self.random.in_order());
-        let requests = shown.into_iter().rev().map(|(_, _, kept)| kept).collect();
-        Sampled { requests, shown: all, slowest, failed }
+            let Some(room) = left.checked_sub(size) else { break };
+            left = room;
+            shown.insert((e2e, chance, kept), kind);
+        }
+        let of_kind = |wanted| shown.values().filter(|kind| **kind == wanted).count();
+        let (slowest, failed) = (of_kind(0), of_kind(1));
+        let requests: Vec<_> = shown.into_keys().rev().map(|(_, _, kept)| kept).collect();
+        Sampled { shown: requests.len(), requests, slowest, failed }
     }
 }
 
@@ -212,6 +220,8 @@ mod tests {
         sampled.to_json(&vec![Vec::new(); sampled.shown])
     }
 
+    const ROOM: usize = 900_000;
+
     #[test]
     fn the_slowest_are_there_and_all_of_it_has_its_room() {
         let (mut one, mut other) = (Sample::default(), Sample::default());
@@ -220,20 +230,23 @@ mod tests {
             add(sample, line(n, &"é</script>".repeat(40)));
         }
         one.merge(&mut other);
-        let sampled = one.into_sampled();
-        let (json, Sampled { shown, slowest, .. }) = (json(&sampled), sampled);
-        assert!(json.len() <= ROOM && slowest == SLOWEST.min(shown) && shown > 40, "{} {shown}", json.len());
+        let sampled = one.into_sampled(ROOM);
+        let (json, Sampled { shown, slowest, failed, .. }) = (json(&sampled), sampled);
+        assert!(json.len() <= ROOM - ROOM_OF_WAYS && shown > 40, "{} {shown}", json.len());
+        // The sample keeps its half, however long the lines are.
+        let half = shown / 2;
+        assert!((half..=half + 2).contains(&(slowest + failed)) && slowest > failed, "{slowest} {failed}");
         assert!(!json.contains('<'));
         let requests: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
         assert_eq!((requests.len(), &requests[0]["id"]), (shown, &"r4999".into()));
-        assert_eq!(requests[30]["id"], "r4969");
+        assert_eq!(requests[slowest - 1]["id"], format!("r{}", 5_000 - slowest));
     }
 
     #[test]
     fn few_requests_are_all_there_once() {
         let mut sample = Sample::default();
         (0..100).for_each(|n| add(&mut sample, line(n, "x")));
-        let sampled = sample.into_sampled();
+        let sampled = sample.into_sampled(usize::MAX);
         let (json, Sampled { shown, slowest, failed, .. }) = (json(&sampled), sampled);
         assert_eq!((shown, slowest, failed, json.matches("\"id\":").count()), (100, 100, 0, 100));
     }
@@ -244,12 +257,12 @@ mod tests {
         (0..30_000).for_each(|n| {
             add(&mut sample, RequestLine { stage_table: Vec::new(), warnings: Vec::new(), ..line(n, "") });
         });
-        let sampled = sample.into_sampled();
+        let sampled = sample.into_sampled(usize::MAX);
         let (json, Sampled { shown, slowest, failed, .. }) = (json(&sampled), sampled);
         // The sets may share a few requests.
         assert_eq!(slowest, SLOWEST);
         assert!((190..=FAILED).contains(&failed) && (950..=1_000).contains(&shown), "{failed} {shown}");
         let requests: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
-        assert!(requests.iter().filter(|request| request["ending"] == "failed").count() >= 190);
+        assert!(requests.iter().filter(|request| request["ending"] == "unaborted").count() >= 190);
     }
 }

@@ -160,22 +160,26 @@ fn json(line: &RequestLine, objectives: &Objectives, rows: usize) -> String {
     let (stages, transfers) = (&line.stage_table, &line.transfer_table);
     let is_whole = rows == ROWS;
     let further = |row| if is_whole { fields(row) } else { Vec::new() };
-    let path = critical_path(&Timeline::of(line));
-    let path = path
-        .iter()
-        .take(if is_whole { PIECES } else { PIECES / 8 })
-        .map(|piece| (Part::of(piece.part).code(), Millis::from_nanos(piece.to)));
+    let pieces = critical_path(&Timeline::of(line));
+    let mut path = Vec::<(String, Millis)>::new();
+    for piece in pieces.iter().take(if is_whole { PIECES } else { PIECES / 8 }) {
+        let (code, to) = (Part::of(piece.part).code(), Millis::from_nanos(piece.to));
+        match path.last_mut() {
+            Some((last, end)) if *last == code => *end = to,
+            _ => path.push((code, to)),
+        }
+    }
     let broke = objectives.slo.iter().filter(|objective| objective.is_met(line) == Some(false));
     let shown = Shown {
         id: cut(&line.request_id),
         at: extent(line).0 as f64 / 1e3,
         ended: line.timestamp.to_string(),
         e2e: line.e2e_table.e2e_total_ms,
-        ending: Ending::of(&line.e2e_table).name(),
+        ending: Ending::of(&line.e2e_table).class(),
         numbers: figures(&line.e2e_table),
         stages: stages.iter().take(rows).map(|row| Row(figures(row), further(&row.fields))).collect(),
         transfers: transfers.iter().take(rows).map(|row| Row(figures(row), further(&row.fields))).collect(),
-        path: path.collect(),
+        path,
         more: stages.len().saturating_sub(rows) + transfers.len().saturating_sub(rows),
         trace: line.trace_id.as_deref().map(cut),
         span: line.span_id.as_deref().map(cut),

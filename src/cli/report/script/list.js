@@ -30,7 +30,7 @@ const found = () => {
   const wanted = search.value.trim().toLowerCase();
   const { key, isDown } = order;
   const all = requests.filter((request) => isSelected(request) && request.id.toLowerCase().includes(wanted) &&
-    (!ending.value || request.ending === ending.value));
+    (!ending.value || (ending.value === "failed" ? request.ending !== "completed" : request.ending === ending.value)));
   const compare = (one, other) => (one < other ? -1 : one > other ? 1 : 0);
   return all.sort((one, other) => (isDown ? -1 : 1) * compare(one[key], other[key]) || other.e2e - one.e2e);
 };

@@ -26,18 +26,19 @@ for (const request of requests) {
   for (const [code, from, to] of request.path) times.set(code, (times.get(code) ?? 0) + to - from);
   const most = [...times].reduce((one, other) => (other[1] > one[1] ? other : one), ["u", 0]);
   const e2e = named("e2e", request.numbers);
-  Object.assign(request, { mostly: part(most[0]).name, tokens: e2e.e2e_total_tokens, reason: e2e.finish_reason ?? request.ending });
+  Object.assign(request, { mostly: part(most[0]).name, tokens: e2e.e2e_total_tokens, reason: e2e.finish_reason ?? (request.ending === "completed" ? "completed" : "failed") });
 }
 
 // A stretch comes as a list. Those between these two are in the charts; one before and one after may have the rest.
 const firstShown = run.before === null ? 0 : 1;
 const lastShown = run.stretches.length - (run.after === null ? 1 : 2);
 const endOfCharts = run.begin + (lastShown - firstShown + 1) * run.length;
-const stretches = run.stretches.map(([completed, aborted, failed, tokens, inFlight, latencies, times], at) => ({
+const stretches = run.stretches.map(([completed, aborted, unaborted, tokens, inFlight, latencies, times], at) => ({
   from: at < firstShown ? run.before : run.begin + (at - firstShown) * run.length,
   to: at > lastShown ? run.after : run.begin + (at - firstShown + 1) * run.length,
-  requests: completed + aborted + failed,
-  aborted, failed, tokens, inFlight, latencies, times,
+  requests: completed + aborted + unaborted,
+  failed: aborted + unaborted,
+  aborted, tokens, inFlight, latencies, times,
 }));
 const pairs = function* (list) {
   for (let at = 0; at < list.length; at += 2) yield [list[at], list[at + 1]];
@@ -69,8 +70,7 @@ const percentile = (whole, share) => {
 };
 const tellStretches = (whole) => {
   const rest = [
-    whole.failed && `${count(whole.failed)} failed`,
-    whole.aborted && `${count(whole.aborted)} aborted`,
+    whole.failed && `${count(whole.failed)} failed` + (whole.aborted ? ` (${count(whole.aborted)} aborted)` : ""),
     whole.requests && `p50 ${short(percentile(whole, 0.5))}`,
     whole.requests && `p99 ${short(percentile(whole, 0.99))}`,
     `${digits(whole.inFlight)} in flight`,
