@@ -265,7 +265,11 @@ fn arguments_that_say_nothing_are_a_sentence_and_exit_code_2() {
         (vec![&log, &empty], "has no line of omni-metrics"),
         (condition("e2e.p99"), "compares nothing"),
         (condition("speed > +5%"), "requests have no number `speed`"),
-        (condition("e2e.p95 > +5%"), "`p95` is no statistic: there are mean, p50, p90, p99"),
+        (condition("e2e.p999 > +5%"), "p999 is no percentile; expected a number above 0 and up to 100"),
+        (condition("e2e.p99 >= +5%"), "the signs are `>` and `<`"),
+        (condition("goodput < -5%"), "needs an objective for each request, such as `--slo e2e=2s`"),
+        (condition("request_per_s < -5%"), "did you mean requests_per_s"),
+        (condition("frist_output@0 > +5%"), "did you mean first_output"),
         (condition("e2e.p99 > 5%"), "`5%` has no sign"),
         (condition("e2e.p99 > +5"), "`5` is no time with a unit"),
         (condition("e2e.p99 > -5%"), "a rise is `> +5%`, a fall is `< -5%`"),
@@ -517,4 +521,29 @@ fn the_requests_that_have_a_number_are_counted_and_a_percentile_without_an_inter
         "e2e.p99 has no interval (`-`): the requests of the second log that reach it ended in 3 of its ";
     let decides = "`--fail-if` goes by e2e.p90 in its place, where that suffices.";
     assert!(said.contains(why) && said.contains(decides), "{said}");
+}
+
+#[test]
+fn conditions_take_names_of_stages_and_any_percentile_and_tables_have_the_names() {
+    let log = "tests/data/pipeline.jsonl";
+    let said = |condition: &str| stdout(&omni_of(&["compare", "--fail-if", condition, log, log], ""));
+    assert!(said("gen@code2wav.p50 > +5%").contains("is not so: gen@2.p50 was 3.015 ms and is"));
+    assert!(said("gen@code2wav > +5%").contains("is not so: gen@2.mean was"));
+    let text = said("e2e.p95 > +5%");
+    assert!(text.contains("is not so: e2e.p95 was 26.083 ms and is 26.083 ms"), "{text}");
+    assert!(
+        text.contains("| stage 2 code2wav ") && text.contains("| waiting for stage 2 code2wav "),
+        "{text}"
+    );
+    let found = compared(&[log, log]);
+    let named = |list: &str, key: &str, name: &str| {
+        let of = found[list].as_array().unwrap().iter().find(|of| of[key] == name);
+        of.unwrap_or_else(|| panic!("{name}: {found}"))["stage_name"].clone()
+    };
+    assert_eq!(named("parts", "part", "stage 2"), "code2wav");
+    assert_eq!(named("figures", "name", "gen@2.p50"), "code2wav");
+    assert_eq!(named("figures", "name", "e2e.p50"), Value::Null);
+    let output = omni_of(&["compare", "--since", "-30ms", log, log], "");
+    let complaint = self::text(&output.stderr);
+    assert!(complaint.contains("tests/data/pipeline.jsonl: 29 lines are left out by --since"), "{complaint}");
 }

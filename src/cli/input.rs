@@ -25,6 +25,7 @@ use super::{
     reading::Reading,
     selection::{LeftOut, Selection},
 };
+use crate::write::columns::printable;
 
 /// How many broken lines are named; more are counted.
 const NAMED: u64 = 20;
@@ -46,6 +47,8 @@ pub(super) struct Inputs {
     copies: Arc<Copies>,
     /// Whether this is another reading, which says nothing again.
     is_silent: bool,
+    /// Whether what is said of these inputs names them.
+    is_of_several: bool,
     pub(super) selection: Arc<Selection>,
     /// The lines read so far.
     pub(super) read: LineCounts,
@@ -69,11 +72,17 @@ impl Inputs {
             files,
             copies: Arc::default(),
             is_silent: false,
+            is_of_several: false,
             selection: Arc::default(),
             read: LineCounts::default(),
             broken: None,
             first_double: None,
         }
+    }
+
+    /// One of several sets of inputs, which is named by what is said of it.
+    pub(super) fn of_several(self) -> Self {
+        Self { is_of_several: true, ..self }
     }
 
     /// Inputs that can be read [`again`](Self::again).
@@ -265,17 +274,21 @@ impl Inputs {
         self.selection.remarks().iter().for_each(|remark| complain(remark));
         let LineCounts { outside, unmatched, .. } = self.read;
         if self.read.lines == 0 {
-            reasons.extend(self.selection.nothing(outside, unmatched));
+            reasons.extend(self.selection.nothing(outside, unmatched).map(|why| self.of_these(why)));
             if reasons.is_empty() {
                 reasons.push(format!("no file in {} has a line of omni-metrics", self.names()));
             }
             reasons.extend(self.read.hidden_sentence());
             return Err(Failure::Io(reasons.join("; ")));
         }
-        reasons.extend(self.selection.sentence(outside, unmatched));
+        reasons.extend(self.selection.sentence(outside, unmatched).map(|left_out| self.of_these(left_out)));
         reasons.extend(self.read.hidden_sentence());
         reasons.iter().for_each(|reason| complain(reason));
         Ok(())
+    }
+
+    fn of_these(&self, sentence: String) -> String {
+        if self.is_of_several { format!("{}: {sentence}", printable(&self.names())) } else { sentence }
     }
 
     /// Counts a line, and hands it to `take` if it is the layer's.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::selection::near;
+
 use crate::{
     E2eTable, RequestLine, StageRow, TransferRow,
     model::{
@@ -54,25 +56,31 @@ impl Quantity {
             }
             return Err(match find::<StageRow>(text) {
                 Some(_) => format!("`{text}` is a number of a stage: name the stage, such as `{text}@0`"),
-                None => format!(
-                    "requests have no number `{text}`, but {}; with a stage, as in `gen@0`, there are {}",
-                    names::<E2eTable>(),
-                    names::<StageRow>()
-                ),
+                None => match (proposed::<E2eTable>(text), proposed::<StageRow>(text)) {
+                    (Some(near), _) => format!("requests have no number `{text}`; did you mean {near}?"),
+                    (None, Some(near)) => format!(
+                        "requests have no number `{text}`; did you mean {near} of a stage, as in `gen@0`?"
+                    ),
+                    (None, None) => format!(
+                        "requests have no number `{text}`, but {}; with a stage, as in `gen@0`, there are {}",
+                        names::<E2eTable>(),
+                        names::<StageRow>()
+                    ),
+                },
             });
         };
         if let Some((from, to)) = place.split_once("->") {
             let (Ok(from), Ok(to)) = (from.parse(), to.parse()) else {
                 return Err(format!("`{place}` is no edge: it is two ids of stages, such as `0->1`"));
             };
-            let unknown = || format!("edges have no number `{number}`, but {}", names::<TransferRow>());
+            let unknown = || format!("edges have no number `{number}`{}", instead::<TransferRow>(number));
             let found = find::<TransferRow>(number).ok_or_else(unknown)?;
             return Ok(Self::of(name, found, Of::Edge(from, to, found.get)));
         }
         if place.is_empty() {
             return Err(format!("`{text}` names no stage after the `@`"));
         }
-        let unknown = || format!("stages have no number `{number}`, but {}", names::<StageRow>());
+        let unknown = || format!("stages have no number `{number}`{}", instead::<StageRow>(number));
         let found = find::<StageRow>(number).ok_or_else(unknown)?;
         Ok(Self::of(name, found, Of::Stage(Stage::new(place), found.get)))
     }
@@ -183,6 +191,18 @@ fn find<Row: Table>(name: &str) -> Option<&'static Number<Row>> {
     let keys = |prefix| ENDS.iter().map(move |end| format!("{prefix}{name}{end}"));
     let mut keys = keys("").chain(keys("stage_"));
     keys.find_map(|key| numbers::<Row>().find(|number| number.name == key))
+}
+
+/// The shortest names that are like one that is none, in a sentence.
+fn proposed<Row: Table>(name: &str) -> Option<String> {
+    let near = near(name, numbers::<Row>().map(|number| short(number.name)));
+    (!near.is_empty()).then(|| near.join(" or "))
+}
+
+/// What a name may stand for that is none.
+fn instead<Row: Table>(name: &str) -> String {
+    let but = || format!(", but {}", names::<Row>());
+    proposed::<Row>(name).map_or_else(but, |near| format!("; did you mean {near}?"))
 }
 
 /// The shortest names of all numbers of a table, in a sentence.

@@ -1,6 +1,6 @@
 //! What the stages of a log are called.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::{
     Line, StageRow, Timestamp,
@@ -66,8 +66,7 @@ impl StageNames {
     pub(super) fn of(&self, stage: OrderedId) -> String {
         let number = id(unordered(stage));
         match self.0.get(&stage) {
-            Some((_, name)) if name.len() > SHOWN => format!("stage {number} {}…", prefix(name, SHOWN)),
-            Some((_, name)) => format!("stage {number} {name}"),
+            Some((_, name)) => format!("stage {number} {}", shortened(name)),
             None => format!("stage {number}"),
         }
     }
@@ -77,11 +76,21 @@ impl StageNames {
         self.0.get(&stage).map(|(_, name)| name.as_str())
     }
 
+    /// The stages with this name.
+    pub(super) fn called(&self, name: &str) -> impl Iterator<Item = OrderedId> {
+        self.0.iter().filter(move |(_, (_, known))| known == name).map(|(stage, _)| *stage)
+    }
+
     /// A part of a request's time, with the name of its stage.
     pub(super) fn of_part(&self, part: &str) -> String {
         let named = self.0.keys().find(|stage| part.strip_prefix("stage ") == Some(&id(unordered(**stage))));
         named.map_or_else(|| part.to_owned(), |stage| self.of(*stage))
     }
+}
+
+/// As much of a name as is shown.
+pub(super) fn shortened(name: &str) -> Cow<'_, str> {
+    if name.len() > SHOWN { format!("{}…", prefix(name, SHOWN)).into() } else { name.into() }
 }
 
 #[cfg(test)]

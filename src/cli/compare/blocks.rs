@@ -19,6 +19,7 @@ use crate::{
         groups::By,
         log_line::LogLine,
         objectives::{ObjectiveCounts, Objectives},
+        stage_names::StageNames,
         tally::Tally,
         timeline::{Part, Timeline},
     },
@@ -46,6 +47,7 @@ pub(super) struct Blocks {
     objectives: ObjectiveCounts,
     by: Option<By>,
     latencies: Latencies,
+    names: StageNames,
 }
 
 /// The requests that ended in one block of time.
@@ -77,11 +79,17 @@ impl Blocks {
             objectives: ObjectiveCounts::new(objectives),
             by: by.cloned(),
             latencies: Latencies::default(),
+            names: StageNames::default(),
         }
+    }
+
+    pub(super) fn names(&self) -> &StageNames {
+        &self.names
     }
 
     pub(super) fn add(&mut self, line: &LogLine) {
         let groups = self.by.as_ref().map(|by| by.of_line(line));
+        self.names.add(&line.line);
         let Line::Request(line) = &line.line else { return };
         self.admit_places(line);
         self.latencies.add(line.e2e_table.e2e_total_ms, line.weight());
@@ -110,6 +118,7 @@ impl Blocks {
             self.blocks.entry(key).or_insert_with(|| Block::new(&self.objectives)).merge(block);
         }
         self.latencies.merge(&other.latencies);
+        self.names.merge(&other.names);
         other.stages.iter().chain(&other.edges).for_each(|place| self.admit(*place));
         self.drop_strangers();
         self.limit();

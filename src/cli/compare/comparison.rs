@@ -10,10 +10,17 @@ use super::{
     metric::{Place, numbers, step},
     sample::{Estimate, Sample},
 };
-use crate::{cli::timeline::Part, model::numbers::Unit};
+use crate::{
+    cli::{
+        groups::Percent,
+        stage_names::{StageNames, shortened},
+        timeline::Part,
+    },
+    model::{id::OrderedId, numbers::Unit},
+};
 
 /// The statistics of a number: its mean, and its quantiles in the order of the sample's.
-pub(super) const STATISTICS: [&str; 4] = ["mean", "p50", "p90", "p99"];
+const STATISTICS: [&str; 4] = ["mean", "p50", "p90", "p99"];
 
 /// The figures that are looked at first, in this order.
 const MAIN: [&str; 9] = [
@@ -54,6 +61,8 @@ pub(super) struct Figure {
     /// `None` for those of the run as a whole.
     #[serde(skip)]
     pub(super) place: Option<Place>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage_name: Option<String>,
     /// How many requests of each log have the number; absent for figures of the run as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     count_before: Option<u64>,
@@ -81,6 +90,8 @@ pub(super) struct Bound {
 #[derive(Debug, Serialize)]
 pub(super) struct PartOfTime {
     pub(super) part: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage_name: Option<String>,
     /// `None` for those that are not told apart.
     #[serde(skip)]
     pub(super) kind: Option<Part>,
@@ -94,6 +105,9 @@ pub(super) struct Comparison {
     pub(super) figures: Vec<Figure>,
     /// The mean milliseconds of a request, by part of its critical path; they add up to `e2e.mean`.
     pub(super) parts: Vec<PartOfTime>,
+    /// Percentiles that only conditions name.
+    #[serde(skip)]
+    further: Vec<Figure>,
 }
 
 impl Comparison {
@@ -118,12 +132,53 @@ impl Comparison {
         times
             .chain(parts.iter_mut().map(|part| &mut part.change))
             .for_each(|change| change.disregard_below(MICROSECOND));
-        Self { figures, parts }
+        Self { figures, parts, further: Vec::new() }
     }
 
     pub(super) fn figure(&self, name: &str) -> Option<&Figure> {
-        self.figures.iter().find(|figure| figure.name == name)
+        self.figures.iter().chain(&self.further).find(|figure| figure.name == name)
     }
+
+    /// Adds a percentile of a number, which does not count among the figures that may have changed.
+    pub(super) fn add(&mut self, number: &str, percent: Percent, [before, after]: [&Sample; 2]) {
+        let both = Both { before, after };
+        let places = both.places().into_iter();
+        let mut numbers = places.flat_map(|place| {
+            numbers(place).into_iter().enumerate().map(move |(at, (name, unit))| (place, at, name, unit))
+        });
+        let Some((place, at, _, unit)) = numbers.find(|(_, _, name, _)| name == number) else { return };
+        let [old, new] = [before, after]
+            .map(|sample| sample.quantile(place, at, percent.share()).map(|figure| figure.times(step(unit))));
+        if old.is_some() || new.is_some() {
+            let figure = Figure::new(format!("{number}.{percent}"), measure(unit), old, new);
+            self.further.push(Figure { place: Some(place), ..figure });
+        }
+    }
+
+    /// Notes what the stages are called.
+    pub(super) fn name_stages(&mut self, names: &StageNames) {
+        let name = |stage: OrderedId| names.name(stage).map(str::to_owned);
+        for figure in &mut self.figures {
+            if let Some(Place::Stage(stage)) = figure.place {
+                figure.stage_name = name(stage);
+            }
+        }
+        for part in &mut self.parts {
+            part.stage_name = part.kind.and_then(Part::stage).and_then(name);
+        }
+    }
+}
+
+impl PartOfTime {
+    /// The part, with the name of its stage.
+    pub(super) fn named(&self) -> String {
+        let name = self.stage_name.as_deref().map(|name| format!(" {}", shortened(name)));
+        format!("{}{}", self.part, name.unwrap_or_default())
+    }
+}
+
+fn measure(unit: Unit) -> Measure {
+    if unit == Unit::Ratio { Measure::Ratio } else { Measure::Time }
 }
 
 fn change_of(figure: &mut Figure) -> &mut Change {
@@ -148,7 +203,7 @@ impl Both<'_> {
         if before.is_none() && after.is_none() {
             return Vec::new();
         }
-        let measure = if unit == Unit::Ratio { Measure::Ratio } else { Measure::Time };
+        let measure = measure(unit);
         let all = |found: Option<(Estimate, [Estimate; 3])>| match found {
             Some((mean, [p50, p90, p99])) => {
                 [mean, p50, p90, p99].map(|figure| Some(figure.times(step(unit))))
@@ -220,6 +275,7 @@ impl Both<'_> {
         };
         let row = |kind: Option<Part>, nanos: &dyn Fn(&Block) -> u128| PartOfTime {
             part: kind.map_or_else(|| "other parts".to_owned(), |part| part.to_string()),
+            stage_name: None,
             kind,
             change: Change::new(mean(self.before, nanos), mean(self.after, nanos)),
         };
@@ -246,6 +302,7 @@ impl Figure {
             unit,
             is_main,
             place: None,
+            stage_name: None,
             count_before,
             count_after,
             change,

@@ -7,35 +7,33 @@ use serde::Serialize;
 use super::{
     blocks::ENOUGH,
     change::{Change, Interval},
-    comparison::{Bound, Comparison, Figure, Measure, STATISTICS},
+    comparison::{Bound, Comparison, Figure, Measure},
+    named::{Named, Statistic},
     sample::{BEYOND, Lack},
-    shown::{Amount, DECIMALS, range},
+    shown::{Amount, DECIMALS, range, ratios},
 };
 use crate::{
     cli::{
         amount::amount,
+        groups::Percent,
         objectives::amount as limit,
-        quantity::Quantity,
         ratio::{as_change, as_changes},
+        sentence::listed,
+        stage_names::StageNames,
     },
-    model::numbers::Unit,
+    model::{id::unordered, numbers::Unit},
+    write::columns::id,
 };
-
-/// The figures that have no statistic.
-const PLAIN: [(&str, Measure); 5] = [
-    ("requests_per_s", Measure::Rate),
-    ("tokens_per_s", Measure::Rate),
-    ("failed", Measure::Share),
-    ("objectives", Measure::Share),
-    ("goodput", Measure::Rate),
-];
 
 /// A condition, such as `e2e.p99 > +5%`.
 #[derive(Debug, Clone)]
 pub(super) struct Condition {
     text: String,
-    /// The name of the figure.
-    name: String,
+    /// The name of the figure without its statistic.
+    number: String,
+    statistic: Option<Statistic>,
+    /// The name in `number` of a stage that is not named by its id.
+    stage: Option<String>,
     is_above: bool,
     threshold: Threshold,
 }
@@ -85,44 +83,21 @@ impl FromStr for Condition {
         let (figure, rest) = text.split_at(at);
         let is_above = rest.starts_with('>');
         let limit = rest.get(1..).unwrap_or_default().trim();
-        let (name, unit) = figure_named(figure.trim())?;
+        if limit.starts_with('=') {
+            return Err(format!("`{text}`: the signs are `>` and `<`, as in `e2e.p99 > +5%`"));
+        }
+        let Named { number, statistic, stage, unit } = Named::parse(figure.trim())?;
         let threshold = Threshold::parse(limit, unit)?;
         match threshold {
             Threshold::Ratio(ratio) if (ratio < 1.0) == is_above && ratio != 1.0 => Err(one_way(text)),
             Threshold::Difference(more) if (more < 0.0) == is_above && more != 0.0 => Err(one_way(text)),
-            _ => Ok(Self { text: text.to_owned(), name, is_above, threshold }),
+            _ => Ok(Self { text: text.to_owned(), number, statistic, stage, is_above, threshold }),
         }
     }
 }
 
 fn one_way(text: &str) -> String {
     format!("`{text}` is about no change: a rise is `> +5%`, a fall is `< -5%`")
-}
-
-/// The name of a figure as the comparison spells it, and its unit.
-fn figure_named(text: &str) -> Result<(String, Measure), String> {
-    if let Some((name, unit)) = PLAIN.iter().find(|(name, _)| *name == text) {
-        return Ok(((*name).to_owned(), *unit));
-    }
-    let (number, statistic) = match text.rsplit_once('.') {
-        Some((number, statistic)) if STATISTICS.contains(&statistic) => (number, statistic),
-        Some((_, statistic)) if statistic.starts_with('p') => {
-            return Err(format!("`{statistic}` is no statistic: there are {}", STATISTICS.join(", ")));
-        }
-        _ => (text, "mean"),
-    };
-    let plain = PLAIN.map(|(name, _)| name).join(", ");
-    let quantity = Quantity::parse(number).map_err(|error| format!("{error}; there are also {plain}"))?;
-    let unit = match quantity.unit {
-        Unit::Milliseconds => Measure::Time,
-        Unit::Ratio => Measure::Ratio,
-        _ => {
-            return Err(format!(
-                "`{number}` is a count, and only times and ratios are compared; there are also {plain}"
-            ));
-        }
-    };
-    Ok((format!("{}.{statistic}", quantity.shortest()), unit))
 }
 
 impl Threshold {
@@ -149,10 +124,57 @@ impl Threshold {
 }
 
 impl Condition {
+    /// The name of the figure.
+    fn name(&self) -> String {
+        match self.statistic {
+            None => self.number.clone(),
+            Some(Statistic::Mean) => format!("{}.mean", self.number),
+            Some(Statistic::Percentile(percent)) => format!("{}.{percent}", self.number),
+        }
+    }
+
+    /// The condition with the id of its stage, which the logs know by its name. The error is a sentence.
+    pub(super) fn resolved(&self, names: &StageNames) -> Result<Self, String> {
+        let Some((name, (number, _))) = self.stage.as_deref().zip(self.number.split_once('@')) else {
+            return Ok(self.clone());
+        };
+        let ids: Vec<_> = names.called(name).map(|stage| id(unordered(stage))).collect();
+        match ids.as_slice() {
+            [] => Ok(self.clone()),
+            [id] => Ok(Self { number: format!("{number}@{id}"), ..self.clone() }),
+            several => Err(format!(
+                "--fail-if '{}': the stages {} are called {name}; name one by its id",
+                self.text,
+                listed(several)
+            )),
+        }
+    }
+
+    /// Whether it is about objectives.
+    pub(super) fn needs_objective(&self) -> bool {
+        ["objectives", "goodput"].contains(&self.number.as_str())
+    }
+
+    /// The condition as the argument spells it.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The percentile that it names, if the comparison has it for its sake only, and the number.
+    pub(super) fn further(&self) -> Option<(&str, Percent)> {
+        match self.statistic {
+            Some(Statistic::Percentile(percent)) if !Percent::USUAL.contains(&percent) => {
+                Some((&self.number, percent))
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn verdict(&self, comparison: &Comparison, is_certain: bool) -> Verdict {
         let verdict = |outcome, found| Verdict { condition: self.text.clone(), outcome, found };
-        match comparison.figure(&self.name) {
-            None => verdict(Outcome::Unknown, format!("neither log has {}", self.name)),
+        let name = self.name();
+        match comparison.figure(&name) {
+            None => verdict(Outcome::Unknown, format!("neither log has {name}")),
             Some(figure) => {
                 let outcome = self.outcome(figure, is_certain);
                 match figure.bound.as_ref().filter(|_| outcome == Outcome::Unknown) {
@@ -210,8 +232,7 @@ impl Condition {
             Outcome::WithinChance | Outcome::Unknown => {}
         }
         let reason = lacking(figure);
-        let number = figure.name.rsplit_once('.').map_or(&*figure.name, |(number, _)| number);
-        let names = ["p90", "p50", "mean"].map(|statistic| format!("{number}.{statistic}"));
+        let names = ["p90", "p50", "mean"].map(|statistic| format!("{}.{statistic}", self.number));
         let has_interval = |name: &&String| {
             let found = comparison.figure(name);
             found.is_some_and(|figure| match self.threshold {
@@ -287,7 +308,7 @@ fn sentence(figure: &Figure, without_interval: &str) -> String {
         (Some(ratio), _) if *unit != Measure::Share => {
             let interval: Option<Interval> = change.ratio_interval;
             let interval =
-                interval.map_or_else(no_interval, |ends| format!("95 % interval {}", as_changes(ends)));
+                interval.map_or_else(no_interval, |ends| format!("95 % interval {}", ratios(ends)));
             text += &format!(" ({}, {interval})", as_change(ratio));
         }
         (_, Some(difference)) => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     bins::Bins,
     change::{Change, decide},
-    sample::Sample,
+    sample::{RANKS, Sample},
 };
 use crate::cli::groups::{By, Grouped, Merge, Name, REST};
 
@@ -115,7 +115,7 @@ impl Group {
         let found = logs.map(|(sample, groups)| {
             let bins: Vec<_> = groups.iter().map(|groups| groups.get(&name)).collect();
             let requests = bins.iter().flatten().map(|bins| bins.count).fold(0, u64::saturating_add);
-            (requests, sample.spread(&bins))
+            (requests, sample.spread(&bins, RANKS))
         });
         let [(requests_before, before), (requests_after, after)] = found;
         let change = |at: usize| {

@@ -13,6 +13,7 @@ use super::{
     objectives::Objectives,
     paint,
     selection::SelectionArgs,
+    stage_names::StageNames,
 };
 mod bins;
 mod blocks;
@@ -23,6 +24,7 @@ mod counts;
 mod distribution;
 mod groups;
 mod metric;
+mod named;
 mod page;
 mod remarks;
 mod repeated;
@@ -134,7 +136,19 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
+    if let Some(condition) = args.fail_if.iter().find(|condition| condition.needs_objective())
+        && args.objectives.slo.is_empty()
+    {
+        return Err(Failure::Io(format!(
+            "--fail-if '{}' needs an objective for each request, such as `--slo e2e=2s`",
+            condition.text()
+        )));
+    }
     let sides = Side::both(args)?;
+    let mut stages = StageNames::default();
+    sides.iter().for_each(|side| stages.merge(side.stage_names()));
+    let resolved = args.fail_if.iter().map(|condition| condition.resolved(&stages));
+    let conditions: Vec<_> = resolved.collect::<Result<_, _>>().map_err(Failure::Io)?;
     let remarks = remarks(&sides);
     remarks.iter().for_each(|remark| complain(remark));
     let is_missing = !remarks.is_empty();
@@ -143,10 +157,14 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let attained = sides.each_ref().map(Side::attainment);
     let [before, after] = sides;
     let (mut before, mut after) = (before.into_sample(SEEDS[0])?, after.into_sample(SEEDS[1])?);
-    let comparison = Comparison::of(&before, &after);
+    let mut comparison = Comparison::of(&before, &after);
+    comparison.name_stages(&stages);
+    for (number, percent) in conditions.iter().filter_map(Condition::further) {
+        comparison.add(number, percent, [&before, &after]);
+    }
     let by_group = args.by.as_ref().map(|by| ByGroup::of(by, &mut before, &mut after));
     args.by.iter().flat_map(By::missing).for_each(|missing| complain(&missing));
-    let verdicts = args.fail_if.iter().map(|condition| condition.verdict(&comparison, args.certain));
+    let verdicts = conditions.iter().map(|condition| condition.verdict(&comparison, args.certain));
     let conditions = verdicts.collect();
     let distribution = Distribution::of([&before.latencies, &after.latencies]);
     let ([first, second], [one, other]) = (names, attained);

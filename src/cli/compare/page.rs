@@ -38,7 +38,7 @@ pub(super) fn html(
     distribution: Option<Distribution>,
     objectives: &Objectives,
 ) -> Result<String> {
-    let Comparison { figures, parts } = &report.comparison;
+    let Comparison { figures, parts, .. } = &report.comparison;
     let table = |figures: &mut dyn Iterator<Item = &Figure>| {
         rows(figures.map(|figure| (named(figure), figure.change, figure.unit)))
     };
@@ -47,7 +47,8 @@ pub(super) fn html(
     let is_other = |figure: &&Figure| !figure.is_main && !is_shown(figure);
     let whole = report.comparison.figure("e2e.mean").map(|figure| figure.change);
     let ends = whole.map(|change| ("end to end".to_owned(), change, Measure::Time));
-    let parts_of_time = parts.iter().map(|part| (part.part.clone(), part.change, Measure::Time));
+    let parts_of_time =
+        parts.iter().map(|part| (printable(&part.named()).into_owned(), part.change, Measure::Time));
     let bars = bars(&report.comparison);
     let plot = distribution.as_ref().map(|found| found.plot(&marks(&report.comparison), objectives));
     let conditions = report.conditions.iter().map(|verdict| printable(&verdict.to_string()).into_owned());

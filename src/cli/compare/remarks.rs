@@ -1,6 +1,13 @@
 //! What is said below the tables of figures.
 
-use super::{Report, comparison::Figure, condition::lacking, sample::Lack};
+use super::{
+    Report,
+    change::Change,
+    comparison::{Comparison, Figure, Measure},
+    condition::lacking,
+    sample::Lack,
+    shown::{TOO_WIDE, cells},
+};
 use crate::{cli::sentence::listed, write::columns::grouped};
 
 impl Report {
@@ -17,7 +24,28 @@ impl Report {
             });
             format!("{} has no interval (`-`): {}.{decides}", figure.name, lacking(figure))
         };
-        main.filter(|figure| figure.change.lacks.iter().any(is_short)).map(sentence).collect()
+        let short = main.filter(|figure| figure.change.lacks.iter().any(is_short)).map(sentence);
+        short.chain(self.too_wide()).collect()
+    }
+
+    /// What an interval is that is too wide, if one is shown.
+    fn too_wide(&self) -> Option<String> {
+        let Comparison { figures, parts, .. } = &self.comparison;
+        let figures = figures.iter().filter(|figure| figure.is_main).chain(self.changed().shown);
+        let figures = figures.map(|figure| (figure.change, figure.unit));
+        let parts = parts.iter().map(|part| (part.change, Measure::Time));
+        let groups = self.by_group.iter().flat_map(|groups| &groups.groups);
+        let groups = groups.flat_map(|group| [group.p50, group.p99]).map(|change| (change, Measure::Time));
+        let is_too_wide = |(change, unit): (Change, Measure)| {
+            cells(&change, unit).is_some_and(|[.., interval]| interval == TOO_WIDE)
+        };
+        figures.chain(parts).chain(groups).any(is_too_wide).then(|| {
+            format!(
+                "`{TOO_WIDE}`: a figure differs so much within a log that its interval reaches from less \
+                 than a fifth to more than five times of what it was. Compare parts of the logs in which it \
+                 is steady (--since, --until)."
+            )
+        })
     }
 
     /// How many requests have the numbers of these figures, where not all have them.

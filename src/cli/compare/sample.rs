@@ -143,22 +143,36 @@ impl Sample {
 
     /// The mean of a number, and its quantiles at the [`RANKS`].
     pub(super) fn distribution(&self, place: Place, at: usize) -> Option<(Estimate, [Estimate; 3])> {
-        self.spread(&self.blocks.iter().map(|row| row.block.number(place, at)).collect::<Vec<_>>())
+        self.spread(&self.bins(place, at), RANKS)
+    }
+
+    /// The quantile of a number at this rank.
+    pub(super) fn quantile(&self, place: Place, at: usize, rank: f64) -> Option<Estimate> {
+        self.spread(&self.bins(place, at), [rank]).map(|(_, [quantile])| quantile)
+    }
+
+    /// The values of a number in each block.
+    fn bins(&self, place: Place, at: usize) -> Vec<Option<&Bins>> {
+        self.blocks.iter().map(|row| row.block.number(place, at)).collect()
     }
 
     /// The mean and the quantiles of the values that each block has.
-    pub(super) fn spread(&self, bins: &[Option<&Bins>]) -> Option<(Estimate, [Estimate; 3])> {
+    pub(super) fn spread<const N: usize>(
+        &self,
+        bins: &[Option<&Bins>],
+        ranks: [f64; N],
+    ) -> Option<(Estimate, [Estimate; N])> {
         let term =
             |bins: &Option<&Bins>| bins.map_or((0.0, 0.0), |bins| (bins.sum as f64, bins.count as f64));
         let mean = self.quotient(&bins.iter().map(term).collect::<Vec<_>>())?;
         let cumulated = Cumulated::new(bins)?;
-        let values = cumulated.quantiles(&vec![1.0; bins.len()], RANKS)?;
-        let errors = self.error(|draw| cumulated.quantiles(draw, RANKS)).unwrap_or_default();
+        let values = cumulated.quantiles(&vec![1.0; bins.len()], ranks)?;
+        let errors = self.error(|draw| cumulated.quantiles(draw, ranks)).unwrap_or([None; N]);
         let beyond = |value: f64| {
             let reaches = |bins: &&Bins| bins.range().is_some_and(|(_, most)| most as f64 >= value);
             bins.iter().flatten().filter(|bins| reaches(bins)).count()
         };
-        let mut estimates = [mean; 3];
+        let mut estimates = [mean; N];
         for ((estimate, value), error) in estimates.iter_mut().zip(values).zip(errors) {
             let error = error.ok_or(self.too_few()).and_then(|error| match beyond(value) {
                 BEYOND.. => Ok(error),

@@ -14,6 +14,16 @@ use crate::{
 /// The decimals of a sentence on a condition, which may need them to tell a figure from a limit.
 pub(super) const DECIMALS: usize = 3;
 
+/// An interval of ratios says nothing if it reaches further than this factor in both directions.
+const WIDE: f64 = 5.0;
+/// What stands for such an interval.
+pub(super) const TOO_WIDE: &str = "too wide";
+
+/// An interval of ratios.
+pub(super) fn ratios([low, high]: Interval) -> String {
+    if low <= 1.0 / WIDE && high >= WIDE { TOO_WIDE.to_owned() } else { as_changes([low, high]) }
+}
+
 /// A figure with its unit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Amount(pub(super) f64, pub(super) Measure);
@@ -96,7 +106,7 @@ pub(super) fn cells(change: &Change, unit: Measure) -> Option<[String; 5]> {
     };
     let ratio_interval = change.ratio_interval.filter(|_| !is_share && !is_from_zero);
     let interval = match (ratio_interval, change.difference_interval) {
-        (Some(ends), _) => Some(as_changes(ends)),
+        (Some(ends), _) => Some(ratios(ends)),
         (None, Some(ends)) => Some(range(ends, unit, decimals)),
         (None, None) => None,
     };
@@ -111,5 +121,17 @@ pub(super) fn range([low, high]: Interval, unit: Measure, decimals: usize) -> St
         Measure::Time => format!("{low:+.decimals$} to {high:+.decimals$} ms"),
         Measure::Rate => format!("{low:+.decimals$} to {high:+.decimals$}/s"),
         Measure::Ratio => format!("{low:+.decimals$} to {high:+.decimals$}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_that_says_nothing_is_not_shown() {
+        let shown = [[0.0, 117.0], [0.103, 9.811], [0.2, 5.0], [0.3, 9.0], [0.1, 2.0]].map(ratios);
+        let percent = ["-70.0 to +800.0 %", "-90.0 to +100.0 %"];
+        assert_eq!(shown, [TOO_WIDE, TOO_WIDE, TOO_WIDE, percent[0], percent[1]]);
     }
 }

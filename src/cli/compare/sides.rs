@@ -12,6 +12,7 @@ use crate::{
         input::Inputs,
         log_line::LogLine,
         selection::{moment_of, timestamp},
+        stage_names::StageNames,
     },
     write::columns::printable,
 };
@@ -38,7 +39,7 @@ impl Side {
     }
 
     fn of_log(files: &Files, args: &Args) -> Result<Self> {
-        let mut inputs = Inputs::new(files)?;
+        let mut inputs = Inputs::new(files)?.of_several();
         let blocks = inputs.fold(|| new(args), Blocks::add, Blocks::merge)?;
         inputs.warn_of_doubles();
         let covered = inputs.selection.covered(blocks.span().unwrap_or_default());
@@ -56,6 +57,10 @@ impl Side {
     /// How the requests stand to the objectives, if there are any.
     pub(super) fn attainment(&self) -> Option<Attainment> {
         self.blocks.objectives().figures(Millis::ZERO)
+    }
+
+    pub(super) fn stage_names(&self) -> &StageNames {
+        self.blocks.names()
     }
 
     fn missing(&self) -> Vec<String> {

@@ -124,7 +124,7 @@ impl Report {
         Some(format!(
             "The mean time end to end changed by {}; of its parts, {} changed most, by {}.\n{}{}",
             difference(whole, Measure::Time)?,
-            printable(&part.part),
+            printable(&part.named()),
             difference(&part.change, Measure::Time)?,
             self.doubt(&part.change),
             self.earlier_stage(part, time).unwrap_or_default(),
@@ -164,7 +164,7 @@ impl Report {
         Some(format!(
             "{} comes before it, and its own time ({}) changed by {}.\nIf the stages stream, the \
              earlier one may be the cause.\n",
-            capital(&printable(&earlier.part)),
+            capital(&printable(&earlier.named())),
             figure.name,
             difference(&figure.change, Measure::Time)?,
         ))
@@ -205,7 +205,7 @@ pub(super) fn named(figure: &Figure) -> String {
 /// The mean time of a request in each part, and the whole, which is the sum.
 fn parts(parts: &[PartOfTime], whole: Option<&Figure>) -> Columns {
     let mut table = Columns::named("Time of a request, ms", HEADS);
-    parts.iter().for_each(|part| row(&mut table, &part.part, &part.change, Measure::Time));
+    parts.iter().for_each(|part| row(&mut table, &part.named(), &part.change, Measure::Time));
     if let Some(whole) = whole {
         row(&mut table, "end to end", &whole.change, Measure::Time);
     }

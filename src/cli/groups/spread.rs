@@ -22,6 +22,11 @@ impl Percent {
         Self { thousandths: percent * 1_000 }
     }
 
+    /// As a share of the whole.
+    pub(in crate::cli) fn share(self) -> f64 {
+        f64::from(self.thousandths) / 1e5
+    }
+
     /// How many of `count` values the percentile is not smaller than.
     pub(in crate::cli) fn rank(self, count: u64) -> u64 {
         let rank = (u128::from(count) * u128::from(self.thousandths)).div_ceil(100_000);
