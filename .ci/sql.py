@@ -171,6 +171,11 @@ def fields(found):
     return json.loads(found or "{}")
 
 
+def fields_of(row):
+    """Those that the views have: without the log that `join` names."""
+    return {name: value for name, value in row.get("fields", {}).items() if name != "log_file"}
+
+
 def attempts(logs):
     """(request_id, attempt) of every request, in the order in which the reader takes and writes them."""
     own = [json.loads(line) for log in logs for line in lines_of(log) if is_ours(line)]
@@ -201,7 +206,7 @@ def compare_requests(joined, keys, database):
         same(f"{what}: warnings", sorted(line.get("warnings", [])), sorted(row["warnings"] or []))
         same(f"{what}: trace_id", line.get("trace_id"), row["trace_id"])
         same(f"{what}: weight", weight(line), row["weight"])
-        same(f"{what}: fields", line.get("fields", {}), fields(row["fields"]))
+        same(f"{what}: fields", fields_of(line), fields(row["fields"]))
         for view, table, ids, columns in [("stage_row", "stage_table", ["stage_id"], STAGE),
                                           ("transfer_row", "transfer_table", ["from_stage", "to_stage"], EDGE)]:
             rows = tables.get((view, *key), {})
@@ -211,7 +216,7 @@ def compare_requests(joined, keys, database):
                 compare_columns(f"{what}: {table} {ids}", columns, row, rows[ids])
                 if view == "stage_row" and not found[key]["worker_rows"]:
                     compare_columns(f"{what}: {table} {ids}", OWN_STAGE, row, rows[ids])
-                same(f"{what}: {table} {ids}: fields", row.get("fields", {}), fields(rows[ids]["fields"]))
+                same(f"{what}: {table} {ids}: fields", fields_of(row), fields(rows[ids]["fields"]))
 
 
 def distributions(percentiles):

@@ -536,6 +536,37 @@ fn a_pod_is_called_without_its_uid() {
 }
 
 #[test]
+fn joined_lines_have_the_groups_of_the_logs_that_they_come_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::create_dir_all(path("logs/b")).unwrap();
+    fs::write(path("logs/front.log"), fs::read_to_string(PIPELINE).unwrap()).unwrap();
+    let rows = |ids: [&'static str; 2], times: [f64; 2]| {
+        worker("vocoder", &[(ids[0], times[0]), (ids[1], times[1])])
+    };
+    let at_stage_7 = |log: String| {
+        log.replace(r#""stage_id":1"#, r#""stage_id":7"#).replace("2026-01-31T12:00:0", "2026-11-24T08:46:4")
+    };
+    fs::write(path("logs/a.log"), at_stage_7(rows(["req-0001", "req-0002"], [1.0, 3.0]))).unwrap();
+    fs::write(path("logs/b/0.log"), at_stage_7(rows(["req-0003", "req-0004"], [5.0, 7.0]))).unwrap();
+    let [logs, joined] = ["logs", "joined.jsonl"].map(|name| path(name).to_str().unwrap().to_owned());
+    stdout(&omni_of(&["join", &logs, "-o", &joined], ""));
+    let groups = |by: &str, log: &str| {
+        let summary = lines(&stdout(&omni_of(&["summary", "--json", "--by", by, log], "")));
+        let groups = summary[0]["groups"].as_array().unwrap().clone();
+        let figures = |group: Value| {
+            ["group", "count", "tokens", "stage_gen_time_ms", "queue_time_ms"].map(|key| group[key].clone())
+        };
+        groups.into_iter().map(figures).collect::<Vec<_>>()
+    };
+    let of_joined = groups("stage_name,file", &joined);
+    assert_eq!(of_joined, groups("stage_name,file", &logs));
+    assert_eq!((of_joined.len(), &of_joined[4][0]), (5, &"vocoder, b".into()));
+    let of_requests = groups("file", &joined);
+    assert_eq!((of_requests.len(), &of_requests[0][0]), (1, &"front.log".into()));
+}
+
+#[test]
 fn keys_that_say_nothing_are_refused() {
     assert!(refused(&["summary", "--by", "file,stage_name,file"]).contains("file is named twice"));
     assert!(refused(&["summary", "--by", "file,"]).contains("there is no key ''"));

@@ -4,6 +4,8 @@
 mod reader;
 mod support;
 
+use std::{collections::BTreeMap, fs};
+
 use omni_metrics::{Line, RequestLine};
 use reader::{omni_of, stdout, text};
 use support::Rig;
@@ -184,4 +186,72 @@ fn rows_without_a_request_are_named_alike_each_time() {
             format!("{names}omni-metrics: 2 more rows of 2 more requests, but no line of them within 1m\n")
         );
     }
+}
+
+/// A line of a worker: a row of stage 1 of a request, with further fields.
+fn row(id: &str, fields: &str) -> String {
+    format!(
+        r#"{{"type":"stage","schema":1,"timestamp":"2026-01-31T12:00:00.008000Z","request_id":"{id}","stage_id":1,"batch_id":null,"batch_size":null,"num_tokens_in":1,"num_tokens_out":2,"preprocess_time_ms":null,"stage_gen_time_ms":2.0,"stage_name":"vocoder","busy_time_ms":2.0,"queue_time_ms":1.0,"start_ms":null,"wall_time_ms":2.0,"events":1{fields}}}
+"#
+    )
+}
+
+#[test]
+fn joined_lines_name_the_logs_that_they_come_from_if_there_are_several() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let write = |name: &str, log: &str| fs::write(path(name), log).unwrap();
+    let front = |ids: &[&'static str]| {
+        let front = Rig::new();
+        front.run(|rig| {
+            let spans: Vec<_> = ids
+                .iter()
+                .map(|id| info_span!(parent: None, "request", request_id = id, model = "m").entered())
+                .collect();
+            info_span!("stage", stage_id = 0, request_id = ids[0]).in_scope(|| rig.wait_ms(10));
+            drop(spans);
+        });
+        front.log.text()
+    };
+    let first = front(&["own", "in_a", "in_both", "named"]);
+    write("front-0.log", &first);
+    write("front-1.log", &front(&["in_b"]));
+    let named = row("named", r#","fields":{"log_file":"its own","n":1}"#);
+    write("a.log", &[row("in_a", ""), row("in_both", ""), row("in_both", ""), named].concat());
+    let own = row("own", "").replace(r#""stage_id":1"#, r#""stage_id":0"#);
+    write("b.log", &[row("in_b", ""), row("in_both", "").replace(".008", ".009"), own].concat());
+    let logs_of = |joined: &str| {
+        let log = |fields: &omni_metrics::Fields| fields.get("log_file").map(ToString::to_string);
+        let of_request = |request: RequestLine| {
+            let rows = request.stage_table.iter().map(|row| log(&row.fields)).collect::<Vec<_>>();
+            (request.request_id, (log(&request.fields), rows))
+        };
+        requests(joined).into_iter().map(of_request).collect::<BTreeMap<_, _>>()
+    };
+    let logs = ["front-0.log", "front-1.log", "a.log", "b.log"].map(path);
+    let join = [&["join"][..], &logs.each_ref().map(String::as_str)].concat();
+    let joined = stdout(&omni_of(&join, ""));
+    let some = |log: &str| Some(log.to_owned());
+    let expected = [
+        ("in_a", (some("front-0.log"), vec![some("a.log")])),
+        ("in_b", (some("front-1.log"), vec![None, some("b.log")])),
+        ("in_both", (some("front-0.log"), vec![some("a.log, b.log")])),
+        ("named", (some("front-0.log"), vec![some("its own")])),
+        ("own", (some("front-0.log"), vec![some("front-0.log, b.log")])),
+    ];
+    let expected = expected.map(|(id, logs)| (id.to_owned(), logs)).into();
+    assert_eq!(logs_of(&joined), expected);
+
+    // Joined lines keep their names, and so does a request without rows.
+    write("joined.jsonl", &joined);
+    write("late.log", &row("in_a", "").replace(r#""stage_id":1"#, r#""stage_id":2"#));
+    let again = logs_of(&stdout(&omni_of(&["join", &path("joined.jsonl"), &path("late.log")], "")));
+    assert_eq!(again["in_a"], (some("front-0.log"), vec![some("a.log"), some("late.log")]));
+    assert_eq!(again["in_b"], expected["in_b"]);
+    let alone = logs_of(&stdout(&omni_of(&["join", &logs[0], &logs[3]], "")));
+    assert_eq!(alone["in_a"], (some("front-0.log"), vec![]));
+    // The same log twice is one, and a single log has no names.
+    let twice = [&join[..], &[&logs[2]]].concat();
+    assert_eq!(stdout(&omni_of(&twice, "")), joined);
+    assert_eq!(stdout(&omni_of(&["join", &logs[0]], "")), first);
 }

@@ -390,6 +390,77 @@ fn a_sampled_log_and_one_that_is_not_joined_are_said_to_be() {
     assert!(!together.contains("not joined"), "{together}");
 }
 
+/// A moment of the day, after this many milliseconds.
+fn moment(millis: u64) -> String {
+    format!("2026-01-31T12:00:00.{millis:03}000Z")
+}
+
+/// The line of a request that a front answered, without rows.
+fn answered(id: &str, begin: u64, end: u64) -> String {
+    let (end, e2e) = (moment(end), end - begin);
+    format!(
+        r#"{{"type":"request","schema":1,"timestamp":"{end}","request_id":"{id}","overall_summary":{{"e2e_requests":1,"e2e_wall_time_ms":{e2e}.0,"e2e_total_tokens":0,"e2e_avg_time_per_request_ms":{e2e}.0,"e2e_avg_tokens_per_s":0.0,"stage_wall_time_ms":[]}},"e2e_table":{{"e2e_total_ms":{e2e}.0,"e2e_total_tokens":0,"transfers_total_time_ms":0.0,"transfers_total_bytes":0,"queue_time_ms":null,"unattributed_time_ms":{e2e}.0}},"stage_table":[],"transfer_table":[]}}
+"#
+    )
+}
+
+/// The line of a worker: when a request came, when stage 1 began, and when it ended.
+fn worked(id: &str, came: u64, begin: u64, end: u64) -> String {
+    let (queue, wall, end) = (begin - came, end - begin, moment(end));
+    format!(
+        r#"{{"type":"stage","schema":1,"timestamp":"{end}","request_id":"{id}","stage_id":1,"batch_id":null,"batch_size":null,"num_tokens_in":null,"num_tokens_out":null,"preprocess_time_ms":null,"stage_gen_time_ms":{wall}.0,"stage_name":"vocoder","busy_time_ms":{wall}.0,"queue_time_ms":{queue}.0,"start_ms":null,"wall_time_ms":{wall}.0,"events":1}}
+"#
+    )
+}
+
+#[test]
+fn only_requests_in_the_same_process_are_in_the_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let write = |name: &str, lines: &[String]| fs::write(path(name), lines.concat()).unwrap();
+    let ids = ["big", "other", "small", "both"];
+    write("front.log", &ids.map(|id| answered(id, 0, 200)));
+    let in_a = [worked("big", 5, 5, 85), worked("small", 15, 90, 105), worked("both", 110, 150, 160)];
+    let in_b = [worked("other", 20, 20, 145), worked("both", 110, 160, 170)];
+    write("a.log", &[&in_a[..], &[worked("last", 105, 105, 140)]].concat());
+    write("b.log", &in_b);
+    write("late.log", &[answered("last", 100, 300)]);
+    let logs = ["front.log", "late.log", "a.log", "b.log"].map(path);
+    let logs: Vec<_> = logs.iter().map(String::as_str).collect();
+    let joined = stdout(&omni_of(&[&["join"], &logs[..]].concat(), ""));
+
+    let named = |answer: &Value| {
+        let meanwhile = &answer["meanwhile"][0];
+        let others = meanwhile["named"].as_array().unwrap().iter();
+        let others: Vec<_> = others.map(|other| other["request_id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(meanwhile["others"], others.len(), "{answer}");
+        (meanwhile["log_file"].as_str().map(str::to_owned), others.join(" "))
+    };
+    let expect = |log: &str, others: &str| (Some(log.to_owned()), others.to_owned());
+    assert_eq!(named(&answer(&["small"], &joined)), expect("a.log", "big"));
+    // A row of two processes waited for both.
+    assert_eq!(
+        named(&answer(&["both", "--others", "4"], &joined)),
+        expect("a.log, b.log", "other big last small")
+    );
+    let said = words(&["small"], &joined);
+    let expected = "before stage 1 vocoder began in a.log, nothing of the request ran. Meanwhile that stage \
+                    worked there for big (80.0 ms).";
+    assert!(said.contains(expected), "{said}");
+    // Without names, any process of the stage counts.
+    let nameless = joined.replace(r#","fields":{"log_file":"a.log"}"#, "");
+    let nameless = nameless.replace(r#","fields":{"log_file":"front.log"}"#, "");
+    assert_eq!(named(&answer(&["small"], &nameless)), (None, "big other".to_owned()));
+
+    // Logs that need no join.
+    let log = blocked();
+    write("0.log", std::slice::from_ref(&log));
+    write("1.log", &[log.replace("small", "small-1").replace("big", "big-1")]);
+    let found = answer(&["small", &path("0.log"), &path("1.log")], "");
+    assert_eq!(named(&found), expect("0.log", "big"));
+    assert_eq!(named(&answer(&["small", &path("0.log")], "")), (None, "big".to_owned()));
+}
+
 #[test]
 fn broken_lines_are_named_once_and_texts_of_the_log_reach_no_terminal_raw() {
     let rig = Rig::new();

@@ -1,6 +1,10 @@
 //! Adds the rows of workers to their request.
 
-use super::{aligned::Senders, joined_outputs::JoinedOutputs, joined_waits::JoinedWaits, timeline::Timeline};
+use std::mem;
+
+use super::{
+    aligned::Senders, joined_outputs::JoinedOutputs, joined_waits::JoinedWaits, origins, timeline::Timeline,
+};
 use crate::{
     Line, Millis, RequestLine, StageRow, Timestamp, TransferRow,
     fold::intervals::Intervals,
@@ -70,8 +74,8 @@ impl<'a> Completion<'a> {
         Self { request, created, end, known, length_before, waits, outputs }
     }
 
-    /// Adds a row to those of the request.
-    pub(super) fn add(&mut self, line: &Line) {
+    /// Takes a row, from this log, and adds it to those of the request.
+    pub(super) fn add(&mut self, line: &mut Line, log: Option<&str>) {
         let Some((start, ended)) = extent(line) else { return };
         let Self { request, created, end, known, waits, outputs, .. } = self;
         let created = *created;
@@ -82,15 +86,16 @@ impl<'a> Completion<'a> {
         let start = Millis::from_nanos(start.saturating_sub(created));
         match line {
             Line::Stage(line) => {
-                let added = placed(&line.row, start);
+                let mut added = placed(mem::take(&mut line.row), start);
+                origins::name(&mut added.fields, log);
                 outputs.add(&added);
-                add_stage(&mut request.stage_table, added);
                 // A span that was never entered has not waited for that, and has not started.
-                if line.row.was_entered() {
-                    waits.add(&line.row, start);
+                if added.was_entered() {
+                    waits.add(&added, start);
                     let queue = &mut request.e2e_table.queue_time_ms;
                     *queue = Some(queue.map_or(start, |queue| queue.min(start)));
                 }
+                add_stage(&mut request.stage_table, added, origins::named(&request.fields));
                 request.warnings.extend(line.warnings.iter().cloned());
             }
             Line::Transfer(line) => {
@@ -161,22 +166,28 @@ impl Stretches {
 }
 
 /// A detached row that begins at `start`, with moments that count from the request's creation.
-fn placed(row: &StageRow, start: Millis) -> StageRow {
+fn placed(row: StageRow, start: Millis) -> StageRow {
     let moment = |after: Option<Millis>| after.map(|after| start.saturating_add(after));
     StageRow {
         start_ms: row.was_entered().then_some(start),
         first_output_ms: moment(row.first_output_after_ms),
         last_output_ms: moment(row.last_output_after_ms),
-        ..row.clone()
+        ..row
     }
 }
 
-fn add_stage(rows: &mut Vec<StageRow>, mut added: StageRow) {
+/// Adds a row of a worker to those of a request, whose own rows come from `log`.
+fn add_stage(rows: &mut Vec<StageRow>, mut added: StageRow, log: Option<&str>) {
+    let mut is_new = false;
     let at = rows.binary_search_by_key(&added.order(), StageRow::order).unwrap_or_else(|at| {
+        is_new = true;
         rows.insert(at, StageRow { stage_id: added.stage_id, ..StageRow::default() });
         at
     });
     let Some(row) = rows.get_mut(at) else { return };
+    if !is_new {
+        origins::name_too(&mut added.fields, origins::named(&row.fields).or(log));
+    }
     // A row without a share has the whole of its time for itself.
     if row.share_time_ms.is_some() || added.share_time_ms.is_some() {
         row.share_time_ms = row.share();

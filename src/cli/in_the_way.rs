@@ -15,6 +15,8 @@ use serde::Serialize;
 use super::{
     complete::times,
     critical_path::critical_path,
+    log_line::LogLine,
+    origins::{each, named},
     timeline::{Interval, Part, Timeline},
 };
 use crate::{
@@ -30,6 +32,8 @@ const RESOLUTION: u64 = 1_000;
 #[derive(Debug, Clone)]
 pub(super) struct Waiter {
     request: Identity,
+    /// The log that its line stands in.
+    log_name: Arc<str>,
     stages: Vec<Before>,
 }
 
@@ -48,6 +52,8 @@ struct Before {
     /// If there is one, this is the time in the batch, and only requests of the batch count. Otherwise it is
     /// the idle time right before the stage.
     batch_id: Option<u64>,
+    /// The logs that the stage's row comes from, or the request, if `join` has named them.
+    logs: Option<String>,
     /// By the wall clock, in nanoseconds since 1970.
     times: Vec<(u64, u64)>,
 }
@@ -59,6 +65,10 @@ pub(super) struct Meanwhile {
     /// The batch in which the request ran; absent if it is about the time before the stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) batch_id: Option<u64>,
+    /// The log of the process that the request waited for or ran in, if the lines come from several logs.
+    /// Only others of this process count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) log_file: Option<String>,
     /// How long the request did nothing before the stage, or ran in the batch.
     pub(super) time_ms: Millis,
     /// For how much of this time the stage worked for others, however many at once. Of more than 64 separate
@@ -81,7 +91,7 @@ pub(super) struct Other {
 }
 
 impl Waiter {
-    pub(super) fn of(line: &RequestLine) -> Self {
+    pub(super) fn of(line: &RequestLine, log_name: &Arc<str>) -> Self {
         let path = critical_path(&Timeline::of(line));
         let mut stages = Vec::new();
         for (at, segment) in path.iter().enumerate() {
@@ -107,7 +117,7 @@ impl Waiter {
             }
             is_same
         });
-        Self { request: Identity::of(line), stages }
+        Self { request: Identity::of(line), log_name: Arc::clone(log_name), stages }
     }
 }
 
@@ -123,7 +133,9 @@ impl Before {
     fn of(line: &RequestLine, stage: OrderedId, batch_id: Option<u64>, segment: &Interval) -> Self {
         let (created, _) = times(line);
         let time = (created.saturating_add(segment.from), created.saturating_add(segment.to));
-        Self { stage, batch_id, times: vec![time] }
+        let row = line.stage_table.iter().find(|row| row.order() == stage);
+        let logs = row.and_then(|row| named(&row.fields)).or_else(|| named(&line.fields));
+        Self { stage, batch_id, logs: logs.map(str::to_owned), times: vec![time] }
     }
 }
 
@@ -159,11 +171,19 @@ pub(super) struct InTheWay {
 #[derive(Debug, Default)]
 struct Index {
     waiters: Vec<Waiter>,
-    /// By stage; by their beginnings.
-    times: BTreeMap<OrderedId, Vec<Time>>,
+    times: BTreeMap<OrderedId, Times>,
 }
 
-#[derive(Debug)]
+/// The times of a stage, by their beginnings.
+#[derive(Debug, Default)]
+struct Times {
+    /// By the log whose rows count.
+    by_log: BTreeMap<String, Vec<Time>>,
+    /// Those for which the rows of all logs count.
+    of_all: Vec<Time>,
+}
+
+#[derive(Debug, Clone)]
 struct Time {
     from: u64,
     to: u64,
@@ -188,19 +208,18 @@ impl Index {
     }
 }
 
-impl InTheWay {
-    /// Nobody yet. At most `named` others are named for a stage of a waiter, and the rest counted.
-    pub(super) fn new(waiters: Vec<Waiter>, named: usize) -> Self {
-        let mut times = BTreeMap::<_, Vec<_>>::new();
-        let mut at = 0;
-        for (waiter, Waiter { stages, .. }) in waiters.iter().enumerate() {
-            for Before { stage, batch_id, times: of_stage } in stages {
-                let time = |&(from, to)| Time { from, to, reach: to, waiter, batch_id: *batch_id, at };
-                times.entry(*stage).or_default().extend(of_stage.iter().map(time));
-                at += 1;
-            }
+impl Times {
+    fn add(&mut self, logs: Option<&str>, times: impl Iterator<Item = Time> + Clone) {
+        match logs {
+            None => self.of_all.extend(times),
+            Some(logs) => each(logs).for_each(|log| {
+                self.by_log.entry(log.to_owned()).or_default().extend(times.clone());
+            }),
         }
-        for times in times.values_mut() {
+    }
+
+    fn sort(&mut self) {
+        for times in self.by_log.values_mut().chain([&mut self.of_all]) {
             times.sort_by_key(|time| time.from);
             let mut reach = 0;
             for time in times {
@@ -208,21 +227,50 @@ impl InTheWay {
                 time.reach = reach;
             }
         }
+    }
+
+    /// Those for which a row of these logs counts that began and ended at these times. A time may occur twice
+    /// if there are several logs.
+    fn during(&self, logs: &str, start: u64, end: u64) -> impl Iterator<Item = &Time> {
+        let of_logs = each(logs).filter_map(|log| self.by_log.get(log));
+        of_logs.chain([&self.of_all]).flat_map(move |times| {
+            let until = times.partition_point(|time| time.from < end);
+            let before = times.get(..until).unwrap_or_default().iter().rev();
+            before.take_while(move |time| time.reach > start)
+        })
+    }
+}
+
+impl InTheWay {
+    /// Nobody yet. At most `named` others are named for a stage of a waiter, and the rest counted. If several
+    /// logs are read, only those of the same log count.
+    pub(super) fn new(mut waiters: Vec<Waiter>, named: usize, is_of_several_logs: bool) -> Self {
+        let mut times = BTreeMap::<_, Times>::new();
+        let mut at = 0;
+        for (waiter, Waiter { log_name, stages, .. }) in waiters.iter_mut().enumerate() {
+            for Before { stage, batch_id, logs, times: of_stage } in stages {
+                if is_of_several_logs {
+                    logs.get_or_insert_with(|| log_name.to_string());
+                }
+                let time = |&(from, to): &_| Time { from, to, reach: to, waiter, batch_id: *batch_id, at };
+                times.entry(*stage).or_default().add(logs.as_deref(), of_stage.iter().map(time));
+                at += 1;
+            }
+        }
+        times.values_mut().for_each(Times::sort);
         Self { index: Arc::new(Index { waiters, times }), found: vec![Found::default(); at], named }
     }
 
     /// Adds any line of the log.
-    pub(super) fn add(&mut self, line: &Line) {
-        let Line::Request(line) = line else { return };
+    pub(super) fn add(&mut self, log_line: &LogLine) {
+        let Line::Request(line) = &log_line.line else { return };
         let (created, _) = times(line);
         for row in &line.stage_table {
             let Some(times) = self.index.times.get(&row.order()) else { continue };
             let Some((start, end)) = row.extent() else { continue };
             let (start, end) = (created.saturating_add(start), created.saturating_add(end));
-            let until = times.partition_point(|time| time.from < end);
-            let before = times.get(..until).unwrap_or_default().iter().rev();
-            let mut common: Vec<_> = before
-                .take_while(|time| time.reach > start)
+            let mut common: Vec<_> = times
+                .during(log_line.origin(Some(row)), start, end)
                 .map(|time| (time, start.max(time.from), end.min(time.to)))
                 .filter(|(_, from, to)| to.saturating_sub(*from) > RESOLUTION)
                 .filter(|(time, ..)| time.batch_id.is_none() || time.batch_id == row.batch_id)
@@ -230,6 +278,7 @@ impl InTheWay {
                 .map(|(time, from, to)| (time.at, from, to))
                 .collect();
             common.sort_unstable();
+            common.dedup();
             for times in common.chunk_by(|one, next| one.0 == next.0) {
                 let found = times.first().and_then(|(at, ..)| self.found.get_mut(*at));
                 if let Some(found) = found {
@@ -285,6 +334,7 @@ impl Found {
         Meanwhile {
             stage_id: unordered(before.stage),
             batch_id: before.batch_id,
+            log_file: before.logs.clone(),
             time_ms: Millis::from_nanos(time),
             others_time_ms: Millis::from_nanos(self.time.covered(0, u64::MAX)),
             others: self.others,
@@ -326,12 +376,12 @@ mod tests {
     }
 
     fn meanwhile(lines: &[RequestLine], named: usize) -> Vec<Vec<Meanwhile>> {
-        let waiters = lines.iter().map(Waiter::of).collect();
-        let mut one = InTheWay::new(waiters, named);
+        let waiters = lines.iter().map(|line| Waiter::of(line, &Arc::default())).collect();
+        let mut one = InTheWay::new(waiters, named, false);
         let mut other = one.clone();
         for (n, line) in lines.iter().enumerate() {
             let reader = if n % 2 == 0 { &mut one } else { &mut other };
-            reader.add(&Line::Request(line.clone()));
+            reader.add(&LogLine { line: Line::Request(line.clone()), log_name: Arc::default() });
         }
         one.merge(&mut other);
         one.into_meanwhile()

@@ -103,6 +103,16 @@ impl Inputs {
         &self.files
     }
 
+    /// What the logs are called, in their order.
+    pub(super) fn log_names(&self) -> Vec<Arc<str>> {
+        let parts = self.files.chunk_by(|file, next| file.log == next.log);
+        parts.filter_map(|files| files.first()).map(|file| Arc::clone(&file.log_name)).collect()
+    }
+
+    pub(super) fn is_of_several_logs(&self) -> bool {
+        self.files.iter().any(|file| file.log > 0)
+    }
+
     /// The inputs, as a person names them.
     pub(super) fn names(&self) -> String {
         let names: Vec<_> = self.paths.iter().map(|path| shown(path)).collect();

@@ -31,6 +31,7 @@ use super::{
     log_line::LogLine,
     matching::{clock_rows, match_rows},
     oddities::Oddities,
+    origins::Origins,
     output,
     run_correction::{RunCorrection, Step},
     run_numbers::RunNumbers,
@@ -64,8 +65,9 @@ pub(super) const HELP: Help = Help {
     ],
     note: Some(
         "A request lasts until its last row ends, also if its own process was done before, as with a request \
-         that the client aborted. The lines are written one by one, so there are no groups here; group them \
-         with `omni-metrics join … | omni-metrics summary --by KEY`.",
+         that the client aborted. If there are several logs, the field `log_file` names the one that a \
+         request or the row of a stage comes from. The lines are written one by one, so there are no groups \
+         here; group them with `omni-metrics join … | omni-metrics summary --by KEY`.",
     ),
     environment: &[(
         "TMPDIR",
@@ -99,14 +101,16 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files)?;
     let selection = mem::take(&mut inputs.selection);
-    let (mut parts, sample, nameless) = spread(&mut inputs)?;
+    let Spread { mut parts, sample, origins, nameless } = spread(&mut inputs)?;
     let max_offset = u64::try_from(args.max_offset.as_nanos()).unwrap_or(u64::MAX);
     let mut clocks = Clocks::default();
     if args.align_clocks {
         (parts, clocks) = estimate_clocks(parts)?;
     }
     let (mut completed, mut oddities) = (Vec::new(), Oddities::of(&sample));
-    for (part, of_part) in on_all_cores(parts, |part| match_rows(part, &sample, max_offset, &clocks))? {
+    for (part, of_part) in
+        on_all_cores(parts, |part| match_rows(part, &sample, max_offset, &clocks, &origins))?
+    {
         completed.push(part);
         oddities.merge(of_part);
     }
@@ -136,9 +140,19 @@ fn write(completed: Vec<Spool<2, 3>>, selection: Arc<Selection>, out: &mut impl 
     Ok(out.flush()?)
 }
 
-/// Spreads the lines over files, as [`match_rows`] reads them; notes their rates; and counts the rows that
-/// name no request.
-fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<4, 3>>, JoinedSample, u64)> {
+/// The lines of the logs.
+struct Spread {
+    /// The files over which they are spread, as [`match_rows`] reads them.
+    parts: Vec<Spool<4, 3>>,
+    /// Their rates.
+    sample: JoinedSample,
+    origins: Origins,
+    /// How many rows name no request.
+    nameless: u64,
+}
+
+fn spread(inputs: &mut Inputs) -> Result<Spread> {
+    let names = inputs.log_names();
     let mut parts = (0..FILES).map(|_| Spool::new()).collect::<io::Result<Vec<_>>>()?;
     let (hasher, mut sequence, mut nameless) = (RandomState::default(), 0, 0);
     let (mut sample, mut runs, mut run_numbers) =
@@ -160,7 +174,7 @@ fn spread(inputs: &mut Inputs) -> Result<(Vec<Spool<4, 3>>, JoinedSample, u64)> 
         let part = parts.get_mut(hash as usize % FILES);
         Ok(part.map_or(Ok(()), |part| part.write([sequence, moment, hash, source], texts))?)
     })?;
-    Ok((parts, sample, nameless))
+    Ok(Spread { parts, sample, origins: Origins::new(names, run_numbers.logs), nameless })
 }
 
 /// By how much the clocks differ, from the rows of all parts.

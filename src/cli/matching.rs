@@ -15,6 +15,7 @@ use super::{
     joined_sample::JoinedSample,
     messages::Messages,
     oddities::Oddities,
+    origins::{self, Origins},
     run_correction::Step,
     spool::{Spool, records},
 };
@@ -50,7 +51,8 @@ struct Request<'a> {
 /// stretch of equal timestamps that it stands in, the hash of its request's id, and the run of a request or
 /// the log of a row; the texts are those of [`JoinedLine::parts`]. Each record of the result is which of all
 /// lines the request is, and its run; a [`Step`]; and the request's line up to the totals of the run, and
-/// after them. Rows more than `max_offset` nanoseconds outside of each request with their id are left out.
+/// after them. Rows more than `max_offset` nanoseconds outside of each request with their id are left out. If
+/// there are several logs, requests and rows name theirs.
 ///
 /// [`JoinedLine::parts`]: joined_line::JoinedLine::parts
 pub(super) fn match_rows(
@@ -58,6 +60,7 @@ pub(super) fn match_rows(
     sample: &JoinedSample,
     max_offset: u64,
     clocks: &Clocks,
+    origins: &Origins,
 ) -> Result<(Spool<2, 3>, Oddities)> {
     let (bytes, file) = part.into_bytes()?;
     let mut oddities = Oddities::of(sample);
@@ -67,9 +70,11 @@ pub(super) fn match_rows(
     let (mut step, mut line) = (Vec::new(), LineBuffer::new());
     for Request { received, rows } in distribute(&mut lines, &mut oddities, clocks)? {
         let (mut step_and_text, mut far_off) = (None, 0);
+        let log = origins.of_run(received.source);
         if !rows.is_empty() {
             let all = rows.len() as u64;
             let request = request_reader.read(received.line).ok_or_else(garbled)?;
+            origins::name(&mut request.fields, log);
             let senders = Senders::of(request, received.source, &rows, &mut row_reader, clocks);
             let senders = senders.ok_or_else(garbled)?;
             let (times, tokens) = (times(request), request.e2e_table.e2e_total_tokens);
@@ -78,6 +83,7 @@ pub(super) fn match_rows(
             let (mut early, mut earliest) = (0, 0);
             for row in rows {
                 let by = row.offset(clocks, received.source);
+                let log = origins.of_row(row.source);
                 let row = row_reader.read(row.line).ok_or_else(garbled)?;
                 senders.align(row, by);
                 let (outside, ..) = fit(row, times);
@@ -92,7 +98,7 @@ pub(super) fn match_rows(
                     (early, earliest) = (early + 1, by.max(earliest));
                 }
                 of_request.add(row);
-                completion.add(row);
+                completion.add(row, log);
             }
             if early > 0 {
                 oddities.early.add(utf8(received.id)?, early, earliest);
@@ -112,6 +118,13 @@ pub(super) fn match_rows(
         }
         let (step, text) = match step_and_text {
             Some(completed) => completed,
+            None if log.is_some() => {
+                let request = request_reader.read(received.line).ok_or_else(garbled)?;
+                origins::name(&mut request.fields, log);
+                line.clear();
+                joined_line::write(&mut line, request);
+                (received.step, line.line())
+            }
             None => (received.step, joined_line::text(received.line).ok_or_else(garbled)?),
         };
         let (before, after) = around_totals(text).ok_or_else(garbled)?;

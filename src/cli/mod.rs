@@ -55,6 +55,7 @@ mod missing_rows;
 mod numbers;
 mod objectives;
 mod oddities;
+mod origins;
 mod output;
 pub(crate) mod packed;
 mod paint;

@@ -9,6 +9,8 @@ pub(super) struct RunNumbers {
     log: usize,
     runs: Runs<(Identity, u64)>,
     last: u64,
+    /// The log of each run, from the first on.
+    pub(super) logs: Vec<usize>,
 }
 
 impl RunNumbers {
@@ -20,6 +22,7 @@ impl RunNumbers {
         }
         if !self.runs.find(|(run, _)| run.distance(&state, end)) {
             self.last += 1;
+            self.logs.push(log);
             self.runs.begin((Identity::new(begin_of(&state, end)), self.last));
         }
         let Some((run, number)) = self.runs.last_mut() else { return self.last };

@@ -1,7 +1,7 @@
 //! The text of a line, read from its beginning: keys, texts, numbers and lists as the layer writes them. Each
 //! method takes what it reads off the text, and returns `None` if something else stands there.
 
-use crate::{Fields, Millis};
+use crate::{FieldValue, Fields, Millis};
 
 /// How many digits a number has at most.
 const DIGITS: usize = 15;
@@ -22,7 +22,7 @@ impl<'a> Text<'a> {
     }
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
     // Inlined, so that a key is compared as the words it consists of.
     #[inline(always)]
     pub(crate) fn literal(&mut self, literal: &str) -> Option<()> {
@@ -74,7 +74,7 @@ impl Text<'_> {
         Some(())
     }
 
-    pub(crate) fn text(&mut self) -> Option<&str> {
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
         let inside = self.0.strip_prefix(b"\"")?;
         let end = inside.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;
         let (text, rest) = inside.split_at(end);
@@ -115,17 +115,53 @@ impl Text<'_> {
         (nanos < EXACT_NANOS).then_some(Millis::from_nanos(nanos))
     }
 
-    /// The `fields` of a row, which `serde_json` reads.
+    /// The `fields` of a row, which `serde_json` reads if they are not all texts.
     pub(crate) fn fields(&mut self, fields: &mut Fields) -> Option<()> {
-        if !fields.is_empty() {
-            fields.clear();
+        if self.literal(r#","fields":"#).is_none() {
+            if !fields.is_empty() {
+                fields.clear();
+            }
+            return Some(());
         }
-        if self.literal(r#","fields":"#).is_some() {
-            let mut values = serde_json::Deserializer::from_slice(self.0).into_iter();
+        let json = self.0;
+        let mut length = self.texts(fields);
+        if length.is_some_and(|length| length != fields.len()) {
+            // Names of the line before are among them.
+            fields.clear();
+            self.0 = json;
+            length = self.texts(fields);
+        }
+        if length != Some(fields.len()) {
+            let mut values = serde_json::Deserializer::from_slice(json).into_iter();
             *fields = values.next()?.ok()?;
-            self.0 = self.0.get(values.byte_offset()..)?;
+            self.0 = json.get(values.byte_offset()..)?;
         }
         Some(())
+    }
+
+    /// Fields that are all texts, over fields with the same names, which mostly are those of the line before;
+    /// and how many there are.
+    fn texts(&mut self, fields: &mut Fields) -> Option<usize> {
+        self.literal("{")?;
+        let mut length = 0;
+        loop {
+            let name = self.text()?;
+            self.literal(":")?;
+            let text = self.text()?;
+            match fields.get_mut(name) {
+                Some(FieldValue::Text(known)) => {
+                    known.clear();
+                    known.push_str(text);
+                }
+                _ => drop(fields.insert(name.to_owned().into(), FieldValue::Text(text.to_owned()))),
+            }
+            length += 1;
+            if self.literal(",").is_none() {
+                break;
+            }
+        }
+        self.literal("}")?;
+        Some(length)
     }
 
     pub(crate) fn decimal(&mut self) -> Option<f64> {

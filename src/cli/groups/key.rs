@@ -27,7 +27,7 @@ pub(super) enum Key {
     RequestId,
     StageName,
     StageId,
-    /// The log that the line stands in.
+    /// The log that the line comes from, or its row.
     File,
     Field(Field),
 }
@@ -121,7 +121,7 @@ impl Key {
             Self::RequestId => text(line.request_id()),
             Self::StageName => text(row.and_then(|row| row.stage_name.as_deref())),
             Self::StageId => row.and_then(|row| row.stage_id).map_or(Name::Absent, Name::from),
-            Self::File => Name::of_text(&line.log_name),
+            Self::File => Name::of_text(line.origin(row)),
         }
     }
 

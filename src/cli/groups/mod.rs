@@ -34,7 +34,8 @@ pub(in crate::cli) struct GroupArgs {
     /// A group for each value: finish_reason, error, request_id, stage_name, stage_id, file, fields.NAME
     ///
     /// Of several keys, such as `stage_name,file`, a group for each combination. `file` is the log that a
-    /// line stands in, so that of a process where each writes its own: ask before `join` makes them one.
+    /// line or a row of a stage comes from, so that of a process if each writes its own, before and after
+    /// `join`.
     ///
     /// At most 256 groups (16 with --every), in the order of their names; the others are combined as
     /// `others`, except in `export --format csv`, which names the group of each row. For stage_name and

@@ -135,7 +135,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
 fn html(page: Page, inputs: &Inputs, running: Running) -> Result<String> {
     let page = page.sampled(inputs, running)?;
     // What was in the way of a request is known once it is known which requests the page shows.
-    let nobody = InTheWay::new(page.waiters(), NAMED);
+    let nobody = InTheWay::new(page.waiters(), NAMED, inputs.is_of_several_logs());
     let found = inputs.again().fold(|| nobody.clone(), |others, line| others.add(line), InTheWay::merge)?;
     page.html(&found.into_meanwhile())
 }

@@ -1,5 +1,7 @@
 //! The content of the page, and its markup.
 
+use std::sync::Arc;
+
 use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
 
 use super::{
@@ -79,12 +81,12 @@ impl Page {
         if let Some(groups) = &mut self.groups {
             groups.add(line);
         }
-        if let Line::Request(line) = &line.line {
-            self.add_request(line);
+        if let Line::Request(request) = &line.line {
+            self.add_request(request, &line.log_name);
         }
     }
 
-    fn add_request(&mut self, line: &RequestLine) {
+    fn add_request(&mut self, line: &RequestLine, log_name: &Arc<str>) {
         let parts = spent(line);
         self.lines += 1;
         self.endings.add(line);
@@ -92,7 +94,7 @@ impl Page {
         self.latencies.add(line, &parts);
         self.stretches.add(line, &parts);
         self.points.add(line);
-        self.sample.add(line, &self.objectives);
+        self.sample.add(line, log_name, &self.objectives);
     }
 
     pub(super) fn merge(&mut self, other: &mut Self) {

@@ -5,6 +5,7 @@ use std::{
     cmp::{Ordering, Reverse},
     collections::{BTreeMap, BinaryHeap},
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
 };
 
 use super::{shown::to_json, way};
@@ -94,7 +95,7 @@ impl<const LIMIT: usize> Chosen<LIMIT> {
 }
 
 impl Sample {
-    pub(super) fn add(&mut self, line: &RequestLine, objectives: &Objectives) {
+    pub(super) fn add(&mut self, line: &RequestLine, log_name: &Arc<str>, objectives: &Objectives) {
         let e2e = line.e2e_table.e2e_total_ms;
         let mut hasher = DefaultHasher::new();
         (&line.request_id, line.timestamp.unix_micros(), e2e.as_nanos()).hash(&mut hasher);
@@ -107,7 +108,7 @@ impl Sample {
         if !is_slow && !is_failed && !is_random {
             return;
         }
-        let kept = Kept { json: to_json(line, objectives), waiter: Waiter::of(line) };
+        let kept = Kept { json: to_json(line, objectives), waiter: Waiter::of(line, log_name) };
         if is_slow {
             self.slowest.push(Reverse((e2e, chance, kept.clone())));
         }
@@ -212,7 +213,7 @@ mod tests {
     }
 
     fn add(sample: &mut Sample, line: RequestLine) {
-        sample.add(&line, &Objectives::default());
+        sample.add(&line, &Arc::default(), &Objectives::default());
     }
 
     /// Without anything in the way.

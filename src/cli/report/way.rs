@@ -8,17 +8,18 @@ use crate::{Millis, cli::in_the_way::Meanwhile, model::value::prefix};
 const TEXT: usize = 200;
 
 /// The stage and the batch; how long the request was there, and for how much of this time the stage worked
-/// for others; how many others there were, and those for which it worked longest.
+/// for others; how many others there were, and those for which it worked longest; and the log of its process.
 #[derive(Serialize)]
-struct Way<'a>(Option<u64>, Option<u64>, Millis, Millis, u64, Vec<(&'a str, Millis)>);
+struct Way<'a>(Option<u64>, Option<u64>, Millis, Millis, u64, Vec<(&'a str, Millis)>, Option<&'a str>);
 
 /// The stages that worked for others, as text that may stand within a `script` element; empty if there are
 /// none.
 pub(super) fn to_json(meanwhile: &[Meanwhile]) -> String {
     let others = meanwhile.iter().filter(|meanwhile| meanwhile.others > 0).map(|meanwhile| {
-        let Meanwhile { stage_id, batch_id, time_ms, others_time_ms, others, named } = meanwhile;
+        let Meanwhile { stage_id, batch_id, log_file, time_ms, others_time_ms, others, named } = meanwhile;
+        let log_file = log_file.as_deref().map(|name| prefix(name, TEXT));
         let named = named.iter().map(|other| (prefix(&other.request_id, TEXT), other.time_ms));
-        Way(*stage_id, *batch_id, *time_ms, *others_time_ms, *others, named.collect())
+        Way(*stage_id, *batch_id, *time_ms, *others_time_ms, *others, named.collect(), log_file)
     });
     let others: Vec<_> = others.collect();
     if others.is_empty() {
@@ -39,6 +40,7 @@ mod tests {
         let alone = Meanwhile {
             stage_id: Some(1),
             batch_id: None,
+            log_file: None,
             time_ms,
             others_time_ms: Millis::ZERO,
             others: 0,
@@ -50,9 +52,10 @@ mod tests {
             stage_id: Some(2),
             others_time_ms: time_ms,
             others: 3,
+            log_file: Some("a.log".to_owned()),
             named: vec![other],
             ..alone.clone()
         };
-        assert_eq!(to_json(&[alone, busy]), r#"[[2,null,1.5,1.5,3,[["\u003cr",1.5]]]]"#);
+        assert_eq!(to_json(&[alone, busy]), r#"[[2,null,1.5,1.5,3,[["\u003cr",1.5]],"a.log"]]"#);
     }
 }

@@ -7,6 +7,7 @@ use std::{
     mem,
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
 };
 
 use super::{
@@ -150,10 +151,10 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
     };
     inputs.warn_of_doubles();
     let mut others = inputs.again();
-    let waiters = chosen.iter().map(|(request, _)| Waiter::of(request)).collect();
-    let none = InTheWay::new(waiters, args.others);
+    let waiters = chosen.iter().map(|(request, log_name, _)| Waiter::of(request, log_name)).collect();
+    let none = InTheWay::new(waiters, args.others, inputs.is_of_several_logs());
     let in_the_way = others.fold(|| none.clone(), |others, line| others.add(line), InTheWay::merge)?;
-    for (at, ((request, question), meanwhile)) in
+    for (at, ((request, _, question), meanwhile)) in
         chosen.into_iter().zip(in_the_way.into_meanwhile()).enumerate()
     {
         let answer = Answer::of(&request, question, meanwhile, &names);
@@ -188,13 +189,14 @@ fn print(answer: &Answer, out: &mut impl Write) -> Result<()> {
     Ok(notes.iter().try_for_each(|note| writeln!(out, "{}", in_lines(note)))?)
 }
 
-/// A request with the id, and the names of its groups.
-type Chosen = (Box<RequestLine>, Vec<Name>);
+/// A request with the id, the log that it stands in, and the names of its groups.
+type Chosen = (Box<RequestLine>, Arc<str>, Vec<Name>);
 
 /// What the first reading has found.
 enum Found {
-    /// The requests, and what each is compared with: one, or one of each group; and the names of stages.
-    Ended(Vec<(RequestLine, Question)>, StageNames),
+    /// The requests with the logs that they stand in, and what each is compared with: one, or one of each
+    /// group; and the names of stages.
+    Ended(Vec<(RequestLine, Arc<str>, Question)>, StageNames),
     /// A sentence on the request, which has not ended by the last report.
     Open(String),
     Nothing,
@@ -218,7 +220,8 @@ fn choose(
         Surveys::merge,
         move |line| match &line.line {
             Line::Request(request) if is_wanted(request) => {
-                (Some((Box::new(request.clone()), by.names(line))), Sign::Nothing)
+                let log_name = Arc::clone(&line.log_name);
+                (Some((Box::new(request.clone()), log_name, by.names(line))), Sign::Nothing)
             }
             Line::Request(_) => (None, Sign::Nothing),
             line => (None, signs_of_cores.of(line)),
@@ -226,7 +229,7 @@ fn choose(
         |place, (found, sign)| {
             running.add(&signs, place, sign);
             if let Some(found) = found.filter(|_| place.twin.is_none()) {
-                others.extend(last.take().map(|(line, _)| Other::of(&line)));
+                others.extend(last.take().map(|(line, ..)| Other::of(&line)));
                 if others.len() > OTHERS {
                     others.pop_front();
                 }
@@ -239,14 +242,14 @@ fn choose(
     let rows_of_workers = detached.saturating_sub(inputs.read.late);
     if percentile.is_none() {
         groups = match &last {
-            Some((request, names)) => groups_of(groups, request.timestamp, names),
+            Some((request, _, names)) => groups_of(groups, request.timestamp, names),
             None => Vec::new(),
         };
     }
     let chosen = groups.into_iter().filter_map(|mut group| {
         let slowest = match (percentile, &last) {
             (Some(percentile), _) => group.value.slowest_at(percentile)?,
-            (None, Some((request, _))) => Slowest::of(request),
+            (None, Some((request, log_name, _))) => Slowest::of(request, log_name),
             (None, None) => return None,
         };
         let middle = group.value.middle()?;
@@ -277,7 +280,10 @@ fn choose(
 }
 
 /// The requests with their lines, for which the log is read again if they were not kept.
-fn with_lines(inputs: &Inputs, chosen: Vec<(Slowest, Question)>) -> Result<Vec<(RequestLine, Question)>> {
+fn with_lines(
+    inputs: &Inputs,
+    chosen: Vec<(Slowest, Question)>,
+) -> Result<Vec<(RequestLine, Arc<str>, Question)>> {
     let is_known = |(slowest, _): &(Slowest, Question)| slowest.line.is_some();
     let mut lines = BTreeMap::new();
     if !chosen.iter().all(is_known) {
@@ -302,7 +308,7 @@ fn with_lines(inputs: &Inputs, chosen: Vec<(Slowest, Question)>) -> Result<Vec<(
     }
     let found = chosen.into_iter().filter_map(|(slowest, question)| {
         let line = slowest.line.map(|line| *line).or_else(|| lines.get(&slowest.identity).cloned());
-        Some((line?, question))
+        Some((line?, slowest.log_name, question))
     });
     Ok(found.collect())
 }

@@ -178,12 +178,15 @@ impl Answer {
             _ => others.push(format!("{} more", grouped(&more.to_string()))),
         }
         let listed = listed(&others);
+        let log = meanwhile.log_file.as_deref();
         if let Some(batch) = meanwhile.batch_id {
+            let of_log = log.map_or(String::new(), |log| format!(" of {log}"));
             let together =
-                format!("In {stage}, it ran for {length} in batch {batch}, together with {listed}.");
+                format!("In {stage}, it ran for {length} in batch {batch}{of_log}, together with {listed}.");
             return (!others.is_empty()).then_some(together);
         }
-        let before = format!("For {length} before {stage} began, nothing of the request ran.");
+        let (began, there) = log.map_or_else(Default::default, |log| (format!(" in {log}"), " there"));
+        let before = format!("For {length} before {stage} began{began}, nothing of the request ran.");
         let whole = match meanwhile.others_time_ms {
             _ if meanwhile.others < 2 => String::new(),
             whole if whole == meanwhile.time_ms => {
@@ -192,9 +195,9 @@ impl Answer {
             whole => format!(" It worked for at least one of them for {}.", time(whole)),
         };
         Some(if others.is_empty() {
-            format!("{before} According to the log, that stage worked for no other request meanwhile.")
+            format!("{before} According to the log, that stage worked{there} for no other request meanwhile.")
         } else {
-            format!("{before} Meanwhile that stage worked for {listed}.{whole}")
+            format!("{before} Meanwhile that stage worked{there} for {listed}.{whole}")
         })
     }
 

@@ -1,6 +1,6 @@
 //! The first reading: the request to explain, and those that it is compared with.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     Millis, RequestLine,
@@ -36,6 +36,8 @@ pub(super) struct Slowest {
     pub(super) identity: Identity,
     pub(super) line: Option<Box<RequestLine>>,
     pub(super) stage_without_row: Option<OrderedId>,
+    /// The log that the line stands in.
+    pub(super) log_name: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -68,24 +70,25 @@ pub(super) struct Mean {
 }
 
 impl Slowest {
-    pub(super) fn of(line: &RequestLine) -> Self {
-        Self { line: Some(Box::new(line.clone())), ..Self::without_line(line) }
+    pub(super) fn of(line: &RequestLine, log_name: &Arc<str>) -> Self {
+        Self { line: Some(Box::new(line.clone())), ..Self::without_line(line, log_name) }
     }
 
-    fn without_line(line: &RequestLine) -> Self {
-        Self { identity: Identity::of(line), line: None, stage_without_row: stage_without_row(line) }
+    fn without_line(line: &RequestLine, log_name: &Arc<str>) -> Self {
+        let (stage_without_row, log_name) = (stage_without_row(line), Arc::clone(log_name));
+        Self { identity: Identity::of(line), line: None, stage_without_row, log_name }
     }
 }
 
 impl Survey {
     /// Adds a request. The lines of the slowest ones may be kept.
-    pub(super) fn add(&mut self, line: &RequestLine, keeps_lines: bool) {
+    pub(super) fn add(&mut self, line: &RequestLine, log_name: &Arc<str>, keeps_lines: bool) {
         let weight = line.weight();
         self.requests += 1;
         self.weight = self.weight.saturating_add(weight);
         let e2e = line.e2e_table.e2e_total_ms;
         let bucket = self.buckets.entry(fine_bin(e2e)).or_insert_with(|| Bucket::new(e2e));
-        bucket.add(line, weight, keeps_lines);
+        bucket.add(line, log_name, weight, keeps_lines);
     }
 
     /// Whether a request has a row of the stage.
@@ -185,7 +188,7 @@ impl Bucket {
         }
     }
 
-    fn add(&mut self, line: &RequestLine, weight: u64, keeps_line: bool) {
+    fn add(&mut self, line: &RequestLine, log_name: &Arc<str>, weight: u64, keeps_line: bool) {
         let e2e = line.e2e_table.e2e_total_ms;
         self.requests += 1;
         self.weight = self.weight.saturating_add(weight);
@@ -203,8 +206,8 @@ impl Bucket {
         stage_without_row(line).iter().for_each(|stage| self.without_row.add(stage, 1));
         let slowest = self.slowest_request.as_ref();
         if slowest.is_none_or(|slowest| slowest.identity.against(line).is_gt()) {
-            let slowest = if keeps_line { Slowest::of(line) } else { Slowest::without_line(line) };
-            self.slowest_request = Some(slowest);
+            let of = if keeps_line { Slowest::of } else { Slowest::without_line };
+            self.slowest_request = Some(of(line, log_name));
         }
     }
 
@@ -253,7 +256,7 @@ mod tests {
     fn survey(lines: &[RequestLine]) -> Survey {
         let mut surveys = [Survey::default(), Survey::default()];
         for (n, line) in lines.iter().enumerate() {
-            surveys[n % 2].add(line, true);
+            surveys[n % 2].add(line, &Arc::default(), true);
         }
         let [mut one, other] = surveys;
         one.merge(other);

@@ -44,7 +44,11 @@ impl Surveys {
         match &line.line {
             Line::Request(request) => {
                 for name in self.grouping.names(line) {
-                    self.groups.at(request.timestamp, Some(name)).add(request, self.keeps_lines);
+                    self.groups.at(request.timestamp, Some(name)).add(
+                        request,
+                        &line.log_name,
+                        self.keeps_lines,
+                    );
                 }
             }
             Line::Stage(_) | Line::Transfer(_) => self.detached += 1,

@@ -30,12 +30,13 @@ const list = (entries) => {
 const NOTABLE = 0.05;
 const inTheWay = (request) => (request.way ?? [])
   .filter(([, , there, busy]) => Math.min(there, busy) >= NOTABLE * request.e2e)
-  .map(([stage, batch, there, busy, others, named]) => {
-    const name = partByCode.get("s" + id(stage))?.name ?? id(stage);
+  .map(([stage, batch, there, busy, others, named, log]) => {
+    const plain = partByCode.get("s" + id(stage))?.name ?? id(stage);
+    const name = (plain.startsWith("stage") ? "" : "stage ") + plain + (log === null ? "" : ` (${log})`);
     const all = amount(others, "other request", "other requests");
     const sentence = make("p", "way", batch === null
-      ? `In the way: ${name.startsWith("stage") ? name : "stage " + name} worked for ${all} during ${short(busy)} of the ${short(there)} that this request waited: `
-      : `In the way: batch ${batch} of ${name.startsWith("stage") ? name : "stage " + name} had ${all} during ${short(busy)} of its ${short(there)}: `);
+      ? `In the way: ${name} worked for ${all} during ${short(busy)} of the ${short(there)} that this request waited: `
+      : `In the way: batch ${batch} of ${name} had ${all} during ${short(busy)} of its ${short(there)}: `);
     named.forEach(([other, millis], n) => {
       const anchor = make("a", "", other);
       anchor.href = "#" + new URLSearchParams({ request: other });
