@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn data(name: &str) -> String {
     format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"))
@@ -22,7 +22,11 @@ fn stdout(arguments: &[&str]) -> String {
 }
 
 fn events(name: &str) -> Vec<Value> {
-    let trace: Value = serde_json::from_str(&stdout(&["--format", "chrome", &data(name)])).unwrap();
+    events_of(&data(name))
+}
+
+fn events_of(path: &str) -> Vec<Value> {
+    let trace: Value = serde_json::from_str(&stdout(&["--format", "chrome", path])).unwrap();
     trace["traceEvents"].as_array().unwrap().clone()
 }
 
@@ -87,21 +91,82 @@ fn flows_follow_the_transfers(name: &str) {
     }
     let edges = requests(name).iter().map(edges_with_both_stages).sum::<usize>();
     assert_eq!(flows.len(), edges);
-    let slices: Vec<_> = events.iter().filter(|event| event["ph"] == "X").collect();
     for steps in flows.values() {
         let phases: Vec<_> = steps.iter().map(|step| step["ph"].as_str().unwrap()).collect();
         assert_eq!(phases, ["s", "t", "f"]);
-        assert!(steps.windows(2).all(|pair| nanos(&pair[0]["ts"]) <= nanos(&pair[1]["ts"])));
-        for step in steps {
-            let at = nanos(&step["ts"]);
-            let is_around = |slice: &&&Value| {
-                let from = nanos(&slice["ts"]);
-                (&slice["pid"], &slice["tid"]) == (&step["pid"], &step["tid"])
-                    && (from..=from + nanos(&slice["dur"])).contains(&at)
-            };
-            assert!(slices.iter().any(|slice| is_around(&slice)), "no slice around {step}");
-        }
+        assert_steps_are_in_slices_and_go_forward(steps, &events);
     }
+}
+
+fn assert_steps_are_in_slices_and_go_forward(steps: &[&Value], events: &[Value]) {
+    assert!(steps.windows(2).all(|pair| nanos(&pair[0]["ts"]) <= nanos(&pair[1]["ts"])), "{steps:?}");
+    for step in steps {
+        let at = nanos(&step["ts"]);
+        let is_around = |slice: &&Value| {
+            let from = nanos(&slice["ts"]);
+            (&slice["pid"], &slice["tid"]) == (&step["pid"], &step["tid"])
+                && (from..from + nanos(&slice["dur"])).contains(&at)
+        };
+        let mut slices = events.iter().filter(|event| event["ph"] == "X");
+        assert!(slices.any(|slice| is_around(&slice)), "no slice around {step}");
+    }
+}
+
+#[test]
+fn flows_of_joined_logs_are_in_slices_also_of_answers_and_where_clocks_differ() {
+    // The last stage answers through the first one, which has long ended.
+    let stage = |id: u64, start: f64, time: f64| {
+        json!({"stage_id": id, "num_tokens_in": null, "num_tokens_out": null, "stage_gen_time_ms": time,
+            "busy_time_ms": time, "queue_time_ms": 0.0, "start_ms": start, "events": 1})
+    };
+    let transfer = |from: u64, to: u64, start: f64, rx: Option<f64>| {
+        json!({"from_stage": from, "to_stage": to, "tx_time_ms": 0.5, "rx_decode_time_ms": rx,
+            "in_flight_time_ms": rx.map(|_| 0.0), "total_time_ms": 0.5 + rx.unwrap_or(0.0), "start_ms": start,
+            "events": 1 + u64::from(rx.is_some())})
+    };
+    let rows = [
+        // In order of time, except the answer.
+        [transfer(0, 1, 1.0, Some(0.5)), transfer(1, 2, 60.0, Some(0.5)), transfer(2, 0, 99.0, None)],
+        // The clock of stage 2 is behind, and that of stage 1 ahead.
+        [transfer(0, 1, 9.0, Some(0.5)), transfer(1, 2, 4.0, Some(7.0)), transfer(2, 0, 40.0, None)],
+    ];
+    let line = |(at, rows): (usize, [Value; 3])| {
+        let stages = [stage(0, 0.0, 2.0), stage(1, 10.0, 50.0), stage(2, 55.0, 44.0)];
+        json!({"type": "request", "schema": 1, "timestamp": format!("2026-01-31T12:00:0{at}.123456Z"),
+            "request_id": format!("r{at}"), "overall_summary": {"e2e_requests": at + 1,
+            "e2e_wall_time_ms": 100.0, "e2e_total_tokens": 0, "e2e_avg_time_per_request_ms": 100.0,
+            "e2e_avg_tokens_per_s": 0.0, "stage_wall_time_ms": []}, "e2e_table": {"e2e_total_ms": 100.0,
+            "e2e_total_tokens": 0, "transfers_total_time_ms": 0.0, "transfers_total_bytes": 0,
+            "queue_time_ms": 0.0, "unattributed_time_ms": 0.0}, "stage_table": stages,
+            "transfer_table": rows})
+        .to_string()
+    };
+    let lines: Vec<_> = rows.into_iter().enumerate().map(line).collect();
+    let path = std::env::temp_dir().join(format!("omni-flows-{}.jsonl", std::process::id()));
+    std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+    let events = events_of(path.to_str().unwrap());
+    std::fs::remove_file(path).unwrap();
+    let processes: BTreeMap<_, _> = events
+        .iter()
+        .filter(|event| event["name"] == "process_name")
+        .map(|event| (event["pid"].as_u64(), event["args"]["name"].as_str().unwrap()))
+        .collect();
+    let mut flows = BTreeMap::<u64, Vec<&Value>>::new();
+    for event in events.iter().filter(|event| event.get("id").is_some()) {
+        flows.entry(event["id"].as_u64().unwrap()).or_default().push(event);
+    }
+    let ways: Vec<_> = flows
+        .values()
+        .map(|steps| {
+            assert_steps_are_in_slices_and_go_forward(steps, &events);
+            assert!(steps[0]["ph"] == "s" && steps[steps.len() - 1]["ph"] == "f", "{steps:?}");
+            steps.iter().map(|step| processes[&step["pid"].as_u64()]).collect::<Vec<_>>()
+        })
+        .collect();
+    let first = ["stage 0", "transfers 0 → 1", "stage 1"];
+    let second = ["stage 1", "transfers 1 → 2", "stage 2"];
+    let both = [&first[..], &second[..], &["stage 2", "transfers 2 → 0"]];
+    assert_eq!(ways, [&both[..], &[&first[..], &second[..]]].concat(), "{ways:?}");
 }
 
 fn edges_with_both_stages(line: &Value) -> usize {

@@ -162,7 +162,7 @@ impl Events {
         for flow in slices.flows() {
             let ends = flow.map(|at| Some((slices.groups.get(at)?, *places.get(at)?)));
             if let [Some(from), Some(transfer), Some(to)] = ends {
-                self.flow(from, transfer, to, out)?;
+                self.flow([from, transfer, to], out)?;
             }
         }
         for (stage, name) in slices.names {
@@ -180,23 +180,26 @@ impl Events {
         self.put(&Event { ph: "X", name, pid, tid, ts, dur, args: Some(arguments), ..Event::default() }, out)
     }
 
-    /// An arrow from the sending stage over the transfer to the receiving one.
-    fn flow(
-        &mut self,
-        (from, from_place): (&Group, (usize, usize)),
-        (transfer, transfer_place): (&Group, (usize, usize)),
-        (to, to_place): (&Group, (usize, usize)),
-        out: &mut impl Write,
-    ) -> Result<()> {
-        // A flow begins within a slice, and goes forward in time.
-        let leaves = from.to().saturating_sub(1).max(from.from()).min(transfer.from());
-        let steps = [
-            ("s", leaves, from_place),
-            ("t", transfer.from(), transfer_place),
-            ("f", to.from().max(transfer.from()), to_place),
-        ];
+    /// An arrow from the sending stage over the transfer to the receiving one. It ends in the transfer if the
+    /// receiving stage has ended before it, and begins there if the sending stage begins after it.
+    fn flow(&mut self, ends: [(&Group, (usize, usize)); 3], out: &mut impl Write) -> Result<()> {
+        let steps: Vec<_> = moments(ends.map(|(group, _)| (group.from(), group.to())))
+            .into_iter()
+            .zip(ends)
+            .filter_map(|(moment, (_, place))| Some((moment?, place)))
+            .collect();
+        if steps.len() < 2 {
+            return Ok(());
+        }
         self.flows += 1;
-        for (ph, time, (pid, tid)) in steps {
+        for (at, (time, (pid, tid))) in steps.iter().copied().enumerate() {
+            let ph = if at == 0 {
+                "s"
+            } else if at + 1 == steps.len() {
+                "f"
+            } else {
+                "t"
+            };
             let (ts, id) = (self.micros(time), Some(self.flows));
             let bp = (ph != "s").then_some("e");
             let (cat, name) = ("transfer", "transfer");
@@ -257,6 +260,18 @@ impl Events {
         let json = serde_json::to_string(event).map_err(io::Error::from)?;
         Ok(write!(out, "{separator}{}", escaped(json))?)
     }
+}
+
+/// The moments at which an arrow leaves a stage, passes a transfer and reaches a stage. Each lies within the
+/// extent that is given, where a viewer finds the slice, and none before the one to its left; `None` where
+/// that cannot be.
+fn moments([from, transfer, to]: [(u64, u64); 3]) -> [Option<u64>; 3] {
+    // The end of a slice is no longer within it.
+    let not_before = |(begin, end): (u64, u64), moment: u64| Some(begin.max(moment)).filter(|at| *at < end);
+    let leaves = Some(transfer.0.min(from.1.saturating_sub(1)).max(from.0)).filter(|at| *at < from.1);
+    let leaves = leaves.filter(|leaves| *leaves < transfer.1);
+    let passes = not_before(transfer, leaves.unwrap_or(0));
+    [leaves, passes, not_before(to, passes.or(leaves).unwrap_or(transfer.0))]
 }
 
 impl PartialEq for ByBegin {
