@@ -17,7 +17,7 @@ const LIMIT: usize = 1_024;
 const SHOWN: usize = 20;
 
 /// The last name of each stage.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct StageNames(BTreeMap<OrderedId, (Timestamp, String)>);
 
 impl StageNames {

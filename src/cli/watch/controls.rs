@@ -69,6 +69,8 @@ pub(super) struct Controls {
     pub(super) is_paused: bool,
     pub(super) order: Order,
     pub(super) only_failed: bool,
+    /// The tables have the room of the chart and the list.
+    pub(super) only_tables: bool,
     pub(super) screen: Screen,
     /// `None` before a row has been selected: then it is the first one, whichever that is.
     selected: Option<Identity>,
@@ -82,6 +84,7 @@ impl Controls {
             is_paused: false,
             order: Order::default(),
             only_failed: false,
+            only_tables: false,
             screen: Screen::List,
             selected: None,
             cursor: 0,
@@ -127,6 +130,7 @@ impl Controls {
         match key {
             Key::Char('?' | 'h') => self.screen = Screen::Help,
             Key::Char('s') => self.order = self.order.next(),
+            Key::Char('t') => self.only_tables = !self.only_tables,
             Key::Char('f') => self.only_failed = !self.only_failed,
             Key::Down | Key::Char('j') => self.select(self.cursor + 1, rows),
             Key::Up | Key::Char('k') => self.select(self.cursor.saturating_sub(1), rows),

@@ -17,6 +17,7 @@ use crate::{
         line_counts::LineCounts,
         running::{Standing, StillOpen},
         sampling::Sampled,
+        stage_names::StageNames,
         summary::{NamedCount, counted},
     },
 };
@@ -48,6 +49,7 @@ pub(super) struct Figures {
     pub(super) objectives: Option<Attainment>,
     /// The requests that are kept, and the open ones, in no order.
     pub(super) rows: Vec<Arc<Row>>,
+    pub(super) names: StageNames,
     pub(super) per_second: Vec<u64>,
 }
 
@@ -55,7 +57,7 @@ impl Figures {
     /// The figures at a moment, in microseconds since the Unix epoch.
     pub(super) fn of(log: &Log, period: Period, now: u64) -> Self {
         let moment = log.moment(period, now);
-        let seen = Millis::from_nanos(log.seen(period, moment).saturating_mul(1_000));
+        let seen = Millis::from_nanos(log.seen(period, moment));
         let (sum, mut rows) = log.sum(period, moment);
         let Standing { reports, open, .. } = log.running.figures();
         rows.extend(open.iter().take(OPEN).map(|open| Arc::new(Row::of_open(open))));
@@ -80,6 +82,7 @@ impl Figures {
             failures: counted(&failures, String::clone),
             objectives: objectives.figures(seen),
             rows,
+            names: log.names.clone(),
             per_second: log.per_second(length, moment),
         }
     }
@@ -107,7 +110,7 @@ impl Figures {
             schema: SCHEMA,
             timestamp: Timestamp::from_unix_micros(self.moment),
             window: self.window,
-            failed: self.failed,
+            failed_requests: self.failed,
             failures: self.failures,
             objectives: self.objectives,
             requests: self.requests,
@@ -133,7 +136,7 @@ pub(super) struct WatchLine {
     schema: u32,
     timestamp: Timestamp,
     window: Window,
-    failed: u64,
+    failed_requests: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failures: Vec<NamedCount>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@
 /// The last line of the screen: as many keys as there is room for.
 pub(super) fn footer(width: u16) -> String {
     const KEYS: [&str; 8] =
-        ["? help", "q quit", "space pause", "s sort", "f failed", "jk select", "Enter open", "+- period"];
+        ["? help", "q quit", "space pause", "s sort", "f failed", "t tables", "Enter open", "+- period"];
     let mut footer = String::new();
     for key in KEYS {
         let gap = if footer.is_empty() { "" } else { "  " };
@@ -23,6 +23,7 @@ Keys
   + -         longer or shorter period: 30s, 1m, 5m, the whole log
   s           order of the requests: e2e, time_ms, ended, id
   f           only failed requests, or all
+  t           all rows of the tables, in place of the chart and the requests
   j k, arrows select a request; PgUp, PgDn: ten at once; g, Home: the first one
   Enter       open the request: where its time went, and its tables
   Esc         back
@@ -34,7 +35,7 @@ Requests: the slowest of each second, at most 8 that failed and 8 others; of the
 whole log, 100 each. \"mostly\" is the part with most of the time, and time_ms
 its time. For a request that a report names as open, e2e is its age, and
 \"mostly\" the stage that it is in, with the time there.
-Failed: finish_reason is error or abort, or there are errors and no reason.
+Failed: finish_reason is neither stop nor length, or there are errors.
 A line of a sampled log counts for all requests that it stands for.";
 
 #[cfg(test)]

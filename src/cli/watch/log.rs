@@ -22,6 +22,7 @@ use crate::{
         running::{Running, Signs},
         sampling::Sampling,
         selection::{LeftOut, timestamp},
+        stage_names::StageNames,
     },
 };
 
@@ -39,6 +40,7 @@ pub(super) struct Log {
     pub(super) has_ended: bool,
     pub(super) sampling: Sampling,
     pub(super) running: Running,
+    pub(super) names: StageNames,
     signs: Signs,
     /// By the second in which the requests ended; at most [`LONGEST`], up to the last one.
     seconds: BTreeMap<u64, Stretch>,
@@ -48,6 +50,8 @@ pub(super) struct Log {
     /// When the reading began, and from when on the log has every request that ended.
     began: u64,
     first: Option<u64>,
+    /// When the first request was created, in nanoseconds.
+    created: Option<u64>,
     /// When the last request ended.
     pub(super) last: Option<u64>,
 }
@@ -75,12 +79,14 @@ impl Log {
             has_ended: false,
             sampling: Sampling::default(),
             running: Running::default(),
+            names: StageNames::default(),
             signs: Signs::default(),
             seconds: BTreeMap::new(),
             whole: Stretch::new(&objectives, OF_WHOLE),
             objectives,
             began: now,
             first: None,
+            created: None,
             last: None,
         }
     }
@@ -98,6 +104,7 @@ impl Log {
 
     fn add_line(&mut self, line: &Line, length: usize, now: u64) {
         self.read.lines += 1;
+        self.names.add(line);
         let place = Place { file: &self.source, number: self.read.lines, index: 0, log: 0, twin: None };
         self.running.add(&self.signs, place, self.signs.of(line));
         // If the clock of the service is ahead, its lines count as of now.
@@ -122,6 +129,8 @@ impl Log {
         let time = if is_first_of_run { line.e2e_table.e2e_total_ms.as_nanos() / 1_000 } else { 0 };
         let seen = ended.saturating_sub(time);
         self.first = Some(self.first.map_or(seen, |first| first.min(seen)));
+        let created = (ended * 1_000).saturating_sub(line.e2e_table.e2e_total_ms.as_nanos());
+        self.created = Some(self.created.map_or(created, |first| first.min(created)));
         self.last = self.last.max(Some(ended));
         let mut row = None;
         self.with(ended, |Stretch { bucket, slowest }| {
@@ -175,15 +184,17 @@ impl Log {
         (sum, rows)
     }
 
-    /// How much of a period has been seen, in microseconds: all of it, or less if the log or the reading
-    /// began later. The second that has just begun counts as far as it has passed.
+    /// How much of a period has been seen, in nanoseconds: all of it, or less if the log or the reading began
+    /// later. The second that has just begun counts as far as it has passed. The whole log begins with the
+    /// creation of its first request, as that of `summary` does.
     pub(super) fn seen(&self, period: Period, moment: u64) -> u64 {
         let seen_from = self.first.map_or(self.began, |first| first.min(self.began)).min(moment);
-        let begin = match period {
-            Period::Last(length) => seen_from.max(first_second(moment, length) * MICROS),
-            Period::Whole => seen_from,
+        let begin = match (period, self.created) {
+            (Period::Last(length), _) => seen_from.max(first_second(moment, length) * MICROS) * 1_000,
+            (Period::Whole, Some(created)) => created,
+            (Period::Whole, None) => seen_from * 1_000,
         };
-        moment.saturating_sub(begin)
+        (moment * 1_000).saturating_sub(begin)
     }
 
     /// The numbers of requests by second, over `length` seconds up to a moment.
@@ -236,22 +247,22 @@ mod tests {
     }
 
     fn rate(log: &Log, period: Period, now: u64) -> f64 {
-        log.sum(period, now).0.window(log.seen(period, now) * 1_000).requests_per_s
+        log.sum(period, now).0.window(log.seen(period, now)).requests_per_s
     }
 
     #[test]
     fn rates_are_by_the_seconds_that_were_seen_however_few() {
         let mut log = log();
-        assert_eq!(log.seen(Period::Last(60), NOW + 300_000), 300_000);
+        assert_eq!(log.seen(Period::Last(60), NOW + 300_000), 300_000_000);
         // Three requests in the first 0.3 seconds that were seen of a log which goes on from before.
         (1..=3).for_each(|n| add(&mut log, request(NOW + n * 100_000, 5_000, 700 + n), NOW + n * 100_000));
         assert_eq!(rate(&log, Period::Last(60), NOW + 300_000), 10.0);
-        assert_eq!(rate(&log, Period::Whole, NOW + 300_000), 10.0);
+        // The whole log begins with the creation of the first one, 4.9 seconds before.
+        assert_eq!(log.seen(Period::Whole, NOW + 300_000), 5_200_000_000);
         assert_eq!(rate(&log, Period::Last(60), NOW + 30 * MICROS), 0.1);
         // A minute is 59 whole seconds, and what has passed of the one that has begun.
-        assert_eq!(log.seen(Period::Last(60), NOW + 70 * MICROS + 250_000), 59_250_000);
+        assert_eq!(log.seen(Period::Last(60), NOW + 70 * MICROS + 250_000), 59_250_000_000);
         assert_eq!(rate(&log, Period::Last(60), NOW + 70 * MICROS), 0.0);
-        assert_eq!(rate(&log, Period::Whole, NOW + 60 * MICROS), 0.05);
     }
 
     #[test]
@@ -260,7 +271,7 @@ mod tests {
             let mut log = log();
             add(&mut log, request(NOW - 20 * MICROS, 10_000, n), NOW);
             add(&mut log, request(NOW - 10 * MICROS, 30_000, n + 1), NOW);
-            log.seen(Period::Last(60), NOW) / MICROS
+            log.seen(Period::Last(60), NOW) / MICROS / 1_000
         };
         assert_eq!((seen(1), seen(2)), (30, 20));
     }
@@ -275,7 +286,7 @@ mod tests {
         assert_eq!(moment, NOW / 2 + 10 * MICROS);
         assert_eq!(log.sum(Period::Last(60), moment).0.requests, 100);
         // The first request took 50 ms, and ended 9.9 s before the last one.
-        assert_eq!(log.seen(Period::Last(60), moment), 9_950_000);
+        assert_eq!(log.seen(Period::Last(60), moment), 9_950_000_000);
     }
 
     #[test]

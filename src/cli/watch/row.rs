@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Millis, OpenLine, RequestLine,
+    Millis, OpenLine, RequestLine, StageRow,
     cli::{critical_path::critical_path, parts::dominating, running::StillOpen, timeline::Timeline},
     model::{keep::is_failed, value::prefix},
-    write::columns::{Cell, Columns, grouped, printable},
+    write::columns::{Cell, Columns, grouped, id, printable},
 };
 
 /// How many bytes of a request's id are kept, and of the text that says how it ended.
@@ -48,6 +48,10 @@ impl Row {
     /// The row of a line of `length` bytes.
     pub(super) fn of_request(line: &RequestLine, length: usize, ended: u64) -> Self {
         let (part, part_time) = dominating(line);
+        let part = part.to_string();
+        let is_of_part = |row: &&StageRow| part == format!("stage {}", id(row.stage_id));
+        let name = line.stage_table.iter().find(is_of_part).and_then(|row| row.stage_name.as_deref());
+        let name = name.map(|name| format!(" {}", prefix(name, OUTCOME))).unwrap_or_default();
         let e2e = &line.e2e_table;
         let has_failed = is_failed(e2e);
         let without_reason = if has_failed { "error" } else { "-" };
@@ -56,7 +60,7 @@ impl Row {
         Self {
             id: prefix(&line.request_id, ID).to_owned(),
             time: e2e.e2e_total_ms,
-            part: part.to_string(),
+            part: part + &name,
             part_time: Some(part_time),
             ended: Some(ended),
             outcome: prefix(outcome, OUTCOME).to_owned(),

@@ -16,9 +16,10 @@ use super::{
     row::Row,
 };
 use crate::{
-    Distribution, Millis, Timestamp,
+    Distribution, Millis, StagePercentiles, Timestamp,
     cli::attainment::percent,
-    write::columns::{grouped, id, printable},
+    model::id::ordered,
+    write::columns::{grouped, printable},
 };
 
 /// How wide a time is, and a count.
@@ -52,22 +53,50 @@ fn table(columns: &[Column], rows: impl Iterator<Item = (Style, Vec<String>)>) -
         .header(head)
 }
 
-/// The distributions of the period: of the requests, then by stage.
-pub(super) fn times_rows(figures: &Figures) -> Vec<(String, Distribution<Millis>)> {
+/// A row of the table of times.
+pub(super) struct Times {
+    name: String,
+    times: Distribution<Millis>,
+    /// The 99th percentile of the queue time.
+    queue: Option<Millis>,
+    /// It is the one of a stage that is always shown.
+    pub(super) is_stage: bool,
+}
+
+/// The distributions of the period: of the requests, of each stage, and then the rest.
+pub(super) fn times_rows(figures: &Figures) -> Vec<Times> {
     let percentiles = &figures.window.percentiles;
-    let all = percentiles.named_times().map(|(name, times)| (label(name).to_owned(), times));
-    let of_stage = |at: usize| {
-        percentiles.stages.iter().filter_map(move |stage| {
-            let (name, times) = match at {
-                0 => ("gen", stage.stage_gen_time_ms),
-                1 => ("queue", stage.queue_time_ms),
-                _ => ("first_output", stage.first_output_ms),
-            };
-            Some((format!("stage {} {name}", id(stage.stage_id)), Some(times?)))
-        })
+    let stage_name = |stage: &StagePercentiles| figures.names.of(ordered(stage.stage_id));
+    let row = |name: String, times: Option<_>, queue: Option<Distribution<Millis>>| {
+        Some(Times { name, times: times?, queue: queue.map(|queue| queue.p99), is_stage: false })
     };
-    let rows = all.chain((0..3).flat_map(of_stage));
-    rows.filter_map(|(name, times)| Some((name, times?))).collect()
+    let e2e = row("e2e".to_owned(), percentiles.e2e_total_ms, percentiles.queue_time_ms);
+    let of_stages = percentiles
+        .stages
+        .iter()
+        .filter_map(|stage| row(stage_name(stage), stage.stage_gen_time_ms, stage.queue_time_ms))
+        .map(|times| Times { is_stage: true, ..times });
+    let rest = percentiles.named_times().filter(|(name, _)| *name != "e2e_total_ms");
+    let rest = rest.filter_map(|(name, times)| row(label(name).to_owned(), times, None));
+    let more = [
+        ("queue", (|stage| stage.queue_time_ms) as fn(&StagePercentiles) -> Option<_>),
+        ("first_output", |stage| stage.first_output_ms),
+    ];
+    let more = more.into_iter().flat_map(|(label, times)| {
+        let stages = percentiles.stages.iter();
+        stages.filter_map(move |stage| row(format!("{} {label}", stage_name(stage)), times(stage), None))
+    });
+    e2e.into_iter().chain(of_stages).chain(rest).chain(more).collect()
+}
+
+/// A head, and how many of the rows are shown if there is no room for all.
+fn head_of(name: &str, shown: usize, all: usize) -> String {
+    if shown < all { format!("{name}: {shown} of {all}") } else { name.to_owned() }
+}
+
+/// How many rows an area has room for below the head.
+fn room(area: Rect) -> usize {
+    usize::from(area.height.saturating_sub(1))
 }
 
 /// The name of a number without its unit, since there is little room.
@@ -75,31 +104,44 @@ fn label(name: &str) -> &str {
     ["_total_ms", "_time_ms", "_ms"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name)
 }
 
-pub(super) fn times(rows: Vec<(String, Distribution<Millis>)>, period: Period, width: u16) -> Table<'static> {
-    let first = text(&period.to_string(), None);
-    let of_time = |head| number(head, TIME);
-    let columns = match width {
-        ..40 => vec![first, of_time("p99")],
-        40..72 => vec![first, of_time("p50"), of_time("p99")],
-        72.. => {
-            let times = ["p50", "p90", "p99", "max"].map(of_time);
-            [first, number("count", COUNT)].into_iter().chain(times).collect()
-        }
+pub(super) fn times(rows: Vec<Times>, period: Period, area: Rect) -> Table<'static> {
+    let stages = |shown: usize| rows.iter().take(shown).filter(|row| row.is_stage).count();
+    let first = match (stages(room(area)), stages(rows.len())) {
+        (shown, all) if shown < all => format!("{shown} of {all} stages"),
+        _ => period.to_string(),
     };
-    let rows = rows.into_iter().map(|(name, times)| {
+    let first = text(&first, None);
+    let of_time = |head| number(head, TIME);
+    let heads: &[&str] = match area.width {
+        ..40 => &["p99"],
+        40..72 => &["p50", "p99"],
+        72..96 => &["p50", "p90", "p99", "queue p99"],
+        96.. => &["p50", "p90", "p99", "max", "queue p99"],
+    };
+    let has_count = area.width >= 72;
+    let count = has_count.then(|| number("count", COUNT));
+    let columns: Vec<_> =
+        [first].into_iter().chain(count).chain(heads.iter().copied().map(of_time)).collect();
+    let rows = rows.into_iter().map(|Times { name, times, queue, .. }| {
         let Distribution { count, p50, p90, p99, max, .. } = times;
-        let cells = match width {
-            ..40 => vec![name, time(p99)],
-            40..72 => vec![name, time(p50), time(p99)],
-            72.. => vec![name, amount(count), time(p50), time(p90), time(p99), time(max)],
+        let cell = |head: &&str| match *head {
+            "p50" => time(p50),
+            "p90" => time(p90),
+            "p99" => time(p99),
+            "max" => time(max),
+            _ => queue.map(time).unwrap_or_default(),
         };
-        (Style::new(), cells)
+        let count = has_count.then(|| amount(count));
+        let cells = [printable(&name).into_owned()].into_iter().chain(count).chain(heads.iter().map(cell));
+        (Style::new(), cells.collect())
     });
     table(&columns, rows)
 }
 
-pub(super) fn objectives(figures: &Figures) -> Table<'static> {
-    let columns = [text("objective", None), number("met", COUNT), number("broke", COUNT), number("share", 8)];
+pub(super) fn objectives(figures: &Figures, area: Rect) -> Table<'static> {
+    let all = figures.objectives.as_ref().map_or(0, |objectives| objectives.each.len());
+    let head = head_of("objective", room(area), all);
+    let columns = [text(&head, None), number("met", COUNT), number("broke", COUNT), number("share", 8)];
     let columns: Vec<_> = columns.into_iter().chain([number("wanted", 8)]).collect();
     let rows = figures.objectives.iter().flat_map(|objectives| &objectives.each).map(|row| {
         let style = if row.is_attained == Some(false) { bad() } else { Style::new() };
@@ -110,8 +152,9 @@ pub(super) fn objectives(figures: &Figures) -> Table<'static> {
     table(&columns, rows)
 }
 
-pub(super) fn failures(figures: &Figures) -> Table<'static> {
-    let columns = [text("failed by", None), number("requests", COUNT), number("share", 8)];
+pub(super) fn failures(figures: &Figures, area: Rect) -> Table<'static> {
+    let head = head_of("failed by", room(area), figures.failures.len());
+    let columns = [text(&head, None), number("requests", COUNT), number("share", 8)];
     let rows = figures.failures.iter().map(|failure| {
         let share = failure.count as f64 / figures.window.requests.max(1) as f64;
         (bad(), vec![printable(&failure.name).into_owned(), amount(failure.count), percent(share)])
@@ -129,7 +172,7 @@ pub(super) fn list(rows: &[Arc<Row>], controls: &Controls, area: Rect) -> Table<
     let columns = [
         text(&head(Order::Id, name), None),
         number(&head(Order::Time, "e2e"), TIME),
-        text("mostly", Some(14)),
+        text("mostly", Some(16)),
         number(&head(Order::PartTime, "time_ms"), TIME),
         text(&head(Order::Ended, "ended"), Some(8)),
         text("how", Some(8)),

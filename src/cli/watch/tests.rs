@@ -83,6 +83,48 @@ fn all_that_matters_is_on_80_columns_and_24_lines() {
     assert_eq!(shown, include_str!("screens/list.txt").trim_end(), "\n{shown}");
 }
 
+/// A log of so many stages, whose failures are of five kinds.
+fn fleet(stages: u64) -> App {
+    let mut app = app(&["e2e=150ms@99%", "gen@2=80ms"], 0);
+    for n in 1..=100 {
+        let mut line = request(n);
+        let names = ["front", "thinker", "talker", "code2wav"];
+        line.stage_table = (0..stages)
+            .map(|stage_id| StageRow {
+                stage_id: Some(stage_id),
+                stage_gen_time_ms: Some(ms(10 + stage_id)),
+                queue_time_ms: Some(ms(if stage_id == 3 { 40 } else { 1 })),
+                start_ms: Some(ms(stage_id)),
+                stage_name: Some(names.get(stage_id as usize).map_or("vocoder", |name| *name).to_owned()),
+                events: 1,
+                ..StageRow::default()
+            })
+            .collect();
+        if n % 10 == 0 {
+            line.e2e_table.error = Some(format!("worker {} is out of memory", n / 10 % 5));
+        }
+        app.add(read(Line::Request(line)), NOW + n * 100_000);
+    }
+    app
+}
+
+#[test]
+fn each_stage_has_its_name_and_its_queue_and_what_has_no_room_is_counted() {
+    let mut app = fleet(4);
+    let shown = screen(&mut app, (80, 24), NOW + 10_500_000);
+    assert_eq!(shown, include_str!("screens/fleet.txt").trim_end(), "\n{shown}");
+    press(&mut app, "t", NOW + 10_500_000);
+    let shown = screen(&mut app, (80, 24), NOW + 10_500_000);
+    assert!(shown.contains("\nfailed by    ") && shown.contains("worker 4 is out of memory"), "{shown}");
+    assert!(shown.contains("\nstage 2 talker queue") && !shown.contains("request_id"), "{shown}");
+    let mut many = fleet(12);
+    let shown = screen(&mut many, (80, 24), NOW + 10_500_000);
+    assert!(shown.contains("\n8 of 12 stages  ") && !shown.contains("a second, at"), "{shown}");
+    press(&mut many, "t", NOW + 10_500_000);
+    let shown = screen(&mut many, (80, 24), NOW + 10_500_000);
+    assert!(shown.contains("\nstage 11 vocoder "), "{shown}");
+}
+
 #[test]
 fn an_objective_of_a_stage_that_no_request_has_is_named() {
     let mut app = app(&["gen@9=80ms"], 100);
@@ -131,7 +173,9 @@ fn little_room_shows_the_rates_and_the_slowest_and_more_room_shows_all() {
     assert!(small.starts_with("service.log: 100 requests") && small.contains("> req-0100"), "{small}");
     assert!(!small.contains("requests a second,"), "{small}");
     let large = screen(&mut app, (120, 130), NOW + 10_500_000);
-    for text in ["stage 2 queue", "requests a second,", "objective", "failed by", "req-0070", "  req-0010"] {
+    for text in
+        ["stage 2 code2wav queue", "requests a second,", "objective", "failed by", "req-0070", "  req-0010"]
+    {
         assert!(large.contains(text), "{text}\n{large}");
     }
 }

@@ -20,6 +20,8 @@ use super::{
     tables::{failures, list, objectives, times, times_rows},
 };
 
+/// The chart is drawn where the other sections leave room for it.
+const CHART: Need = Need { least: 3, good: 4, all: 8 };
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 
 /// Draws the screen. The rows are those of the list, in order.
@@ -59,26 +61,29 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, figures: &Figures, controls: &Co
     let head = head(figures, controls.is_paused);
     let all_of_head = u16::try_from(head.len()).unwrap_or(u16::MAX);
     let times_rows = times_rows(figures);
-    let stages = figures.window.percentiles.stages.len().min(3) as u16;
+    let stages = times_rows.iter().filter(|row| row.is_stage).count();
     let number_of_objectives = figures.objectives.as_ref().map_or(0, |objectives| objectives.each.len());
     // Past `most`, more rows are worth less than a longer list.
     let table = |rows: usize, good, most| match rows.min(most) {
         0 => Need::NONE,
         rows => Need::table(rows, good),
     };
+    let of_list = if controls.only_tables { Need::NONE } else { Need::table(rows.len().min(10), 4) };
     // By weight. What is left in the end is the list's.
-    let lines = divide(
-        area.height,
-        [
-            Need { least: 1, good: all_of_head, all: all_of_head },
-            Need::table(rows.len().min(10), 4),
-            Need::exactly(1),
-            table(number_of_objectives, 3, 16),
-            table(times_rows.len(), 3 + stages, 24),
-            table(figures.failures.len(), 1, 8),
-            Need { least: 3, good: 4, all: 8 },
-        ],
-    );
+    let mut needs = [
+        Need { least: 1, good: all_of_head, all: all_of_head },
+        of_list,
+        Need::exactly(1),
+        table(number_of_objectives, 3, 16),
+        table(times_rows.len(), u16::try_from(1 + stages).unwrap_or(u16::MAX), 2 * stages + 16),
+        table(figures.failures.len(), if controls.only_tables { 8 } else { 2 }, 8),
+        Need::NONE,
+    ];
+    let good = needs.iter().fold(CHART.least, |sum, need| sum.saturating_add(need.good));
+    if let Some(chart) = needs.last_mut().filter(|_| !controls.only_tables && good <= area.height) {
+        *chart = CHART;
+    }
+    let lines = divide(area.height, needs);
     let [head_lines, list_lines, keys, objectives_lines, times_lines, failures_lines, chart] = lines;
     let in_order = [head_lines, chart, times_lines, objectives_lines, failures_lines];
     let [head_area, chart, times_area, objectives_area, failures_area, list_area, keys] = Layout::vertical(
@@ -92,10 +97,12 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, figures: &Figures, controls: &Co
     let head = head.into_iter().map(|line| Text::styled(line, std::mem::take(&mut bold)));
     frame.render_widget(Paragraph::new(head.collect::<Vec<_>>()), head_area);
     draw_chart(frame, chart, figures);
-    frame.render_widget(times(times_rows, figures.period, times_area.width), times_area);
-    frame.render_widget(objectives(figures), objectives_area);
-    frame.render_widget(failures(figures), failures_area);
-    frame.render_widget(list(rows, controls, list_area), list_area);
+    frame.render_widget(times(times_rows, figures.period, times_area), times_area);
+    frame.render_widget(objectives(figures, objectives_area), objectives_area);
+    frame.render_widget(failures(figures, failures_area), failures_area);
+    if !controls.only_tables {
+        frame.render_widget(list(rows, controls, list_area), list_area);
+    }
     frame.render_widget(Paragraph::new(footer(area.width)), keys);
 }
 
