@@ -119,6 +119,40 @@ fn long_texts_that_are_counted_are_broken_so_that_the_summary_fits() {
 }
 
 #[test]
+fn tables_of_long_names_and_times_fit_a_hundred_columns() {
+    // The times are those of a log of a fleet, whose requests take minutes.
+    let log = include_str!("data/pipeline.jsonl").lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        for row in line["stage_table"].as_array_mut().into_iter().flatten() {
+            for (key, factor) in [("inter_output_max_ms", 1e5), ("media_ms", 1e2), ("underrun_total_ms", 1.0)]
+            {
+                if let Some(value) = row[key].as_f64() {
+                    row[key] = ((value + 1.0) * factor).into();
+                }
+            }
+            if row.get("underruns").is_some() {
+                row["underruns"] = 1_000.into();
+            }
+        }
+        line.to_string().replace("talker", "vocoder2") + "\n"
+    });
+    let log: String = log.collect();
+    for args in [
+        &[][..],
+        &["--by", "stage_name"],
+        &["--by", "finish_reason", "--slo", "e2e=20ms@99%"],
+        &["--slo", "time_per_output_token@vocoder2=100ns@99.9%"],
+    ] {
+        let said = stdout(&omni_of(&[&["summary"], args].concat(), &log));
+        let widest = said.lines().max_by_key(|line| line.chars().count()).unwrap();
+        assert!(widest.chars().count() <= 100, "{args:?}: {widest}");
+    }
+    // What was asked for stays.
+    let args = ["summary", "--by", "finish_reason", "--slo", "e2e=20ms", "--percentiles", "50,90,99.9"];
+    assert!(stdout(&omni_of(&args, &log)).contains("| e2e p90 | e2e p99.9 |"));
+}
+
+#[test]
 fn shares_of_parts_that_overlap_are_said_to_add_up_to_more_than_the_whole() {
     let rig = Rig::new();
     rig.run_text(|rig| {

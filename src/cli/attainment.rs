@@ -67,8 +67,11 @@ impl fmt::Display for Attainment {
     /// A table with a row for each objective, and a sentence about all of them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |share: Option<f64>| share.map_or("-".to_owned(), percent);
-        let mut table =
-            Columns::named("Objectives", ["met", "broke", "only this", "no value", "share", "wanted"]);
+        // What breaks a single objective breaks only this one.
+        let are_several = self.each.len() > 1;
+        let only = are_several.then_some("only this");
+        let heads = ["met", "broke"].into_iter().chain(only).chain(["no value", "share", "wanted"]);
+        let mut table = Columns::titled("Objectives", heads.map(str::to_owned));
         for row in &self.each {
             let wanted = match (row.wanted, row.is_attained) {
                 (Some(wanted), Some(true)) => percent(Some(wanted)),
@@ -76,17 +79,12 @@ impl fmt::Display for Attainment {
                 _ => "-".to_owned(),
             };
             let share = percent(row.share);
-            let cells = [
-                Cell::Count(row.met),
-                Cell::Count(row.broke),
-                Cell::Count(row.only),
-                Cell::Count(row.absent),
-                Cell::Text(&share),
-                Cell::Text(&wanted),
-            ];
-            table.row(&row.objective, cells.into_iter());
+            let only = are_several.then_some(Cell::Count(row.only));
+            let cells = [Cell::Count(row.met), Cell::Count(row.broke)].into_iter().chain(only);
+            let rest = [Cell::Count(row.absent), Cell::Text(&share), Cell::Text(&wanted)];
+            table.row(&row.objective, cells.chain(rest));
         }
-        table.left(6);
+        table.left(5 + usize::from(are_several));
         writeln!(f, "{table}")?;
         self.sentences().iter().try_for_each(|sentence| writeln!(f, "{sentence}"))
     }

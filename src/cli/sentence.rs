@@ -2,8 +2,8 @@
 
 use crate::write::columns::printable;
 
-/// How wide a sentence is.
-const WIDTH: usize = 100;
+/// How wide a sentence is, and a table that can be made narrower.
+pub(super) const WIDTH: usize = 100;
 
 /// A sentence in lines of at most [`WIDTH`] characters, if its words are not longer. Spaces that do not break
 /// become plain ones.

@@ -65,6 +65,11 @@ impl Columns {
         Self::of(std::iter::once(name.to_owned()).chain(heads))
     }
 
+    /// How many characters wide it is.
+    pub(crate) fn width(&self) -> usize {
+        self.to_string().lines().next().map_or(0, |line| line.chars().count())
+    }
+
     /// Aligns a column to the left.
     pub(crate) fn left(&mut self, column: usize) {
         if let Some(column) = self.0.column_mut(column) {

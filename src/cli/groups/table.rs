@@ -13,6 +13,7 @@ use crate::{
         failure::Result,
         percentile_table::short,
         records::Records,
+        sentence::WIDTH,
     },
     write::columns::{Cell, Columns, grouped},
 };
@@ -170,9 +171,21 @@ impl GroupTable {
         &self.remarks
     }
 
-    /// A row for each group.
+    /// A row for each group. If the table is too wide, it lacks the rate of tokens, and then the percentiles
+    /// between the first and the last, unless they were asked for.
     pub(in crate::cli) fn text(&self) -> Columns {
-        let shown = |figure: &Figure| figure.shown.of(&self.percents).iter();
+        let ends = match self.percents[..] {
+            [first, .., last] if self.percents == Percent::USUAL => vec![first, last],
+            _ => self.percents.clone(),
+        };
+        let tables = [(true, &self.percents), (false, &self.percents), (false, &ends)];
+        let mut tables = tables.into_iter().map(|(has_tokens, percents)| self.columns(has_tokens, percents));
+        let fits = |table: &Columns| table.width() <= WIDTH;
+        tables.find(fits).unwrap_or_else(|| self.columns(false, &ends))
+    }
+
+    fn columns(&self, has_tokens: bool, percents: &[Percent]) -> Columns {
+        let shown = |figure: &Figure| figure.shown.of(percents).iter();
         let times: Vec<_> = self
             .times
             .iter()
@@ -186,12 +199,12 @@ impl GroupTable {
         let heads = ["/s", "failed"].iter().chain(of_objectives).copied().map(str::to_owned);
         let heads = second.into_iter().chain([count.to_owned()]).chain(heads);
         let heads = heads.chain(times.iter().map(|(figure, percent)| format!("{} {percent}", figure.short)));
-        let mut table = Columns::titled(name, heads.chain(["tokens/s".to_owned()]));
+        let tokens = has_tokens.then(|| "tokens/s".to_owned());
+        let mut table = Columns::titled(name, heads.chain(tokens));
         for row in &self.groups {
             let group = shortened(row.group.as_deref().unwrap_or_default());
             let from = row.from.map(moment);
-            let failed =
-                row.failed_share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0));
+            let failed = row.failed_share.map_or_else(|| "–".to_owned(), percent);
             // Thousandths of a request mean little.
             let rates = [row.per_s, row.tokens_per_s]
                 .map(|rate| rate.map_or_else(|| "–".to_owned(), |rate| grouped(&format!("{rate:.1}"))));
@@ -212,7 +225,7 @@ impl GroupTable {
                 [Cell::Text(&met), Cell::Text(&goodput)].into_iter().take(of_objectives.len());
             let cells =
                 cells.chain([Cell::Count(row.count), per_s, Cell::Text(&failed)]).chain(of_objectives);
-            let cells = cells.chain(times).chain([tokens_per_s]);
+            let cells = cells.chain(times).chain(has_tokens.then_some(tokens_per_s));
             table.row(from.as_deref().unwrap_or(&group), cells);
         }
         if is_pair {

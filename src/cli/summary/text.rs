@@ -11,14 +11,14 @@ use crate::{
         failure::Result,
         groups::Percent,
         parts::Share,
-        percentile_table::percentile_table,
+        percentile_table::{percentile_table, short},
         running::{last_reports, still_open},
         sentence::{in_lines, lines_of},
         stage_names::StageNames,
         stage_outputs::OutputsOfStage,
     },
     model::id::ordered,
-    write::columns::{Cell, Columns, grouped, printable},
+    write::columns::{Cell, Columns, grouped},
 };
 
 /// What the number is that many take for the mean latency.
@@ -155,7 +155,7 @@ impl LogSummary {
         }
         let rest = self.besides();
         if !rest.is_empty() {
-            writeln!(out, "Besides: {}", printable(&rest.join(", ")))?;
+            writeln!(out, "{}", in_lines(&format!("Besides: {}", rest.join(", "))))?;
         }
         Ok(())
     }
@@ -165,17 +165,26 @@ impl LogSummary {
 fn outputs(stages: &[OutputsOfStage], names: &StageNames) -> Columns {
     let heads = ["outputs", "mean gap", "longest", "media_ms", "rt factor", "underruns", "in ms"];
     let mut table = Columns::named("Outputs", heads);
-    let time = |time: Option<Millis>| time.map_or(Cell::Absent, Cell::Time);
+    let time = |time: Option<Millis>| time.map(|time| short(time.as_f64()));
     let is_media = |stage: &OutputsOfStage| stage.media_ms > Millis::ZERO;
     for stage in stages {
+        let times = [
+            stage.inter_output_mean_ms,
+            stage.inter_output_max_ms,
+            is_media(stage).then_some(stage.media_ms),
+            stage.underruns.and(Some(stage.underrun_total_ms)),
+        ]
+        .map(time);
+        let [mean, longest, media, underrun] =
+            times.each_ref().map(|time| time.as_deref().map_or(Cell::Absent, Cell::Text));
         let cells = [
             Cell::Count(stage.outputs),
-            time(stage.inter_output_mean_ms),
-            time(stage.inter_output_max_ms),
-            time(is_media(stage).then_some(stage.media_ms)),
+            mean,
+            longest,
+            media,
             stage.real_time_factor.map_or(Cell::Absent, Cell::Decimal),
             stage.underruns.map_or(Cell::Absent, Cell::Count),
-            time(stage.underruns.and(Some(stage.underrun_total_ms))),
+            underrun,
         ];
         table.row(&names.of(ordered(stage.stage_id)), cells.into_iter());
     }
