@@ -61,7 +61,16 @@ fn lines_of_container_runtimes_and_of_the_journal_are_read_as_what_they_contain(
     let journal = whole(&|line| {
         json!({"__REALTIME_TIMESTAMP": "1795579200000000", "MESSAGE": line, "_PID": "7"}).to_string() + "\n"
     });
-    for log in [kubernetes, by_docker, journal] {
+    // The journal writes a text with control characters as its bytes.
+    let bytes = whole(&|line| {
+        json!({"__REALTIME_TIMESTAMP": "1795579200000000", "MESSAGE": line.as_bytes()}).to_string() + "\n"
+    });
+    // Another program has read the lines of Docker, and written them with spaces.
+    let spaced = whole(&|line| {
+        let log = json!(format!("{line}\n"));
+        format!("{{\"log\": {log}, \"stream\": \"stderr\", \"time\": \"2026-11-25T04:01:43.017037123Z\"}}\n")
+    });
+    for log in [kubernetes, by_docker, journal, bytes, spaced] {
         assert_eq!(summary_of(&log), summary_of(PIPELINE));
     }
     // `journalctl -o cat` prints the messages as they are; others are foreign.

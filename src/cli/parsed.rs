@@ -143,11 +143,8 @@ impl Parser {
             return if is_spelt_as_ours { broken() } else { Parsed::Foreign };
         };
         if !is_spelt_as_ours && let Some(message) = message_of_journal(text) {
-            return if is_ours(message.as_bytes()) {
-                self.parse_unwrapped(message.as_bytes(), true, map)
-            } else {
-                Parsed::Foreign
-            };
+            let message = message.trim_ascii();
+            return if is_ours(message) { self.parse_unwrapped(message, true, map) } else { Parsed::Foreign };
         }
         match serde_json::from_str(text) {
             Ok(line) => {

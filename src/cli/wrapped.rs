@@ -35,7 +35,7 @@ impl<'a> Wrapped<'a> {
                 Self::cri(line).or_else(|| Self::compose(line)).or_else(|| Self::ours(line))
             }
             line @ [b'a'..=b'z' | b'A'..=b'Z' | 0x1b, ..] => Self::compose(line),
-            line @ [b'{', b'"', b'l', ..] => Self::docker(line),
+            line @ ([b'{', b'"', b'l', ..] | [b'{', b' ', ..]) => Self::docker(line),
             line @ [b'[', b'p', ..] => Self::kubectl(line),
             _ => None,
         }
@@ -93,16 +93,15 @@ impl<'a> Wrapped<'a> {
         Some(Self { stream: Stream::Stdout, text: Cow::Borrowed(text), is_end: true })
     }
 
-    /// `{"log":"text\n","stream":"stderr","time":"…"}`.
+    /// `{"log":"text\n","stream":"stderr","time":"…"}`, with or without spaces.
     fn docker(line: &'a [u8]) -> Option<Self> {
-        const OPENING: &[u8] = br#"{"log":""#;
-        if !line.starts_with(OPENING) {
-            return None;
+        let mut text = line;
+        for part in [&b"{"[..], br#""log""#, b":", b"\""] {
+            text = text.strip_prefix(part)?.trim_ascii_start();
         }
         let Ok(Docker { log, stream }) = serde_json::from_slice(line) else {
             // A line of the layer in a line that is cut is a broken one, which is not passed over.
-            let text =
-                String::from_utf8_lossy(line.get(OPENING.len()..)?).replace(r#"\""#, r#"""#).into_bytes();
+            let text = String::from_utf8_lossy(text).replace(r#"\""#, r#"""#).into_bytes();
             let text = is_ours(&text).then_some(Cow::Owned(text))?;
             return Some(Self { stream: Stream::Stderr, text, is_end: true });
         };
@@ -145,11 +144,18 @@ impl Stream {
 }
 
 /// The message of an entry of `journalctl -o json`.
-pub(super) fn message_of_journal(line: &str) -> Option<String> {
+pub(super) fn message_of_journal(line: &str) -> Option<Vec<u8>> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Message {
+        Text(String),
+        /// With control characters or what is no UTF-8, which the journal does not write as text.
+        Bytes(Vec<u8>),
+    }
     #[derive(Deserialize)]
     struct Entry {
         #[serde(rename = "MESSAGE")]
-        message: String,
+        message: Message,
         #[serde(rename = "__REALTIME_TIMESTAMP")]
         _time: serde::de::IgnoredAny,
     }
@@ -157,7 +163,10 @@ pub(super) fn message_of_journal(line: &str) -> Option<String> {
     if !line.contains(r#""MESSAGE""#) {
         return None;
     }
-    serde_json::from_str(line).ok().map(|entry: Entry| entry.message)
+    serde_json::from_str(line).ok().map(|entry: Entry| match entry.message {
+        Message::Text(text) => text.into_bytes(),
+        Message::Bytes(bytes) => bytes,
+    })
 }
 
 /// A text of a stream that may be a piece of a line.
@@ -250,6 +259,7 @@ mod tests {
             found("{\"a\":\"é\"}\n", true)
         );
         assert_eq!(text_of(r#"{"log":"{\"a\":","stream":"stdout","time":""}"#), found("{\"a\":", false));
+        assert_eq!(text_of(r#"{ "log" : "a\n", "stream" : "stdout"}"#), found("a\n", true));
         let line = r#"{"type":"stage","schema":1}"#;
         for before in [
             "front-1  | ",
@@ -290,8 +300,10 @@ mod tests {
         ] {
             assert_eq!(text_of(foreign), None, "{foreign}");
         }
-        let cut = r#"{"log":"{\"type\":\"request\",\"schema\":1,"#;
-        assert_eq!(text_of(cut), found(r#"{"type":"request","schema":1,"#, true));
+        for opening in [r#"{"log":""#, r#"{"log": ""#] {
+            let cut = format!(r#"{opening}{{\"type\":\"request\",\"schema\":1,"#);
+            assert_eq!(text_of(&cut), found(r#"{"type":"request","schema":1,"#, true));
+        }
     }
 
     proptest! {
