@@ -11,6 +11,8 @@ use flate2::{Compression, write::GzEncoder};
 use omni_metrics::{Line, RequestLine};
 use serde_json::{Value, json};
 
+const PIPELINE: &str = include_str!("data/pipeline.jsonl");
+
 fn omni(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_omni-metrics")).args(args).stdin(Stdio::null()).output().unwrap()
 }
@@ -167,6 +169,30 @@ fn a_time_is_a_moment_a_time_of_day_or_a_span_before_the_end() {
             assert_eq!(selected(args, log), ids, "{args:?} {log}");
         }
     }
+}
+
+#[test]
+fn an_end_before_the_beginning_is_said_to_be_of_the_next_day() {
+    let log = file("slices_next_day.jsonl", log());
+    let said = |args: &[&str]| text(&omni(&[&["summary"], args, &[&log]].concat()).stderr);
+    let expected = "omni-metrics: --until 01:00 is not after --since 01:30, and so is the one of the next day, \
+                    2026-02-02T01:00:00.000000Z: the log ends before that day\n";
+    assert!(said(&["--since", "01:30", "--until", "01:00"]).starts_with(expected));
+    // The log ends on the next day.
+    assert!(!said(&["--since", "22:30", "--until", "02:00"]).contains("next day"));
+}
+
+#[test]
+fn where_no_line_is_selected_the_last_line_is_named_if_it_is_not_the_latest_one() {
+    let request = |id: &str, at: &str| request(id, at, json!({}), json!({}));
+    let (late, early) =
+        (request("a", "2026-02-01T02:00:00.000000Z"), request("b", "2026-02-01T01:00:00.000000Z"));
+    // More than the part of the log in which its end is sought.
+    let log = file("slices_last_line.jsonl", late + &"x".repeat(1 << 18) + "\n" + &early);
+    let said = refused(&["--since", "-3m", "--where", "e2e_total_ms > 1e9"], &log);
+    let expected = "the log has lines from 2026-02-01T01:00:00.000000Z to 2026-02-01T02:00:00.000000Z, and its \
+                    last line is of 2026-02-01T01:00:00.000000Z, from which the times count";
+    assert!(said.contains(expected), "{said}");
 }
 
 #[test]
@@ -346,7 +372,7 @@ fn a_summary_has_a_row_for_each_value_of_a_key() {
     let per_s = errors["per_s"].as_f64().unwrap();
     assert!((per_s - 2.0 / 14_400.1).abs() < 1e-6, "{per_s}");
     let table = stdout(&["summary", "--by", "finish_reason", &log]);
-    assert!(table.contains("| error         |        2 | 0.0 | 100.0 % |"), "{table}");
+    assert!(table.contains("| error         |        2 | 0.0 |  100 % |"), "{table}");
     // Of which stage `first` is; a row of a stage is of that stage.
     let of_stages = stdout(&["summary", "--by", "stage_name", &log]);
     assert!(table.contains("the first output of any stage") && !of_stages.contains("any stage"), "{table}");
@@ -635,6 +661,24 @@ fn check_counts_violations_by_group() {
         said.contains("| from, finish_reason         ") && said.contains("22:00:00Z, error |     1 |"),
         "{said}"
     );
+}
+
+#[test]
+fn violations_between_lines_have_a_row_so_that_the_sum_is_whole() {
+    let gap = PIPELINE.lines().enumerate().filter(|(at, _)| *at != 9).map(|(_, line)| format!("{line}\n"));
+    let output = omni_of(&["check", "--by", "finish_reason"], &gap.collect::<String>());
+    let table = text(&output.stdout);
+    let rows: Vec<Vec<_>> = table
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1)
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let sum: u64 = rows.iter().map(|row| row[3].parse::<u64>().unwrap()).sum();
+    let row = rows.iter().find(|row| row[1] == "(no group)").unwrap_or_else(|| panic!("{table}"));
+    assert!(sum > 0 && row[3] == sum.to_string() && table.contains(&format!("\n{sum} violation")), "{table}");
+    let none = text(&omni_of(&["check", "--by", "finish_reason"], PIPELINE).stdout);
+    assert!(!none.contains("(no group)"), "{none}");
 }
 
 #[test]

@@ -14,15 +14,24 @@ use crate::{
 /// What was found in the lines of a group.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 pub(super) struct Checked {
-    lines: u64,
-    violations: u64,
-    notes: u64,
+    pub(super) lines: u64,
+    pub(super) violations: u64,
+    pub(super) notes: u64,
 }
 
 impl Checked {
     pub(super) fn of(found: &Found) -> Self {
         let Remarks { violations, notes } = &found.remarks;
         Self { lines: 1, violations: violations.len() as u64, notes: notes.len() as u64 }
+    }
+
+    /// The part of all of these that is not among `others`.
+    pub(super) fn without(self, others: Self) -> Self {
+        Self {
+            lines: self.lines.saturating_sub(others.lines),
+            violations: self.violations.saturating_sub(others.violations),
+            notes: self.notes.saturating_sub(others.notes),
+        }
     }
 }
 
@@ -33,6 +42,9 @@ impl Merge for Checked {
         self.notes += other.notes;
     }
 }
+
+/// The name of the row for what belongs to no group.
+const NO_GROUP: &str = "(no group)";
 
 #[derive(Serialize)]
 struct CheckedGroup {
@@ -49,25 +61,29 @@ pub(super) struct CheckedGroups {
     #[serde(skip)]
     title: String,
     rows: Vec<CheckedGroup>,
+    /// What was found in no line alone, such as a gap, and in lines without a group.
+    #[serde(skip)]
+    rest: Checked,
     #[serde(skip)]
     pub(super) remarks: Vec<String>,
 }
 
 impl CheckedGroups {
-    pub(super) fn of(groups: Groups<Checked>, grouping: &Grouping) -> Self {
+    pub(super) fn of(groups: Groups<Checked>, grouping: &Grouping, rest: Checked) -> Self {
         let width = groups.width();
         let groups = groups.into_groups(grouping);
         let remarks = grouping.remarks(width);
         let row =
             |group: Group<Checked>| CheckedGroup { heading: group.heading(grouping), checked: group.value };
-        Self { title: grouping.title(), rows: groups.into_iter().map(row).collect(), remarks }
+        Self { title: grouping.title(), rows: groups.into_iter().map(row).collect(), rest, remarks }
     }
 
     pub(super) fn text(&self) -> Columns {
         let mut table = Columns::named(&self.title, ["lines", "violations", "notes"]);
-        for CheckedGroup { heading, checked } in &self.rows {
-            let Checked { lines, violations, notes } = *checked;
-            table.row(&heading.row(), [lines, violations, notes].into_iter().map(Cell::Count));
+        let rows = self.rows.iter().map(|row| (row.heading.row(), row.checked));
+        // A row of zeros is left out.
+        for (name, Checked { lines, violations, notes }) in rows.chain([(NO_GROUP.to_owned(), self.rest)]) {
+            table.row(&name, [lines, violations, notes].into_iter().map(Cell::Count));
         }
         table
     }

@@ -82,6 +82,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let is_whole = inputs.selection.is_everything();
     inputs.broken = Some(Vec::new());
     let mut log = Log::new(args.json, is_whole);
+    // A line in several groups counts once here.
+    let mut in_groups = Checked::default();
     let read = inputs.map(
         || {
             let grouping = grouping.clone();
@@ -90,6 +92,9 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         |place, found| {
             if let Some(groups) = &mut groups {
                 let checked = Checked::of(&found);
+                if !found.names.is_empty() {
+                    in_groups.merge(checked);
+                }
                 for name in &found.names {
                     groups.at(found.timestamp, Some(name.clone())).merge(checked);
                 }
@@ -101,7 +106,10 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     name_broken(&inputs, args.json, out)?;
     read?;
     log.finish(out)?;
-    let groups = groups.zip(grouping).map(|(groups, grouping)| CheckedGroups::of(groups, &grouping));
+    let all = Checked { lines: inputs.read.lines, violations: log.violations, notes: log.notes };
+    let groups = groups
+        .zip(grouping)
+        .map(|(groups, grouping)| CheckedGroups::of(groups, &grouping, all.without(in_groups)));
     groups.iter().flat_map(|groups| &groups.remarks).for_each(|remark| complain(remark));
     let verdict = Verdict::of(&log, inputs.read, groups);
     if args.json {

@@ -59,6 +59,10 @@ pub(in crate::cli) struct Selection {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     condition: Option<Condition>,
+    /// What there is to say of the times.
+    remark: Option<String>,
+    /// The end of the log, if times count from it.
+    end: Option<Timestamp>,
     /// The times of the lines that were left out.
     left_out: Option<Arc<LeftOutTimes>>,
 }
@@ -93,6 +97,8 @@ impl Selection {
         let (since, until) = (moment("--since", &args.since)?, moment("--until", &args.until)?);
         let condition = args.condition.as_deref().map(Condition::parse).transpose().map_err(Failure::Io)?;
         let resolver = Resolver::new([&since, &until], files)?;
+        let end = [since, until].iter().flatten().any(Moment::is_before_end).then(|| resolver.end());
+        let is_next_day = resolver.is_on_a_day_to_come(since, until);
         let since = since.map(|moment| resolver.resolve(moment, None));
         let until = until.map(|moment| resolver.resolve(moment, since));
         if let (Some(since), Some(until)) = (since, until)
@@ -100,9 +106,16 @@ impl Selection {
         {
             return Err(Failure::Io(format!("--until {until} is not after --since {since}")));
         }
+        let remark = args.since.as_ref().zip(args.until.as_ref()).zip(until).filter(|_| is_next_day);
+        let remark = remark.map(|((since, until), at)| {
+            format!(
+                "--until {until} is not after --since {since}, and so is the one of the next day, {at}: the \
+                 log ends before that day"
+            )
+        });
         let is_used = since.is_some() || until.is_some() || condition.is_some();
         let left_out = is_used.then(Arc::default);
-        Ok(Self { args: args.clone(), since, until, condition, left_out })
+        Ok(Self { args: args.clone(), since, until, condition, remark, end, left_out })
     }
 
     /// Whether every line counts.
@@ -174,12 +187,16 @@ impl Selection {
         let (left_out, (first, last)) =
             (self.sentence(outside, unmatched)?, self.left_out.as_ref()?.all.ends());
         let [first, last] = [first, last].map(Timestamp::from_unix_micros);
-        Some(format!("no line is selected: {left_out}; the log has lines from {first} to {last}"))
+        let end = self.end.filter(|end| *end < last);
+        let end = end.map(|end| format!(", and its last line is of {end}, from which the times count"));
+        let end = end.unwrap_or_default();
+        Some(format!("no line is selected: {left_out}; the log has lines from {first} to {last}{end}"))
     }
 
-    /// What there is to say of the condition after the last line.
+    /// What there is to say of the times and the condition after the last line.
     pub(in crate::cli) fn remarks(&self) -> Vec<String> {
-        self.condition.as_ref().map(Condition::remarks).unwrap_or_default()
+        let of_condition = self.condition.as_ref().map(Condition::remarks).unwrap_or_default();
+        self.remark.iter().cloned().chain(of_condition).collect()
     }
 }
 

@@ -46,6 +46,12 @@ impl Moment {
     }
 }
 
+impl Moment {
+    pub(super) fn is_before_end(&self) -> bool {
+        matches!(self, Self::BeforeEnd(_))
+    }
+}
+
 /// Knows when the log ends, if a moment depends on it.
 #[derive(Debug)]
 pub(super) struct Resolver {
@@ -63,6 +69,20 @@ impl Resolver {
         let end = if files.iter().all(is_file) { log_end(files)? } else { None };
         let now = || jiff::Timestamp::now().as_microsecond();
         Ok(Self { end: end.map_or_else(now, |end| end.unix_micros().try_into().unwrap_or(i64::MAX)) })
+    }
+
+    pub(super) fn end(&self) -> Timestamp {
+        timestamp(self.end)
+    }
+
+    /// Whether `until` is a time of day that is not after that of `since`, so that it is one of the next day,
+    /// and the log ends before that day.
+    pub(super) fn is_on_a_day_to_come(&self, since: Option<Moment>, until: Option<Moment>) -> bool {
+        let (Some(Moment::TimeOfDay(since)), Some(Moment::TimeOfDay(until))) = (since, until) else {
+            return false;
+        };
+        // `since` is the last one before the end.
+        until <= since && self.end.rem_euclid(DAY) >= since
     }
 
     /// The moment itself. A time of day is the first one after `since`, or else the last one before the end.
@@ -124,5 +144,16 @@ mod tests {
         assert_eq!(resolver.resolve(time("04:00"), Some(since)), at("2026-02-01T04:00:00.000000Z"));
         assert_eq!(resolver.resolve(time("22:00"), Some(since)), at("2026-02-01T22:00:00.000000Z"));
         assert_eq!(resolver.resolve(time("-1h"), None), at("2026-02-01T02:00:00.000000Z"));
+        for (since, until, is_to_come) in [
+            ("02:10", "02:05", true),
+            ("02:10", "02:10", true),
+            ("02:05", "02:10", false),
+            // The log ends at 03:00 on the next day.
+            ("22:00", "02:00", false),
+            ("02:10", "-5m", false),
+        ] {
+            let found = resolver.is_on_a_day_to_come(Some(time(since)), Some(time(until)));
+            assert_eq!(found, is_to_come, "{since} {until}");
+        }
     }
 }
