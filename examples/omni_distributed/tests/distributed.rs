@@ -69,7 +69,9 @@ fn counts(request: &RequestLine) -> String {
             ];
             let are_there = times.map(|time| time.is_some());
             let tokens = (row.num_tokens_in, row.num_tokens_out);
-            (row.stage_id, &row.stage_name, row.batch_size, tokens, &row.fields, are_there)
+            // One process has one log, which has no name.
+            let fields: Vec<_> = row.fields.iter().filter(|(name, _)| *name != "log_file").collect();
+            (row.stage_id, &row.stage_name, row.batch_size, tokens, fields, are_there)
         })
         .collect();
     let edges: Vec<_> = request
