@@ -159,6 +159,22 @@ fn a_number_with_a_sign_is_the_difference_from_that_of_the_log() {
 }
 
 #[test]
+fn a_stage_without_a_queue_may_have_had_more_workers() {
+    // A request every 10 ms takes 5 ms; three times as many do not fit into one worker.
+    let path = log("guessed", 200, 5, "");
+    let log = path.to_str().unwrap();
+    let said = |arguments: &[&str]| {
+        String::from_utf8(what_if(&[arguments, &[log]].concat()).stdout).unwrap().replace('\n', " ")
+    };
+    let sentence = "No queue in the log, but one in the prediction: 0 (1).";
+    let table = said(&["--rate", "3"]);
+    assert!(table.contains(sentence) && table.contains("replayed"), "{table}");
+    assert!(!said(&[]).contains("No queue"));
+    assert!(!said(&["--rate", "3", "--workers", "0=2"]).contains("No queue"));
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
 fn what_cannot_be_predicted_is_refused_in_a_sentence() {
     let pipeline = data("pipeline.jsonl");
     for (arguments, expected) in [

@@ -29,6 +29,11 @@ const FULL: f64 = 0.98;
 /// first third.
 const GROWS: f64 = 1.5;
 
+/// A stage has a queue only now if its requests wait this many times as long at p99.
+const ONLY_NOW: u64 = 100;
+/// And for more than this part of the end-to-end time at p99.
+const FELT: u64 = 100;
+
 /// One of the [`Times`].
 type Figure = fn(&Times) -> Millis;
 
@@ -121,6 +126,29 @@ impl Run {
     }
 }
 
+impl Run {
+    /// That stages may have more workers than the log tells: those that have a queue now, and had none in the
+    /// log with as many workers.
+    fn guessed(&self, logged: &Self) -> Option<String> {
+        let wait = |stage: &StageFigures| stage.waiting_ms.p99.as_nanos();
+        let felt = self.e2e_total_ms.p99.as_nanos() / FELT;
+        let pairs = logged.stages.iter().zip(&self.stages);
+        let guessed = pairs.filter(|(before, now)| {
+            before.workers == now.workers && wait(now) > felt.max(wait(before).saturating_mul(ONLY_NOW))
+        });
+        let named: Vec<_> =
+            guessed.map(|(_, StageFigures { stage, workers, .. })| format!("{stage} ({workers})")).collect();
+        (!named.is_empty()).then(|| {
+            format!(
+                "No queue in the log, but one in the prediction: {}. The number of workers, in brackets, is the \
+                 most that worked at once. If there are more, requests wait less than predicted; --workers sets \
+                 the number.",
+                named.join(", ")
+            )
+        })
+    }
+}
+
 /// Whether waits, in the order of the visits, become longer and longer.
 fn grows(waits: &[u64]) -> bool {
     let third = waits.len() / 3;
@@ -193,6 +221,7 @@ impl Prediction {
             ),
             false => format!("Stage {stage} works all the time: it limits the requests a second."),
         }));
+        sentences.extend(predicted.guessed(&logged));
         Self { logged, replayed, predicted, groups, sentences }
     }
 
@@ -218,8 +247,8 @@ impl Prediction {
         writeln!(out, "{table}\n")?;
         let mut table = Columns::named("Stage", ["", "workers", "busy", "waiting_ms, p50", "p99"]);
         table.left(1);
-        for (before, after) in logged.stages.iter().zip(&predicted.stages) {
-            for (run, stage) in [("logged", before), ("predicted", after)] {
+        for ((before, replayed), after) in logged.stages.iter().zip(&replayed.stages).zip(&predicted.stages) {
+            for (run, stage) in [("logged", before), ("replayed", replayed), ("predicted", after)] {
                 let busy = format!("{:.0} %", stage.utilisation * 100.0);
                 let cells = [
                     Cell::Text(run),
