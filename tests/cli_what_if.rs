@@ -166,11 +166,11 @@ fn a_stage_without_a_queue_may_have_had_more_workers() {
     let said = |arguments: &[&str]| {
         String::from_utf8(what_if(&[arguments, &[log]].concat()).stdout).unwrap().replace('\n', " ")
     };
-    let sentence = "No queue in the log, but one in the prediction: 0 (1).";
+    let sentence = "No queue in the log, but one in the prediction: 2 vocoder (1).";
     let table = said(&["--rate", "3"]);
     assert!(table.contains(sentence) && table.contains("replayed"), "{table}");
     assert!(!said(&[]).contains("No queue"));
-    assert!(!said(&["--rate", "3", "--workers", "0=2"]).contains("No queue"));
+    assert!(!said(&["--rate", "3", "--workers", "2=2"]).contains("No queue"));
     fs::remove_file(path).unwrap();
 }
 

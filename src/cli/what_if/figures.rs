@@ -140,9 +140,9 @@ impl Run {
             guessed.map(|(_, StageFigures { stage, workers, .. })| format!("{stage} ({workers})")).collect();
         (!named.is_empty()).then(|| {
             format!(
-                "No queue in the log, but one in the prediction: {}. The number of workers, in brackets, is the \
-                 most that worked at once. If there are more, requests wait less than predicted; --workers sets \
-                 the number.",
+                "No queue in the log, but one in the prediction: {}. The number of workers, in brackets, is \
+                 the most that worked at once. If there are more, requests wait less than predicted; \
+                 --workers sets the number.",
                 named.join(", ")
             )
         })
