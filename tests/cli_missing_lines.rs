@@ -119,6 +119,59 @@ fn a_later_part_of_a_log_is_sound_wherever_it_begins_and_a_note_says_what_may_be
 }
 
 #[test]
+fn check_notes_that_a_process_was_started_again() {
+    let (mut first, then) = (log(300), log(40));
+    first.truncate(299);
+    // The clock of a test begins at the same time again.
+    let later = |line: &String| line.replace(r#""timestamp":"20"#, r#""timestamp":"21"#);
+    let lines: Vec<_> = first.iter().cloned().chain(then.iter().map(later)).collect();
+    let (code, said) = check(&lines);
+    let note = "-:300: note: the numbers of requests begin anew (e2e_requests 1 at 21";
+    assert!(code == Some(0) && said.contains(note) && said.contains(", after 299 at 20"), "{said}");
+    assert!(said.ends_with(", 1 note\n"), "{said}");
+    let sampled = |requests| log_with(Keep::one_in(10), requests);
+    let (first, then) = (sampled(3_000), sampled(3_000));
+    assert!(!check(&first).1.contains("anew"));
+    let lines: Vec<_> = first.iter().cloned().chain(then.iter().map(later)).collect();
+    assert_eq!(check(&lines).1.matches("begin anew").count(), 1, "a sampled log");
+}
+
+#[test]
+fn check_prints_the_first_notes_of_a_kind_and_counts_the_rest_and_json_has_all() {
+    let sound = rows(Keep::all(), 0..30).join("\n");
+    let log = sound.replace(r#""preprocess_time_ms":null"#, r#""preprocess_time_ms":5000.0"#);
+    let said = stdout(&omni_of(&["check"], &log));
+    assert_eq!(said.matches(": note: ").count(), 20, "{said}");
+    assert!(said.contains("\n11 more notes: ") && said.ends_with(", 31 notes\n"), "{said}");
+    let json = stdout(&omni_of(&["check", "--json"], &log));
+    assert!(json.matches(r#""type":"note""#).count() == 31 && json.contains(r#""notes":31,"#), "{json}");
+}
+
+#[test]
+fn check_notes_a_log_that_ends_before_the_others() {
+    let row = |second: u64| {
+        let at = format!("2026-01-31T12:{:02}:{:02}.000000Z", second / 60, second % 60);
+        format!(
+            r#"{{"type":"stage","schema":1,"timestamp":"{at}","request_id":"r","stage_id":1,"events":1}}"#
+        )
+    };
+    let paths = [("a", 600), ("b", 300), ("c", 600)].map(|(name, seconds)| {
+        let path = format!("{}/ends-{name}.jsonl", env!("CARGO_TARGET_TMPDIR"));
+        let lines: Vec<_> =
+            (0..seconds).map(|second| row(second).replace("\"r\"", &format!("\"{name}\""))).collect();
+        std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+        path
+    });
+    let output = omni_of(&["check", &paths[0], &paths[1], &paths[2]], "");
+    let said = stdout(&output);
+    let note = format!(
+        "{}:300: note: no request or row of this log comes later than this one (2026-01-31T",
+        paths[1]
+    );
+    assert!(said.starts_with(&note) && said.ends_with(" foreign lines, 1 note\n"), "{said}");
+}
+
+#[test]
 fn a_log_that_is_a_copy_is_judged_by_itself() {
     let mut lines = log(700);
     let paths = ["whole", "copy"].map(|name| format!("{}/judged-{name}.jsonl", env!("CARGO_TARGET_TMPDIR")));
@@ -150,8 +203,13 @@ fn rows(keep: Keep, requests: Range<u64>) -> Vec<String> {
 #[test]
 fn check_notes_rows_whose_request_has_no_line_in_whatever_order_the_logs_come() {
     let (front, worker) = (log(10), rows(Keep::all(), 0..12));
-    let note = "note: 3 rows name 2 requests without a line, and this row is the first: the request is still \
-                open, or its line is in another log or missing\n";
+    let ended = |row: &String| serde_json::from_str::<serde_json::Value>(row).unwrap()["timestamp"].clone();
+    let [begin, end] = [&worker[10], &worker[12]].map(ended);
+    let times = format!("from {} to {}", begin.as_str().unwrap(), end.as_str().unwrap());
+    let note = format!(
+        "note: 3 rows name 2 requests without a line, {times}, and this row is the first: the request is still \
+         open, or its line is in another log or missing\n"
+    );
     for (lines, first) in [([&front[..], &worker].concat(), 22), ([&worker[..], &front].concat(), 11)] {
         let (code, said) = check(&lines);
         let begins = said.starts_with(&format!("-:{first}: {note}24 lines are sound, "));

@@ -147,6 +147,11 @@ impl History {
         Relation { twin: self.first(origin, trace.line).or(last), is_near, is_late }
     }
 
+    /// Whether not every line so far is remembered for good.
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.greatest < u64::MAX
+    }
+
     /// Where the line occurred first, if it is remembered for good.
     fn first(&mut self, origin: Origin, line: u64) -> Option<Origin> {
         if line > self.greatest {
@@ -224,6 +229,7 @@ mod tests {
         for number in 0..500 {
             assert_eq!(history.add(1, (1, number), trace(number, true)).twin, Some((0, number)));
         }
+        assert!(!history.has_forgotten());
     }
 
     #[test]
@@ -232,7 +238,7 @@ mod tests {
         for number in 0..100_000 {
             history.add(0, (0, number), trace(number, true));
         }
-        assert!(history.lines.len() <= 1_000 && history.recent.values.len() <= 10);
+        assert!(history.has_forgotten() && history.lines.len() <= 1_000 && history.recent.values.len() <= 10);
         assert_eq!(
             history.add(0, (0, 100_000), trace(99_999, true)).twin,
             Some((0, 99_999)),

@@ -151,7 +151,7 @@ impl Inputs {
         if let Some(first) = &self.first_double {
             let twice =
                 amount(self.read.doubles, "line occurs twice and counts", "lines occur twice and count");
-            complain(&format!("{twice} twice: {first}"));
+            complain(&format!("{}{twice} twice: {first}", self.read.at_least()));
         }
     }
 
@@ -319,6 +319,7 @@ impl Inputs {
                 self.read.lines += 1;
                 let relation =
                     trace.map(|trace| history.add(log, (index, number), trace)).unwrap_or_default();
+                self.read.has_forgotten = history.has_forgotten();
                 self.read.late += u64::from(relation.is_late);
                 if let Some((file, number)) = relation.twin {
                     self.read.doubles += 1;

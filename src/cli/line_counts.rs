@@ -17,6 +17,8 @@ pub(super) struct LineCounts {
     pub(super) unknown: u64,
     /// Lines that occurred before.
     pub(super) doubles: u64,
+    /// Whether a line may have occurred before that is not remembered, so that `doubles` may be too few.
+    pub(super) has_forgotten: bool,
     /// Detached rows that came after the line of their request, in the same file.
     pub(super) late: u64,
     /// Lines that `--since` or `--until` leaves out. They count in none of the above.
@@ -26,6 +28,11 @@ pub(super) struct LineCounts {
 }
 
 impl LineCounts {
+    /// What precedes the number of lines that occur twice in a sentence.
+    pub(super) fn at_least(&self) -> &'static str {
+        if self.has_forgotten { "at least " } else { "" }
+    }
+
     /// Lines of the layer, selected or not.
     pub(super) fn of_layer(&self) -> u64 {
         self.lines + self.outside + self.unmatched

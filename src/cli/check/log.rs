@@ -5,7 +5,10 @@ use std::{io::Write, mem};
 use super::{
     finding::{Finding, located, say},
     found::{Found, RequestNumber},
+    log_ends::LogEnds,
     lone_rows::LoneRows,
+    notes::Notes,
+    restarts::Restarts,
     stage_walls::StageWalls,
     whole_run::WholeRun,
 };
@@ -35,10 +38,12 @@ pub(super) struct Log {
     whole_run: WholeRun,
     stage_walls: StageWalls,
     sample: SampleCheck,
+    restarts: Restarts,
     lone_rows: LoneRows,
+    log_ends: LogEnds,
     pub(super) violations: u64,
     /// Notes on lines.
-    pub(super) notes: u64,
+    pub(super) notes: Notes,
     doubles: u64,
     /// Lines that processes have counted as lost.
     pub(super) lost: u64,
@@ -54,9 +59,11 @@ impl Log {
 
     pub(super) fn add(&mut self, place: Place<'_>, found: Found, out: &mut impl Write) -> Result<()> {
         self.enter(place, out)?;
-        let Remarks { violations: mut sentences, notes } = found.remarks;
-        if !notes.is_empty() {
-            self.note(place, &notes, out)?;
+        let Remarks { violations: mut sentences, mut notes } = found.remarks;
+        if self.is_whole {
+            let is_ending =
+                matches!(&found.number, Some(RequestNumber::Summary(ending)) if !ending.is_report);
+            self.log_ends.add(place, &found.name, is_ending, found.timestamp);
         }
         if let Some(twin) = place.twin {
             self.doubles += 1;
@@ -76,27 +83,33 @@ impl Log {
             sentences.extend(self.whole_run.add(&found.witness));
             sentences.extend(self.stage_walls.add(&found.witness));
             if place.twin.is_none() {
-                self.lone_rows.add(place, &found.witness);
+                self.lone_rows.add(place, &found.witness, found.timestamp);
                 if let Some(RequestNumber::Summary(ending)) = found.number {
                     self.losses.add(place.number, ending.lost);
                 }
             }
+            notes.extend(self.restarts.add(&found.witness, found.timestamp, &self.sample));
             sentences.extend(self.sample.add(place, found.witness));
         }
+        notes.iter().try_for_each(|note| self.note(place, note, out))?;
         self.write(place, &sentences, out)
     }
 
-    /// Ends the last log.
-    pub(super) fn finish(&mut self, out: &mut impl Write) -> Result<()> {
+    /// Ends the last log. `at_least` is what precedes a count of lines that occur twice.
+    pub(super) fn finish(&mut self, at_least: &str, out: &mut impl Write) -> Result<()> {
         self.finish_runs(out)?;
-        let lone_rows = mem::take(&mut self.lone_rows);
-        if let Some((place, note)) = lone_rows.finish() {
-            self.note(place, &[note], out)?;
+        let (lone_rows, log_ends) = (mem::take(&mut self.lone_rows), mem::take(&mut self.log_ends));
+        for (place, note) in log_ends.finish().into_iter().chain(lone_rows.finish()) {
+            self.note(place, &note, out)?;
+        }
+        if !self.is_json {
+            self.notes.more().try_for_each(|more| writeln!(out, "{more}"))?;
         }
         let more = self.doubles.saturating_sub(DOUBLES);
         self.violations += more;
         if more > 0 && !self.is_json {
-            writeln!(out, "{}", amount(more, "more line occurs twice", "more lines occur twice"))?;
+            let more = amount(more, "more line occurs twice", "more lines occur twice");
+            writeln!(out, "{at_least}{more}")?;
         }
         Ok(())
     }
@@ -123,19 +136,24 @@ impl Log {
         Ok(sentences.iter().try_for_each(|sentence| writeln!(out, "{place}: {}", printable(sentence)))?)
     }
 
-    fn note(&mut self, place: Place<'_>, notes: &[String], out: &mut impl Write) -> Result<()> {
-        self.notes += notes.len() as u64;
+    /// Only text leaves out notes.
+    fn note(&mut self, place: Place<'_>, note: &str, out: &mut impl Write) -> Result<()> {
+        let is_named = self.notes.add(note);
         if self.is_json {
             let (file, line) = (place.file, Some(place.number));
-            return say(out, notes.iter().map(|text| Finding::Note { file, line, text }));
+            return say(out, [Finding::Note { file, line, text: note }].into_iter());
         }
-        Ok(notes.iter().try_for_each(|note| writeln!(out, "{place}: note: {}", printable(note)))?)
+        if is_named {
+            writeln!(out, "{place}: note: {}", printable(note))?;
+        }
+        Ok(())
     }
 
     fn finish_runs(&mut self, out: &mut impl Write) -> Result<()> {
         let Some((.., file)) = self.file.take() else { return Ok(()) };
         self.whole_run = WholeRun::default();
         self.stage_walls = StageWalls::default();
+        self.restarts = Restarts::default();
         let by_number = mem::take(&mut self.numbers);
         self.lost += mem::take(&mut self.losses).all();
         // Most numbers are missing in a sampled log, which has more to show instead.

@@ -3,6 +3,7 @@
 use std::mem;
 
 use crate::{
+    Timestamp,
     cli::{amount::amount, by_hash::ByHash, place::Place, rates::Rates, sample_check::Witness},
     write::columns::grouped,
 };
@@ -16,6 +17,8 @@ struct Waiting {
     /// The first of them: which of the files with rows it is in, and which line of the file it is.
     file: u32,
     line: u64,
+    /// The earliest and the latest time of them.
+    times: [Timestamp; 2],
 }
 
 /// The ids of all logs. Rows may come before or after the line of their request.
@@ -53,13 +56,13 @@ impl LoneRows {
         }
     }
 
-    pub(super) fn add(&mut self, place: Place<'_>, witness: &Witness) {
+    pub(super) fn add(&mut self, place: Place<'_>, witness: &Witness, timestamp: Timestamp) {
         match witness {
             Witness::Request(request) => {
                 self.rates.note(request.sample_rate);
                 self.add_request(request.id);
             }
-            Witness::Row { named: Some(id), .. } => self.add_row(place, *id),
+            Witness::Row { named: Some(id), .. } => self.add_row(place, *id, timestamp),
             Witness::Row { named: None, .. } | Witness::Summary(_) | Witness::Open => {}
         }
     }
@@ -77,16 +80,17 @@ impl LoneRows {
         self.limit_ids();
     }
 
-    fn add_row(&mut self, place: Place<'_>, id: u64) {
+    fn add_row(&mut self, place: Place<'_>, id: u64, timestamp: Timestamp) {
         if self.files.last().is_none_or(|(last, _)| *last != place.index) {
             self.files.push((place.index, place.file.to_owned()));
         }
         self.sort();
         if id <= self.greatest && !self.requests.contains_key(&id) {
             let file = u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX);
-            let first = Waiting { rows: 0, file, line: place.number };
+            let first = Waiting { rows: 0, file, line: place.number, times: [timestamp; 2] };
             let waiting = self.waiting.entry(id).or_insert(first);
             waiting.rows = waiting.rows.saturating_add(1);
+            waiting.times = joined(waiting.times, [timestamp; 2]);
             self.limit_ids();
         }
     }
@@ -119,13 +123,14 @@ impl LoneRows {
             return None;
         }
         let lone = self.waiting.iter().filter(|(id, _)| !self.rates.leave_out(**id));
-        let (mut rows, mut requests, mut first) = (0, 0, None);
-        for (_, Waiting { rows: of_request, file, line }) in lone {
+        let (mut rows, mut requests, mut first, mut times) = (0, 0, None, None);
+        for (_, Waiting { rows: of_request, file, line, times: of_rows }) in lone {
             rows += u64::from(*of_request);
             requests += 1;
+            times = Some(times.map_or(*of_rows, |times| joined(times, *of_rows)));
             first = first.into_iter().chain([(*file, *line)]).min();
         }
-        let (file, number) = first?;
+        let ((file, number), [begin, end]) = first.zip(times)?;
         let (index, file) = self.files.get(file as usize)?;
         let place = Place { file, number, index: *index, log: 0, twin: None };
         let rows = amount(rows, "row names", "rows name");
@@ -139,11 +144,16 @@ impl LoneRows {
         Some((
             place,
             format!(
-                "{rows} {requests} without a line, and this row is the first: the request is still open, or \
-                 its line is in another log or missing{checked}"
+                "{rows} {requests} without a line, from {begin} to {end}, and this row is the first: the \
+                 request is still open, or its line is in another log or missing{checked}"
             ),
         ))
     }
+}
+
+/// The earlier of the first two times, and the later of the last two.
+fn joined([begin, end]: [Timestamp; 2], [other_begin, other_end]: [Timestamp; 2]) -> [Timestamp; 2] {
+    [begin.min(other_begin), end.max(other_end)]
 }
 
 #[cfg(test)]
@@ -156,9 +166,9 @@ mod tests {
     fn sentence(lines: impl IntoIterator<Item = (bool, u64)>) -> Option<(u64, String)> {
         let mut lone_rows = LoneRows::new(100);
         for (number, (is_row, id)) in (1..).zip(lines) {
-            let id = keep::hash(&id.to_string());
+            let (id, at) = (keep::hash(&id.to_string()), Timestamp::from_unix_micros(id * 1_000_000));
             if is_row {
-                lone_rows.add_row(Place { file: "a", number, index: 0, log: 0, twin: None }, id);
+                lone_rows.add_row(Place { file: "a", number, index: 0, log: 0, twin: None }, id, at);
             } else {
                 lone_rows.add_request(id);
             }
@@ -193,6 +203,8 @@ mod tests {
         let lines = [(true, 1), (false, 1), (true, 1), (true, 2), (true, 2), (true, 3), (false, 4)];
         let (line, sentence) = sentence(lines).unwrap();
         assert_eq!(line, 4);
-        assert!(sentence.starts_with("3 rows name 2 requests without a line, "), "{sentence}");
+        let times = "from 1970-01-01T00:00:02.000000Z to 1970-01-01T00:00:03.000000Z";
+        let begin = format!("3 rows name 2 requests without a line, {times}, ");
+        assert!(sentence.starts_with(&begin), "{sentence}");
     }
 }

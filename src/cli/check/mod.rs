@@ -17,7 +17,10 @@ mod finding;
 mod found;
 mod groups;
 mod log;
+mod log_ends;
 mod lone_rows;
+mod notes;
+mod restarts;
 mod stage_walls;
 mod verdict;
 mod whole_run;
@@ -37,8 +40,10 @@ pub(super) const HELP: Help = Help {
     note: Some(
         "Requests are numbered in each process, so a gap shows that lines are missing. Missing lines at the \
          end are noticed only if a summary line comes after them. Rows of workers have no numbers, so a \
-         missing row does not show. If all logs of a fleet are given at once, a note counts the rows whose \
-         request has no line; `join` names them.",
+         missing row does not show. If all logs of a fleet are given at once, notes count the rows whose \
+         request has no line (`join` names them), and name logs that end before the others, as when a \
+         process dies or hangs. A note also says when the numbers of a log begin anew, as after a restart. \
+         Of each kind of note, 20 are named; --json has all.",
     ),
     zero: Some("Every line is sound."),
     one: Some("A line is broken or violates a rule, or lines are missing."),
@@ -105,8 +110,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     // Also if no line can be read.
     name_broken(&inputs, args.json, out)?;
     read?;
-    log.finish(out)?;
-    let all = Checked { lines: inputs.read.lines, violations: log.violations, notes: log.notes };
+    log.finish(inputs.read.at_least(), out)?;
+    let all = Checked { lines: inputs.read.lines, violations: log.violations, notes: log.notes.all() };
     let groups = groups
         .zip(grouping)
         .map(|(groups, grouping)| CheckedGroups::of(groups, &grouping, all.without(in_groups)));

@@ -29,6 +29,8 @@ pub(super) struct Verdict {
     left_out_lines: u64,
     /// Whether the numbers of the run's requests were checked for gaps.
     numbers_checked: bool,
+    #[serde(skip)]
+    at_least: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<CheckedGroups>,
 }
@@ -39,7 +41,7 @@ impl Verdict {
             is_sound: log.violations == 0 && read.broken == 0,
             lines: read.lines,
             violations: log.violations,
-            notes: log.notes,
+            notes: log.notes.all(),
             broken_lines: read.broken,
             foreign_lines: read.foreign,
             unknown_schema_lines: read.unknown,
@@ -48,6 +50,7 @@ impl Verdict {
             lost_lines: log.lost,
             left_out_lines: read.outside + read.unmatched,
             numbers_checked: log.is_whole,
+            at_least: read.at_least(),
             groups,
         }
     }
@@ -62,7 +65,9 @@ impl fmt::Display for Verdict {
         if self.is_sound {
             parts.push(paint::good(amount(self.lines, "line is sound", "lines are sound")).to_string());
         } else {
-            let violations = paint::bad(amount(self.violations, "violation", "violations"));
+            let at_least = if self.doubled_lines > 0 { self.at_least } else { "" };
+            let violations = amount(self.violations, "violation", "violations");
+            let violations = paint::bad(format!("{at_least}{violations}"));
             parts.push(format!("{violations} in {}", amount(self.lines, "line", "lines")));
             parts.push(amount(self.broken_lines, "broken line", "broken lines"));
         }
@@ -79,5 +84,22 @@ impl fmt::Display for Verdict {
             parts.push("e2e_requests not checked for gaps, since lines are left out".to_owned());
         }
         write!(f, "{}", parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn violations_are_a_lower_bound_if_not_all_lines_that_occur_twice_are_known() {
+        let said = |doubles, has_forgotten| {
+            let mut log = Log::new(false, true);
+            log.violations = 7;
+            let read = LineCounts { lines: 9, doubles, has_forgotten, ..LineCounts::default() };
+            Verdict::of(&log, read, None).to_string()
+        };
+        assert!(said(7, true).contains("at least 7 violations"));
+        assert!([said(7, false), said(0, true)].iter().all(|said| !said.contains("at least")));
     }
 }

@@ -128,6 +128,11 @@ impl SampleCheck {
         self.runs.last_mut().and_then(|run| run.add(request, &place)).filter(|_| self.is_sampled)
     }
 
+    /// Whether the run of a line begins after the runs of the lines before it.
+    pub(super) fn is_after_all_runs(&self, request: &Request) -> bool {
+        !self.is_mixed && !self.runs.all().iter().any(|run| run.identity.is_at(&request.run, request.end))
+    }
+
     fn add_totals(&mut self, totals: Totals, place: Place<'_>) {
         self.is_sampled |= totals.left_out > 0;
         self.counters.add_summary(&place, &totals);

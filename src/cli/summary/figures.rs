@@ -66,6 +66,9 @@ pub(in crate::cli) struct LogSummary {
     pub(super) broken_lines: u64,
     pub(super) unknown_schema_lines: u64,
     pub(super) doubled_lines: u64,
+    /// What precedes their number in a sentence.
+    #[serde(skip)]
+    pub(super) at_least: &'static str,
     /// Lines that `--since`, `--until` or `--where` leaves out.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) left_out_lines: u64,
@@ -129,12 +132,16 @@ impl LogSummary {
             (self.foreign_lines, "foreign line", "foreign lines"),
             (self.broken_lines, "broken line", "broken lines"),
             (self.unknown_schema_lines, "line of an unknown schema", "lines of an unknown schema"),
-            (self.doubled_lines, "line that occurs twice", "lines that occur twice"),
         ];
+        let doubles = (self.doubled_lines > 0).then(|| {
+            let doubles = amount(self.doubled_lines, "line that occurs twice", "lines that occur twice");
+            format!("{}{doubles}", self.at_least)
+        });
         counts
             .into_iter()
             .filter(|(count, ..)| *count > 0)
             .map(|(count, one, many)| amount(count, one, many))
+            .chain(doubles)
             .collect()
     }
 

@@ -218,6 +218,7 @@ impl Summary {
             broken_lines: read.broken,
             unknown_schema_lines: read.unknown,
             doubled_lines: read.doubles,
+            at_least: read.at_least(),
             left_out_lines: read.outside + read.unmatched,
             last_reports,
             still_open,
