@@ -31,7 +31,7 @@ use super::{
     log_line::LogLine,
     matching::{clock_rows, match_rows},
     oddities::Oddities,
-    origins::Origins,
+    origins::{Origins, Siblings},
     output,
     run_correction::{RunCorrection, Step},
     run_numbers::RunNumbers,
@@ -157,8 +157,15 @@ fn spread(inputs: &mut Inputs) -> Result<Spread> {
     let (hasher, mut sequence, mut nameless) = (RandomState::default(), 0, 0);
     let (mut sample, mut runs, mut run_numbers) =
         (JoinedSample::default(), Runs::default(), RunNumbers::default());
-    let mapper =
-        || |line: &mut LogLine, text: Option<&[u8]>, bytes: &mut Vec<u8>| JoinedLine::of(line, text, bytes);
+    let mut siblings = Vec::new();
+    let mapper = || {
+        let of_core = Arc::new(Mutex::new(Siblings::default()));
+        siblings.push(Arc::clone(&of_core));
+        move |line: &mut LogLine, text: Option<&[u8]>, bytes: &mut Vec<u8>| {
+            of_core.lock().unwrap_or_else(PoisonError::into_inner).note(line);
+            JoinedLine::of(line, text, bytes)
+        }
+    };
     inputs.map_bytes(mapper, |place, line, bytes| {
         sequence += 1;
         let Some(line) = line else { return Ok(()) };
@@ -174,7 +181,10 @@ fn spread(inputs: &mut Inputs) -> Result<Spread> {
         let part = parts.get_mut(hash as usize % FILES);
         Ok(part.map_or(Ok(()), |part| part.write([sequence, moment, hash, source], texts))?)
     })?;
-    Ok(Spread { parts, sample, origins: Origins::new(names, run_numbers.logs), nameless })
+    let mut all = Siblings::default();
+    siblings.iter().for_each(|of_core| all.merge(&of_core.lock().unwrap_or_else(PoisonError::into_inner)));
+    let origins = if all.are_there() { Origins::new(names, run_numbers.logs) } else { Origins::default() };
+    Ok(Spread { parts, sample, origins, nameless })
 }
 
 /// By how much the clocks differ, from the rows of all parts.

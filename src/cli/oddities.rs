@@ -58,7 +58,8 @@ impl Early {
         let most = Duration::from_nanos(*by).as_secs_f64() * 1e3;
         let still = if is_aligned { "still " } else { "" };
         let advice = if is_aligned {
-            "the clocks of their processes differ otherwise than for most rows; keep the clocks in step (NTP)"
+            "the clocks of their processes differ otherwise than for most rows, or the id is that of another \
+             attempt too"
         } else {
             "the clocks of the processes differ, and where requests spent their time may be wrong by as \
              much; --align-clocks moves rows by an estimate of the difference"

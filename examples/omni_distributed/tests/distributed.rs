@@ -69,9 +69,7 @@ fn counts(request: &RequestLine) -> String {
             ];
             let are_there = times.map(|time| time.is_some());
             let tokens = (row.num_tokens_in, row.num_tokens_out);
-            // One process has one log, which has no name.
-            let fields: Vec<_> = row.fields.iter().filter(|(name, _)| *name != "log_file").collect();
-            (row.stage_id, &row.stage_name, row.batch_size, tokens, fields, are_there)
+            (row.stage_id, &row.stage_name, row.batch_size, tokens, &row.fields, are_there)
         })
         .collect();
     let edges: Vec<_> = request

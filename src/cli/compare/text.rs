@@ -121,14 +121,14 @@ impl Report {
         let with_time = parts.iter().filter_map(|part| Some((part, part.change.difference?)));
         let (part, time) = with_time.max_by(|(_, one), (_, other)| one.abs().total_cmp(&other.abs()))?;
         let whole = &self.comparison.figure("e2e.mean")?.change;
-        Some(format!(
-            "The mean time end to end changed by {}; of its parts, {} changed most, by {}.\n{}{}",
+        let most = format!(
+            "The mean time end to end changed by {}; of its parts, {} changed most, by {}.",
             difference(whole, Measure::Time)?,
             printable(&part.named()),
             difference(&part.change, Measure::Time)?,
-            self.doubt(&part.change),
-            self.earlier_stage(part, time).unwrap_or_default(),
-        ))
+        );
+        let (doubt, earlier) = (self.doubt(&part.change), self.earlier_stage(part, time));
+        Some(format!("{}\n{doubt}{}", in_lines(&most), earlier.unwrap_or_default()))
     }
 
     /// Why the change of a part may be chance, unless it is known to have changed.
