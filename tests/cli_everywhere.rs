@@ -44,6 +44,7 @@ const RUNS: &[(&str, Says)] = &[
     ("check LOG", Nothing),
     ("check --json --by request_id LOG", Nothing),
     ("join LOG", Lines),
+    ("join --by stage_name --every 1s LOG", Lines),
     ("why --slowest LOG", Nothing),
     ("why --p50 --json --by finish_reason LOG", Nothing),
     ("report --json LOG", Requests("/summary/overall_summary/e2e_requests")),

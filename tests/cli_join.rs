@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, fs};
 
 use omni_metrics::{Line, RequestLine};
 use reader::{omni_of, stdout, text};
+use serde_json::{Value, json};
 use support::Rig;
 use tracing::info_span;
 
@@ -254,4 +255,136 @@ fn joined_lines_name_the_logs_that_they_come_from_if_there_are_several() {
     let twice = [&join[..], &[&logs[2]]].concat();
     assert_eq!(stdout(&omni_of(&twice, "")), joined);
     assert_eq!(stdout(&omni_of(&["join", &logs[0]], "")), first);
+}
+
+/// The only line of JSON.
+fn report(text: &str) -> Value {
+    let lines: Vec<_> = text.lines().filter(|line| line.starts_with('{')).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    serde_json::from_str(lines[0]).unwrap()
+}
+
+/// A path of this name in a directory for this file of tests.
+fn path(name: &str) -> String {
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli_join");
+    fs::create_dir_all(&directory).unwrap();
+    directory.join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_report_as_json_counts_what_the_sentences_say() {
+    let (front, worker) = run(&["a", "b"]);
+    let doubled = format!("{worker}x\n{worker}");
+    let of_other_day = at("2026-02-02", &worker);
+    let nameless = row("c", "").replace(r#""request_id":"c""#, r#""request_id":null"#);
+    let far = row("a", "").replace(".008", ".208").replace(r#""queue_time_ms":1.0,"#, "");
+    let far = far.replace(":00:00", ":00:02");
+    let log = [&*front, &doubled, &of_other_day, &nameless, &far, &row("lost\\u001b", "")].concat();
+    let as_sentences = omni_of(&["join"], &log);
+    let as_json = omni_of(&["join", "--json"], &log);
+    assert_eq!(stdout(&as_json), stdout(&as_sentences));
+    let said = text(&as_sentences.stderr);
+    for sentence in [
+        "1 row names no request and is left out",
+        "2 rows are not within 1m of a line of the request, and left out",
+        "2 lines occur twice and count once",
+        "1 row lies more than a second outside of the request",
+        "request a: 1 row, but no line of it within 1m",
+        "request b: 1 row, but no line of it within 1m",
+    ] {
+        assert!(said.contains(sentence), "{sentence}: {said}");
+    }
+    let json = text(&as_json.stderr);
+    assert!(!json.contains("omni-metrics:") && !json.contains('\u{1b}'), "{json}");
+    let expected = json!({
+        "type": "join",
+        "lines": 11, "broken_lines": 0, "foreign_lines": 1, "unknown_schema_lines": 0,
+        "requests": 2, "left_out_lines": 0, "max_offset_ms": 60_000.0,
+        "joined_rows": 3, "doubled_lines": 2, "rows_without_id": 1,
+        "rows_without_request": { "rows": 3, "requests": 3, "examples": [
+            { "request_id": "a", "rows": 1 },
+            { "request_id": "b", "rows": 1 },
+            { "request_id": "lost\u{1b}", "rows": 1 },
+        ] },
+        "rows_beyond_max_offset": 2, "rows_far_from_request": 1,
+        "rows_before_request": { "rows": 0, "requests": 0, "most_ms": 0.0, "example": "" },
+        "moved_rows": { "rows": 0, "most_ms": 0.0 },
+        "sample": { "requests": 2, "requests_without_rows": 0, "rows_without_request": 0 },
+    });
+    assert_eq!(report(&json), expected);
+
+    let output = path("counts.jsonl");
+    let to_file = omni_of(&["join", "--json", "-o", &output, "--where", "request_id == 'a'"], &log);
+    let report = report(&stdout(&to_file));
+    assert_eq!((&report["requests"], &report["left_out_lines"]), (&json!(1), &json!(1)));
+    assert_eq!(text(&to_file.stderr), "omni-metrics: 1 line is left out by --where\n");
+    let written = requests(&fs::read_to_string(output).unwrap());
+    assert!(written.iter().map(|request| &*request.request_id).eq(["a"]), "{written:?}");
+}
+
+#[test]
+fn the_report_as_json_has_the_offset_of_each_clock() {
+    let ids = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let (front, worker) = run(&ids);
+    let logs = ["clock-front.log", "clock-worker.log", "clock-few.log"].map(path);
+    fs::write(&logs[0], front.replace(":00.0", ":00.2")).unwrap();
+    fs::write(&logs[1], &worker).unwrap();
+    fs::write(&logs[2], row("a", "").replace(".008", ".209")).unwrap();
+    let [front, worker, few] = logs.each_ref().map(String::as_str);
+    let join = |args: &[&str]| {
+        report(&text(&omni_of(&[&["join", "--json", front, worker, few], args].concat(), "").stderr))
+    };
+    let aligned = join(&["--align-clocks"]);
+    let clock = |log: &str, offsets: &[f64]| json!({ "log_file": log, "requests_from": "clock-front.log", "offsets_ms": offsets });
+    assert_eq!(aligned["clocks"], json!([clock("clock-worker.log", &[200.0]), clock("clock-few.log", &[])]));
+    assert_eq!(aligned["moved_rows"], json!({ "rows": 10, "most_ms": 200.0 }));
+    let unmoved = join(&[]);
+    assert_eq!(unmoved.get("clocks"), None);
+    assert_eq!(
+        unmoved["rows_before_request"],
+        json!({ "rows": 10, "requests": 10, "most_ms": 197.0, "example": "a" })
+    );
+}
+
+#[test]
+fn groups_of_joined_requests_are_those_of_summary_of_the_joined_lines() {
+    let (front, worker) = run(&["a", "b", "c"]);
+    let [of_front, of_worker, of_sibling] = ["groups-front.log", "groups-1.log", "groups-2.log"].map(path);
+    fs::write(&of_front, &front).unwrap();
+    let (first, others) = worker.split_at(worker.find('\n').unwrap() + 1);
+    let output = path("groups.jsonl");
+    let run = |args: &[&str]| {
+        let output = omni_of(args, "");
+        assert!(output.status.success(), "{output:?}");
+        (text(&output.stdout), text(&output.stderr))
+    };
+    for is_fleet in [false, true] {
+        fs::write(&of_worker, if is_fleet { first } else { &worker }).unwrap();
+        fs::write(&of_sibling, if is_fleet { others } else { &worker }).unwrap();
+        let logs = [&*of_front, &of_worker, &of_sibling];
+        let logs = if is_fleet { &logs[..] } else { &logs[..2] };
+        let joined = run(&[&["join"], logs].concat()).0;
+        for args in [
+            &["--by", "request_id"][..],
+            &["--by", "stage_name,file"],
+            &["--every", "5m"],
+            &["--by", "fields.model", "--every", "1h"],
+        ] {
+            let summary = |json: &[&str]| run(&[&["summary", &output], args, json].concat());
+            let to_file = run(&[&["join", "-o", &output], logs, args].concat());
+            assert_eq!(fs::read_to_string(&output).unwrap(), joined);
+            assert_eq!(to_file, summary(&[]), "{args:?}");
+            let (out, err) = run(&[&["join"], logs, args].concat());
+            assert_eq!(out, joined);
+            if args != ["--by", "stage_name,file"] || is_fleet {
+                assert_eq!(err, to_file.1 + &to_file.0);
+            }
+            let as_json = run(&[&["join", "--json", "-o", &output], logs, args].concat()).0;
+            let expected: Value = serde_json::from_str(&summary(&["--json"]).0).unwrap();
+            assert_eq!(report(&as_json)["groups"], expected, "{args:?}");
+        }
+    }
+    let (out, _) =
+        run(&["join", "-o", &output, &of_front, "--by", "request_id", "--where", "request_id == 'b'"]);
+    assert!(out.contains("| b ") && !out.contains("| a "), "{out}");
 }

@@ -194,6 +194,11 @@ impl Clocks {
         self.0.is_empty()
     }
 
+    /// The run and the log of rows, and their offsets in microseconds, one after the other.
+    pub(super) fn offsets(&self) -> impl Iterator<Item = (u64, u64, impl Iterator<Item = i64>)> {
+        self.0.iter().map(|((run, log), offsets)| (*run, *log, offsets.iter().map(|(_, offset)| *offset)))
+    }
+
     /// In microseconds, for the row at `sequence`.
     pub(super) fn offset(&self, run: u64, log: u64, sequence: u64) -> i64 {
         let Some(offsets) = self.0.get(&(run, log)) else { return 0 };

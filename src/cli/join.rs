@@ -9,7 +9,7 @@ use std::{
     hash::BuildHasher,
     io::{self, BufWriter, Write},
     iter, mem,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -19,23 +19,25 @@ use std::{
 use foldhash::fast::RandomState;
 
 use super::{
-    amount::amount,
     clocks::{ClockRows, Clocks},
     doubles::Runs,
-    failure::{Failure, Result, complain},
-    files::Files,
+    failure::{Failure, Result},
+    files::{Files, shown},
+    groups::{GroupArgs, Percent, RequestGroups},
     help::Help,
     input::Inputs,
     joined_line::JoinedLine,
+    joined_report::JoinedReport,
     joined_sample::JoinedSample,
     log_line::LogLine,
     matching::{clock_rows, match_rows},
+    objectives::Objectives,
     oddities::Oddities,
     origins::{Origins, Siblings},
     output,
     run_correction::{RunCorrection, Step},
     run_numbers::RunNumbers,
-    selection::{Selection, Sieve},
+    selection::{Selection, Sieve, Sifted},
     spool::Spool,
 };
 use crate::{model::line_buffer::LineBuffer, write::lines::write_summary};
@@ -61,13 +63,22 @@ pub(super) const HELP: Help = Help {
             "Of processes whose clocks differ",
             "omni-metrics join --align-clocks front.log worker-*.log -o joined.jsonl",
         ),
+        (
+            "With a table that has a row for each stage of each process",
+            "omni-metrics join --by stage_name,file /var/log/pods -o joined.jsonl",
+        ),
+        (
+            "How many rows have no request",
+            "omni-metrics join --json /var/log/pods -o joined.jsonl | jq .rows_without_request.rows",
+        ),
         ("Of all logs in a directory", "omni-metrics join --align-clocks /var/log/pods -o joined.jsonl"),
     ],
     note: Some(
         "A request lasts until its last row ends, also if its own process was done before, as with a request \
-         that the client aborted. If there are several logs, the field `log_file` names the one that a \
-         request or the row of a stage comes from. The lines are written one by one, so there are no groups \
-         here; group them with `omni-metrics join … | omni-metrics summary --by KEY`.",
+         that the client aborted. If a stage or requests have several logs, the field `log_file` names the \
+         one that a request or the row of a stage comes from. With --by or --every, the table of \
+         `omni-metrics summary` of the joined requests is printed too: on standard output with -o, else on \
+         stderr. With --json, the groups are in its line.",
     ),
     environment: &[(
         "TMPDIR",
@@ -94,50 +105,78 @@ pub(super) struct Args {
     /// unmoved. A process that was started again has an estimate of its own if it wrote at least 8 rows.
     #[arg(long)]
     align_clocks: bool,
+    /// What it says of the logs as one line of JSON: to standard output with -o, else to stderr
+    ///
+    /// It has the counts of the sentences on stderr, which are left out. Example:
+    /// `omni-metrics join --json front.log worker-*.log -o joined.jsonl | jq .rows_without_request`
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     files: Files,
+    #[command(flatten)]
+    groups: GroupArgs,
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode> {
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files)?;
     let selection = mem::take(&mut inputs.selection);
-    let Spread { mut parts, sample, origins, nameless } = spread(&mut inputs)?;
+    let Spread { mut parts, sample, origins, are_several, nameless } = spread(&mut inputs)?;
     let max_offset = u64::try_from(args.max_offset.as_nanos()).unwrap_or(u64::MAX);
     let mut clocks = Clocks::default();
     if args.align_clocks {
         (parts, clocks) = estimate_clocks(parts)?;
     }
     let (mut completed, mut oddities) = (Vec::new(), Oddities::of(&sample));
-    for (part, of_part) in
-        on_all_cores(parts, |part| match_rows(part, &sample, max_offset, &clocks, &origins))?
+    oddities.nameless = nameless;
+    let unnamed = Origins::default();
+    let named = if are_several { &origins } else { &unnamed };
+    for (part, of_part) in on_all_cores(parts, |part| match_rows(part, &sample, max_offset, &clocks, named))?
     {
         completed.push(part);
         oddities.merge(of_part);
     }
+    let grouping = args.groups.grouping();
+    let mut groups =
+        grouping.as_ref().map(|grouping| RequestGroups::new(grouping.clone(), &Objectives::default()));
+    let log_name = args.output.as_deref().and_then(Path::file_name).map(|name| shown(Path::new(name)));
+    let log_name = log_name.as_deref().unwrap_or("standard output").into();
+    let written = {
+        let of_written = (Arc::clone(&selection), groups.as_mut(), &log_name);
+        match &args.output {
+            // The lines have no colours to take out.
+            None => write(completed, of_written, &mut BufWriter::with_capacity(BUFFER, io::stdout()))?,
+            // All inputs have been read: a pattern such as `*.jsonl` may also name this file.
+            Some(path) => output::write(path, |file| write(completed, of_written, file))?,
+        }
+    };
+    let groups = groups.map(|groups| groups.into_table(&Percent::USUAL, &selection));
+    let report = JoinedReport::new(inputs.read, written, args.max_offset, oddities).with_groups(groups);
+    let report = if args.align_clocks { report.with_clocks(&clocks, &origins) } else { report };
     match &args.output {
-        // The lines have no colours to take out.
-        None => write(completed, selection, &mut BufWriter::with_capacity(BUFFER, io::stdout()))?,
-        // All inputs have been read: a pattern such as `*.jsonl` may also name this file.
-        Some(path) => output::write(path, |file| write(completed, selection, file))?,
+        Some(_) => report.print(args.json, grouping.as_ref(), out)?,
+        // If stderr is closed, the report is lost, as sentences are.
+        None => drop(report.print(args.json, grouping.as_ref(), &mut anstream::stderr())),
     }
-    if nameless > 0 {
-        let rows = amount(nameless, "row names no request and is", "rows name no request and are");
-        complain(&format!("{rows} left out"));
-    }
-    oddities.list(args.max_offset);
     Ok(inputs.exit_code(0))
 }
 
-/// Writes the complete requests that are selected.
-fn write(completed: Vec<Spool<2, 3>>, selection: Arc<Selection>, out: &mut impl Write) -> Result<()> {
-    if selection.is_everything() {
-        merge(completed, out)?;
-    } else {
-        let mut sieve = Sieve::new(selection, &mut *out);
-        merge(completed, &mut sieve)?;
-        sieve.finish()?;
-    }
-    Ok(out.flush()?)
+/// Writes the complete requests that are selected, and adds them to the groups.
+fn write(
+    completed: Vec<Spool<2, 3>>,
+    (selection, groups, log_name): (Arc<Selection>, Option<&mut RequestGroups>, &Arc<str>),
+    out: &mut impl Write,
+) -> Result<Sifted> {
+    let written = match groups {
+        None if selection.is_everything() => Sifted { kept: merge(completed, out)?, left_out: 0 },
+        mut groups => {
+            let add = |line: &LogLine| groups.iter_mut().for_each(|groups| groups.add(line));
+            let mut sieve = Sieve::new(selection, log_name, &mut *out, add);
+            merge(completed, &mut sieve)?;
+            sieve.finish()?
+        }
+    };
+    out.flush()?;
+    Ok(written)
 }
 
 /// The lines of the logs.
@@ -147,6 +186,8 @@ struct Spread {
     /// Their rates.
     sample: JoinedSample,
     origins: Origins,
+    /// Whether a stage or requests have several logs.
+    are_several: bool,
     /// How many rows name no request.
     nameless: u64,
 }
@@ -183,8 +224,8 @@ fn spread(inputs: &mut Inputs) -> Result<Spread> {
     })?;
     let mut all = Siblings::default();
     siblings.iter().for_each(|of_core| all.merge(&of_core.lock().unwrap_or_else(PoisonError::into_inner)));
-    let origins = if all.are_there() { Origins::new(names, run_numbers.logs) } else { Origins::default() };
-    Ok(Spread { parts, sample, origins, nameless })
+    let origins = Origins::new(names, run_numbers.logs);
+    Ok(Spread { parts, sample, origins, are_several: all.are_there(), nameless })
 }
 
 /// By how much the clocks differ, from the rows of all parts.
@@ -216,14 +257,15 @@ fn on_all_cores<T: Send>(
 }
 
 /// Writes the requests in the order in which they came, with the totals of their run corrected. The rest
-/// stays as it is.
-fn merge(parts: Vec<Spool<2, 3>>, out: &mut impl Write) -> Result<()> {
+/// stays as it is. Returns how many there are.
+fn merge(parts: Vec<Spool<2, 3>>, out: &mut impl Write) -> Result<u64> {
     let mut parts = parts.into_iter().map(Spool::into_records).collect::<io::Result<Vec<_>>>()?;
     let mut next = BinaryHeap::new();
     for (at, records) in parts.iter_mut().enumerate() {
         next.extend(records.next()?.map(|numbers| Reverse((numbers, at))));
     }
     let (mut corrections, mut totals) = (BTreeMap::<u64, RunCorrection>::new(), LineBuffer::new());
+    let mut requests = 0;
     while let Some(Reverse(([_, run], at))) = next.pop() {
         let Some(records) = parts.get_mut(at) else { continue };
         let [step, before, after] = &records.texts;
@@ -232,8 +274,9 @@ fn merge(parts: Vec<Spool<2, 3>>, out: &mut impl Write) -> Result<()> {
         write_summary(&mut totals, &corrections.entry(run).or_default().apply(step));
         [before, totals.line(), after].into_iter().try_for_each(|text| out.write_all(text))?;
         next.extend(records.next()?.map(|numbers| Reverse((numbers, at))));
+        requests += 1;
     }
-    Ok(())
+    Ok(requests)
 }
 
 pub(super) fn garbled() -> Failure {

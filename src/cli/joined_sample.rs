@@ -1,15 +1,22 @@
 //! What `join` misses because processes write a sample of their lines, which is no loss.
 
+use serde::Serialize;
+
 use super::{amount::amount, rates::Rates};
 use crate::{model::keep, write::columns::grouped};
 
 /// The rates of the lines, and what they explain.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, Serialize)]
 pub(super) struct JoinedSample {
+    #[serde(skip)]
     of_requests: Rates,
+    #[serde(skip)]
     of_rows: Rates,
     requests: u64,
+    #[serde(rename = "requests_without_rows")]
     without_rows: u64,
+    /// Rows of requests without a line.
+    #[serde(rename = "rows_without_request")]
     rows: u64,
 }
 

@@ -40,6 +40,7 @@ mod invariants;
 mod join;
 mod joined_line;
 mod joined_outputs;
+mod joined_report;
 mod joined_sample;
 mod joined_waits;
 mod json;
@@ -178,7 +179,7 @@ enum Command {
     /// Verifies every line: exit code 1 and a sentence for each violation or broken line, 2 for unusable
     /// input
     Check(check::Args),
-    /// Puts the rows of worker processes into their requests, and writes these; the rest is named on stderr
+    /// Puts the rows of worker processes into their requests, and writes these; the rest is reported
     Join(join::Args),
     /// Says where the time of one request went, against the median request, and which others were in the way
     Why(why::Args),
@@ -238,7 +239,7 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
                 other => other,
             })
         }
-        Command::Join(args) => join::run(&args),
+        Command::Join(args) => join::run(&args, out),
         Command::Report(args) => report::run(&args, out),
         Command::Why(args) => why::run(args, out),
         Command::Export(args) => export::run(&args, out),

@@ -61,8 +61,7 @@ impl Siblings {
     }
 }
 
-/// The names of several logs, by the numbers that lines of a join have. There are none if no stage and no
-/// request has several logs.
+/// The names of logs, by the numbers that lines of a join have.
 #[derive(Default)]
 pub(super) struct Origins {
     names: Vec<Arc<str>>,

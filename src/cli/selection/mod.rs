@@ -22,7 +22,7 @@ mod values;
 use condition::Condition;
 use moment::{Moment, Resolver};
 pub(in crate::cli) use names::{known, near};
-pub(in crate::cli) use sieve::Sieve;
+pub(in crate::cli) use sieve::{Sieve, Sifted};
 
 #[derive(Debug, Default, Clone, clap::Args)]
 #[command(next_help_heading = "Selection")]

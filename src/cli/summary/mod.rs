@@ -6,7 +6,7 @@ use crate::cli::{
     chosen::Chosen,
     failure::{Failure, Result, complain},
     files::Files,
-    groups::{GroupArgs, Grouping, Percent, RequestGroups},
+    groups::{GroupArgs, GroupTable, Grouping, Percent, RequestGroups},
     help::Help,
     input::Inputs,
     json,
@@ -153,13 +153,19 @@ fn run_by_groups(
             writeln!(out)?;
         }
         (_, true) => table.write_csv(out)?,
-        _ if table.is_empty() => writeln!(out, "no requests")?,
-        _ => {
-            writeln!(out, "{}", paint::tables(&table.text().to_string()))?;
-            if !grouping.is_of_stages() {
-                writeln!(out, "{FIRST}")?;
-            }
-        }
+        _ => print_groups(&table, grouping, out)?,
     }
     Ok(inputs.exit_code(if table.missing.is_empty() { 0 } else { 2 }))
+}
+
+/// Prints the table of groups.
+pub(super) fn print_groups(table: &GroupTable, grouping: &Grouping, out: &mut impl Write) -> Result<()> {
+    if table.is_empty() {
+        return Ok(writeln!(out, "no requests")?);
+    }
+    writeln!(out, "{}", paint::tables(&table.text().to_string()))?;
+    if !grouping.is_of_stages() {
+        writeln!(out, "{FIRST}")?;
+    }
+    Ok(())
 }

@@ -1,0 +1,102 @@
+//! What `join` says of the logs: as sentences and a table, or as a line of JSON.
+
+use std::{io::Write, time::Duration};
+
+use serde::Serialize;
+
+use super::{
+    clocks::Clocks,
+    failure::{Result, complain},
+    groups::{GroupTable, Grouping},
+    json,
+    line_counts::LineCounts,
+    oddities::Oddities,
+    origins::Origins,
+    selection::Sifted,
+    summary::print_groups,
+};
+use crate::Millis;
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "join")]
+pub(super) struct JoinedReport {
+    /// Lines of the layer that were read.
+    lines: u64,
+    broken_lines: u64,
+    foreign_lines: u64,
+    unknown_schema_lines: u64,
+    /// Requests that were written.
+    requests: u64,
+    /// Requests that were not selected.
+    left_out_lines: u64,
+    max_offset_ms: Millis,
+    #[serde(flatten)]
+    oddities: Oddities,
+    /// The estimates of the clocks, if rows were to be moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clocks: Option<Vec<ClockOffsets>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<GroupTable>,
+}
+
+/// By how much the rows of a log are moved in the requests of a run.
+#[derive(Serialize)]
+struct ClockOffsets {
+    log_file: String,
+    /// The log of the requests.
+    requests_from: String,
+    /// One for each start of the process that wrote the rows; none if there is no estimate.
+    offsets_ms: Vec<f64>,
+}
+
+impl JoinedReport {
+    pub(super) fn new(read: LineCounts, written: Sifted, max_offset: Duration, oddities: Oddities) -> Self {
+        let nanos = u64::try_from(max_offset.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            lines: read.lines,
+            broken_lines: read.broken,
+            foreign_lines: read.foreign,
+            unknown_schema_lines: read.unknown,
+            requests: written.kept,
+            left_out_lines: written.left_out,
+            max_offset_ms: Millis::from_nanos(nanos),
+            oddities,
+            clocks: None,
+            groups: None,
+        }
+    }
+
+    pub(super) fn with_clocks(self, clocks: &Clocks, logs: &Origins) -> Self {
+        let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
+        let offsets = clocks.offsets().map(|(run, log, offsets)| ClockOffsets {
+            log_file: name(logs.of_row(log)),
+            requests_from: name(logs.of_run(run)),
+            offsets_ms: offsets.map(|micros| micros as f64 / 1e3).collect(),
+        });
+        Self { clocks: Some(offsets.collect()), ..self }
+    }
+
+    pub(super) fn with_groups(self, groups: Option<GroupTable>) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// Prints it: the JSON, or sentences on stderr and then the table of groups.
+    pub(super) fn print(
+        &self,
+        is_json: bool,
+        grouping: Option<&Grouping>,
+        out: &mut impl Write,
+    ) -> Result<()> {
+        self.groups.iter().flat_map(GroupTable::remarks).for_each(|remark| complain(remark));
+        if is_json {
+            json::write(out, self)?;
+            return Ok(writeln!(out)?);
+        }
+        let max_offset = Duration::from_nanos(self.max_offset_ms.as_nanos());
+        self.oddities.sentences(max_offset).iter().for_each(|sentence| complain(sentence));
+        match self.groups.as_ref().zip(grouping) {
+            Some((groups, grouping)) => print_groups(groups, grouping, out),
+            None => Ok(()),
+        }
+    }
+}
