@@ -238,3 +238,38 @@ fn a_text_from_the_log_is_quoted_and_has_no_raw_control_characters() {
     assert_eq!(trace["traceEvents"][0]["dur"], 1500.0);
     std::fs::remove_file(path).unwrap();
 }
+
+#[test]
+fn json_says_what_was_written() {
+    let log = data("pipeline.jsonl");
+    let output = format!("{}/exported", env!("CARGO_TARGET_TMPDIR"));
+    let exported = |arguments: &[&str]| -> (Value, String) {
+        let plain = stdout(&[arguments, &[&log]].concat());
+        // Without a file for the output, the line of JSON is the last one on stderr.
+        let json = export(&[arguments, &["--json", &log]].concat());
+        assert_eq!(String::from_utf8(json.stdout).unwrap(), plain);
+        let stderr = String::from_utf8(json.stderr).unwrap();
+        let of_file = stdout(&[arguments, &["--json", "-o", &output, &log]].concat());
+        assert_eq!(stderr.lines().last(), of_file.lines().last());
+        assert_eq!(of_file.lines().count(), 1);
+        assert_eq!(std::fs::read_to_string(&output).unwrap(), plain);
+        (serde_json::from_str(&of_file).unwrap(), plain)
+    };
+    for (table, rows) in [("requests", 17), ("stages", 51), ("transfers", 34)] {
+        let csv = ["--format", "csv", "--table", table, "--where", "e2e_total_ms > 20.0"];
+        let (json, text) = exported(&csv);
+        let expected = json!({
+            "type": "export", "format": "csv", "table": table, "rows": rows, "bytes": text.len(),
+            "lines": 17, "broken_lines": 0, "foreign_lines": 0, "unknown_schema_lines": 0,
+            "doubled_lines": 0, "left_out_lines": 24,
+        });
+        assert_eq!(json, expected);
+        assert_eq!(text.lines().count(), rows + 1);
+    }
+    let (json, text) = exported(&["--format", "chrome"]);
+    let events = events("pipeline.jsonl");
+    let count = |ph: &str| events.iter().filter(|event| event["ph"] == ph).count();
+    assert_eq!([&json["format"], &json["bytes"]], [&json!("chrome"), &json!(text.len())]);
+    assert_eq!([&json["slices"], &json["flows"]], [&json!(count("X")), &json!(count("s"))]);
+    assert!(count("X") > 40 && count("s") > 40, "{json}");
+}

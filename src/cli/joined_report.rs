@@ -89,8 +89,7 @@ impl JoinedReport {
     ) -> Result<()> {
         self.groups.iter().flat_map(GroupTable::remarks).for_each(|remark| complain(remark));
         if is_json {
-            json::write(out, self)?;
-            return Ok(writeln!(out)?);
+            return json::write(out, self);
         }
         let max_offset = Duration::from_nanos(self.max_offset_ms.as_nanos());
         self.oddities.sentences(max_offset).iter().for_each(|sentence| complain(sentence));

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::failure::Result;
 use crate::model::json::is_unsafe;
 
-/// Writes a value on one line, every control character of its texts escaped.
+/// Writes a value as a line, every control character of its texts escaped.
 pub(super) fn write(out: &mut impl io::Write, value: &impl Serialize) -> Result<()> {
     let json = serde_json::to_string(value).map_err(io::Error::from)?;
-    Ok(out.write_all(escaped(json).as_bytes())?)
+    Ok(writeln!(out, "{}", escaped(json))?)
 }
 
 /// JSON with every control character escaped: they stand in texts only.
@@ -42,8 +42,9 @@ mod tests {
             let mut out = Vec::new();
             write(&mut out, &text).unwrap();
             let out = String::from_utf8(out).unwrap();
-            prop_assert!(!out.contains(is_unsafe));
-            prop_assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
+            let line = out.strip_suffix('\n').unwrap();
+            prop_assert!(!line.contains(is_unsafe));
+            prop_assert_eq!(serde_json::from_str::<String>(line).unwrap(), text);
         }
     }
 }

@@ -62,8 +62,7 @@ impl Args {
 
     fn print(&self, line: &Line, out: &mut impl Write) -> Result<()> {
         if self.json {
-            json::write(out, line)?;
-            return Ok(writeln!(out)?);
+            return json::write(out, line);
         }
         Ok(out.write_all(paint::tables(&line.to_string()).as_bytes())?)
     }
@@ -135,7 +134,6 @@ fn print_groups(args: &Args, grouping: &Grouping, inputs: &mut Inputs, out: &mut
         };
         if args.json {
             json::write(out, &heading)?;
-            writeln!(out)?;
         } else {
             out.write_all(paint::tables(&heading.sentence()).as_bytes())?;
         }

@@ -46,8 +46,5 @@ pub(super) fn located<'a>(sentence: &'a str, file: &str) -> (Option<u64>, &'a st
 
 /// Writes a line of JSON for each finding.
 pub(super) fn say<'a>(out: &mut impl Write, mut findings: impl Iterator<Item = Finding<'a>>) -> Result<()> {
-    findings.try_for_each(|finding| {
-        json::write(out, &finding)?;
-        Ok(writeln!(out)?)
-    })
+    findings.try_for_each(|finding| json::write(out, &finding))
 }

@@ -119,7 +119,6 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let verdict = Verdict::of(&log, inputs.read, groups);
     if args.json {
         json::write(out, &verdict)?;
-        writeln!(out)?;
     } else {
         writeln!(out, "{verdict}")?;
     }

@@ -176,7 +176,6 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     }
     if args.json {
         json::write(out, &report)?;
-        writeln!(out)?;
         report.conditions.iter().filter(|verdict| verdict.is_serious()).for_each(|verdict| {
             complain(&verdict.to_string());
         });

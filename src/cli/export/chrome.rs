@@ -16,6 +16,7 @@ use serde_json::{
 };
 
 use super::{
+    exported::Written,
     lanes::Lanes,
     trace::{Group, Slice, Slices, Track},
 };
@@ -42,7 +43,7 @@ const PROCESSES: usize = 512;
 const HEAD: u64 = 86_400_000_000_000;
 
 /// Writes the trace. Each group has processes of its own.
-pub(super) fn write(by: Option<&By>, inputs: &mut Inputs, out: &mut impl Write) -> Result<()> {
+pub(super) fn write(by: Option<&By>, inputs: &mut Inputs, out: &mut impl Write) -> Result<Written> {
     let mut trace = Trace { out, held: BinaryHeap::new(), writer: None };
     let mapper = || {
         let by = by.cloned();
@@ -72,6 +73,7 @@ struct Events {
     /// By group.
     processes: BTreeMap<(Option<Name>, Track), Process>,
     names: BTreeMap<OrderedId, String>,
+    slices: u64,
     flows: u64,
     /// No event has been written yet.
     is_first: bool,
@@ -118,13 +120,16 @@ impl<W: Write> Trace<'_, W> {
         self.writer.as_mut().map_or(Ok(()), |writer| writer.add(slices, self.out))
     }
 
-    fn finish(mut self) -> Result<()> {
+    fn finish(mut self) -> Result<Written> {
         while !self.held.is_empty() {
             self.write_earliest()?;
         }
         match self.writer {
             Some(writer) => writer.finish(self.out),
-            None => Ok(writeln!(self.out, r#"{{"traceEvents":[]}}"#)?),
+            None => {
+                writeln!(self.out, r#"{{"traceEvents":[]}}"#)?;
+                Ok(Written::Chrome { slices: 0, flows: 0 })
+            }
         }
     }
 }
@@ -136,7 +141,8 @@ impl Events {
         let zero = zero / 1_000 * 1_000;
         let other = json!({ "time_0": begin.to_string() });
         write!(out, r#"{{"displayTimeUnit":"ms","otherData":{other},"traceEvents":["#)?;
-        Ok(Self { zero, processes: BTreeMap::new(), names: BTreeMap::new(), flows: 0, is_first: true })
+        let (processes, names) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { zero, processes, names, slices: 0, flows: 0, is_first: true })
     }
 
     fn process(&mut self, name: Option<&Name>, track: Track) -> &mut Process {
@@ -175,6 +181,7 @@ impl Events {
 
     fn slice(&mut self, slice: &Slice, (pid, tid): (usize, usize), out: &mut impl Write) -> Result<()> {
         let Slice { name, from, to, arguments } = slice;
+        self.slices += 1;
         let ts = self.micros(*from);
         let dur = Some(to.saturating_sub(*from) as f64 / 1e3);
         self.put(&Event { ph: "X", name, pid, tid, ts, dur, args: Some(arguments), ..Event::default() }, out)
@@ -213,7 +220,7 @@ impl Events {
     }
 
     /// Writes the names of the processes and lanes, which viewers accept in any place.
-    fn finish(mut self, out: &mut impl Write) -> Result<()> {
+    fn finish(mut self, out: &mut impl Write) -> Result<Written> {
         let mut processes: Vec<_> = mem::take(&mut self.processes).into_iter().collect();
         processes.sort_by_key(|((_, track), _)| *track == Track::Others);
         for (order, ((group, track), Process { id, lanes })) in processes.iter().enumerate() {
@@ -225,7 +232,8 @@ impl Events {
                 self.name(("thread_name", json!({ "name": format!("lane {lane}") })), (*id, lane), out)?;
             }
         }
-        Ok(writeln!(out, "]}}")?)
+        writeln!(out, "]}}")?;
+        Ok(Written::Chrome { slices: self.slices, flows: self.flows })
     }
 
     fn name_of(&self, track: Track) -> String {

@@ -12,14 +12,16 @@ use super::{
     groups::{By, GroupArgs, Grouping},
     help::Help,
     input::Inputs,
-    output,
+    json, output,
 };
 
 mod chrome;
+mod exported;
 mod lanes;
 mod table;
 mod trace;
 
+use exported::{Counted, Exported, Written};
 use table::Table;
 
 pub(super) const HELP: Help = Help {
@@ -44,6 +46,10 @@ pub(super) const HELP: Help = Help {
             "A table of requests with columns for the model and the minute",
             "omni-metrics export --format csv --by fields.model --every 1m service.log -o requests.csv",
         ),
+        (
+            "How many rows the table has",
+            "omni-metrics export --json --format csv service.log -o requests.csv | jq .rows",
+        ),
     ],
     note: Some(
         "With --by or --every, csv has the columns `group` and `from` (where the stretch of time begins); \
@@ -65,6 +71,13 @@ pub(super) struct Args {
     /// Where to write; without it, to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// What was written as one line of JSON: to standard output with -o, else to stderr
+    ///
+    /// It has the format, the table and its rows, or the slices and flows of the trace, the bytes, and the
+    /// lines that were read or left out. Example:
+    /// `omni-metrics export --json --format csv FILE -o requests.csv | jq .rows`
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -84,15 +97,23 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let grouping = args.groups.grouping().unwrap_or_default();
     args.refuse(&grouping)?;
     let mut inputs = Inputs::new(files)?;
-    match output {
+    let (written, bytes) = match output {
         None => args.write(&grouping, &mut inputs, out)?,
         Some(path) => {
             inputs.refuse_output(path)?;
-            output::write(path, |file| args.write(&grouping, &mut inputs, file))?;
+            output::write(path, |file| args.write(&grouping, &mut inputs, file))?
         }
-    }
+    };
     inputs.warn_of_doubles();
     grouping.by.iter().flat_map(By::missing).for_each(|missing| complain(&missing));
+    if args.json {
+        let exported = Exported::new(written, bytes, inputs.read);
+        match output {
+            Some(_) => json::write(out, &exported)?,
+            // If stderr is closed, it is lost, as sentences are.
+            None => drop(json::write(&mut anstream::stderr(), &exported)),
+        }
+    }
     Ok(inputs.exit_code(0))
 }
 
@@ -117,10 +138,21 @@ impl Args {
         Err(Failure::Io(refused.to_owned()))
     }
 
-    fn write(&self, grouping: &Grouping, inputs: &mut Inputs, out: &mut impl Write) -> Result<()> {
-        match self.format {
-            Format::Chrome => chrome::write(grouping.by.as_ref(), inputs, out),
-            Format::Csv => table::write(self.table, grouping, inputs, out),
-        }
+    /// Returns what was written, and how many bytes.
+    fn write(
+        &self,
+        grouping: &Grouping,
+        inputs: &mut Inputs,
+        out: &mut impl Write,
+    ) -> Result<(Written, u64)> {
+        let mut out = Counted::new(out);
+        let written = match self.format {
+            Format::Chrome => chrome::write(grouping.by.as_ref(), inputs, &mut out)?,
+            Format::Csv => {
+                let rows = table::write(self.table, grouping, inputs, &mut out)?;
+                Written::Csv { table: self.table, rows }
+            }
+        };
+        Ok((written, out.bytes))
     }
 }

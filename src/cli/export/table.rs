@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use serde::Serialize;
+
 use crate::{
     Detached, E2eTable, Fields, Line, RequestLine, StageRow, Timestamp, TransferRow,
     cli::{
@@ -15,7 +17,8 @@ use crate::{
 };
 
 /// What the rows of the table are about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Table {
     /// A row for each request
     Requests,
@@ -36,13 +39,14 @@ impl Table {
 const KEYS: [&str; 3] = ["request_id", "timestamp", "sample_rate"];
 
 /// Writes the table. With a grouping, its first columns are the beginning of the stretch of time and the
-/// group.
+/// group. Returns how many rows it has below the names of its columns.
 pub(super) fn write(
     table: Table,
     grouping: &Grouping,
     inputs: &mut Inputs,
     out: &mut impl Write,
-) -> Result<()> {
+) -> Result<u64> {
+    let mut count = 0;
     let mut csv = Records::new(out);
     let names = match table {
         Table::Requests => names::<E2eTable>(),
@@ -60,9 +64,13 @@ pub(super) fn write(
                 rows => in_groups(&grouping, line, rows),
             }
         },
-        |_, rows: Vec<Vec<String>>| rows.into_iter().try_for_each(|row| csv.write(row)),
+        |_, rows: Vec<Vec<String>>| {
+            count += rows.len() as u64;
+            rows.into_iter().try_for_each(|row| csv.write(row))
+        },
     )?;
-    csv.flush()
+    csv.flush()?;
+    Ok(count)
 }
 
 /// The rows of a line.

@@ -120,7 +120,6 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut written = Vec::new();
     if args.json {
         super::json::write(&mut written, &page.into_figures(&inputs, running))?;
-        written.push(b'\n');
     } else {
         written.extend(html(page, &inputs, running)?.into_bytes());
     }

@@ -118,7 +118,6 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     inputs.warn_of_doubles();
     if args.json {
         json::write(out, &log_summary)?;
-        writeln!(out)?;
     } else {
         let mut text = Vec::new();
         log_summary.print(&args.percentiles, &mut text)?;
@@ -150,7 +149,6 @@ fn run_by_groups(
     match (args.json, args.csv) {
         (true, _) => {
             json::write(out, &table)?;
-            writeln!(out)?;
         }
         (_, true) => table.write_csv(out)?,
         _ => print_groups(&table, grouping, out)?,

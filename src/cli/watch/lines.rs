@@ -53,7 +53,6 @@ fn write_line(log: &Log, period: Period, is_told: &mut bool, out: &mut impl Writ
         complain(&format!("no request ended in the {period}; --window all is for the whole log"));
     }
     json::write(out, &figures.line())?;
-    writeln!(out)?;
     Ok(out.flush()?)
 }
 

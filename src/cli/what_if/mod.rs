@@ -114,7 +114,6 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let prediction = predict(args, grouping.as_ref(), &inputs.selection, log)?;
     if args.json {
         json::write(out, &prediction)?;
-        writeln!(out)?;
     } else {
         let mut text = Vec::new();
         prediction.print(&mut text)?;

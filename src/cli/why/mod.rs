@@ -160,7 +160,6 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
         let answer = Answer::of(&request, question, meanwhile, &names);
         if args.json {
             json::write(out, &answer)?;
-            writeln!(out)?;
         } else {
             if at > 0 {
                 writeln!(out)?;
