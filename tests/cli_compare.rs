@@ -212,7 +212,7 @@ fn what_can_not_be_decided_names_the_percentile_that_can() {
     let [conclusion, tables] = ["* Changed: ", "| Figure "].map(|text| said.find(text).unwrap());
     assert!(conclusion < tables, "the conclusion comes first: {said}");
     let help = text(&omni_of(&["compare", "--help"], "").stdout);
-    assert!(help.contains("A condition of `--fail-if` is undecided"), "{help}");
+    assert!(help.contains("Or a condition of `--fail-if` is undecided"), "{help}");
 }
 
 /// Requests whose stage 1 waits for each output of stage 0, which takes so many milliseconds.

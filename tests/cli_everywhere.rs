@@ -196,3 +196,54 @@ fn on_any_log_each_command_ends_as_documented_and_all_count_the_same_requests() 
         assert_eq!(counts.len(), 1, "{}: {counts:?}", log.display());
     }
 }
+
+/// What the reader says on stderr, on one line, of arguments that it refuses.
+fn refused(args: &str) -> String {
+    let output = omni_of(&args.split(' ').collect::<Vec<_>>(), PIPELINE);
+    assert_eq!(output.status.code(), Some(2), "{args}: {output:?}");
+    text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_value_that_cannot_be_read_is_named_with_what_is_expected() {
+    for (args, expected) in [
+        ("summary --slowest x", "'x' for '--slowest <N>': expected a whole number from 0 to 4294967295"),
+        ("summary --slowest -1", "'-1' for '--slowest <N>': expected a whole number from 0 to"),
+        ("why --slowest --others 1.5", "'1.5' for '--others <N>': expected a whole number from 0 to"),
+        ("tables --last 0", "'0' for '--last <N>': expected a whole number from 1 to"),
+        ("tables --last -3", "'-3' for '--last <N>': expected a whole number from 1 to"),
+        ("what-if --concurrency 0", "'0' for '--concurrency <N>': expected a whole number from 1 to"),
+        ("what-if --rate x", "'x' for '--rate <FACTOR>': expected a number from 0.001 to 1000"),
+        ("summary --every 5", "'5' for '--every <SPAN>': expected a time with a unit, such as `10s`"),
+        ("join --max-offset x", "'x' for '--max-offset <TIME>': expected a time with a unit, such as `10s`"),
+        ("man nothing", "there is no command `nothing`"),
+    ] {
+        let said = refused(args);
+        assert!(said.contains(expected), "{args}: {said}");
+    }
+}
+
+#[test]
+fn an_argument_of_other_commands_is_refused_with_their_names() {
+    for (args, tip) in [
+        ("check --percentiles 50", "tip: --percentiles is an option of `summary`"),
+        ("join --slo e2e=1s", "tip: --slo is an option of `summary`, `report`, `compare` and `watch`"),
+        ("watch --by=file", "tip: --by is an option of `tables`, `summary`, `check`, `join`,"),
+        ("summary -o page.html", "tip: -o is an option of `join`, `report`, `export` and `compare`"),
+        ("summary --jsn", "tip: a similar argument exists: '--json'"),
+    ] {
+        let said = refused(args);
+        assert!(said.contains(tip) && said.matches("tip:").count() == 1, "{args}: {said}");
+    }
+}
+
+#[test]
+fn each_exit_code_has_one_entry_in_the_help() {
+    let output = omni_of(&["compare", "--help"], "");
+    let help = stdout(&output);
+    let (_, codes) = help.split_once("Exit codes:").unwrap();
+    let entries = codes.lines().filter_map(|line| line.strip_prefix("  ")?.chars().next());
+    let entries: String = entries.filter(char::is_ascii_digit).collect();
+    assert_eq!(entries, "012");
+    assert!(codes.contains("Or a condition of `--fail-if` is undecided"), "{codes}");
+}

@@ -496,6 +496,11 @@ fn a_question_without_an_answer_says_why() {
         (&["why", "--percentile", "101", PIPELINE], 2, "expected a number from 0 to 100"),
         (&["why", "--p99", "--p50", PIPELINE], 2, "cannot be used with"),
         (&["why", "req-0004", "no-such-file"], 2, "cannot read no-such-file"),
+        (
+            &["why", "--p99", "req-0004", PIPELINE],
+            2,
+            "there is no file req-0004; if that is the id of a request",
+        ),
     ] {
         let output = omni_of(args, "");
         assert_eq!(output.status.code(), Some(code), "{args:?} {output:?}");

@@ -34,7 +34,7 @@ pub(super) struct Help {
     pub(super) zero: Option<&'static str>,
     /// What exit code 1 means, if the command has it.
     pub(super) one: Option<&'static str>,
-    /// What exit code 2 means besides, if anything.
+    /// What exit code 2 means besides, if anything: a sentence that begins with *Or*.
     pub(super) two: Option<&'static str>,
     /// Variables that this command reads in addition to those for colours, and what they do.
     pub(super) environment: &'static [(&'static str, &'static str)],
@@ -71,7 +71,7 @@ impl Help {
         }
         roff.control("SH", ["EXIT STATUS"]);
         for (code, meaning) in self.exit_codes() {
-            tagged(&mut roff, bold(code), meaning);
+            tagged(&mut roff, bold(code), &meaning);
         }
         roff.control("SH", ["ENVIRONMENT"]);
         for (name, meaning) in self.variables() {
@@ -104,10 +104,12 @@ impl Help {
         text
     }
 
-    fn exit_codes(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let [one, two] =
-            [("1", self.one), ("2", self.two)].map(|(code, meaning)| meaning.map(|meaning| (code, meaning)));
-        [("0", self.zero.unwrap_or(SUCCESS))].into_iter().chain(one).chain([("2", UNUSABLE)]).chain(two)
+    fn exit_codes(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let two = [UNUSABLE].into_iter().chain(self.two).collect::<Vec<_>>().join(" ");
+        let [zero, one] = [Some(self.zero.unwrap_or(SUCCESS)), self.one].map(|one| one.map(str::to_owned));
+        [("0", zero), ("1", one), ("2", Some(two))]
+            .into_iter()
+            .filter_map(|(code, meaning)| Some((code, meaning?)))
     }
 
     fn variables(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -121,13 +123,13 @@ fn tagged(roff: &mut Roff, term: Inline, meaning: &str) {
 }
 
 /// A list of terms and their meanings, which begin in one column.
-fn section<'a>(text: &mut String, title: &str, entries: impl Iterator<Item = (&'a str, &'a str)>) {
+fn section<'a, T: AsRef<str>>(text: &mut String, title: &str, entries: impl Iterator<Item = (&'a str, T)>) {
     let entries: Vec<_> = entries.collect();
     let indent = entries.iter().map(|(term, _)| term.len()).max().unwrap_or_default() + 4;
     let _ = writeln!(text, "{title}:");
     for (term, meaning) in entries {
         let mut line = format!("{:indent$}", format!("  {term}"));
-        for word in meaning.split(' ') {
+        for word in meaning.as_ref().split(' ') {
             if line.len() + word.len() > WIDTH {
                 let _ = writeln!(text, "{}", line.trim_end());
                 line = " ".repeat(indent);

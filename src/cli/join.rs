@@ -19,6 +19,7 @@ use std::{
 use foldhash::fast::RandomState;
 
 use super::{
+    argument::time,
     clocks::{ClockRows, Clocks},
     doubles::Runs,
     failure::{Failure, Result},
@@ -96,7 +97,7 @@ pub(super) struct Args {
     ///
     /// A row that is farther from each line of its request is left out, and named on stderr: it is taken to
     /// belong to another request with the same id.
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = time)]
     max_offset: Duration,
     /// Move the rows of each log by an estimate of how much its clock differs from that of the requests
     ///

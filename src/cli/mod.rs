@@ -15,6 +15,7 @@ use clap_complete::Shell;
 
 mod aligned;
 mod amount;
+mod argument;
 mod attainment;
 mod batch;
 mod by_hash;
@@ -86,6 +87,7 @@ mod tables;
 mod tally;
 mod text_reader;
 mod timeline;
+mod unknown;
 mod verbatim;
 mod watch;
 mod what_if;
@@ -207,7 +209,8 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let args = Args::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    let args = command().try_get_matches().and_then(|matches| Args::from_arg_matches(&matches));
+    let args = args.unwrap_or_else(|error| unknown::with_owners(error, &command()).exit());
     let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout().lock()));
     let outcome = run(args.command, &mut out).and_then(|code| match out.flush().map_err(Failure::from) {
         Err(Failure::Hangup(_)) => Err(Failure::Hangup(code)),
@@ -259,7 +262,10 @@ fn run(command: Command, out: &mut impl Write) -> Result<ExitCode> {
                 None => (&HELP, Some(&whole)),
                 Some(name) => (help_of(name), whole.find_subcommand(name)),
             };
-            let unknown = || Failure::Io("there is no such command".to_owned());
+            let unknown = || {
+                let name = command.as_deref().unwrap_or_default();
+                Failure::Io(format!("there is no command `{name}`"))
+            };
             help.render_manual(page.ok_or_else(unknown)?.clone(), out)?;
             Ok(ExitCode::SUCCESS)
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io::Write,
+    num::NonZeroU32,
     process::ExitCode,
 };
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use super::{
     amount::amount,
+    argument::at_least_one,
     failure::{Result, complain},
     files::Files,
     groups::{GroupArgs, Grouping, Groups, Heading, Merge},
@@ -44,8 +46,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "ID")]
     request: Option<String>,
     /// Only the last N requests, and rows of workers
-    #[arg(long, value_name = "N")]
-    last: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    last: Option<NonZeroU32>,
     /// The lines themselves, as JSON, rather than tables
     #[arg(long)]
     json: bool,
@@ -99,7 +101,7 @@ fn print_all(args: &Args, inputs: &mut Inputs, out: &mut impl Write) -> Result<b
             }
             Some(limit) => {
                 last.push_back(line);
-                if last.len() > limit {
+                if last.len() > limit.get() as usize {
                     last.pop_front();
                 }
             }
@@ -113,11 +115,12 @@ fn print_all(args: &Args, inputs: &mut Inputs, out: &mut impl Write) -> Result<b
 /// Prints the last of the lines that are wanted of each group. Whether there are any.
 fn print_groups(args: &Args, grouping: &Grouping, inputs: &mut Inputs, out: &mut impl Write) -> Result<bool> {
     let (mut groups, mut number) = (Groups::<Last>::new(grouping), 0);
+    let limit = args.last.map_or(1, NonZeroU32::get) as usize;
     inputs.for_each(|_, line| {
         if args.is_wanted(&line) && is_of_a_request(&line) {
             number += 1;
             for name in grouping.names(&line) {
-                groups.at(timestamp(&line), Some(name)).add(number, &line, args.last.unwrap_or(1));
+                groups.at(timestamp(&line), Some(name)).add(number, &line, limit);
             }
         }
         Ok(())

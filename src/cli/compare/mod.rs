@@ -81,10 +81,11 @@ pub(super) const HELP: Help = Help {
     ),
     one: Some("A condition of `--fail-if` holds."),
     two: Some(
-        "A condition of `--fail-if` is undecided: its figure is beyond the limit, but has no interval that \
-         tells a change from chance, or neither log has it. An interval needs requests in eight blocks of \
-         time, and for a percentile in five that reach it: p90 usually has one with 200 requests, p99 with \
-         1,000, unless the slowest requests ended close together.",
+        "Or a condition of `--fail-if` is undecided: its figure is beyond the limit, but has no interval \
+         that tells a change from chance, or neither log has it. An interval needs requests in eight blocks \
+         of time, and for a percentile in five that reach it: p90 usually has one with 200 requests, p99 \
+         with 1,000, unless the slowest requests ended close together. Or no request has a value for an \
+         objective of `--slo`.",
     ),
     ..Help::NONE
 };

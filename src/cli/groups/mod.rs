@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, mem, time::Duration};
 
-use crate::{Timestamp, cli::log_line::LogLine};
+use crate::{
+    Timestamp,
+    cli::{argument::time, log_line::LogLine},
+};
 
 mod bounded;
 mod buckets;
@@ -62,10 +65,9 @@ impl GroupArgs {
 }
 
 fn width(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(width) if width >= Duration::from_millis(1) => Ok(width),
-        Ok(_) => Err("expected a millisecond or more".to_owned()),
-        Err(error) => Err(error.to_string()),
+    match time(text)? {
+        width if width >= Duration::from_millis(1) => Ok(width),
+        _ => Err("expected a millisecond or more".to_owned()),
     }
 }
 

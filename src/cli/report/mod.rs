@@ -73,6 +73,7 @@ pub(super) const HELP: Help = Help {
         ),
     ],
     note: Some("Percentiles are those of `summary`: less than 1 % from the exact ones."),
+    two: Some("Or no request has a value for an objective of `--slo`."),
     ..Help::NONE
 };
 

@@ -3,6 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use crate::cli::{
+    argument::count,
     chosen::Chosen,
     failure::{Failure, Result, complain},
     files::Files,
@@ -66,6 +67,7 @@ pub(super) const HELP: Help = Help {
          the table of --by stage_name; --slo first_output@STAGE=LIMIT says how many requests have that of \
          one stage within a limit.",
     ),
+    two: Some("Or no request has a value for an objective of `--slo`."),
     ..Help::NONE
 };
 
@@ -83,8 +85,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     percentiles: Vec<Percent>,
     /// How many of the slowest requests to show
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    slowest: usize,
+    #[arg(long, value_name = "N", default_value = "5", value_parser = count, allow_negative_numbers = true)]
+    slowest: u32,
     #[command(flatten)]
     objectives: Objectives,
     #[command(flatten)]
@@ -104,7 +106,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let (signs, mut running) = (Signs::default(), Running::default());
     let signs_of_cores = signs.clone();
     let summary = inputs.fold_and_map(
-        || Summary::new(args.slowest).with_objectives(&args.objectives),
+        || Summary::new(args.slowest as usize).with_objectives(&args.objectives),
         |summary, line| summary.add(line),
         Summary::merge,
         move |line| signs_of_cores.of(line),

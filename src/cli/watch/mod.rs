@@ -66,6 +66,7 @@ pub(super) const HELP: Help = Help {
     ],
     zero: Some("Success. Broken lines are skipped, and counted."),
     note: Some("There are no groups here: the view is of one period, and --where chooses its requests."),
+    two: Some("Or no request has a value for an objective of `--slo` when the input ends."),
     ..Help::NONE
 };
 

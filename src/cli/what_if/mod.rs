@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, io::Write, num::NonZeroU32, process::ExitCode};
 
 use super::{
     amount::amount,
+    argument::at_least_one,
     failure::{Failure, Result, complain},
     files::Files,
     groups::{GroupArgs, Grouping},
@@ -76,7 +77,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FACTOR", value_parser = factor, default_value_t = 1.0)]
     rate: f64,
     /// Instead of the log's arrivals, N clients, each of which sends its next request when it has an answer
-    #[arg(long, value_name = "N", conflicts_with = "rate")]
+    #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = at_least_one,
+          allow_negative_numbers = true)]
     concurrency: Option<NonZeroU32>,
     /// One line of JSON
     #[arg(long)]
@@ -90,7 +92,7 @@ pub(super) struct Args {
 fn factor(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(factor) if (0.001..=1000.0).contains(&factor) => Ok(factor),
-        _ => Err("a number from 0.001 to 1000 is needed".to_owned()),
+        _ => Err("expected a number from 0.001 to 1000".to_owned()),
     }
 }
 

@@ -5,12 +5,13 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io::Write,
     mem,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
 
 use super::{
+    argument::count,
     failure::{Failure, Result, complain},
     files::{Files, shown},
     groups::{GroupArgs, Grouping, Name, groups_of},
@@ -69,8 +70,8 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     /// How many of the requests that were in the way are named for each stage; the others are only counted
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    others: usize,
+    #[arg(long, value_name = "N", default_value = "3", value_parser = count, allow_negative_numbers = true)]
+    others: u32,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -128,6 +129,13 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
             return Err(Failure::Io(format!("{} is a file: {hint}", shown(&id))));
         }
         (Some(id), None) => Some(id.to_string_lossy().into_owned()),
+        (Some(id), Some(_)) if id != Path::new("-") && matches!(id.try_exists(), Ok(false)) => {
+            return Err(Failure::Io(format!(
+                "there is no file {}; if that is the id of a request, leave out the id, or the option that \
+                 chooses a request: one excludes the other",
+                shown(&id)
+            )));
+        }
         (file, Some(_)) => {
             args.files.files.splice(0..0, file);
             None
@@ -152,7 +160,7 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
     inputs.warn_of_doubles();
     let mut others = inputs.again();
     let waiters = chosen.iter().map(|(request, log_name, _)| Waiter::of(request, log_name)).collect();
-    let none = InTheWay::new(waiters, args.others, inputs.is_of_several_logs());
+    let none = InTheWay::new(waiters, args.others as usize, inputs.is_of_several_logs());
     let in_the_way = others.fold(|| none.clone(), |others, line| others.add(line), InTheWay::merge)?;
     for (at, ((request, _, question), meanwhile)) in
         chosen.into_iter().zip(in_the_way.into_meanwhile()).enumerate()
