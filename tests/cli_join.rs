@@ -307,7 +307,7 @@ fn the_report_as_json_counts_what_the_sentences_say() {
             { "request_id": "lost\u{1b}", "rows": 1 },
         ] },
         "rows_beyond_max_offset": 2, "rows_far_from_request": 1,
-        "rows_before_request": { "rows": 0, "requests": 0, "most_ms": 0.0, "example": "" },
+        "rows_before_request": { "rows": 0, "requests": 0, "most_ms": 0.0 },
         "moved_rows": { "rows": 0, "most_ms": 0.0 },
         "sample": { "requests": 2, "requests_without_rows": 0, "rows_without_request": 0 },
     });

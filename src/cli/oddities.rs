@@ -62,7 +62,7 @@ pub(super) struct Early {
     requests: u64,
     /// By how much at most, and the id of that request.
     most_ms: Millis,
-    #[serde(rename = "example")]
+    #[serde(rename = "example", skip_serializing_if = "String::is_empty")]
     id: String,
 }
 
