@@ -106,9 +106,9 @@ pub(super) struct Args {
     /// unmoved. A process that was started again has an estimate of its own if it wrote at least 8 rows.
     #[arg(long)]
     align_clocks: bool,
-    /// What it says of the logs as one line of JSON: to standard output with -o, else to stderr
+    /// The report on the join as one line of JSON: to standard output with -o, else to stderr
     ///
-    /// It has the counts of the sentences on stderr, which are left out. Example:
+    /// It has the counts of the sentences that are on stderr otherwise. Example:
     /// `omni-metrics join --json front.log worker-*.log -o joined.jsonl | jq .rows_without_request`
     #[arg(long)]
     json: bool,
