@@ -40,16 +40,17 @@ pub(super) fn batches<T, Mapper>(
 ) -> Vec<mpsc::Receiver<Batch<T>>>
 where
     T: Send + 'static,
-    Mapper: FnMut(&mut LogLine, Option<&[u8]>, &mut Vec<u8>) -> T + Send + 'static,
+    Mapper: FnMut(&mut LogLine, &mut Vec<u8>) -> T + Send + 'static,
 {
     let (mut parsers, mut batches) = (Vec::new(), Vec::new());
     for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
         let (chunk, chunks) = mpsc::sync_channel(AHEAD);
         let (batch, mapped) = mpsc::sync_channel(AHEAD);
-        let (mut parser, mut map) = (Parser::default(), mapper());
+        let (mut parser, mut map, mut lengths) = (Parser::default(), mapper(), (0, 0));
         // Not joined: a command that ends early does not wait for the lines that are still being parsed.
         thread::spawn(move || {
-            chunks.into_iter().try_for_each(|chunk| batch.send(Batch::of(chunk, &mut parser, &mut map)))
+            let mut parsed = |chunk| Batch::of(chunk, &mut parser, &mut map, &mut lengths);
+            chunks.into_iter().try_for_each(|chunk| batch.send(parsed(chunk)))
         });
         parsers.push(chunk);
         batches.push(mapped);
@@ -64,10 +65,12 @@ where
 }
 
 impl<T> Batch<T> {
+    /// A batch is expected to have as many lines and bytes as the last one; these are its `lengths`.
     fn of(
         chunk: Chunk,
         parser: &mut Parser,
-        map: &mut impl FnMut(&mut LogLine, Option<&[u8]>, &mut Vec<u8>) -> T,
+        map: &mut impl FnMut(&mut LogLine, &mut Vec<u8>) -> T,
+        lengths: &mut (usize, usize),
     ) -> Self {
         match chunk {
             Chunk::File(file) => Self::File(file),
@@ -76,9 +79,10 @@ impl<T> Batch<T> {
             Chunk::Cut(why) => Self::Lines(vec![Ok(Parsed::Broken(why))], Vec::new()),
             Chunk::Lines(bytes, log_name) => {
                 parser.reads(&log_name);
-                let (mut lines, mut rest, mut streams) = (Vec::new(), bytes.as_slice(), Chunked::default());
-                let mut appended = Vec::new();
-                let map = &mut |line: &mut LogLine, text: Option<&[u8]>| map(line, text, &mut appended);
+                let (mut rest, mut streams) = (bytes.as_slice(), Chunked::default());
+                let (mut lines, mut appended) =
+                    (Vec::with_capacity(lengths.0), Vec::with_capacity(lengths.1));
+                let map = &mut |line: &mut LogLine| map(line, &mut appended);
                 while !rest.is_empty() {
                     let length = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
                     let (line, after) = rest.split_at(length);
@@ -88,6 +92,7 @@ impl<T> Batch<T> {
                     });
                     rest = after;
                 }
+                *lengths = (lines.len(), appended.len());
                 Self::Lines(lines, appended)
             }
         }

@@ -173,14 +173,13 @@ impl Inputs {
     {
         let traced = || {
             let mut map = mapper();
-            move |line: &mut LogLine, _: Option<&[u8]>, _: &mut Vec<u8>| (Some(Trace::of(line)), map(line))
+            move |line: &mut LogLine, _: &mut Vec<u8>| (Some(Trace::of(line)), map(line))
         };
         self.map_traced(traced, |place, mapped, _| take(place, mapped))
     }
 
-    /// The same for a command that finds doubled lines on its own: places have no twin. The mapper also gets
-    /// the bytes of a line that is spelt as the layer spells it, and may append bytes to those of the lines
-    /// before, which `take` gets too.
+    /// The same for a command that finds doubled lines on its own: places have no twin. The mapper may append
+    /// bytes to those of the lines before, which `take` gets too.
     pub(super) fn map_bytes<T, Mapper>(
         &mut self,
         mut mapper: impl FnMut() -> Mapper,
@@ -188,13 +187,11 @@ impl Inputs {
     ) -> Result<()>
     where
         T: Send + 'static,
-        Mapper: FnMut(&mut LogLine, Option<&[u8]>, &mut Vec<u8>) -> T + Send + 'static,
+        Mapper: FnMut(&mut LogLine, &mut Vec<u8>) -> T + Send + 'static,
     {
         let untraced = || {
             let mut map = mapper();
-            move |line: &mut LogLine, spelling: Option<&[u8]>, bytes: &mut Vec<u8>| {
-                (None, map(line, spelling, bytes))
-            }
+            move |line: &mut LogLine, bytes: &mut Vec<u8>| (None, map(line, bytes))
         };
         self.map_traced(untraced, take)
     }
@@ -206,16 +203,14 @@ impl Inputs {
     ) -> Result<()>
     where
         T: Send + 'static,
-        Mapper: FnMut(&mut LogLine, Option<&[u8]>, &mut Vec<u8>) -> (Option<Trace>, T) + Send + 'static,
+        Mapper: FnMut(&mut LogLine, &mut Vec<u8>) -> (Option<Trace>, T) + Send + 'static,
     {
         let (files, selection) = (self.files.clone(), Arc::clone(&self.selection));
         let progress = progress_bar(&files);
         let mut selecting = || {
             let (mut map, selection) = (mapper(), Arc::clone(&selection));
-            move |line: &mut LogLine, spelling: Option<&[u8]>, bytes: &mut Vec<u8>| match selection
-                .leaves_out(line)
-            {
-                None => Ok(map(line, spelling, bytes)),
+            move |line: &mut LogLine, bytes: &mut Vec<u8>| match selection.leaves_out(line) {
+                None => Ok(map(line, bytes)),
                 Some(reason) => Err(reason),
             }
         };
@@ -225,7 +220,7 @@ impl Inputs {
         let mut parse = |log_name: &Arc<str>, line: &[u8]| {
             let mut bytes = Vec::new();
             parser.reads(log_name);
-            let map = &mut |line: &mut LogLine, text: Option<&[u8]>| map(line, text, &mut bytes);
+            let map = &mut |line: &mut LogLine| map(line, &mut bytes);
             (parser.parse(line, map), bytes)
         };
         let (mut reading, mut reasons) = (Reading::default(), Vec::new());

@@ -203,9 +203,9 @@ fn spread(inputs: &mut Inputs) -> Result<Spread> {
     let mapper = || {
         let of_core = Arc::new(Mutex::new(Siblings::default()));
         siblings.push(Arc::clone(&of_core));
-        move |line: &mut LogLine, text: Option<&[u8]>, bytes: &mut Vec<u8>| {
+        move |line: &mut LogLine, bytes: &mut Vec<u8>| {
             of_core.lock().unwrap_or_else(PoisonError::into_inner).note(line);
-            JoinedLine::of(line, text, bytes)
+            JoinedLine::of(line, bytes)
         }
     };
     inputs.map_bytes(mapper, |place, line, bytes| {

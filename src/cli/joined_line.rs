@@ -1,11 +1,10 @@
-//! A line on its way through the temporary files of `join`: a request as text, which is the result if it gets
-//! no rows, and a row as packed values, which are read faster.
+//! A line on its way through the temporary files of `join`, as packed values.
 
 use super::{
+    origins,
     packed::{self, Packed},
     run_correction::Step,
     sample_check::State,
-    verbatim,
 };
 use crate::{
     Detached, Line, RequestLine, Timestamp,
@@ -31,9 +30,8 @@ pub(super) struct JoinedLine {
 }
 
 impl JoinedLine {
-    /// Appends a line to the bytes. `None` for a line without a request. The text is that of a line that is
-    /// spelt as the layer spells it; any other spelling is replaced.
-    pub(super) fn of(line: &Line, text: Option<&[u8]>, bytes: &mut Vec<u8>) -> Option<Self> {
+    /// Appends a line to the bytes. `None` for a line that is neither a request nor a row.
+    pub(super) fn of(line: &Line, bytes: &mut Vec<u8>) -> Option<Self> {
         let id = line.request_id().map(|_| bytes.len());
         bytes.extend_from_slice(line.request_id().unwrap_or_default().as_bytes());
         let step = bytes.len();
@@ -44,17 +42,7 @@ impl JoinedLine {
         let (sample_rate, timestamp) = match line {
             Line::Request(line) => {
                 bytes.push(REQUEST);
-                match text.filter(|text| is_plain(text)) {
-                    Some(text) => {
-                        bytes.extend_from_slice(text);
-                        bytes.push(b'\n');
-                    }
-                    None => {
-                        let mut respelt = LineBuffer::new();
-                        write(&mut respelt, line);
-                        bytes.extend_from_slice(respelt.line());
-                    }
-                }
+                packed::request(bytes, line);
                 (line.sample_rate, line.timestamp)
             }
             Line::Stage(line) => {
@@ -76,19 +64,12 @@ impl JoinedLine {
         Some(Self { run, sample_rate, timestamp, id, step, line: start, end: bytes.len() })
     }
 
-    /// The id of its request, if it names one; its step; and the line itself. The same row has the same
+    /// The id of its request, if it names one; its step; and the line itself. The same line has the same
     /// bytes, however it was spelt.
     pub(super) fn parts<'a>(&self, bytes: &'a [u8]) -> Option<[&'a [u8]; 3]> {
         let Self { id, step, line, end, .. } = *self;
         Some([bytes.get(id?..step)?, bytes.get(step..line)?, bytes.get(line..end)?])
     }
-}
-
-/// Whether the layer would escape no character of the text.
-fn is_plain(text: &[u8]) -> bool {
-    // Without a branch for each byte, so that many are compared at once.
-    let is_plain = |bytes: &[u8]| bytes.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~'));
-    text.chunks(256).all(is_plain)
 }
 
 /// Appends the line of a request.
@@ -102,30 +83,21 @@ pub(super) fn is_row(bytes: &[u8]) -> bool {
     bytes.first() != Some(&REQUEST)
 }
 
-/// The text of a request.
-pub(super) fn text(bytes: &[u8]) -> Option<&[u8]> {
-    bytes.strip_prefix(&[REQUEST])
-}
-
 /// Reads the bytes of requests, each in place of the one before.
-pub(super) struct RequestReader(Line);
-
-impl Default for RequestReader {
-    fn default() -> Self {
-        Self(Line::Request(RequestLine::default()))
-    }
-}
+#[derive(Default)]
+pub(super) struct RequestReader(RequestLine);
 
 impl RequestReader {
     pub(super) fn read(&mut self, bytes: &[u8]) -> Option<&mut RequestLine> {
-        let text = text(bytes)?.trim_ascii_end();
-        if verbatim::read(text, &mut self.0).is_none() {
-            self.0 = str::from_utf8(text).ok()?.parse().ok()?;
-        }
-        match &mut self.0 {
-            Line::Request(line) => Some(line),
-            _ => None,
-        }
+        Packed::of(bytes.strip_prefix(&[REQUEST])?).request(&mut self.0)?;
+        Some(&mut self.0)
+    }
+
+    /// The same, with the name of its log, if it has one.
+    pub(super) fn named(&mut self, bytes: &[u8], log: Option<&str>) -> Option<&mut RequestLine> {
+        let request = self.read(bytes)?;
+        origins::name(&mut request.fields, log);
+        Some(request)
     }
 }
 

@@ -170,7 +170,7 @@ fn first_timestamp(path: &Path) -> Option<Timestamp> {
         if reader.read_until(b'\n', &mut line).ok()? == 0 {
             return None;
         }
-        let time = |line: &[u8]| match Parser::default().parse(line, &mut |line, _| timestamp(line)) {
+        let time = |line: &[u8]| match Parser::default().parse(line, &mut |line| timestamp(line)) {
             Parsed::Line(time) => Some(time),
             _ => None,
         };

@@ -15,7 +15,7 @@ use super::{
     joined_sample::JoinedSample,
     messages::Messages,
     oddities::Oddities,
-    origins::{self, Origins},
+    origins::Origins,
     run_correction::Step,
     spool::{Spool, records},
 };
@@ -67,14 +67,13 @@ pub(super) fn match_rows(
     let mut lines = without_copies(&bytes, &mut oddities);
     let (mut request_reader, mut row_reader) = (RequestReader::default(), RowReader::default());
     let mut completed = Spool::over(file)?;
-    let (mut step, mut line) = (Vec::new(), LineBuffer::new());
+    let (mut packed_step, mut line) = (Vec::new(), LineBuffer::new());
     for Request { received, rows } in distribute(&mut lines, &mut oddities, clocks)? {
-        let (mut step_and_text, mut far_off) = (None, 0);
         let log = origins.of_run(received.source);
+        let mut request = request_reader.named(received.line, log).ok_or_else(garbled)?;
+        let (mut step, mut far_off) = (received.step, 0);
         if !rows.is_empty() {
             let all = rows.len() as u64;
-            let request = request_reader.read(received.line).ok_or_else(garbled)?;
-            origins::name(&mut request.fields, log);
             let senders = Senders::of(request, received.source, &rows, &mut row_reader, clocks);
             let senders = senders.ok_or_else(garbled)?;
             let (times, tokens) = (times(request), request.e2e_table.e2e_total_tokens);
@@ -106,29 +105,21 @@ pub(super) fn match_rows(
             if far_off < all {
                 completion.finish();
                 of_request.complete(request, tokens);
-                step.clear();
-                line.clear();
-                of_request.pack(&mut step);
-                joined_line::write(&mut line, request);
-                step_and_text = Some((step.as_slice(), line.line()));
+                packed_step.clear();
+                of_request.pack(&mut packed_step);
+                step = &packed_step;
+            } else {
+                // Its own rows may have been changed.
+                request = request_reader.named(received.line, log).ok_or_else(garbled)?;
             }
         }
         if far_off > 0 {
             oddities.add_far_off(utf8(received.id)?, far_off);
         }
-        let (step, text) = match step_and_text {
-            Some(completed) => completed,
-            None if log.is_some() => {
-                let request = request_reader.read(received.line).ok_or_else(garbled)?;
-                origins::name(&mut request.fields, log);
-                line.clear();
-                joined_line::write(&mut line, request);
-                (received.step, line.line())
-            }
-            None => (received.step, joined_line::text(received.line).ok_or_else(garbled)?),
-        };
-        let (before, after) = around_totals(text).ok_or_else(garbled)?;
-        oddities.sample.add_request(utf8(received.id)?, is_sampled(before));
+        oddities.sample.add_request(&request.request_id, request.sample_rate.is_some());
+        line.clear();
+        joined_line::write(&mut line, request);
+        let (before, after) = around_totals(line.line()).ok_or_else(garbled)?;
         completed.write([received.sequence, received.source], [step, before, after])?;
     }
     Ok((completed, oddities))
@@ -141,11 +132,6 @@ fn around_totals(line: &[u8]) -> Option<(&[u8], &[u8])> {
     // In a text, the quotes of such a key would be escaped.
     let (before, rest) = line.split_at_checked(memmem::find(line, KEY)? + KEY.len())?;
     Some((before, rest.get(memmem::find(rest, NEXT_KEY)?..)?))
-}
-
-/// Whether the rate of its process has chosen a request, whose line begins like this.
-fn is_sampled(before_totals: &[u8]) -> bool {
-    memmem::find(before_totals, b",\"sample_rate\":").is_some()
 }
 
 fn utf8(id: &[u8]) -> Result<&str> {

@@ -2,7 +2,7 @@
 //! values are the same bytes.
 
 use crate::{
-    Detached, Fields, Millis, OverallSummary, Timestamp,
+    Detached, Fields, Millis, OverallSummary, RequestLine, Timestamp,
     model::numbers::{Member, Table},
 };
 
@@ -90,6 +90,45 @@ impl<'a> Packed<'a> {
         Some(())
     }
 
+    /// Reads a request in place of another one.
+    pub(super) fn request(&mut self, line: &mut RequestLine) -> Option<()> {
+        let RequestLine {
+            schema,
+            timestamp,
+            request_id,
+            sample_rate,
+            overall_summary,
+            e2e_table,
+            stage_table,
+            transfer_table,
+            trace_id,
+            span_id,
+            fields,
+            warnings,
+        } = line;
+        *schema = self.number()?.try_into().ok()?;
+        *timestamp = self.number().map(Timestamp::from_unix_micros)?;
+        self.text()?.clone_into(request_id);
+        *sample_rate = self.or_null(|packed| packed.number()?.try_into().ok())?;
+        *overall_summary = self.summary()?;
+        e2e_table.unpack(self)?;
+        self.rows(stage_table)?;
+        self.rows(transfer_table)?;
+        *trace_id = self.or_null(Self::owned)?;
+        *span_id = self.or_null(Self::owned)?;
+        *fields = self.fields()?;
+        *warnings = self.list(Self::owned)?;
+        Some(())
+    }
+
+    /// Reads rows in place of others.
+    fn rows<Row: Table>(&mut self, rows: &mut Vec<Row>) -> Option<()> {
+        // No row is shorter than a byte.
+        let length = self.number().and_then(|length| usize::try_from(length).ok())?;
+        rows.resize_with(Some(length).filter(|length| *length <= self.0.len())?, Row::default);
+        rows.iter_mut().try_for_each(|row| row.unpack(self))
+    }
+
     pub(super) fn summary(&mut self) -> Option<OverallSummary> {
         Some(OverallSummary {
             e2e_requests: self.number()?,
@@ -146,6 +185,22 @@ pub(super) fn detached<Row: Table>(out: &mut Vec<u8>, line: &Detached<Row>) {
     list(out, &line.warnings, |out, warning| text(out, warning));
 }
 
+/// A request.
+pub(super) fn request(out: &mut Vec<u8>, line: &RequestLine) {
+    number(out, &line.schema.into());
+    number(out, &line.timestamp.unix_micros());
+    text(out, &line.request_id);
+    line.sample_rate.map(u64::from).pack(out);
+    summary(out, &line.overall_summary);
+    line.e2e_table.pack(out);
+    list(out, &line.stage_table, |out, row| row.pack(out));
+    list(out, &line.transfer_table, |out, row| row.pack(out));
+    line.trace_id.pack(out);
+    line.span_id.pack(out);
+    fields(out, &line.fields);
+    list(out, &line.warnings, |out, warning| text(out, warning));
+}
+
 pub(super) fn summary(out: &mut Vec<u8>, summary: &OverallSummary) {
     number(out, &summary.e2e_requests);
     time(out, &summary.e2e_wall_time_ms);
@@ -194,6 +249,34 @@ mod tests {
         assert_eq!(unpacked(&packed(&stage), empty.clone()), Some(stage.clone()));
         assert_eq!(unpacked(&packed(&transfer), Detached::default()), Some(transfer));
         assert_eq!(unpacked(&packed(&empty), stage), Some(empty));
+    }
+
+    #[test]
+    fn requests_with_all_numbers_and_with_none_are_read_as_they_were_packed() {
+        let full = RequestLine {
+            schema: SCHEMA,
+            timestamp: Timestamp::from_unix_micros(1),
+            request_id: "r\u{e9}q".to_owned(),
+            sample_rate: Some(8),
+            overall_summary: OverallSummary { e2e_requests: 3, ..OverallSummary::default() },
+            e2e_table: full(),
+            stage_table: vec![full(), StageRow::default()],
+            transfer_table: vec![full::<TransferRow>(); 3],
+            trace_id: Some("4bf9".to_owned()),
+            span_id: Some(String::new()),
+            fields: serde_json::from_str(r#"{"model":"x"}"#).unwrap(),
+            warnings: vec!["one".to_owned()],
+        };
+        let empty = RequestLine::default();
+        for (line, mut before) in [(&full, empty.clone()), (&empty, full.clone())] {
+            let mut bytes = Vec::new();
+            request(&mut bytes, line);
+            assert_eq!(Packed::of(&bytes).request(&mut before), Some(()));
+            assert_eq!(&before, line);
+            for length in 0..bytes.len() {
+                assert_eq!(Packed::of(&bytes[..length]).request(&mut before), None, "{length}");
+            }
+        }
     }
 
     #[test]

@@ -107,13 +107,8 @@ impl Parser {
         }
     }
 
-    /// Reads a line, and maps it if it is the layer's. The mapper also gets the bytes of a line that is spelt
-    /// as the layer spells it, which are UTF-8.
-    pub(super) fn parse<T>(
-        &mut self,
-        bytes: &[u8],
-        map: &mut impl FnMut(&mut LogLine, Option<&[u8]>) -> T,
-    ) -> Parsed<T> {
+    /// Reads a line, and maps it if it is the layer's.
+    pub(super) fn parse<T>(&mut self, bytes: &[u8], map: &mut impl FnMut(&mut LogLine) -> T) -> Parsed<T> {
         // An editor may have put a byte order mark in front.
         let bytes = without_zeros(bytes);
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
@@ -130,13 +125,13 @@ impl Parser {
         &mut self,
         bytes: &[u8],
         is_spelt_as_ours: bool,
-        map: &mut impl FnMut(&mut LogLine, Option<&[u8]>) -> T,
+        map: &mut impl FnMut(&mut LogLine) -> T,
     ) -> Parsed<T> {
         if !is_spelt_as_ours && bytes.first() != Some(&b'{') {
             return foreign(bytes);
         }
         if verbatim::read(bytes, &mut self.line.line).is_some() {
-            return self.known(Some(bytes), map);
+            return self.known(map);
         }
         let Ok(text) = str::from_utf8(bytes) else {
             let broken = || Parsed::Broken("it is not UTF-8".to_owned());
@@ -149,7 +144,7 @@ impl Parser {
         match serde_json::from_str(text) {
             Ok(line) => {
                 self.line.line = line;
-                self.known(None, map)
+                self.known(map)
             }
             // Another schema may have other keys.
             Err(error) => match Head::of(text) {
@@ -162,13 +157,9 @@ impl Parser {
     }
 
     /// Maps the line if its schema is known.
-    fn known<T>(
-        &mut self,
-        spelling: Option<&[u8]>,
-        map: &mut impl FnMut(&mut LogLine, Option<&[u8]>) -> T,
-    ) -> Parsed<T> {
+    fn known<T>(&mut self, map: &mut impl FnMut(&mut LogLine) -> T) -> Parsed<T> {
         match schema(&self.line) {
-            SCHEMA => Parsed::Line(map(&mut self.line, spelling)),
+            SCHEMA => Parsed::Line(map(&mut self.line)),
             schema => Parsed::Unknown(schema),
         }
     }

@@ -67,7 +67,7 @@ fn end_of_whole_file(file: &LogFile) -> Result<Option<Timestamp>> {
 
 fn latest(lines: &[u8]) -> Option<Timestamp> {
     let (mut rest, mut streams, mut latest) = (lines, Chunked::default(), None);
-    let (mut parser, mut map) = (Parser::default(), |line: &mut LogLine, _: Option<&[u8]>| timestamp(line));
+    let (mut parser, mut map) = (Parser::default(), |line: &mut LogLine| timestamp(line));
     while !rest.is_empty() {
         let before = rest;
         // On memory, it finds the line feed and can't fail.

@@ -44,7 +44,7 @@ impl<W: Write, F: FnMut(&LogLine)> Sieve<W, F> {
 
     fn pass(&mut self, line: &[u8]) -> io::Result<()> {
         let (selection, take) = (&self.selection, &mut self.take);
-        let mut sift = |line: &mut LogLine, _: Option<&[u8]>| {
+        let mut sift = |line: &mut LogLine| {
             let left_out = selection.leaves_out(line);
             if left_out.is_none() {
                 take(line);

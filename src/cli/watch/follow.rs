@@ -57,7 +57,7 @@ pub(super) struct Lines {
 impl Lines {
     /// `false` if nobody receives them any more.
     fn send(&self, line: &[u8]) -> bool {
-        let mut select = |line: &mut LogLine, _: Option<&[u8]>| match self.selection.leaves_out(line) {
+        let mut select = |line: &mut LogLine| match self.selection.leaves_out(line) {
             None => Ok(line.take().line),
             Some(reason) => Err(reason),
         };
