@@ -131,7 +131,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     oddities.nameless = nameless;
     let unnamed = Origins::default();
     let named = if are_several { &origins } else { &unnamed };
-    for (part, of_part) in on_all_cores(parts, |part| match_rows(part, &sample, max_offset, &clocks, named))?
+    for (part, of_part) in
+        on_all_cores(parts, |part, bytes| match_rows(part, bytes, &sample, max_offset, &clocks, named))?
     {
         completed.push(part);
         oddities.merge(of_part);
@@ -232,23 +233,26 @@ fn spread(inputs: &mut Inputs) -> Result<Spread> {
 /// By how much the clocks differ, from the rows of all parts.
 fn estimate_clocks(parts: Vec<Spool<4, 3>>) -> Result<(Vec<Spool<4, 3>>, Clocks)> {
     let rows = Mutex::new(ClockRows::default());
-    let parts = on_all_cores(parts, |mut part| {
-        let of_part = clock_rows(&mut part)?;
+    let parts = on_all_cores(parts, |mut part, bytes| {
+        let of_part = clock_rows(&mut part, bytes)?;
         rows.lock().unwrap_or_else(PoisonError::into_inner).merge(of_part);
         Ok(part)
     })?;
     Ok((parts, rows.into_inner().unwrap_or_else(PoisonError::into_inner).estimate()))
 }
 
-/// Does the work on each part, on all cores.
+/// Does the work on each part, on all cores. A core reads its parts into the same memory.
 fn on_all_cores<T: Send>(
     parts: Vec<Spool<4, 3>>,
-    work: impl Fn(Spool<4, 3>) -> Result<T> + Sync,
+    work: impl Fn(Spool<4, 3>, &mut Vec<u8>) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
     let waiting = Mutex::new(parts.into_iter());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     let threads = thread::available_parallelism().map_or(1, usize::from).min(AT_ONCE);
-    let of_thread = || iter::from_fn(next).map(&work).collect::<Result<Vec<_>>>();
+    let of_thread = || {
+        let mut bytes = Vec::new();
+        iter::from_fn(next).map(|part| work(part, &mut bytes)).collect::<Result<Vec<_>>>()
+    };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(of_thread)).collect();
         let died = |_| Failure::Io("a thread that matches rows broke down".to_owned());

@@ -57,14 +57,15 @@ struct Request<'a> {
 /// [`JoinedLine::parts`]: joined_line::JoinedLine::parts
 pub(super) fn match_rows(
     part: Spool<4, 3>,
+    bytes: &mut Vec<u8>,
     sample: &JoinedSample,
     max_offset: u64,
     clocks: &Clocks,
     origins: &Origins,
 ) -> Result<(Spool<2, 3>, Oddities)> {
-    let (bytes, file) = part.into_bytes()?;
+    let file = part.read_into(bytes)?;
     let mut oddities = Oddities::of(sample);
-    let mut lines = without_copies(&bytes, &mut oddities);
+    let mut lines = without_copies(bytes, &mut oddities);
     let (mut request_reader, mut row_reader) = (RequestReader::default(), RowReader::default());
     let mut completed = Spool::over(file)?;
     let (mut packed_step, mut line) = (Vec::new(), LineBuffer::new());
@@ -215,10 +216,10 @@ fn to_nearest<'a>(
 }
 
 /// The rows of a part whose requests have an id of their own, for an estimate of the clocks.
-pub(super) fn clock_rows(part: &mut Spool<4, 3>) -> Result<ClockRows> {
-    let bytes = part.bytes()?;
+pub(super) fn clock_rows(part: &mut Spool<4, 3>, bytes: &mut Vec<u8>) -> Result<ClockRows> {
+    part.copy_into(bytes)?;
     let mut unread = Oddities::default();
-    let mut lines = without_copies(&bytes, &mut unread);
+    let mut lines = without_copies(bytes, &mut unread);
     let (mut request_reader, mut row_reader) = (RequestReader::default(), RowReader::default());
     let mut clock_rows = ClockRows::default();
     for lines in lines.chunk_by_mut(|one, next| one.id == next.id) {

@@ -58,15 +58,18 @@ impl<'a> Packed<'a> {
         self.text().map(str::to_owned)
     }
 
+    #[inline]
     pub(crate) fn or_null<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
-        match self.number()? {
-            0 => Some(None),
-            _ => read(self).map(Some),
-        }
+        let (is_there, rest) = self.0.split_first()?;
+        self.0 = rest;
+        if *is_there == 0 { Some(None) } else { read(self).map(Some) }
     }
 
     pub(super) fn list<T>(&mut self, read: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        (0..self.number()?).map(|_| read(self)).collect()
+        match self.number()? {
+            0 => Some(Vec::new()),
+            length => (0..length).map(|_| read(self)).collect(),
+        }
     }
 
     pub(crate) fn fields(&mut self) -> Option<Fields> {

@@ -42,21 +42,23 @@ impl<const M: usize, const N: usize> Spool<M, N> {
         Ok(file)
     }
 
-    /// A copy of all records so far, in memory.
-    pub(super) fn bytes(&mut self) -> io::Result<Vec<u8>> {
+    /// Reads all records so far in place of the bytes.
+    pub(super) fn copy_into(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        bytes.clear();
         self.0.flush()?;
-        let (mut bytes, file) = (Vec::new(), self.0.get_mut());
+        let file = self.0.get_mut();
         let end = file.stream_position()?;
         file.rewind()?;
-        Read::take(file, end).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        Read::take(file, end).read_to_end(bytes)?;
+        Ok(())
     }
 
-    /// All records, in memory, and the file, which is not needed for them any more.
-    pub(super) fn into_bytes(self) -> io::Result<(Vec<u8>, File)> {
-        let (mut bytes, mut file) = (Vec::new(), self.rewound()?);
-        file.read_to_end(&mut bytes)?;
-        Ok((bytes, file))
+    /// Reads all records in place of the bytes. The file is not needed for them any more.
+    pub(super) fn read_into(self, bytes: &mut Vec<u8>) -> io::Result<File> {
+        bytes.clear();
+        let mut file = self.rewound()?;
+        file.read_to_end(bytes)?;
+        Ok(file)
     }
 
     /// The records one by one.
@@ -133,7 +135,8 @@ mod tests {
             }
             spool
         };
-        let (bytes, file) = spool().into_bytes().unwrap();
+        let mut bytes = vec![7];
+        let file = spool().read_into(&mut bytes).unwrap();
         let read: Vec<_> = records(&bytes).collect();
         assert_eq!(read, written.map(|(numbers, texts)| (numbers, texts.map(str::as_bytes))));
         let mut records = spool().into_records().unwrap();
