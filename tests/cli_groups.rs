@@ -522,6 +522,29 @@ fn each_log_of_a_directory_is_a_group_with_the_rows_of_its_worker() {
 }
 
 #[test]
+fn logs_of_mixed_paths_and_of_names_that_look_the_same_have_groups_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::create_dir_all(path("logs/sub")).unwrap();
+    fs::write(path("logs/front.log"), fs::read_to_string(PIPELINE).unwrap()).unwrap();
+    for name in ["logs/sub/worker.log", "logs/a\nb.log", "logs/a\\nb.log"] {
+        fs::write(path(name), worker("vocoder", &[("r1", 1.0)])).unwrap();
+    }
+    let groups = |logs: &[&str]| {
+        let args = ["summary", "--json", "--by", "stage_name,file"];
+        let table = lines(&stdout(&omni_of(&[&args[..], logs].concat(), "")));
+        let names = column(table[0]["groups"].as_array().unwrap(), "group");
+        let names = names.into_iter().map(str::to_owned);
+        names.filter(|name| name.starts_with("vocoder")).collect::<Vec<_>>()
+    };
+    let given = |name: &str| path(name).to_str().unwrap().to_owned();
+    let mixed = groups(&[PIPELINE, &given("logs/sub/../front.log"), &given("logs/sub/worker.log")]);
+    assert_eq!(mixed, ["vocoder, worker.log"]);
+    let alike = groups(&[&given("logs/a\nb.log"), &given("logs/a\\nb.log")]);
+    assert_eq!(alike.len(), 2, "{alike:?}");
+}
+
+#[test]
 fn a_pod_is_called_without_its_uid() {
     let directory = tempfile::tempdir().unwrap();
     for pod in ["front-0", "vocoder-0", "vocoder-1"] {

@@ -194,6 +194,21 @@ fn why_a_line_is_broken_is_said_in_the_terms_of_the_log() {
 }
 
 #[test]
+fn a_line_of_more_than_16_mib_is_broken_for_its_length() {
+    let (first, second) = PIPELINE.lines().next().zip(PIPELINE.lines().nth(1)).unwrap();
+    let of_length = |length: usize| {
+        let text = "x".repeat(length - first.len() + "thinker".len());
+        format!("{}\n{second}\n", first.replacen("thinker", &text, 1))
+    };
+    let check = |length: usize| text(&omni_of(&["check"], &of_length(length)).stdout);
+    let said = check((16 << 20) + (1 << 20));
+    assert!(said.starts_with("-:1: a broken line is left out: it is longer than 16 MiB\n"), "{said}");
+    assert!(!check((16 << 20) - (1 << 10)).contains("broken"));
+    let foreign = format!("{}\n{second}\n", "x".repeat(17 << 20));
+    assert!(!text(&omni_of(&["check"], &foreign).stdout).contains("broken"));
+}
+
+#[test]
 fn a_line_in_which_several_begin_is_named_as_such() {
     let (first, rest) = PIPELINE.split_once('\n').unwrap();
     let second = rest.lines().next().unwrap();

@@ -16,8 +16,6 @@ use super::{
     parsed::LINE_LIMIT,
 };
 
-/// How many bytes are kept of a line that is longer than [`LINE_LIMIT`].
-const LONG_LINE_SHOWN: usize = 64;
 /// How much is read at a time, in bytes.
 const CHUNK: usize = 1 << 18;
 /// From this size in bytes on, the input gets a progress bar.
@@ -100,8 +98,8 @@ fn read_lines(
             // A file that was truncated while a program wrote it may begin with any number of zeros.
             lines.clear();
         } else if lines.len() > LINE_LIMIT {
-            // Its beginning tells whether it is a line of the layer.
-            lines.truncate(LONG_LINE_SHOWN);
+            // The parser sees by the length that the line is too long.
+            lines.truncate(LINE_LIMIT + 1);
             if !send(chunk(mem::take(&mut lines))) {
                 return Ok(false);
             }

@@ -8,8 +8,8 @@ pub(super) struct LogFile {
     pub(super) path: PathBuf,
     /// Which of the logs it is a part of. Files of one log follow each other.
     pub(super) log: usize,
-    /// What that log is called among those that are read: the path without the directories that all of them
-    /// are in, and without the marks of rotation if several files of it are read.
+    /// What that log is called among those that are read: see [`log_names`](super::log_names::log_names).
+    /// If several files of it are read, it has no marks of rotation.
     pub(super) log_name: Arc<str>,
     /// It was found in a directory, where files without lines of the layer are expected.
     pub(super) is_found: bool,

@@ -6,7 +6,7 @@ use std::{
     collections::HashSet,
     fs,
     io::{BufRead, BufReader, Read},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -15,8 +15,9 @@ use indicatif::ProgressBar;
 use super::{
     chunks::open,
     failure::{Failure, Result},
-    files::{called, shown},
+    files::shown,
     log_file::LogFile,
+    log_names::log_names,
     parsed::{Parsed, Parser},
     rotation::{Mark, Name},
     selection::timestamp,
@@ -48,43 +49,12 @@ pub(super) fn in_order(arguments: &[PathBuf]) -> Result<Vec<LogFile>> {
             }
         }
     }
-    let names = log_names(&sets);
+    let names = log_names(&sets.iter().map(Set::path).collect::<Vec<_>>());
     let files = sets.into_iter().zip(names).enumerate().flat_map(|(log, (set, log_name))| {
         let file = move |(path, is_found)| LogFile { path, log, log_name: Arc::clone(&log_name), is_found };
         set.oldest_first().into_iter().map(file)
     });
     Ok(files.collect())
-}
-
-/// What the logs are called: their paths, without the directories that all of them are in, and without what
-/// follows when the names differ. A pod's directory is called without its UID.
-fn log_names(sets: &[Set]) -> Vec<Arc<str>> {
-    let paths: Vec<_> = sets.iter().map(Set::path).collect();
-    let directories = |path: &&Path| path.parent().map_or(0, |parent| parent.components().count());
-    let most = paths.iter().map(directories).min().unwrap_or(0);
-    let first = paths.first().map(|path| path.components()).into_iter().flatten().take(most);
-    let is_shared = |(at, part): &(usize, Component<'_>)| {
-        paths.iter().all(|path| path.components().nth(*at) == Some(*part))
-    };
-    let shared = first.enumerate().take_while(is_shared).count();
-    let names = |parts: usize| -> Vec<String> {
-        let name = |path: &&Path| path.components().skip(shared).take(parts).collect::<PathBuf>();
-        paths.iter().map(|path| shown(&name(path))).collect()
-    };
-    let is_unique = |names: &Vec<String>| names.iter().collect::<HashSet<_>>().len() == names.len();
-    let most = paths.iter().map(|path| path.components().count()).max().unwrap_or(0);
-    let short = (1..most.max(2)).map(names).find(is_unique).unwrap_or_else(|| names(most));
-    let without_uids: Vec<_> = short.iter().map(|name| without_uid(name).to_owned()).collect();
-    let names = if is_unique(&without_uids) { without_uids } else { short };
-    names.iter().map(|name| called(name).into()).collect()
-}
-
-/// The name of a pod's directory without the UID at its end: `prod_front-0_8d3f…` is `prod_front-0`.
-fn without_uid(name: &str) -> &str {
-    match name.rsplit_once('_') {
-        Some((pod, uid)) if uid.len() == 36 && uid.split('-').map(str::len).eq([8, 4, 4, 4, 12]) => pod,
-        _ => name,
-    }
 }
 
 /// The files of one log.

@@ -49,6 +49,7 @@ mod latency_bins;
 mod line_counts;
 mod log_file;
 mod log_line;
+mod log_names;
 mod logs;
 mod losses;
 mod matching;

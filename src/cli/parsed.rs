@@ -109,10 +109,15 @@ impl Parser {
 
     /// Reads a line, and maps it if it is the layer's.
     pub(super) fn parse<T>(&mut self, bytes: &[u8], map: &mut impl FnMut(&mut LogLine) -> T) -> Parsed<T> {
+        let is_too_long = bytes.len() > LINE_LIMIT;
         // An editor may have put a byte order mark in front.
         let bytes = without_zeros(bytes);
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii();
         let is_spelt_as_ours = is_ours(bytes);
+        if is_too_long {
+            let why = || format!("it is longer than {} MiB", LINE_LIMIT >> 20);
+            return if is_spelt_as_ours { Parsed::Broken(why()) } else { foreign(bytes) };
+        }
         // Docker's lines may have come through a second Docker.
         if !is_spelt_as_ours && let Some(line) = Wrapped::of(bytes).and_then(Wrapped::into_line) {
             let line = line.trim_ascii();
