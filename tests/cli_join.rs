@@ -170,6 +170,32 @@ fn the_rows_of_a_clock_that_is_behind_are_named_and_moved_if_asked() {
 }
 
 #[test]
+fn with_clocks_that_differ_by_more_than_attempts_are_apart_a_message_stays_in_its_attempt() {
+    let ids = ["a", "b", "c", "d", "e", "f", "g", "h", "again", "again"];
+    let (front, worker) = run(&ids);
+    // The clock of the worker is a day ahead, and so is the flight of the message to the second attempt.
+    let receiver = Rig::new();
+    receiver.wait_ms(9 * 300_000 + 2);
+    receiver.run(|rig| {
+        let sent = 1_769_860_800_000.0 + f64::from(9 * 300_000 + 1 - 86_400_000);
+        let edge = info_span!(
+            "transfer",
+            from_stage = 0,
+            to_stage = 1,
+            phase = "rx",
+            sent_at_unix_ms = sent,
+            request_id = "again"
+        );
+        edge.in_scope(|| rig.wait_ms(1));
+    });
+    let log = format!("{front}{}", at("2026-02-01", &(worker + &receiver.log.text())));
+    let joined = requests(&stdout(&omni_of(&["join", "--align-clocks"], &log)));
+    let messages: Vec<_> = joined[8..].iter().map(|request| request.transfer_table.len()).collect();
+    assert_eq!(messages, [0, 1]);
+    assert!(joined.iter().all(|request| request.e2e_table.e2e_total_ms.as_f64() == 10.0), "{joined:?}");
+}
+
+#[test]
 fn rows_without_a_request_are_named_alike_each_time() {
     let ids = [
         "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t",

@@ -86,14 +86,14 @@ pub(super) fn match_rows(
                 let log = origins.of_row(row.source);
                 let row = row_reader.read(row.line).ok_or_else(garbled)?;
                 senders.align(row, by);
-                let (outside, ..) = fit(row, times);
+                let (outside, ..) = fit(with_flight(row), times);
                 if outside > max_offset {
                     far_off += 1;
                     continue;
                 }
                 oddities.add_offset(by);
                 oddities.far_away += u64::from(outside > FAR);
-                let by = times.0.saturating_sub(beginning(row));
+                let by = times.0.saturating_sub(with_queue(row).0);
                 if by > EARLY {
                     (early, earliest) = (early + 1, by.max(earliest));
                 }
@@ -192,6 +192,9 @@ fn distribute<'a>(
 /// Gives each row to one of several requests that have the same id: the one that it lies in or nearest to; of
 /// several such requests, the one that it overlaps most; of those, the one whose ends are nearest. It may
 /// still be too far away.
+///
+/// A row begins with its queue, or with the flight of its message. Where clocks differ, the flight is wrong
+/// until the sender is known, which depends on the attempt. So it does not count if clocks are aligned.
 fn to_nearest<'a>(
     rows: impl Iterator<Item = Received<'a>>,
     requests: &mut [Request<'a>],
@@ -207,6 +210,7 @@ fn to_nearest<'a>(
             let by = received.offset(clocks, request.received.source);
             move_by(row, by - moved);
             moved = by;
+            let row = if clocks.is_empty() { with_flight(row) } else { with_queue(row) };
             (fit(row, *times), request)
         });
         let (_, nearest) = fits.min_by_key(|(fit, _)| *fit)?;
@@ -240,9 +244,7 @@ pub(super) fn clock_rows(part: &mut Spool<4, 3>, bytes: &mut Vec<u8>) -> Result<
         let paths = messages.paths();
         for Received { line, sequence, source, .. } in rows {
             let row = row_reader.read(line).ok_or_else(garbled)?;
-            let (_, end) = extent(row).unwrap_or_default();
-            let extent = (beginning(row), end);
-            clock_rows.add((run, *source), *sequence, extent, times, paths.of(*source));
+            clock_rows.add((run, *source), *sequence, with_queue(row), times, paths.of(*source));
         }
     }
     Ok(clock_rows)
@@ -255,19 +257,23 @@ impl Received<'_> {
     }
 }
 
-/// When a row began, by the clock of its process alone: a stage with its queue.
-fn beginning(row: &Line) -> u64 {
-    let (start, _) = extent(row).unwrap_or_default();
+/// When a row began, by the clock of its process alone, and ended: a stage begins with its queue.
+fn with_queue(row: &Line) -> (u64, u64) {
+    let (start, end) = extent(row).unwrap_or_default();
     let queue = if matches!(row, Line::Stage(_)) { time_before(row) } else { 0 };
-    start.saturating_sub(queue)
+    (start.saturating_sub(queue), end)
 }
 
-/// How well a row fits to a request that was created and ended at these times, in nanoseconds: how far it
-/// lies outside, how much of it lies inside, and how far its ends are from the request's. The least fits
-/// best. A row that waited in a queue, or for its message, begins with that.
-fn fit(row: &Line, (created, ended): (u64, u64)) -> (u64, Reverse<u64>, u64) {
+/// When a row began and ended. A row that waited in a queue, or for its message, begins with that.
+fn with_flight(row: &Line) -> (u64, u64) {
     let (start, end) = extent(row).unwrap_or_default();
-    let start = start.saturating_sub(time_before(row));
+    (start.saturating_sub(time_before(row)), end)
+}
+
+/// How well a row that began and ended at these times fits to a request that was created and ended at those,
+/// in nanoseconds: how far it lies outside, how much of it lies inside, and how far its ends are from the
+/// request's. The least fits best.
+fn fit((start, end): (u64, u64), (created, ended): (u64, u64)) -> (u64, Reverse<u64>, u64) {
     let gap = start.saturating_sub(ended).max(created.saturating_sub(end));
     let overlap = ended.min(end).saturating_sub(created.max(start));
     (gap, Reverse(overlap), created.abs_diff(start).saturating_add(ended.abs_diff(end)))
