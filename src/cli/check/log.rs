@@ -5,7 +5,7 @@ use std::{io::Write, mem};
 use super::{
     finding::{Finding, located, say},
     found::{Found, RequestNumber},
-    log_ends::LogEnds,
+    log_ends::{InRun, LogEnds},
     lone_rows::LoneRows,
     notes::Notes,
     restarts::Restarts,
@@ -63,7 +63,8 @@ impl Log {
         if self.is_whole {
             let is_ending =
                 matches!(&found.number, Some(RequestNumber::Summary(ending)) if !ending.is_report);
-            self.log_ends.add(place, &found.name, is_ending, found.timestamp);
+            let request = InRun::of(&found.witness);
+            self.log_ends.add(place, &found.name, is_ending, found.timestamp, request);
         }
         if let Some(twin) = place.twin {
             self.doubles += 1;

@@ -6,7 +6,13 @@ use std::{
 };
 
 use super::found::LineName;
-use crate::{Timestamp, cli::place::Place};
+use crate::{
+    Timestamp,
+    cli::{
+        place::Place,
+        sample_check::{Witness, begin_of},
+    },
+};
 
 /// A log has ended if it lacks lines for longer than this, in microseconds,
 const SILENCE: u64 = 60_000_000;
@@ -17,6 +23,10 @@ const LINES: u64 = 100;
 
 /// A log goes on until this many lines before its end: a few lines may be of requests that came late.
 const STRAGGLERS: usize = 20;
+
+/// Two lines are of one run if its beginning is the same by both, to this many nanoseconds. Requests that end
+/// at once may have their numbers in another order.
+const SAME_RUN: u64 = 1_000_000;
 
 /// The types of lines that a note tells apart.
 const TYPES: [&str; 4] = ["request or row", "request", "row of a stage", "row of a transfer"];
@@ -40,6 +50,26 @@ struct Lines {
     types: [Stream; TYPES.len()],
     /// Whether a summary line at the end says that the process, or its run, has come to an end.
     has_summary: bool,
+    /// Its first request, and its last one.
+    requests: Option<[InRun; 2]>,
+}
+
+/// A request in its run: when the run began, in nanoseconds since the Unix epoch, and the request's number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InRun {
+    begin: u64,
+    number: u64,
+}
+
+impl InRun {
+    pub(super) fn of(witness: &Witness) -> Option<Self> {
+        let Witness::Request(request) = witness else { return None };
+        Some(Self { begin: begin_of(&request.run, request.end), number: request.run.requests })
+    }
+
+    fn is_before(self, later: Self) -> bool {
+        self.begin.abs_diff(later.begin) <= SAME_RUN && self.number < later.number
+    }
 }
 
 /// The lines of a type.
@@ -55,8 +85,15 @@ struct Stream {
 }
 
 impl LogEnds {
-    /// Adds a line. Requests that are open and reports end no silence.
-    pub(super) fn add(&mut self, place: Place<'_>, name: &LineName, is_ending: bool, timestamp: Timestamp) {
+    /// Adds a line, and if it is of a request, that. Requests that are open and reports end no silence.
+    pub(super) fn add(
+        &mut self,
+        place: Place<'_>,
+        name: &LineName,
+        is_ending: bool,
+        timestamp: Timestamp,
+        request: Option<InRun>,
+    ) {
         if self.files.last().is_none_or(|(last, _)| *last != place.index) {
             self.files.push((place.index, place.file.to_owned()));
         }
@@ -70,6 +107,10 @@ impl LogEnds {
             LineName::Open(_) => return,
         };
         lines.has_summary = false;
+        if let Some(request) = request {
+            let [_, last] = lines.requests.get_or_insert([request; 2]);
+            *last = request;
+        }
         let at = timestamp.unix_micros();
         let [all, types @ ..] = &mut lines.types;
         if all.lines == 0 {
@@ -91,7 +132,7 @@ impl LogEnds {
         if self.logs.len() < 2 {
             return Vec::new();
         }
-        let logs = self.logs.iter().filter(|(_, lines)| !lines.has_summary);
+        let logs = self.logs.iter().filter(|(_, lines)| !lines.has_summary && !self.goes_on(lines));
         let ends = logs.filter_map(|(log, lines)| {
             let (stream, name, silence) = lines.types.iter().zip(TYPES).find_map(|(stream, name)| {
                 let silence = self.usual_end(stream.last).saturating_sub(stream.last);
@@ -112,6 +153,13 @@ impl LogEnds {
             ))
         });
         ends.collect()
+    }
+
+    /// Whether another log has later requests of the run in which this one ends.
+    fn goes_on(&self, lines: &Lines) -> bool {
+        let Some([_, last]) = lines.requests else { return false };
+        let mut requests = self.logs.values().filter_map(|other| other.requests);
+        requests.any(|[first, latest]| last.is_before(first) || last.is_before(latest))
     }
 
     /// Until when half of the logs go on that began before this time. When the load ends, some workers are
@@ -156,7 +204,7 @@ mod tests {
             lines.extend(has_summary.then_some((1_000_000, LineName::Summary)));
             for (number, (at, name)) in (1..).zip(&lines) {
                 let place = Place { file: "a", number, index, log: index, twin: None };
-                ends.add(place, name, true, Timestamp::from_unix_micros(at * 1_000_000));
+                ends.add(place, name, true, Timestamp::from_unix_micros(at * 1_000_000), None);
             }
         }
         let place = |(place, sentence): (Place<'_>, String)| (place.log, place.number, sentence);
@@ -200,5 +248,32 @@ mod tests {
         ] {
             assert_eq!(ends(&logs), [], "{why}");
         }
+    }
+
+    #[test]
+    fn a_log_whose_run_goes_on_in_another_log_has_not_ended() {
+        // Of two logs, the run begins at these times, and the second log has numbers from this one on.
+        let ends = |begins: [u64; 2], from: u64| {
+            let mut ends = LogEnds::default();
+            for (log, begin, numbers) in [(0, begins[0], 1..=500), (1, begins[1], from..=1_000)] {
+                for number in numbers {
+                    let place = Place { file: "a", number, index: log, log, twin: None };
+                    let at = Timestamp::from_unix_micros((1_000 + number) * 1_000_000);
+                    let request = Some(InRun { begin, number });
+                    ends.add(place, &LineName::Request(String::new(), number), false, at, request);
+                }
+            }
+            // A front that goes on from the start.
+            for number in 1..=1_000 {
+                let place = Place { file: "b", number, index: 2, log: 2, twin: None };
+                let at = Timestamp::from_unix_micros((1_000 + number) * 1_000_000);
+                ends.add(place, &LineName::Stage(None), false, at, None);
+            }
+            ends.finish().len()
+        };
+        assert_eq!(ends([7, 7], 501), 0);
+        // Requests that ended together may have changed places.
+        assert_eq!(ends([7, 70_000], 490), 0);
+        assert_eq!(ends([7, 2_000_000_000], 501), 1);
     }
 }
