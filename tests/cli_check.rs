@@ -33,6 +33,41 @@ fn violations(of: &str, changes: &[(&str, Value)]) -> Vec<String> {
 }
 
 #[test]
+fn timestamps_that_jump_in_a_run_are_violations_and_those_of_another_run_are_not() {
+    let requests: Vec<_> =
+        PIPELINE.lines().filter(|line| line.starts_with("{\"type\":\"request\"")).collect();
+    let moved = |from: usize, to: usize, [time, other]: [&str; 2]| -> Vec<String> {
+        let line = |(at, line): (usize, &&str)| match (from..to).contains(&at) {
+            true => line.replacen(&format!("\"timestamp\":\"{time}"), &format!("\"timestamp\":\"{other}"), 1),
+            false => (*line).to_owned(),
+        };
+        requests.iter().enumerate().map(line).collect()
+    };
+    let (hour, month) = (["2026-11-24T08", "2026-11-24T09"], ["2026-11-24", "2026-10-24"]);
+    let jumps = |lines: &[String]| -> Vec<(String, bool)> {
+        let said = text(&omni_of(&["check"], &(lines.join("\n") + "\n")).stdout);
+        let jumps = said.lines().filter(|line| line.contains(": timestamp does not fit those before it"));
+        jumps.map(|line| (line.split(' ').next().unwrap().to_owned(), line.contains("at most"))).collect()
+    };
+    let place = |line: u64, is_late| (format!("-:{line}:"), is_late);
+    assert_eq!(jumps(&moved(10, 14, hour)), [place(11, true), place(15, false)]);
+    assert_eq!(jumps(&moved(20, requests.len(), month)), [place(21, false)]);
+    assert_eq!(jumps(&moved(0, requests.len(), month)), []);
+    // The process was started again, with a jump in the second run.
+    let later = moved(0, requests.len(), hour);
+    let restarted = [moved(0, 0, hour), later.clone()].concat();
+    assert_eq!(jumps(&restarted), []);
+    let mut second = later.clone();
+    second[5].clone_from(&moved(5, 6, month)[5]);
+    let jumped = [moved(20, requests.len(), month), second].concat();
+    let begin = requests.len() as u64;
+    assert_eq!(jumps(&jumped), [place(21, false), place(begin + 6, false), place(begin + 7, true)]);
+    // Two processes write into one file.
+    let both = moved(0, 0, hour).into_iter().zip(later).flat_map(|(one, other)| [one, other]);
+    assert_eq!(jumps(&both.collect::<Vec<_>>()), []);
+}
+
+#[test]
 fn a_line_as_the_layer_wrote_it_has_none() {
     for of in ["request", "summary"] {
         assert_eq!(violations(of, &[]), Vec::<String>::new(), "{of}");

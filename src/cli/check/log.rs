@@ -9,6 +9,7 @@ use super::{
     lone_rows::LoneRows,
     notes::Notes,
     restarts::Restarts,
+    run_times::RunTimes,
     stage_walls::StageWalls,
     whole_run::WholeRun,
 };
@@ -37,6 +38,7 @@ pub(super) struct Log {
     losses: Losses,
     whole_run: WholeRun,
     stage_walls: StageWalls,
+    run_times: RunTimes,
     sample: SampleCheck,
     restarts: Restarts,
     lone_rows: LoneRows,
@@ -83,6 +85,7 @@ impl Log {
             }
             sentences.extend(self.whole_run.add(&found.witness));
             sentences.extend(self.stage_walls.add(&found.witness));
+            self.run_times.add(place, &found.witness);
             if place.twin.is_none() {
                 self.lone_rows.add(place, &found.witness, found.timestamp);
                 if let Some(RequestNumber::Summary(ending)) = found.number {
@@ -162,7 +165,10 @@ impl Log {
             Some((findings, verified)) => (findings, Some(verified)),
             None => (by_number.finish(&file), None),
         };
-        let Findings { violations, more, notes } = findings;
+        let Findings { mut violations, mut more, notes } = findings;
+        let (jumps, more_jumps) = mem::take(&mut self.run_times).finish();
+        violations.extend(jumps);
+        more += more_jumps;
         self.violations += violations.len() as u64 + more;
         if self.is_json {
             let name = file.as_str();

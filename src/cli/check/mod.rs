@@ -21,6 +21,7 @@ mod log_ends;
 mod lone_rows;
 mod notes;
 mod restarts;
+mod run_times;
 mod stage_walls;
 mod verdict;
 mod whole_run;

@@ -18,8 +18,8 @@ mod witness;
 use counters::LineCounters;
 pub(super) use identity::{Identity, Runs, State, begin_of};
 use run::Run;
-pub(super) use witness::Witness;
-use witness::{Request, Totals};
+use witness::Totals;
+pub(super) use witness::{Request, Witness};
 
 /// How many ids of requests are remembered.
 const IDS: usize = 1 << 16;
