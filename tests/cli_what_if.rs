@@ -183,6 +183,10 @@ fn what_cannot_be_predicted_is_refused_in_a_sentence() {
         (&["--workers", "2=0", &pipeline], "at least 1"),
         (&["--workers", "2", &pipeline], "such as `2=4`"),
         (&["--workers", "2=-9", &pipeline], "--workers 2=-9: the log has 2"),
+        (
+            &["--workers", "2=3", "--workers", "code2wav=4", &pipeline],
+            "--workers 2=3 and --workers code2wav=4 set stage 2 code2wav twice",
+        ),
         (&["--rate", "0", &pipeline], "0.001 to 1000"),
         (&["--rate", "2", "--concurrency", "4", &pipeline], "cannot be used with"),
     ] {
@@ -192,6 +196,26 @@ fn what_cannot_be_predicted_is_refused_in_a_sentence() {
     let path = log("sampled", 10, 5, ",\"sample_rate\":100");
     assert!(refused(&[path.to_str().unwrap()]).contains("10 lines stand for further requests"));
     fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_stage_of_several_logs_is_named_since_its_workers_may_have_queues_of_their_own() {
+    let pipeline = fs::read_to_string(data("pipeline.jsonl")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let sentences = |name: &str, rows: [&str; 2]| {
+        let lines = pipeline.lines().enumerate().map(|(at, line)| {
+            let field = format!(r#""fields":{{"log_file":"{}","samples""#, rows[at % 2]);
+            line.replace(r#""fields":{"samples""#, &field) + "\n"
+        });
+        let path = directory.path().join(name);
+        fs::write(&path, lines.collect::<String>()).unwrap();
+        predicted(&[path.to_str().unwrap()])["sentences"].to_string()
+    };
+    let said = "Stage 2 code2wav has rows of several logs. If each is of a process with a queue of its own";
+    let several = sentences("several", ["a.log", "b.log"]);
+    assert!(several.contains(said), "{several}");
+    let one = sentences("one", ["a.log", "a.log"]);
+    assert!(!one.contains("several logs"), "{one}");
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod covered;
 mod figures;
 mod groups;
 mod period;
+mod processes;
 mod replay;
 mod setting;
 mod station;
@@ -36,6 +37,7 @@ use clients::InFlight;
 use covered::Covered;
 use figures::{Prediction, Run};
 use groups::PredictedGroups;
+use processes::{Processes, RowLogs, row_logs};
 use replay::{Arrivals, replay};
 use setting::Setting;
 use station::{Station, stations};
@@ -56,9 +58,9 @@ pub(super) const HELP: Help = Help {
     ],
     note: Some(
         "A worker is a slot of a stage that serves one request, or one batch, at a time; the log's number is \
-         the most that were served at once for at least 1 % of the time in which the stage worked. --by and \
-         --every group requests by what they are, and by when they ended, in the log; all groups are \
-         replayed together.",
+         the most that were served at once for at least 1 % of the time in which the stage worked. Several \
+         processes of a stage are taken for one with the workers of all. --by and --every group requests by \
+         what they are, and by when they ended, in the log; all groups are replayed together.",
     ),
     ..Help::NONE
 };
@@ -126,7 +128,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
 
 /// A line, as far as a replay needs it.
 enum Entry {
-    Request(Request),
+    /// A request, and the logs of its rows.
+    Request(Request, RowLogs),
     /// A request that stands for others, which have no line.
     Sampled,
     Row,
@@ -136,9 +139,11 @@ enum Entry {
 impl Entry {
     fn of(line: &mut LogLine, grouping: Option<&Grouping>) -> Self {
         let names = grouping.map(|grouping| grouping.names(line)).unwrap_or_default();
-        match &mut line.line {
+        match &line.line {
             Line::Request(line) if line.weight() > 1 => Self::Sampled,
-            Line::Request(line) => Self::Request(Request { names, ..Request::of(line) }),
+            Line::Request(request) => {
+                Self::Request(Request { names, ..Request::of(request) }, row_logs(line))
+            }
             Line::Stage(_) | Line::Transfer(_) => Self::Row,
             Line::Summary(_) | Line::Open(_) => Self::Other,
         }
@@ -148,6 +153,7 @@ impl Entry {
 #[derive(Default)]
 struct Log {
     requests: Vec<Request>,
+    processes: Processes,
     sampled: u64,
     rows: u64,
     /// Requests past the limit.
@@ -157,8 +163,11 @@ struct Log {
 impl Log {
     fn add(&mut self, entry: Entry) {
         match entry {
-            Entry::Request(request) if self.requests.len() < LIMIT => self.requests.push(request),
-            Entry::Request(_) => self.more += 1,
+            Entry::Request(request, logs) if self.requests.len() < LIMIT => {
+                self.requests.push(request);
+                self.processes.add(logs);
+            }
+            Entry::Request(..) => self.more += 1,
             Entry::Sampled => self.sampled += 1,
             Entry::Row => self.rows += 1,
             Entry::Other => {}
@@ -167,7 +176,7 @@ impl Log {
 }
 
 fn predict(args: &Args, grouping: Option<&Grouping>, selection: &Selection, log: Log) -> Result<Prediction> {
-    let Log { mut requests, sampled, rows, more } = log;
+    let Log { mut requests, processes, sampled, rows, more } = log;
     if sampled > 0 {
         let lines = amount(sampled, "line stands", "lines stand");
         return Err(Failure::Io(format!(
@@ -200,7 +209,8 @@ fn predict(args: &Args, grouping: Option<&Grouping>, selection: &Selection, log:
         Run::of(replayed, &stations, covered.replayed(as_logged)),
         Run::of(predicted, &scenario, covered.replayed(as_asked)),
     ];
-    Ok(Prediction::new(left_out(rows, more).collect(), runs, groups, as_asked, in_flight))
+    let sentences = left_out(rows, more).chain(processes.remark(&scenario));
+    Ok(Prediction::new(sentences.collect(), runs, groups, as_asked, in_flight))
 }
 
 /// What the replay leaves out.
@@ -223,6 +233,16 @@ fn left_out(rows: u64, more: u64) -> impl Iterator<Item = String> {
 /// The stations with the numbers of the arguments.
 fn scenario(args: &Args, stations: &BTreeMap<OrderedId, Station>) -> Result<BTreeMap<OrderedId, Station>> {
     let mut scenario = stations.clone();
+    for (option, settings) in [("--workers", &args.workers), ("--batch", &args.batch)] {
+        let mut set = BTreeMap::new();
+        for setting in settings {
+            let (stage, _) = named(&mut scenario, &setting.stage)?;
+            if let Some(other) = set.insert(stage.clone(), setting).filter(|other| *other != setting) {
+                let both = format!("{option} {other} and {option} {setting}");
+                return Err(Failure::Io(format!("{both} set stage {stage} twice: give one of them")));
+            }
+        }
+    }
     for setting in &args.workers {
         let (_, station) = named(&mut scenario, &setting.stage)?;
         station.workers = setting.of(station.workers).map_err(|why| refused("--workers", setting, &why))?;
