@@ -65,6 +65,7 @@ mod paint;
 mod parsed;
 mod parts;
 mod percentile_table;
+mod percentiles;
 mod place;
 mod quantity;
 mod rates;

@@ -13,6 +13,7 @@ use crate::cli::{
     json,
     objectives::Objectives,
     paint,
+    percentiles::PercentileArgs,
     running::{Running, Signs},
 };
 
@@ -79,11 +80,8 @@ pub(super) struct Args {
     /// The table of --by or --every as comma-separated values
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// Which percentiles to show, in percent [default: 50,90,99,99.9; of groups: 50,90,99]
-    ///
-    /// Example: `omni-metrics summary --percentiles 50,95,99.9 FILE`
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    percentiles: Vec<Percent>,
+    #[command(flatten)]
+    percentiles: PercentileArgs,
     /// How many of the slowest requests to show
     #[arg(long, value_name = "N", default_value = "5", value_parser = count, allow_negative_numbers = true)]
     slowest: u32,
@@ -114,7 +112,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     )?;
     let missing = summary.missing();
     missing.iter().for_each(|sentence| complain(sentence));
-    let chosen = Chosen::of(&summary.histograms, &args.percentiles);
+    let chosen = Chosen::of(&summary.histograms, &args.percentiles.percentiles);
     let log_summary =
         LogSummary { chosen, ..summary.into_log_summary(inputs.read, running, &inputs.selection) };
     inputs.warn_of_doubles();
@@ -122,7 +120,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         json::write(out, &log_summary)?;
     } else {
         let mut text = Vec::new();
-        log_summary.print(&args.percentiles, &mut text)?;
+        log_summary.print(&args.percentiles.percentiles, &mut text)?;
         out.write_all(paint::tables(&String::from_utf8_lossy(&text)).as_bytes())?;
     }
     Ok(inputs.exit_code(if missing.is_empty() { 0 } else { 2 }))
@@ -144,7 +142,11 @@ fn run_by_groups(
     }
     let new = || RequestGroups::new(grouping.clone(), &args.objectives);
     let groups = inputs.fold(new, RequestGroups::add, RequestGroups::merge)?;
-    let percents = if args.percentiles.is_empty() { &Percent::USUAL[..] } else { &args.percentiles };
+    let percents = if args.percentiles.percentiles.is_empty() {
+        &Percent::USUAL[..]
+    } else {
+        &args.percentiles.percentiles
+    };
     let table = groups.into_table(percents, &inputs.selection);
     inputs.warn_of_doubles();
     table.remarks().iter().chain(&table.missing).for_each(|remark| complain(remark));
