@@ -4,9 +4,25 @@ use super::groups::Percent;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PercentileArgs {
-    /// Which percentiles to show, in percent [default: 50,90,99,99.9; of groups: 50,90,99]
-    ///
-    /// Example: `omni-metrics summary --percentiles 50,95,99.9 FILE`
+    /// Which percentiles to show, in percent, such as `50,95,99.9`
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub(super) percentiles: Vec<Percent>,
+    percentiles: Vec<Percent>,
+}
+
+impl PercentileArgs {
+    /// None if none are chosen.
+    pub(super) fn chosen(&self) -> &[Percent] {
+        &self.percentiles
+    }
+
+    /// These ones if none are chosen.
+    pub(super) fn or<'a>(&'a self, default: &'a [Percent]) -> &'a [Percent] {
+        if self.percentiles.is_empty() { default } else { &self.percentiles }
+    }
+}
+
+/// The argument with a default in its help.
+pub(super) fn with_default(percentiles: clap::Arg, default: &str) -> clap::Arg {
+    let help = percentiles.get_help().map(ToString::to_string).unwrap_or_default();
+    percentiles.help(format!("{help} [default: {default}]"))
 }

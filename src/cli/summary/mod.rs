@@ -13,7 +13,7 @@ use crate::cli::{
     json,
     objectives::Objectives,
     paint,
-    percentiles::PercentileArgs,
+    percentiles::{PercentileArgs, with_default},
     running::{Running, Signs},
 };
 
@@ -73,6 +73,7 @@ pub(super) const HELP: Help = Help {
 };
 
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("percentiles", |arg| with_default(arg, "50,90,99,99.9; of groups: 50,90,99")))]
 pub(super) struct Args {
     /// One line of JSON, with the keys of a line of type summary and more
     #[arg(long)]
@@ -112,7 +113,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     )?;
     let missing = summary.missing();
     missing.iter().for_each(|sentence| complain(sentence));
-    let chosen = Chosen::of(&summary.histograms, &args.percentiles.percentiles);
+    let chosen = Chosen::of(&summary.histograms, args.percentiles.chosen());
     let log_summary =
         LogSummary { chosen, ..summary.into_log_summary(inputs.read, running, &inputs.selection) };
     inputs.warn_of_doubles();
@@ -120,7 +121,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         json::write(out, &log_summary)?;
     } else {
         let mut text = Vec::new();
-        log_summary.print(&args.percentiles.percentiles, &mut text)?;
+        log_summary.print(args.percentiles.chosen(), &mut text)?;
         out.write_all(paint::tables(&String::from_utf8_lossy(&text)).as_bytes())?;
     }
     Ok(inputs.exit_code(if missing.is_empty() { 0 } else { 2 }))
@@ -142,12 +143,7 @@ fn run_by_groups(
     }
     let new = || RequestGroups::new(grouping.clone(), &args.objectives);
     let groups = inputs.fold(new, RequestGroups::add, RequestGroups::merge)?;
-    let percents = if args.percentiles.percentiles.is_empty() {
-        &Percent::USUAL[..]
-    } else {
-        &args.percentiles.percentiles
-    };
-    let table = groups.into_table(percents, &inputs.selection);
+    let table = groups.into_table(args.percentiles.or(&Percent::USUAL), &inputs.selection);
     inputs.warn_of_doubles();
     table.remarks().iter().chain(&table.missing).for_each(|remark| complain(remark));
     match (args.json, args.csv) {
