@@ -196,6 +196,44 @@ fn with_clocks_that_differ_by_more_than_attempts_are_apart_a_message_stays_in_it
 }
 
 #[test]
+fn a_row_of_an_attempt_without_a_line_is_left_out_if_its_clock_is_known() {
+    let ids =
+        ["a", "b", "c", "d", "e", "f", "g", "h", "i", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t", "j"];
+    let (front, worker) = run(&ids);
+    let clean = stdout(&omni_of(&["join"], &format!("{front}{worker}")));
+    let earlier = worker.lines().next_back().unwrap().replace("T13:35:00", "T13:34:55");
+    let log = format!("{front}{worker}{earlier}\n");
+    let aligned = omni_of(&["join", "--align-clocks"], &log);
+    assert_eq!(stdout(&aligned), clean);
+    let said = text(&aligned.stderr);
+    assert!(
+        said.starts_with(
+            "omni-metrics: 1 row of 1 request that began more than a second after the row ended, by up to \
+             4993.000 ms (j), left out: the clock is known"
+        ),
+        "{said}"
+    );
+    let expected = json!({ "rows": 1, "requests": 1, "most_ms": 4_993.0, "example": "j" });
+    let as_json = omni_of(&["join", "--align-clocks", "--json"], &log);
+    assert_eq!(report(&text(&as_json.stderr))["rows_of_earlier_attempts"], expected);
+    // The clock of few rows is not known, nor is any clock without an estimate; a limit decides alone.
+    let lines = |log: &str| log.lines().skip(13).map(|line| format!("{line}\n")).collect::<String>();
+    let few = format!("{}{}{earlier}\n", lines(&front), lines(&worker));
+    for (args, log) in [
+        (&["join"][..], &log),
+        (&["join", "--align-clocks"], &few),
+        (&["join", "--align-clocks", "--max-offset", "1m"], &log),
+    ] {
+        let joined = requests(&stdout(&omni_of(args, log)));
+        assert_eq!(joined.last().unwrap().stage_table[0].events, 2, "{args:?}");
+    }
+    // A row that is late may be one of a request that was aborted.
+    let late = format!("{front}{worker}{}\n", earlier.replace("T13:34:55", "T13:35:05"));
+    let joined = requests(&stdout(&omni_of(&["join", "--align-clocks"], &late)));
+    assert_eq!(joined.last().unwrap().stage_table[0].events, 2);
+}
+
+#[test]
 fn rows_without_a_request_are_named_alike_each_time() {
     let ids = [
         "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t",
@@ -334,6 +372,7 @@ fn the_report_as_json_counts_what_the_sentences_say() {
         ] },
         "rows_beyond_max_offset": 2, "rows_far_from_request": 1,
         "rows_before_request": { "rows": 0, "requests": 0, "most_ms": 0.0 },
+        "rows_of_earlier_attempts": { "rows": 0, "requests": 0, "most_ms": 0.0 },
         "moved_rows": { "rows": 0, "most_ms": 0.0 },
         "sample": { "requests": 2, "requests_without_rows": 0, "rows_without_request": 0 },
     });

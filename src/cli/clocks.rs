@@ -102,7 +102,9 @@ impl ClockRows {
     pub(super) fn estimate(self) -> Clocks {
         let offsets = self.0.into_iter().map(|(pair, Rows { mut kept, messages, .. })| {
             kept.sort_unstable();
-            (pair, offsets(&kept, messages))
+            let offsets = offsets(&kept, messages);
+            let doubtful = doubtful(&kept, &offsets, messages);
+            (pair, Offsets { offsets, doubtful })
         });
         Clocks(offsets.collect())
     }
@@ -121,6 +123,29 @@ fn offsets(rows: &[Row], messages: [u64; 2]) -> Vec<(u64, i64)> {
         }
     }
     offsets
+}
+
+/// Where at least [`FEWEST`] rows in succession do not fit to the offset that holds there, but agree on
+/// another one: their process may have been started again in between.
+fn doubtful(rows: &[Row], offsets: &[(u64, i64)], messages: [u64; 2]) -> Vec<Range<u64>> {
+    let fits = |(sequence, least, most): &Row| (*least..=*most).contains(&offset_at(offsets, *sequence));
+    let (mut doubtful, mut from, mut stretches) = (Vec::new(), 0, rows.chunk_by(|a, b| fits(a) == fits(b)));
+    let mut next = stretches.next();
+    while let Some(stretch) = next {
+        next = stretches.next();
+        let to = next.and_then(<[Row]>::first).map_or(u64::MAX, |(sequence, ..)| *sequence);
+        if stretch.first().is_some_and(|row| !fits(row)) && offset_of(stretch, messages).is_some() {
+            doubtful.push(from..to);
+        }
+        from = stretch.last().map_or(from, |(sequence, ..)| *sequence);
+    }
+    doubtful
+}
+
+/// Of offsets one after the other, the one that holds at `sequence`; 0 if there is none.
+fn offset_at(offsets: &[(u64, i64)], sequence: u64) -> i64 {
+    let after = offsets.partition_point(|(first, _)| *first <= sequence);
+    offsets.get(after.saturating_sub(1)).map_or(0, |(_, offset)| *offset)
 }
 
 /// Appends the ranges of rows that agree on an offset, with the offset. A process that is started again reads
@@ -187,7 +212,15 @@ fn offset_of(rows: &[Row], [there, back]: [u64; 2]) -> Option<i64> {
 
 /// By how much the rows of a log are moved in the requests of a run.
 #[derive(Debug, Default)]
-pub(super) struct Clocks(BTreeMap<(u64, u64), Vec<(u64, i64)>>);
+pub(super) struct Clocks(BTreeMap<(u64, u64), Offsets>);
+
+#[derive(Debug)]
+struct Offsets {
+    /// From which line on each one holds, one after the other, in microseconds.
+    offsets: Vec<(u64, i64)>,
+    /// The lines at which they may be wrong.
+    doubtful: Vec<Range<u64>>,
+}
 
 impl Clocks {
     pub(super) fn is_empty(&self) -> bool {
@@ -196,14 +229,21 @@ impl Clocks {
 
     /// The run and the log of rows, and their offsets in microseconds, one after the other.
     pub(super) fn offsets(&self) -> impl Iterator<Item = (u64, u64, impl Iterator<Item = i64>)> {
-        self.0.iter().map(|((run, log), offsets)| (*run, *log, offsets.iter().map(|(_, offset)| *offset)))
+        self.0
+            .iter()
+            .map(|((run, log), of_pair)| (*run, *log, of_pair.offsets.iter().map(|(_, offset)| *offset)))
     }
 
     /// In microseconds, for the row at `sequence`.
     pub(super) fn offset(&self, run: u64, log: u64, sequence: u64) -> i64 {
-        let Some(offsets) = self.0.get(&(run, log)) else { return 0 };
-        let after = offsets.partition_point(|(first, _)| *first <= sequence);
-        offsets.get(after.saturating_sub(1)).map_or(0, |(_, offset)| *offset)
+        self.0.get(&(run, log)).map_or(0, |Offsets { offsets, .. }| offset_at(offsets, sequence))
+    }
+
+    /// Whether the offset of the row at `sequence` is known well.
+    pub(super) fn is_known(&self, run: u64, log: u64, sequence: u64) -> bool {
+        self.0.get(&(run, log)).is_some_and(|Offsets { offsets, doubtful }| {
+            !offsets.is_empty() && !doubtful.iter().any(|lines| lines.contains(&sequence))
+        })
     }
 }
 
@@ -241,7 +281,8 @@ mod tests {
         for (restart, all) in [(700, 1_024), (100, 1_024), (20, 40), (24, 40)] {
             let rows: Vec<_> =
                 rows(0, restart, 90_000).chain(rows(restart, all - restart, -150_000)).collect();
-            let clocks = Clocks([((1, 2), offsets(&rows, [1, 1]))].into());
+            let offsets = Offsets { offsets: offsets(&rows, [1, 1]), doubtful: Vec::new() };
+            let clocks = Clocks([((1, 2), offsets)].into());
             for at in 0..all {
                 let ahead = if at < restart { 90_000 } else { -150_000 };
                 // A few rows leave much time.
@@ -249,6 +290,20 @@ mod tests {
             }
             assert_eq!(clocks.offset(1, 3, 0), 0);
         }
+    }
+
+    #[test]
+    fn rows_that_agree_on_another_offset_make_it_doubtful_and_rows_of_other_attempts_do_not() {
+        let others = |count: u64, ahead: fn(i64) -> i64| {
+            let others = (400..400 + count).flat_map(|at| rows(at, 1, ahead(at.cast_signed())));
+            let all: Vec<_> = rows(0, 400, 0).chain(others).chain(rows(500, 500, 0)).collect();
+            let offsets = offsets(&all, [1, 1]);
+            assert_eq!(offsets, [(0, 0)]);
+            doubtful(&all, &offsets, [1, 1])
+        };
+        assert_eq!(others(8, |_| -5_000_000), [Range { start: 399, end: 500 }]);
+        assert_eq!(others(7, |_| -5_000_000), []);
+        assert_eq!(others(40, |at| -at * 100_000), []);
     }
 
     #[test]

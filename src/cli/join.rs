@@ -31,7 +31,7 @@ use super::{
     joined_report::JoinedReport,
     joined_sample::JoinedSample,
     log_line::LogLine,
-    matching::{clock_rows, match_rows},
+    matching::{Limits, clock_rows, match_rows},
     objectives::Objectives,
     oddities::Oddities,
     origins::{Origins, Siblings},
@@ -47,6 +47,8 @@ use crate::{model::line_buffer::LineBuffer, write::lines::write_summary};
 const FILES: usize = 128;
 /// How many of them are in memory at a time.
 const AT_ONCE: usize = 4;
+/// How far outside of its request a row may lie, if the user sets no limit.
+const MAX_OFFSET: Duration = Duration::from_secs(60);
 /// How much is written to standard output at a time, in bytes.
 const BUFFER: usize = 1 << 16;
 
@@ -96,9 +98,11 @@ pub(super) struct Args {
     /// How far before or after its request a row may lie, by the clocks of their processes
     ///
     /// A row that is farther from each line of its request is left out, and named on stderr: it is taken to
-    /// belong to another request with the same id.
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = time)]
-    max_offset: Duration,
+    /// belong to another request with the same id. Without this option, the limit is 1m, and with
+    /// --align-clocks rows are also left out that ended more than a second before their request, if the clock
+    /// of their log is known: they are of an earlier attempt that has no line.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    max_offset: Option<Duration>,
     /// Move the rows of each log by an estimate of how much its clock differs from that of the requests
     ///
     /// The estimate is the move by which most rows of the log lie inside of their requests, and no message is
@@ -122,7 +126,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut inputs = Inputs::new(&args.files)?;
     let selection = mem::take(&mut inputs.selection);
     let Spread { mut parts, sample, origins, are_several, nameless } = spread(&mut inputs)?;
-    let max_offset = u64::try_from(args.max_offset.as_nanos()).unwrap_or(u64::MAX);
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let limits = Limits::new(args.max_offset.map(nanos), nanos(MAX_OFFSET));
     let mut clocks = Clocks::default();
     if args.align_clocks {
         (parts, clocks) = estimate_clocks(parts)?;
@@ -132,7 +137,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let unnamed = Origins::default();
     let named = if are_several { &origins } else { &unnamed };
     for (part, of_part) in
-        on_all_cores(parts, |part, bytes| match_rows(part, bytes, &sample, max_offset, &clocks, named))?
+        on_all_cores(parts, |part, bytes| match_rows(part, bytes, &sample, limits, &clocks, named))?
     {
         completed.push(part);
         oddities.merge(of_part);
@@ -152,7 +157,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         }
     };
     let groups = groups.map(|groups| groups.into_table(&Percent::USUAL, &selection));
-    let report = JoinedReport::new(inputs.read, written, args.max_offset, oddities).with_groups(groups);
+    let report = JoinedReport::new(inputs.read, written, args.max_offset.unwrap_or(MAX_OFFSET), oddities)
+        .with_groups(groups);
     let report = if args.align_clocks { report.with_clocks(&clocks, &origins) } else { report };
     match &args.output {
         Some(_) => report.print(args.json, grouping.as_ref(), out)?,

@@ -26,6 +26,23 @@ const FAR: u64 = 1_000_000_000;
 /// So is one that begins more than this before its request: clocks that are kept in step differ by less.
 const EARLY: u64 = 1_000_000;
 
+/// How far a row may lie outside of its request, in nanoseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// At most.
+    pub(super) outside: u64,
+    /// How long before its request a row may end, if its clock is known.
+    pub(super) before: u64,
+}
+
+impl Limits {
+    /// A limit that the user has set decides alone. Without one, it is `usual`.
+    pub(super) fn new(set: Option<u64>, usual: u64) -> Self {
+        let outside = set.unwrap_or(usual);
+        Self { outside, before: if set.is_some() { outside } else { FAR } }
+    }
+}
+
 /// A line of the part. Lines are sorted by request; equal ones are next to each other, in the order in which
 /// they came.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +68,7 @@ struct Request<'a> {
 /// stretch of equal timestamps that it stands in, the hash of its request's id, and the run of a request or
 /// the log of a row; the texts are those of [`JoinedLine::parts`]. Each record of the result is which of all
 /// lines the request is, and its run; a [`Step`]; and the request's line up to the totals of the run, and
-/// after them. Rows more than `max_offset` nanoseconds outside of each request with their id are left out. If
+/// after them. Rows that lie outside of each request with their id by more than the limits are left out. If
 /// there are several logs, requests and rows name theirs.
 ///
 /// [`JoinedLine::parts`]: joined_line::JoinedLine::parts
@@ -59,7 +76,7 @@ pub(super) fn match_rows(
     part: Spool<4, 3>,
     bytes: &mut Vec<u8>,
     sample: &JoinedSample,
-    max_offset: u64,
+    limits: Limits,
     clocks: &Clocks,
     origins: &Origins,
 ) -> Result<(Spool<2, 3>, Oddities)> {
@@ -72,7 +89,7 @@ pub(super) fn match_rows(
     for Request { received, rows } in distribute(&mut lines, &mut oddities, clocks)? {
         let log = origins.of_run(received.source);
         let mut request = request_reader.named(received.line, log).ok_or_else(garbled)?;
-        let (mut step, mut far_off) = (received.step, 0);
+        let (mut step, mut far_off, mut left_out) = (received.step, 0, 0);
         if !rows.is_empty() {
             let all = rows.len() as u64;
             let senders = Senders::of(request, received.source, &rows, &mut row_reader, clocks);
@@ -81,14 +98,21 @@ pub(super) fn match_rows(
             let mut of_request = Step::of(request);
             let mut completion = Completion::of(request, &senders);
             let (mut early, mut earliest) = (0, 0);
+            let mut longest_before = 0;
             for row in rows {
                 let by = row.offset(clocks, received.source);
+                let is_known = clocks.is_known(received.source, row.source, row.sequence);
                 let log = origins.of_row(row.source);
                 let row = row_reader.read(row.line).ok_or_else(garbled)?;
                 senders.align(row, by);
                 let (outside, ..) = fit(with_flight(row), times);
-                if outside > max_offset {
+                if outside > limits.outside {
                     far_off += 1;
+                    continue;
+                }
+                let before = times.0.saturating_sub(with_queue(row).1);
+                if is_known && before > limits.before {
+                    (left_out, longest_before) = (left_out + 1, before.max(longest_before));
                     continue;
                 }
                 oddities.add_offset(by);
@@ -103,7 +127,10 @@ pub(super) fn match_rows(
             if early > 0 {
                 oddities.early.add(utf8(received.id)?, early, earliest);
             }
-            if far_off < all {
+            if left_out > 0 {
+                oddities.of_earlier_attempts.add(utf8(received.id)?, left_out, longest_before);
+            }
+            if far_off + left_out < all {
                 completion.finish();
                 of_request.complete(request, tokens);
                 packed_step.clear();

@@ -31,6 +31,9 @@ pub(super) struct Oddities {
     pub(super) far_away: u64,
     #[serde(rename = "rows_before_request")]
     pub(super) early: Early,
+    /// Rows that ended before their request by a clock that is known.
+    #[serde(rename = "rows_of_earlier_attempts")]
+    pub(super) of_earlier_attempts: Early,
     moved_rows: Moved,
     pub(super) sample: JoinedSample,
 }
@@ -55,7 +58,7 @@ struct Moved {
     most_ms: Millis,
 }
 
-/// Rows that begin before their request.
+/// Rows that begin, or end, before their request.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Early {
     rows: u64,
@@ -79,6 +82,21 @@ impl Early {
         if (other.most_ms, Reverse(&other.id)) > (self.most_ms, Reverse(&self.id)) {
             (self.most_ms, self.id) = (other.most_ms, other.id);
         }
+    }
+
+    /// If the rows are left out since they ended before their request.
+    fn left_out(&self) -> Option<String> {
+        let Self { rows, requests, most_ms, id } = self;
+        let counted = amount(*rows, "row", "rows");
+        let ended = amount(*requests, "request that began", "requests that began");
+        let (most, id) = (most_ms.as_f64(), printable(id));
+        (*rows > 0).then(|| {
+            format!(
+                "{counted} of {ended} more than a second after the row ended, by up to {most:.3} ms ({id}), \
+                 left out: the clock is known, so the id is that of an earlier attempt too, which has no \
+                 line; --max-offset TIME sets another limit"
+            )
+        })
     }
 
     /// `is_aligned` if rows were moved.
@@ -142,6 +160,7 @@ impl Oddities {
         self.far_off += other.far_off;
         self.far_away += other.far_away;
         self.early.merge(other.early);
+        self.of_earlier_attempts.merge(other.of_earlier_attempts);
         self.moved_rows.rows += other.moved_rows.rows;
         self.moved_rows.most_ms = self.moved_rows.most_ms.max(other.moved_rows.most_ms);
         self.sample.merge(&other.sample);
@@ -163,6 +182,7 @@ impl Oddities {
                  same id, or do clocks differ? --max-offset sets the limit"
             ));
         }
+        sentences.extend(self.of_earlier_attempts.left_out());
         sentences.extend(sample.sentences());
         if *doubles > 0 {
             let doubles = amount(*doubles, "line occurs twice and counts", "lines occur twice and count");
