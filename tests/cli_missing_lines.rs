@@ -148,6 +148,18 @@ fn check_prints_the_first_notes_of_a_kind_and_counts_the_rest_and_json_has_all()
 }
 
 #[test]
+fn check_prints_the_first_violations_of_a_kind_and_counts_the_rest_and_json_has_all() {
+    let log = rows(Keep::all(), 0..30).join("\n").replace(r#""events":1"#, r#""events":0"#);
+    let output = omni_of(&["check"], &log);
+    let said = text(&output.stdout);
+    assert_eq!((output.status.code(), said.matches(": expected ").count()), (Some(1), 20), "{said}");
+    assert!(said.contains("\n11 more violations: events\n31 violations in 31 lines"), "{said}");
+    let output = omni_of(&["check", "--json"], &log);
+    let json = text(&output.stdout);
+    assert_eq!(json.matches(r#""type":"violation""#).count(), 31, "{json}");
+}
+
+#[test]
 fn check_notes_a_log_that_ends_before_the_others() {
     let row = |second: u64| {
         let at = format!("2026-01-31T12:{:02}:{:02}.000000Z", second / 60, second % 60);

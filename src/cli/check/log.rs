@@ -5,9 +5,9 @@ use std::{io::Write, mem};
 use super::{
     finding::{Finding, located, say},
     found::{Found, RequestNumber},
+    kinds::Kinds,
     log_ends::{InRun, LogEnds},
     lone_rows::LoneRows,
-    notes::Notes,
     restarts::Restarts,
     run_times::RunTimes,
     stage_walls::StageWalls,
@@ -44,8 +44,10 @@ pub(super) struct Log {
     lone_rows: LoneRows,
     log_ends: LogEnds,
     pub(super) violations: u64,
+    /// Violations of lines.
+    of_lines: Kinds,
     /// Notes on lines.
-    pub(super) notes: Notes,
+    pub(super) notes: Kinds,
     doubles: u64,
     /// Lines that processes have counted as lost.
     pub(super) lost: u64,
@@ -107,7 +109,10 @@ impl Log {
             self.note(place, &note, out)?;
         }
         if !self.is_json {
-            self.notes.more().try_for_each(|more| writeln!(out, "{more}"))?;
+            self.of_lines
+                .more("more violation", "more violations")
+                .chain(self.notes.more("more note", "more notes"))
+                .try_for_each(|more| writeln!(out, "{more}"))?;
         }
         let more = self.doubles.saturating_sub(DOUBLES);
         self.violations += more;
@@ -137,7 +142,8 @@ impl Log {
             let (file, line) = (place.file, Some(place.number));
             return say(out, sentences.iter().map(|text| Finding::Violation { file, line, text }));
         }
-        Ok(sentences.iter().try_for_each(|sentence| writeln!(out, "{place}: {}", printable(sentence)))?)
+        let mut named = sentences.iter().filter(|sentence| self.of_lines.add(sentence));
+        Ok(named.try_for_each(|sentence| writeln!(out, "{place}: {}", printable(sentence)))?)
     }
 
     /// Only text leaves out notes.

@@ -16,10 +16,10 @@ use crate::write::columns::printable;
 mod finding;
 mod found;
 mod groups;
+mod kinds;
 mod log;
 mod log_ends;
 mod lone_rows;
-mod notes;
 mod restarts;
 mod run_times;
 mod stage_walls;
@@ -44,7 +44,7 @@ pub(super) const HELP: Help = Help {
          missing row does not show. If all logs of a fleet are given at once, notes count the rows whose \
          request has no line (`join` names them), and name logs that end before the others, as when a \
          process dies or hangs. A note also says when the numbers of a log begin anew, as after a restart. \
-         Of each kind of note, 20 are named; --json has all.",
+         Of each kind of note and of violation, 20 are named; --json has all.",
     ),
     zero: Some("Every line is sound."),
     one: Some("A line is broken or violates a rule, or lines are missing."),
