@@ -68,6 +68,39 @@ fn timestamps_that_jump_in_a_run_are_violations_and_those_of_another_run_are_not
 }
 
 #[test]
+fn a_long_time_without_rows_of_a_worker_to_which_messages_were_sent_is_noted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let line = |kind: &str, second: u64, rest: &str| {
+        let at = format!("2026-01-31T12:{:02}:{:02}.000000Z", second / 60, second % 60);
+        let head = format!(r#"{{"type":"{kind}","schema":1,"timestamp":"{at}","request_id":"r{second}","#);
+        head + rest + "\n"
+    };
+    let sent =
+        r#""from_stage":0,"to_stage":3,"size_bytes":1,"tx_time_ms":1.0,"total_time_ms":1.0,"events":1}"#;
+    let row = r#""stage_id":3,"stage_gen_time_ms":1.0,"busy_time_ms":1.0,"events":1}"#;
+    let notes = |is_missing: &dyn Fn(u64) -> bool, is_idle: &dyn Fn(u64) -> bool| {
+        let seconds = || (0..900).filter(|second| !is_idle(*second));
+        let front: String = seconds().map(|second| line("transfer", second, sent)).collect();
+        let rows = seconds().filter(|second| !is_missing(*second));
+        let worker: String = rows.map(|second| line("stage", second, row)).collect();
+        std::fs::write(path("front.log"), front).unwrap();
+        std::fs::write(path("worker.log"), worker).unwrap();
+        let said = text(&omni_of(&["check", directory.path().to_str().unwrap()], "").stdout);
+        let notes = said.lines().filter(|line| line.contains("this log has no row of stage 3"));
+        notes.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let hole = |second| (300..450).contains(&second);
+    let found = notes(&hole, &|_| false);
+    let [note] = found.as_slice() else { panic!("{found:?}") };
+    assert!(
+        note.contains("worker.log:301: note: this log has no row of stage 3 for 2m 31s before"),
+        "{note}"
+    );
+    assert_eq!(notes(&|_| false, &hole), Vec::<String>::new());
+}
+
+#[test]
 fn a_line_as_the_layer_wrote_it_has_none() {
     for of in ["request", "summary"] {
         assert_eq!(violations(of, &[]), Vec::<String>::new(), "{of}");

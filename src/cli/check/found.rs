@@ -2,6 +2,7 @@
 
 use std::{fmt, mem};
 
+use super::holes::Work;
 use crate::{
     Line, Timestamp,
     cli::{
@@ -19,6 +20,7 @@ pub(super) struct Found {
     pub(super) remarks: Remarks,
     pub(super) number: Option<RequestNumber>,
     pub(super) witness: Witness,
+    pub(super) work: Work,
     pub(super) name: LineName,
     pub(super) timestamp: Timestamp,
     /// The groups of the line, if there are any.
@@ -59,6 +61,7 @@ impl Found {
     /// Takes the id of its request from the line, since few names become text.
     pub(super) fn of(line: &mut LogLine, grouping: Option<&Grouping>) -> Self {
         let names = grouping.map(|grouping| grouping.names(line)).unwrap_or_default();
+        let work = Work::of(line);
         let (remarks, witness, timestamp) = (check_line(line), Witness::of(line), timestamp(line));
         let (number, name) = match &mut line.line {
             Line::Request(line) => {
@@ -78,6 +81,6 @@ impl Found {
                 (Some(RequestNumber::Summary(ending)), LineName::Summary)
             }
         };
-        Self { remarks, number, witness, name, timestamp, names }
+        Self { remarks, number, witness, work, name, timestamp, names }
     }
 }

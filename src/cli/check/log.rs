@@ -5,6 +5,7 @@ use std::{io::Write, mem};
 use super::{
     finding::{Finding, located, say},
     found::{Found, RequestNumber},
+    holes::Holes,
     kinds::Kinds,
     log_ends::{InRun, LogEnds},
     lone_rows::LoneRows,
@@ -43,6 +44,7 @@ pub(super) struct Log {
     restarts: Restarts,
     lone_rows: LoneRows,
     log_ends: LogEnds,
+    holes: Holes,
     pub(super) violations: u64,
     /// Violations of lines.
     of_lines: Kinds,
@@ -89,6 +91,7 @@ impl Log {
             sentences.extend(self.stage_walls.add(&found.witness));
             self.run_times.add(place, &found.witness);
             if place.twin.is_none() {
+                self.holes.add(place, &found.work, found.timestamp);
                 self.lone_rows.add(place, &found.witness, found.timestamp);
                 if let Some(RequestNumber::Summary(ending)) = found.number {
                     self.losses.add(place.number, ending.lost);
@@ -105,7 +108,8 @@ impl Log {
     pub(super) fn finish(&mut self, at_least: &str, out: &mut impl Write) -> Result<()> {
         self.finish_runs(out)?;
         let (lone_rows, log_ends) = (mem::take(&mut self.lone_rows), mem::take(&mut self.log_ends));
-        for (place, note) in log_ends.finish().into_iter().chain(lone_rows.finish()) {
+        let holes = mem::take(&mut self.holes);
+        for (place, note) in log_ends.finish().into_iter().chain(holes.finish()).chain(lone_rows.finish()) {
             self.note(place, &note, out)?;
         }
         if !self.is_json {

@@ -16,6 +16,7 @@ use crate::write::columns::printable;
 mod finding;
 mod found;
 mod groups;
+mod holes;
 mod kinds;
 mod log;
 mod log_ends;
