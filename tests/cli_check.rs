@@ -33,6 +33,15 @@ fn violations(of: &str, changes: &[(&str, Value)]) -> Vec<String> {
 }
 
 #[test]
+fn the_greatest_number_of_a_request_is_read_like_any_other() {
+    let request = PIPELINE.lines().find(|line| line.starts_with("{\"type\":\"request\"")).unwrap();
+    let numbered =
+        |number: u64| request.replacen("\"e2e_requests\":1,", &format!("\"e2e_requests\":{number},"), 1);
+    let output = omni_of(&["check"], &[numbered(0), numbered(u64::MAX)].join("\n"));
+    assert_eq!((output.status.code(), output.stderr.is_empty()), (Some(1), true), "{output:?}");
+}
+
+#[test]
 fn timestamps_that_jump_in_a_run_are_violations_and_those_of_another_run_are_not() {
     let requests: Vec<_> =
         PIPELINE.lines().filter(|line| line.starts_with("{\"type\":\"request\"")).collect();

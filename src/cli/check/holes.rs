@@ -114,7 +114,8 @@ impl Holes {
             let missing = expected * worker.rows as f64 / other_rows;
             let lacking = expected - rows as f64;
             let least = (missing / 2.0).max(CERTAIN * expected.sqrt());
-            let is_hole = missing >= MISSING && lacking >= least;
+            // If all messages were sent during the hole, nothing tells how many rows to expect.
+            let is_hole = other_sent > 0.0 && missing >= MISSING && lacking >= least;
             let (index, file) = self.files.get(worker.file).filter(|_| is_hole)?;
             let place = Place { file, number: worker.number, index: *index, log: *log, twin: None };
             let length = humantime::format_duration(Duration::from_secs((end - begin) / 1_000_000));
@@ -202,5 +203,18 @@ mod tests {
         assert_eq!(said(3, |second, _| second % 100 < 70, |_| false, false), [], "it is often silent");
         let short = |second, worker| worker == 0 && (200..255).contains(&second);
         assert_eq!(said(3, short, |_| false, false), [], "for less than a minute");
+    }
+
+    #[test]
+    fn messages_that_were_sent_during_a_hole_only_do_not_tell_how_many_rows_to_expect() {
+        let mut holes = Holes::default();
+        for number in 0..6_000 {
+            let is_hole = (2_000..3_500).contains(&number);
+            let sent = if (2_200..3_300).contains(&number) { vec![3] } else { Vec::new() };
+            let work = Work { row: (!is_hole).then_some(3), sent, is_sampled: false };
+            let place = Place { file: "a", number, index: 0, log: 0, twin: None };
+            holes.add(place, &work, Timestamp::from_unix_micros(number * 100_000));
+        }
+        assert!(holes.finish().is_empty());
     }
 }

@@ -121,7 +121,7 @@ impl RunTime {
     fn is_whole(&self) -> bool {
         let Some([(least, before, own), (most, all, _)]) = self.ends else { return false };
         let tokens = all.checked_sub(before).and_then(|tokens| tokens.checked_add(own));
-        self.lines == most - least + 1 && tokens == Some(self.tokens)
+        (most - least).checked_add(1) == Some(self.lines) && tokens == Some(self.tokens)
     }
 }
 
