@@ -47,7 +47,7 @@ pub(super) struct Inputs {
     copies: Arc<Copies>,
     /// Whether this is another reading, which says nothing again.
     is_silent: bool,
-    /// Whether what is said of these inputs names them.
+    /// Whether messages about these inputs name them.
     is_of_several: bool,
     pub(super) selection: Arc<Selection>,
     /// The lines read so far.
@@ -80,7 +80,7 @@ impl Inputs {
         }
     }
 
-    /// One of several sets of inputs, which is named by what is said of it.
+    /// One of several sets of inputs: messages about it name it.
     pub(super) fn of_several(self) -> Self {
         Self { is_of_several: true, ..self }
     }
@@ -103,7 +103,7 @@ impl Inputs {
         &self.files
     }
 
-    /// What the logs are called, in their order.
+    /// The names of the logs, in their order.
     pub(super) fn log_names(&self) -> Vec<Arc<str>> {
         let parts = self.files.chunk_by(|file, next| file.log == next.log);
         parts.filter_map(|files| files.first()).map(|file| Arc::clone(&file.log_name)).collect()
@@ -140,8 +140,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// The exit code of a command that has come to its end: lines of an unknown schema, which are left out,
-    /// make it a failure.
+    /// The exit code at the end of a command: lines of an unknown schema, which are left out, make it 2.
     pub(super) fn exit_code(&self, otherwise: u8) -> ExitCode {
         ExitCode::from(if self.read.unknown > 0 { 2 } else { otherwise })
     }

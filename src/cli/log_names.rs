@@ -1,4 +1,4 @@
-//! What logs are called among those that are read.
+//! The names of logs among those that are read.
 
 use std::{
     borrow::Cow,
@@ -38,7 +38,7 @@ fn resolve(path: &Path) -> Cow<'_, Path> {
     Cow::Owned(file.unwrap_or(absolute))
 }
 
-/// The shortest names that differ, as they are shown, or else with escapes that tell all paths apart.
+/// The shortest names that differ as they are shown, or else whole paths, whose escapes tell them apart.
 fn names_of(paths: &[Cow<'_, Path>], are_mixed: bool) -> Vec<String> {
     let count = paths.iter().collect::<HashSet<_>>().len();
     let is_unique = |names: &Vec<String>| names.iter().collect::<HashSet<_>>().len() == count;
@@ -57,11 +57,9 @@ fn names_of(paths: &[Cow<'_, Path>], are_mixed: bool) -> Vec<String> {
     let cut = |parts| -> Vec<PathBuf> {
         paths.iter().map(|path| path.components().skip(shared).take(parts).collect()).collect()
     };
-    let candidates: Vec<_> = files.into_iter().chain((1..most.max(2)).map(cut)).collect();
-    let all = |as_text: fn(&Path) -> String| {
-        candidates.iter().map(move |paths| paths.iter().map(|path| as_text(path)).collect())
-    };
-    let names = all(shown).chain(all(escaped)).find(is_unique);
+    let candidates = files.into_iter().chain((1..most.max(2)).map(cut));
+    let mut names = candidates.map(|paths| paths.iter().map(|path| shown(path)).collect());
+    let names = names.find(is_unique);
     let names = names.unwrap_or_else(|| paths.iter().map(|path| escaped(path)).collect());
     let without_uids: Vec<_> = names.iter().map(|name| without_uid(name).to_owned()).collect();
     if is_unique(&without_uids) { without_uids } else { names }
