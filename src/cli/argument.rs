@@ -1,4 +1,4 @@
-//! Values of arguments. Where one cannot be read, the error says what is expected.
+//! Parsers of the values of arguments. Their errors name the values that are expected.
 
 use std::{num::NonZeroU32, str::FromStr, time::Duration};
 

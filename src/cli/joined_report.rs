@@ -1,4 +1,4 @@
-//! What `join` says of the logs: as sentences and a table, or as a line of JSON.
+//! The report of `join`: sentences and a table of groups, or a line of JSON.
 
 use std::{io::Write, time::Duration};
 

@@ -24,7 +24,7 @@ const STRETCH: u64 = 5_000_000;
 /// Of how many stretches of stages the counts are kept.
 const STRETCHES: usize = 1 << 17;
 
-/// What a line says of stages: the stage of a detached row, and the stages to which messages were sent.
+/// The stages of a line: that of a detached row, and those to which messages were sent.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) row: Option<OrderedId>,

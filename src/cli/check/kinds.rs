@@ -40,7 +40,7 @@ impl Kinds {
         self.by_kind.values().sum()
     }
 
-    /// A sentence about those of each kind that are not named; `one` and `several` are what they are called.
+    /// A sentence about those of each kind that are not named. `one` and `several` are the words for them.
     pub(super) fn more(&self, one: &str, several: &str) -> impl Iterator<Item = String> {
         let more = self.by_kind.iter().map(|(kind, all)| (kind, all.saturating_sub(self.limit)));
         let more = more.filter(|(_, more)| *more > 0);
@@ -48,7 +48,7 @@ impl Kinds {
     }
 }
 
-/// What a sentence says, without its stage or edge, and without its numbers: `KIND`,
+/// The kind of a sentence, which has no stage or edge, and no numbers: `KIND`,
 /// `stage 1: KIND: expected …`, or `KIND (…): …`.
 fn kind(sentence: &str) -> &str {
     match sentence.split_once(": expected ") {

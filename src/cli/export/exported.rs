@@ -1,4 +1,4 @@
-//! What `export` has written, as a line of JSON.
+//! The report of `export`, a line of JSON: the counts of its output, and of the lines that were read.
 
 use std::io::{self, Write};
 
@@ -22,7 +22,7 @@ pub(super) struct Exported {
     left_out_lines: u64,
 }
 
-/// What the file has.
+/// The counts of the output.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(tag = "format", rename_all = "snake_case")]
 pub(super) enum Written {

@@ -71,7 +71,7 @@ pub(super) struct Args {
     /// Where to write; without it, to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What was written as one line of JSON: to standard output with -o, else to stderr
+    /// The report on the output as one line of JSON: to standard output with -o, else to stderr
     ///
     /// It has the format, the table and its rows, or the slices and flows of the trace, the bytes, and the
     /// lines that were read or left out. Example:
@@ -138,7 +138,7 @@ impl Args {
         Err(Failure::Io(refused.to_owned()))
     }
 
-    /// Returns what was written, and how many bytes.
+    /// Returns the counts of the output, and its length in bytes.
     fn write(
         &self,
         grouping: &Grouping,
