@@ -575,7 +575,8 @@ mod tests {
             // Without the number 1, the lines are a later part of a log. A second line with it begins a run.
             let expected = usize::from(number > 1);
             let gap = format!("number {number} of");
-            prop_assert!(found.len() == expected && found.iter().all(|one| one.contains(&gap)), "{:?}", found);
+            let is_named = found.iter().all(|one| one.contains(&gap));
+            prop_assert!(found.len() == expected && is_named, "{:?}", found);
             prop_assert_eq!(violations(twice).len(), expected);
         }
 
