@@ -2,8 +2,11 @@
 
 #[path = "support/reader.rs"]
 mod reader;
+mod support;
 
 use reader::{omni_of, stdout, text};
+use support::Rig;
+use tracing::info_span;
 
 /// A log that the example `omni_pipeline` wrote: 40 requests and the summary.
 const PIPELINE: &str = include_str!("data/pipeline.jsonl");
@@ -59,4 +62,55 @@ fn the_part_that_differs_most_is_named_even_if_that_may_be_chance() {
     let end = "of its parts, waiting for stage 2 code2wav changed most, by -14,902 ms. The change of this part may be \
                chance. ";
     assert!(said.replace('\n', " ").contains(end), "{said}");
+}
+
+/// Four requests: one has the rows of both stages, one was not sent to stage 1, and two that were sent there have
+/// no row of it, of which one failed.
+fn without_rows() -> String {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        for (id, is_sent, is_received, reason) in [
+            ("whole", true, true, "stop"),
+            ("skipped", false, false, "stop"),
+            ("lost", true, false, "stop"),
+            ("failed", true, false, "abort"),
+        ] {
+            info_span!(parent: None, "request", request_id = id, finish_reason = reason).in_scope(|| {
+                info_span!("stage", stage_id = 0).in_scope(|| rig.wait_ms(1));
+                if is_sent {
+                    let sent = info_span!("transfer", from_stage = 0, to_stage = 1, phase = "tx");
+                    sent.in_scope(|| rig.wait_ms(1));
+                }
+                if is_received {
+                    let received = info_span!("transfer", from_stage = 0, to_stage = 1, phase = "rx");
+                    received.in_scope(|| rig.wait_ms(1));
+                    info_span!("stage", stage_id = 1).in_scope(|| rig.wait_ms(1));
+                }
+            });
+        }
+    });
+    rig.log.text()
+}
+
+#[test]
+fn requests_without_rows_of_a_stage_are_counted_unless_they_skipped_it_or_failed() {
+    let log = without_rows();
+    let said = |args: &[&str], log: &str| stdout(&omni_of(args, log)).replace('\n', " ");
+    let json = |command: &str, log: &str| -> serde_json::Value {
+        serde_json::from_str(&said(&[command, "--json"], log)).unwrap()
+    };
+    let sentence =
+        "1 of 4 requests did not fail and has no row of a stage that it was sent to, so waiting and";
+    for command in ["summary", "report"] {
+        assert!(said(&[command], &log).contains(sentence), "{command}");
+        assert!(!said(&[command], PIPELINE).contains("no row of a stage"), "{command}");
+    }
+    assert_eq!(json("summary", &log)["requests_without_rows"], 1);
+    assert_eq!(json("report", &log)["summary"]["requests_without_rows"], 1);
+    assert!(json("summary", PIPELINE).get("requests_without_rows").is_none());
+    // A line stands for as many requests as its rate says.
+    let sampled = log.replace("\"overall_summary\":", "\"sample_rate\":10,\"overall_summary\":");
+    assert_eq!(json("summary", &sampled)["requests_without_rows"], 10);
+    let many = "10 of 40 requests did not fail and have no row of a stage that they were sent to";
+    assert!(said(&["summary"], &sampled).contains(many), "{}", said(&["summary"], &sampled));
 }

@@ -160,6 +160,7 @@ impl Page {
             groups => Value::from(Serde(&groups)),
             rows_of_groups => ROWS_OF_GROUPS,
             summed_queues => summary.on_summed_queues(),
+            missing_rows => summary.on_missing_rows(),
             sampled => summary.sampled.map(|sampled| sampled.sentence()),
             lines => count(self.lines),
             failed => Value::from(Serde(&shown_texts(summary.failed))),

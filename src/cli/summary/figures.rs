@@ -14,6 +14,7 @@ use crate::{
         stage_names::StageNames,
         stage_outputs::OutputsOfStage,
     },
+    write::columns::grouped,
 };
 
 /// How the queue time of a stage differs from the time that a request waited.
@@ -53,6 +54,9 @@ pub(in crate::cli) struct LogSummary {
     /// Requests that failed, with errors or by their `finish_reason`.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) failed_requests: u64,
+    /// Requests that did not fail and have no row of a stage that they were sent to.
+    #[serde(rename = "requests_without_rows", skip_serializing_if = "is_zero")]
+    pub(super) without_rows: u64,
     /// All errors of all requests.
     #[serde(skip_serializing_if = "is_zero")]
     pub(in crate::cli) errors: u64,
@@ -150,6 +154,23 @@ impl LogSummary {
         let requests = amount(self.summed_queues, "request", "requests");
         (self.summed_queues > 0)
             .then(|| format!("In {requests}, a stage's queue_time_ms is more than e2e_total_ms: {SUMMED}"))
+    }
+
+    /// How many requests lack the rows of a stage, if any do.
+    pub(in crate::cli) fn on_missing_rows(&self) -> Option<String> {
+        let [lacking, all] = [self.without_rows, self.line.overall_summary.e2e_requests]
+            .map(|count| grouped(&count.to_string()));
+        let lack = match self.without_rows {
+            1 => "did not fail and has no row of a stage that it was",
+            _ => "did not fail and have no row of a stage that they were",
+        };
+        (self.without_rows > 0).then(|| {
+            format!(
+                "{lacking} of {all} requests {lack} sent to, so waiting and unattributed time may be time of \
+                 that stage. If its process writes a log of its own, `omni-metrics join` puts the rows there \
+                 into the requests."
+            )
+        })
     }
 
     /// The requests of the run of a log of one process, as it has counted them.

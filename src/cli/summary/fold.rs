@@ -7,6 +7,7 @@ use crate::{
     Line, OverallSummary, RequestLine, SCHEMA, SummaryLine, Timestamp,
     cli::{
         line_counts::LineCounts,
+        missing_rows::stage_without_row,
         objectives::{ObjectiveCounts, Objectives},
         parts::{Part, Times, dominating, longest_wait},
         running::{Running, Standing},
@@ -41,6 +42,8 @@ pub(in crate::cli) struct Summary {
     /// Requests with errors, by the text of their first one.
     failed: Tally<String>,
     failed_requests: u64,
+    /// Requests that did not fail and have no row of a stage that they were sent to.
+    without_rows: u64,
     /// All errors of all requests.
     errors: u64,
     sampling: Sampling,
@@ -64,6 +67,7 @@ impl Summary {
             summed_queues: 0,
             failed: Tally::default(),
             failed_requests: 0,
+            without_rows: 0,
             errors: 0,
             sampling: Sampling::default(),
             objectives: ObjectiveCounts::default(),
@@ -117,6 +121,7 @@ impl Summary {
         self.objectives.merge(&other.objectives);
         self.failed.merge(&other.failed);
         self.failed_requests = self.failed_requests.saturating_add(other.failed_requests);
+        self.without_rows = self.without_rows.saturating_add(other.without_rows);
         self.errors = self.errors.saturating_add(other.errors);
         self.names.merge(&other.names);
         self.slowest.append(&mut other.slowest);
@@ -148,6 +153,9 @@ impl Summary {
         self.objectives.add(line);
         if is_failed(e2e) {
             self.failed_requests = self.failed_requests.saturating_add(weight);
+        } else if stage_without_row(line).is_some() {
+            // A failed request may have ended before the stage began.
+            self.without_rows = self.without_rows.saturating_add(weight);
         }
         if let Some(errors) = e2e.errors {
             self.errors = self.errors.saturating_add(errors.saturating_mul(weight));
@@ -209,6 +217,7 @@ impl Summary {
             failed: counted(&self.failed, String::clone),
             requests_per_s,
             failed_requests: self.failed_requests,
+            without_rows: self.without_rows,
             errors: self.errors,
             slowest: self.slowest.into_sorted_vec().into_iter().map(|Reverse(slow)| slow).collect(),
             warnings: counted(&self.warnings, String::clone),

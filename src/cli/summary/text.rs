@@ -77,7 +77,7 @@ impl LogSummary {
             writeln!(out, "{AVERAGE}")?;
             writeln!(out, "{}\n", in_lines(&format!("{}. {}", self.rates(), self.failures())))?;
             writeln!(out, "Percentiles until {}\n{table}", self.line.timestamp)?;
-            if let Some(sentence) = self.on_summed_queues() {
+            for sentence in [self.on_summed_queues(), self.on_missing_rows()].into_iter().flatten() {
                 writeln!(out, "{}", in_lines(&sentence))?;
             }
             writeln!(out)?;
