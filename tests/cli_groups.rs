@@ -507,6 +507,9 @@ fn each_log_of_a_directory_is_a_group_with_the_rows_of_its_worker() {
     assert_eq!(csv.filter(|row| row.starts_with("vocoder,b,3,")).count(), 1);
     let table = of(&["summary", "--by", "stage_name,file", "--percentiles", "50,99"]);
     assert!(table.contains("| gen p50 | gen p99 | queue p99 | first p50 |"), "{table}");
+    let vocoder = table.lines().find(|row| row.starts_with("| vocoder, b "));
+    let cells: Vec<_> = vocoder.unwrap().split('|').map(str::trim).collect();
+    assert_eq!([cells[4], cells[8]], ["-", "-"], "what is absent is the same in each column: {table}");
 
     // A request belongs to each of its stages.
     let answers = lines(&of(&["why", "--json", "--p99", "--by", "file,stage_name"]));

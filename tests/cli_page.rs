@@ -246,6 +246,13 @@ fn a_sample_of_requests_says_how_to_find_the_others() {
 }
 
 #[test]
+fn an_absent_value_is_a_hyphen_as_in_the_tables() {
+    let log = "{\"type\":\"stage\",\"schema\":1,\"timestamp\":\"2026-07-28T00:00:00Z\",\"stage_id\":7,\"events\":1}\n";
+    let page = stdout(&omni_of(&["report", "--by", "stage_id"], &(pipeline() + log)));
+    assert!(page.contains("<td>-</td>") && !page.contains(['\u{2013}', '\u{2014}']), "{page}");
+}
+
+#[test]
 fn counts_read_as_a_person_writes_them() {
     let page = report(&requests((0..1_500).map(|n| format!("r{n}"))));
     assert!(page.contains("<li>1,500 requests ended with finish_reason "), "{page}");

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, presets::ASCII_MARKDOWN};
 use crate::{FieldValue, Millis};
 
 /// The text of an absent value.
-const ABSENT: &str = "-";
+pub(crate) const ABSENT: &str = "-";
 
 /// A table under construction: a column of names, then one or more of values.
 pub(crate) struct Columns(comfy_table::Table);

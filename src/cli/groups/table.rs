@@ -15,7 +15,7 @@ use crate::{
         records::Records,
         sentence::WIDTH,
     },
-    write::columns::{Cell, Columns, grouped},
+    write::columns::{ABSENT, Cell, Columns, grouped},
 };
 
 /// A time whose percentiles are shown: its name, and a short one for the head of a column.
@@ -204,10 +204,10 @@ impl GroupTable {
         for row in &self.groups {
             let group = shortened(row.group.as_deref().unwrap_or_default());
             let from = row.from.map(moment);
-            let failed = row.failed_share.map_or_else(|| "–".to_owned(), percent);
+            let failed = row.failed_share.map_or_else(|| ABSENT.to_owned(), percent);
             // Thousandths of a request mean little.
             let rates = [row.per_s, row.tokens_per_s]
-                .map(|rate| rate.map_or_else(|| "–".to_owned(), |rate| grouped(&format!("{rate:.1}"))));
+                .map(|rate| rate.map_or_else(|| ABSENT.to_owned(), |rate| grouped(&format!("{rate:.1}"))));
             let [per_s, tokens_per_s] = rates.each_ref().map(|rate| Cell::Text(rate));
             let times = times.iter().map(|(figure, percent)| {
                 let times = row.times.get(figure.name).and_then(Option::as_ref)?;
@@ -218,9 +218,9 @@ impl GroupTable {
             let cells = is_pair.then_some(Cell::Text(&group)).into_iter();
             let objectives = row.objectives.as_ref();
             let met =
-                objectives.and_then(|objectives| objectives.share).map_or_else(|| "–".to_owned(), percent);
+                objectives.and_then(|objectives| objectives.share).map_or_else(|| ABSENT.to_owned(), percent);
             let goodput = objectives.and_then(|objectives| objectives.goodput_requests_per_s);
-            let goodput = goodput.map_or_else(|| "–".to_owned(), |rate| grouped(&format!("{rate:.1}")));
+            let goodput = goodput.map_or_else(|| ABSENT.to_owned(), |rate| grouped(&format!("{rate:.1}")));
             let of_objectives =
                 [Cell::Text(&met), Cell::Text(&goodput)].into_iter().take(of_objectives.len());
             let cells =

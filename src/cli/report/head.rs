@@ -11,6 +11,7 @@ use super::{
 use crate::{
     Millis, OverallSummary, Timestamp,
     cli::{amount::amount, attainment::Attainment, parts, summary::LogSummary},
+    write::columns::ABSENT,
 };
 
 /// A headline number.
@@ -149,7 +150,7 @@ pub(super) fn objectives(attainment: &Attainment) -> Vec<Objective> {
 
 /// A percentage of requests that are judged, if there are any.
 fn share(met: u64, judged: u64) -> String {
-    if judged > 0 { percent(met, judged) } else { "–".to_owned() }
+    if judged > 0 { percent(met, judged) } else { ABSENT.to_owned() }
 }
 
 fn tile(name: &str, value: String) -> Tile {

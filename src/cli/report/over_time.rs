@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Millis, Timestamp,
     cli::latency_bins::{BINS, start},
+    write::columns::ABSENT,
 };
 
 /// How many requests a window has in the mean, at least: percentiles of fewer would say little. And a column
@@ -246,7 +247,7 @@ impl Window {
 
     fn row(&self) -> Row {
         let Stretch { endings, tokens, .. } = &self.all;
-        let time = |permille| self.percentile(permille).map_or("–".to_owned(), shown);
+        let time = |permille| self.percentile(permille).map_or(ABSENT.to_owned(), shown);
         Row([
             self.ends()[0].to_string(),
             count(endings.all()),

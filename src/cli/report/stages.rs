@@ -7,8 +7,10 @@ use super::{
     spent::StageNames,
 };
 use crate::{
-    Distribution, Millis, Percentiles, cli::stage_outputs::OutputsOfStage, model::id::ordered,
-    write::columns::id,
+    Distribution, Millis, Percentiles,
+    cli::stage_outputs::OutputsOfStage,
+    model::id::ordered,
+    write::columns::{ABSENT, id},
 };
 
 /// A table.
@@ -63,7 +65,7 @@ fn rows<T: Copy>(
 
 /// How the stages delivered their outputs, if any did.
 pub(super) fn outputs(outputs: &[OutputsOfStage], stages: &StageNames) -> Option<Table> {
-    let time = |time: Option<Millis>| time.map_or("–".to_owned(), shown);
+    let time = |time: Option<Millis>| time.map_or(ABSENT.to_owned(), shown);
     let row = |stage: &OutputsOfStage| {
         let has_media = stage.media_ms > Millis::ZERO;
         vec![
@@ -72,8 +74,8 @@ pub(super) fn outputs(outputs: &[OutputsOfStage], stages: &StageNames) -> Option
             time(stage.inter_output_mean_ms),
             time(stage.inter_output_max_ms),
             time(has_media.then_some(stage.media_ms)),
-            stage.real_time_factor.map_or("–".to_owned(), decimal),
-            stage.underruns.map_or("–".to_owned(), count),
+            stage.real_time_factor.map_or(ABSENT.to_owned(), decimal),
+            stage.underruns.map_or(ABSENT.to_owned(), count),
             time(stage.underruns.and(Some(stage.underrun_total_ms))),
         ]
     };

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     cli::running::{LastReport, SHOWN, SHOWN_OPEN, StillOpen},
-    write::columns::printable,
+    write::columns::{ABSENT, printable},
 };
 
 /// The last report of each file; `None` if there is none.
@@ -35,12 +35,12 @@ pub(super) fn last_reports(reports: &[LastReport]) -> Option<Table> {
 /// The requests that were still open; `None` if there are none.
 pub(super) fn still_open(open: &[StillOpen]) -> Option<Table> {
     let row = |request: &StillOpen| {
-        let text = |text: Option<&str>| text.map_or("–".to_owned(), |text| printable(text).into_owned());
+        let text = |text: Option<&str>| text.map_or(ABSENT.to_owned(), |text| printable(text).into_owned());
         vec![
             text(request.request_id.as_deref()),
             shown(request.age_ms),
             text(request.stage.as_deref()),
-            request.stage_age_ms.map_or("–".to_owned(), shown),
+            request.stage_age_ms.map_or(ABSENT.to_owned(), shown),
             count(request.e2e_total_tokens),
             request.since.to_string(),
         ]

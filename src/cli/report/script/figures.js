@@ -15,7 +15,7 @@ const button = (text, label, act) => {
 };
 
 const time = (millis) =>
-  millis === null || millis === undefined ? "–"
+  millis === null || millis === undefined ? "-"
     : millis === 0 ? "0 ms"
     : millis >= 1000 ? (millis / 1000).toFixed(3) + " s"
     : millis >= 1 ? millis.toFixed(3) + " ms"
@@ -35,7 +35,7 @@ const tickText = (millis) => {
   const [number, unit] = millis >= 1000 ? [millis / 1000, "s"] : millis >= 1 || millis === 0 ? [millis, "ms"] : [millis * 1000, "µs"];
   return `${Number(number.toPrecision(9))} ${unit}`;
 };
-const count = (number) => (number === null ? "–" : number.toLocaleString("en"));
+const count = (number) => (number === null ? "-" : number.toLocaleString("en"));
 const amount = (number, one, many) => `${count(number)} ${number === 1 ? one : many}`;
 const percent = (part, whole) => (whole ? part / whole * 100 : 0).toFixed(1) + " %";
 const quoted = (text) => "'" + text.replaceAll("'", "'\\''") + "'";

@@ -52,7 +52,7 @@ const drawRequest = (request) => {
   const copies = button("Copy id", "", () => copy(request.id, name, copies));
   const known = facts("e2e", { ...e2e, error: null });
   known.push(["began", new Date(request.at).toISOString()], ["ended", request.ended]);
-  if (request.trace) known.push(["trace_id", request.trace], ["span_id", request.span ?? "–"]);
+  if (request.trace) known.push(["trace_id", request.trace], ["span_id", request.span ?? "-"]);
   if (request.weight) known.push(["stands for", amount(request.weight, "request", "requests")]);
   waterfall.replaceChildren(name, copies, list(known));
   if (request.fields) waterfall.append(list(request.fields.map(([field, value]) => ["fields." + field, value])));
