@@ -412,6 +412,61 @@ fn rows_of_requests_that_the_sample_left_out_are_counted_and_not_named_as_lost()
     assert!(said.contains(&expected) && !said.contains("no line of the request"), "{said}");
 }
 
+/// The layer does not write a rate of 0, but another program may.
+#[test]
+fn a_rate_of_zero_counts_as_one_and_makes_no_figure_infinite() {
+    let plain = log(Keep::all(), 120, 16).replace(r#""type":"summary""#, r#""type":"of another program""#);
+    let zero = plain.replace(r#","overall_summary""#, r#","sample_rate":0,"overall_summary""#);
+    let worker = Rig::new();
+    worker.run_text(|_| {
+        (0..120).for_each(|n| drop(info_span!("stage", stage_id = 1, request_id = format!("16-{n}"))));
+    });
+    let row = |line: &str| line.replacen(r#","stage_id":1"#, r#","sample_rate":0,"stage_id":1"#, 1);
+    let rows: Vec<_> = worker.log.text().lines().map(row).collect();
+    let rows = rows.join("\n");
+    assert!(
+        zero.matches(r#""sample_rate":0"#).count() >= 120 && rows.contains(r#""sample_rate":0"#),
+        "{rows}"
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &zero).unwrap();
+    let path = file.path().to_str().unwrap();
+    for args in [
+        &["summary"][..],
+        &["summary", "--json", "--slo", "e2e=10ms"],
+        &["summary", "--by", "stage_id"],
+        &["summary", "--every", "10ms", "--csv"],
+        &["report"],
+        &["report", "--json"],
+        &["compare", "-", path],
+        &["compare", "--json", "--by", "stage_id", "-", path],
+        &["what-if", "--workers", "0=2"],
+        &["what-if", "--json", "--rate", "2"],
+        &["why", "--p99"],
+        &["join", "--json", "-o", "/dev/null"],
+    ] {
+        let found = stdout(&omni_of(args, &format!("{zero}{rows}")));
+        let is_finite = |word: &str| !matches!(word.to_lowercase().as_str(), "nan" | "inf" | "infinity");
+        // The script of the page tests for numbers that are not finite.
+        let figures = found.split("\"use strict\"").next().unwrap();
+        assert!(figures.split(|c: char| !c.is_alphanumeric()).all(is_finite), "{args:?} {figures}");
+    }
+    let figures = |log: &str| -> Value {
+        let mut found: Value = serde_json::from_str(&stdout(&omni_of(&["summary", "--json"], log))).unwrap();
+        found.as_object_mut().unwrap().remove("sampled");
+        found
+    };
+    assert_eq!(figures(&zero), figures(&plain));
+    let front: String = zero
+        .lines()
+        .filter(|line| !line.contains(r#""request_id":"16-7""#))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let joined = omni_of(&["join"], &format!("{front}{rows}"));
+    assert_eq!(stdout(&joined).matches(r#""stage_id":1,"#).count(), 119);
+    assert!(!text(&joined.stderr).contains("left out by the sample"), "{joined:?}");
+}
+
 #[test]
 fn logs_of_several_processes_in_one_file_are_sound_and_the_size_of_their_samples_is_not_judged() {
     let without_summary = |log: String| -> Vec<String> {

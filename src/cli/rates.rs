@@ -12,12 +12,12 @@ const MOST: usize = 16;
 pub(super) struct Rates(BTreeSet<u32>);
 
 impl Rates {
-    /// Notes the rate of a line.
+    /// Notes the rate of a line. One of 0 leaves out no line, as one of 1.
     pub(super) fn note(&mut self, rate: Option<u32>) {
         if let Some(rate) = rate
             && self.0.len() < MOST
         {
-            self.0.insert(rate);
+            self.0.insert(rate.max(1));
         }
     }
 

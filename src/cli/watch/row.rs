@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::{
     Millis, OpenLine, RequestLine, StageRow,
-    cli::{critical_path::critical_path, parts::dominating, running::StillOpen, timeline::Timeline},
+    cli::{
+        amount::amount, critical_path::critical_path, parts::dominating, running::StillOpen,
+        timeline::Timeline,
+    },
     model::{keep::is_failed, value::prefix},
     write::columns::{Cell, Columns, grouped, id, printable},
 };
@@ -122,8 +125,8 @@ fn where_the_time_went(line: &RequestLine) -> String {
     if let Some(error) = &e2e.error {
         text.push_str(&format!("Its first error: {}\n", printable(error)));
     }
-    if let Some(rate) = line.sample_rate {
-        text.push_str(&format!("The line stands for {rate} requests.\n"));
+    if line.sample_rate.is_some() {
+        text.push_str(&format!("The line stands for {}.\n", amount(line.weight(), "request", "requests")));
     }
     let mut times = BTreeMap::<_, u64>::new();
     for interval in critical_path(&Timeline::of(line)) {
