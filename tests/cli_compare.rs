@@ -403,6 +403,28 @@ fn groups_are_few_and_lose_no_request() {
 }
 
 #[test]
+fn groups_of_stages_say_that_their_time_is_not_that_of_the_stage() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let log = "tests/data/pipeline.jsonl";
+    let note =
+        "e2e: the time end to end of the requests that have a row of the stage, not the stage's own time.";
+    for (key, is_noted) in [("stage_name", true), ("stage_id,finish_reason", true), ("finish_reason", false)]
+    {
+        let args = ["compare", "--by", key, "-o", page.to_str().unwrap(), log, log];
+        let said = stdout(&omni_of(&args, "")).replace('\n', " ");
+        assert_eq!(said.contains(note), is_noted, "{key}: {said}");
+        let page = fs::read_to_string(&page).unwrap().replace("&#x27;", "'");
+        assert_eq!(page.contains(note), is_noted, "{key}");
+    }
+    // The figures that the note names.
+    let all = stdout(&omni_of(&["compare", "--all", log, log], ""));
+    for figure in ["| gen@1.p50 ms ", "| queue@1.p50 ms ", "| first_output@1.p50 ms "] {
+        assert!(all.contains(figure), "{figure}\n{all}");
+    }
+}
+
+#[test]
 fn the_page_draws_the_limits_of_objectives() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.html");

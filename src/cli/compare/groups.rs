@@ -14,6 +14,12 @@ use crate::cli::groups::{By, Grouped, Merge, Name, REST};
 /// How many groups are told apart.
 const GROUPS: usize = 64;
 
+/// What a group of a stage is, as opposed to a row of `summary --by stage_name`.
+const OF_STAGES: &str = "e2e: the time end to end of the requests that have a row of the stage, not the \
+                         stage's own time. That is in the figures of the stage, such as gen@1, queue@1 and \
+                         first_output@1 of stage 1 (--all shows each of them), and in `summary --by \
+                         stage_name`.";
+
 /// The latencies of a block of time, by group. Of each block, the groups whose names come first are kept,
 /// and so the same ones of all blocks.
 #[derive(Debug)]
@@ -23,6 +29,8 @@ pub(super) struct Latencies(Grouped<Name, Bins>);
 #[derive(Debug, Serialize)]
 pub(super) struct ByGroup {
     by: String,
+    #[serde(skip)]
+    is_of_stages: bool,
     pub(super) groups: Vec<Group>,
 }
 
@@ -91,7 +99,7 @@ impl ByGroup {
         let mut groups: Vec<_> = groups.into_iter().map(|(_, group)| group).collect();
         let changes = groups.iter_mut().flat_map(|group| [&mut group.p50, &mut group.p99]);
         decide(&mut changes.collect::<Vec<_>>());
-        Self { by: by.to_string(), groups }
+        Self { by: by.to_string(), is_of_stages: by.is_of_stages(), groups }
     }
 
     /// How many changes of percentiles are known, and how many of them are more than chance.
@@ -103,6 +111,11 @@ impl ByGroup {
 
     pub(super) fn name(&self) -> &str {
         &self.by
+    }
+
+    /// Of which time the percentiles are, if the names of the groups are those of stages.
+    pub(super) fn note(&self) -> Option<&'static str> {
+        self.is_of_stages.then_some(OF_STAGES)
     }
 }
 

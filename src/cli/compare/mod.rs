@@ -115,10 +115,11 @@ pub(super) struct Args {
     /// A condition of --fail-if holds only if the whole 95 % interval is beyond the limit
     #[arg(long, requires = "fail_if")]
     certain: bool,
-    /// Also compare the latency for each value of the key: finish_reason, error, stage_name, fields.NAME, …
+    /// Also compare the end-to-end time for each value of the key: finish_reason, stage_name, fields.NAME, …
     ///
     /// At most 64 groups, those whose keys come first; the rest is `others`. For stage_name and stage_id, a
-    /// request belongs to each of its stages.
+    /// request belongs to each of its stages, with its end-to-end time. A stage's own times are the figures
+    /// gen@ID, queue@ID and first_output@ID, which --all shows.
     #[arg(long, value_name = "KEYS", value_parser = By::parse)]
     by: Option<By>,
     /// Every figure, not only the main ones and those that changed

@@ -67,6 +67,7 @@ pub(super) fn html(
         partial => report.partial(figures.iter()),
         others => Value::from(Serde(&table(&mut figures.iter().filter(is_other)))),
         parts => Value::from(Serde(&rows(parts_of_time.chain(ends)))),
+        note_on_groups => report.by_group.as_ref().and_then(ByGroup::note),
         by => report.by_group.as_ref().map(|groups| printable(groups.name())),
         groups => report.by_group.iter().flat_map(group_rows).collect::<Vec<_>>(),
         heads_of_groups => HEADS_OF_GROUPS,

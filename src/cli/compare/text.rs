@@ -43,6 +43,7 @@ impl Report {
         text += &format!("{}\n\n", parts(&self.comparison.parts, self.comparison.figure("e2e.mean")));
         if let Some(groups) = &self.by_group {
             text += &format!("{}\n\n", by_group(groups));
+            groups.note().into_iter().for_each(|note| text += &format!("{}\n\n", in_lines(note)));
         }
         let same = others().filter(|figure| !is_all && figure.change.is_changed != Some(true)).count();
         if same > 0 {

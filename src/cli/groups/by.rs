@@ -33,7 +33,7 @@ impl By {
     }
 
     /// Whether a request has a group for each of its stages.
-    pub(super) fn is_of_stages(&self) -> bool {
+    pub(in crate::cli) fn is_of_stages(&self) -> bool {
         self.0.iter().any(Key::is_of_stages)
     }
 
