@@ -38,6 +38,7 @@ const RUNS: &[(&str, Says)] = &[
     ("tables --last 2 --by finish_reason LOG", Nothing),
     ("summary LOG", Nothing),
     ("summary --json LOG", Requests("/overall_summary/e2e_requests")),
+    ("summary --csv LOG", Nothing),
     ("summary --every 1s --by finish_reason --csv LOG", Nothing),
     ("summary --by stage_name --slo e2e=1s@99% LOG", Nothing),
     ("summary --percentiles 50,99.99 --since -1h --where e2e_total_ms>0.0 LOG", Nothing),

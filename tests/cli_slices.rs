@@ -562,8 +562,6 @@ fn groups_as_csv_are_quoted_and_have_every_percentile() {
     assert_eq!(lines.next(), Some(heads));
     assert!(lines.next().unwrap().starts_with("x,2,"), "{csv}");
     assert!(csv.contains("\n\"a \"\"b\"\", c\",1,"), "{csv}");
-    let refused = refused(&["--csv"], &log);
-    assert!(refused.contains("--csv is for the table of groups: add --by or --every"), "{refused}");
     let output = omni(&["summary", "--by", "finishreason", &log]);
     let said = "there is no key 'finishreason'; did you mean finish_reason?";
     assert!(output.status.code() == Some(2) && text(&output.stderr).contains(said), "{output:?}");

@@ -14,19 +14,19 @@ use crate::{
 #[derive(Debug, Serialize)]
 pub(super) struct Chosen {
     #[serde(skip)]
-    name: String,
-    number: &'static str,
+    pub(super) whose: Whose,
+    pub(super) number: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     stage_id: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     from_stage: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     to_stage: Option<u64>,
-    count: u64,
-    mean: f64,
+    pub(super) count: u64,
+    pub(super) mean: f64,
     #[serde(flatten)]
-    values: BTreeMap<String, f64>,
-    max: f64,
+    pub(super) values: BTreeMap<String, f64>,
+    pub(super) max: f64,
 }
 
 impl Chosen {
@@ -38,13 +38,13 @@ impl Chosen {
         let ranks: Vec<_> = percents.iter().map(|percent| |count| percent.rank(count)).collect();
         let chosen = |quantiles: Quantiles| {
             let Quantiles { whose, name: number, count, mean, values, max } = quantiles;
-            let (stage_id, from_stage, to_stage, name) = match whose {
-                Whose::Request => (None, None, None, number.to_owned()),
-                Whose::Stage(stage) => (stage, None, None, format!("stage {} {number}", id(stage))),
-                Whose::Edge(from, to) => (None, from, to, format!("{}->{} {number}", id(from), id(to))),
+            let (stage_id, from_stage, to_stage) = match whose {
+                Whose::Request => (None, None, None),
+                Whose::Stage(stage) => (stage, None, None),
+                Whose::Edge(from, to) => (None, from, to),
             };
             let values = percents.iter().map(ToString::to_string).zip(values).collect();
-            Self { name, number, stage_id, from_stage, to_stage, count, mean, values, max }
+            Self { whose, number, stage_id, from_stage, to_stage, count, mean, values, max }
         };
         histograms.at_ranks(&ranks).into_iter().map(chosen).collect()
     }
@@ -54,11 +54,16 @@ impl Chosen {
         let names: Vec<_> = percents.iter().map(ToString::to_string).collect();
         let heads = ["count", "mean"].map(str::to_owned).into_iter().chain(names.clone());
         let mut table = Columns::titled("Field", heads.chain(["max".to_owned()]));
-        for Self { name, count, mean, values, max, .. } in rows {
+        for Self { whose, number, count, mean, values, max, .. } in rows {
+            let name = match *whose {
+                Whose::Request => (*number).to_owned(),
+                Whose::Stage(stage) => format!("stage {} {number}", id(stage)),
+                Whose::Edge(from, to) => format!("{}->{} {number}", id(from), id(to)),
+            };
             let value = |name: &String| values.get(name).map_or(Cell::Absent, |value| Cell::Decimal(*value));
             let cells =
                 [Cell::Count(*count), Cell::Decimal(*mean)].into_iter().chain(names.iter().map(value));
-            table.row(name, cells.chain([Cell::Decimal(*max)]));
+            table.row(&name, cells.chain([Cell::Decimal(*max)]));
         }
         table
     }

@@ -20,3 +20,8 @@ impl<W: Write> Records<W> {
         Ok(self.0.flush()?)
     }
 }
+
+/// A value, or nothing if it is absent.
+pub(super) fn cell(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}

@@ -84,15 +84,15 @@ impl Sampling {
 pub(super) struct Sampled {
     pub(super) request_lines: u64,
     /// Those with a `sample_rate`.
-    sampled_request_lines: u64,
+    pub(super) sampled_request_lines: u64,
     /// The sum of the weights of the request lines: an estimate of the number of requests.
     pub(super) requests: u64,
     /// The 95 % interval of the number of requests.
-    requests_at_least: u64,
-    requests_at_most: u64,
+    pub(super) requests_at_least: u64,
+    pub(super) requests_at_most: u64,
     /// Detached rows in the log, and how many they stand for.
-    row_lines: u64,
-    rows: u64,
+    pub(super) row_lines: u64,
+    pub(super) rows: u64,
 }
 
 impl Sampled {

@@ -83,8 +83,18 @@ impl StageNames {
 
     /// A part of a request's time, with the name of its stage.
     pub(super) fn of_part(&self, part: &str) -> String {
-        let named = self.0.keys().find(|stage| part.strip_prefix("stage ") == Some(&id(unordered(**stage))));
-        named.map_or_else(|| part.to_owned(), |stage| self.of(*stage))
+        self.in_part(part).map_or_else(|| part.to_owned(), |(stage, _)| self.of(stage))
+    }
+
+    /// The whole name of the stage that a part of a request's time is of.
+    pub(super) fn name_in_part(&self, part: &str) -> Option<&str> {
+        self.in_part(part).map(|(_, name)| name)
+    }
+
+    fn in_part(&self, part: &str) -> Option<(OrderedId, &str)> {
+        let stage = part.strip_prefix("stage ")?;
+        let (id, (_, name)) = self.0.iter().find(|(known, _)| stage == id(unordered(**known)))?;
+        Some((*id, name))
     }
 }
 

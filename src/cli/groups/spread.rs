@@ -17,6 +17,9 @@ pub(in crate::cli) struct Percent {
 impl Percent {
     /// Those that are shown if none are chosen.
     pub(in crate::cli) const USUAL: [Self; 3] = [Self::whole(50), Self::whole(90), Self::whole(99)];
+    /// Those of a run, as a line of type `summary` has them.
+    pub(in crate::cli) const OF_RUN: [Self; 4] =
+        [Self::whole(50), Self::whole(90), Self::whole(99), Self { thousandths: 99_900 }];
 
     const fn whole(percent: u32) -> Self {
         Self { thousandths: percent * 1_000 }

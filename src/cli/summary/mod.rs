@@ -19,6 +19,7 @@ use crate::cli::{
 
 mod figures;
 mod fold;
+mod rows;
 mod text;
 
 pub(super) use figures::{LogSummary, NamedCount};
@@ -54,10 +55,7 @@ pub(super) const HELP: Help = Help {
             "How many met an objective, minute by minute",
             "omni-metrics summary --slo e2e=2s --every 1m service.log",
         ),
-        (
-            "A row for each ten seconds, for a spreadsheet",
-            "omni-metrics summary --every 10s --csv service.log",
-        ),
+        ("A row for each number, for a spreadsheet", "omni-metrics summary --csv service.log >run.csv"),
     ],
     note: Some(
         "Percentiles are the middles of the buckets of a histogram, and less than 1 % from the exact ones; \
@@ -78,7 +76,7 @@ pub(super) struct Args {
     /// One line of JSON, with the keys of a line of type summary and more
     #[arg(long)]
     json: bool,
-    /// The table of --by or --every as comma-separated values
+    /// Comma-separated values: a row for each number, or, with --by or --every, for each group
     #[arg(long, conflicts_with = "json")]
     csv: bool,
     #[command(flatten)]
@@ -99,9 +97,6 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     if let Some(grouping) = args.groups.grouping() {
         return run_by_groups(args, &grouping, inputs, out);
     }
-    if args.csv {
-        return Err(Failure::Io("--csv is for the table of groups: add --by or --every".to_owned()));
-    }
     let (signs, mut running) = (Signs::default(), Running::default());
     let signs_of_cores = signs.clone();
     let summary = inputs.fold_and_map(
@@ -113,15 +108,21 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     )?;
     let missing = summary.missing();
     missing.iter().for_each(|sentence| complain(sentence));
-    let chosen = Chosen::of(&summary.histograms, args.percentiles.chosen());
+    let percents = match args.percentiles.chosen() {
+        [] if args.csv => &Percent::OF_RUN,
+        percents => percents,
+    };
+    let chosen = Chosen::of(&summary.histograms, percents);
     let log_summary =
         LogSummary { chosen, ..summary.into_log_summary(inputs.read, running, &inputs.selection) };
     inputs.warn_of_doubles();
     if args.json {
         json::write(out, &log_summary)?;
+    } else if args.csv {
+        log_summary.write_csv(percents, out)?;
     } else {
         let mut text = Vec::new();
-        log_summary.print(args.percentiles.chosen(), &mut text)?;
+        log_summary.print(percents, &mut text)?;
         out.write_all(paint::tables(&String::from_utf8_lossy(&text)).as_bytes())?;
     }
     Ok(inputs.exit_code(if missing.is_empty() { 0 } else { 2 }))

@@ -1,0 +1,190 @@
+//! `--csv` of the reader's commands: the figures are those of `--json`.
+
+#[path = "support/reader.rs"]
+mod reader;
+
+use std::collections::BTreeMap;
+
+use reader::{omni_of, stdout, text};
+use serde_json::Value;
+
+const PIPELINE: &str = include_str!("data/pipeline.jsonl");
+const ENGINE: &str = include_str!("data/engine.jsonl");
+
+/// The commands that have both.
+const COMMANDS: [&str; 1] = ["summary"];
+
+/// A record by the names of the columns.
+type Record = BTreeMap<String, String>;
+
+fn json(args: &[&str], log: &str) -> Value {
+    serde_json::from_str(&stdout(&omni_of(&[args, &["--json"]].concat(), log))).unwrap()
+}
+
+fn csv(args: &[&str], log: &str) -> (String, Vec<Record>) {
+    let table = stdout(&omni_of(&[args, &["--csv"]].concat(), log));
+    let mut reader = csv::Reader::from_reader(table.as_bytes());
+    let records = reader.deserialize().map(Result::unwrap).collect();
+    (table.lines().next().unwrap().to_owned(), records)
+}
+
+/// The only record with these cells.
+fn find<'a>(records: &'a [Record], cells: &[(&str, &str)]) -> &'a Record {
+    let has_all = |record: &&Record| cells.iter().all(|(column, cell)| record[*column] == *cell);
+    let found: Vec<_> = records.iter().filter(has_all).collect();
+    assert_eq!(found.len(), 1, "{cells:?}: {found:?}");
+    found[0]
+}
+
+/// A cell is the number of the JSON, or empty where that has none.
+fn assert_is(record: &Record, column: &str, value: &Value) {
+    let is_same = match value.as_f64() {
+        // The last digit of a number may be lost when JSON is read.
+        Some(value) => {
+            record[column].parse().is_ok_and(|cell: f64| (cell - value).abs() <= value.abs() * 1e-12)
+        }
+        None => record[column].is_empty(),
+    };
+    assert!(is_same, "{column} of {record:?}: {value}");
+}
+
+/// What a row of a summary says: of which thing, its name, the number, and the value or the distribution.
+type Expected = (&'static str, String, String, Value);
+
+/// The numbers of an object that are no objects themselves, each with its key.
+fn numbers(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    object.as_object().unwrap().iter().filter(|(_, value)| value.is_number() || value.is_null())
+}
+
+fn list(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_default()
+}
+
+fn name(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The rows of the numbers of an object.
+fn all(of: &'static str, name: String, object: &Value) -> Vec<Expected> {
+    let is_key = |key: &str| ["schema", "stage_id", "from_stage", "to_stage"].contains(&key);
+    let members = object.as_object().into_iter().flatten();
+    let members = members.filter(|(key, value)| {
+        !is_key(key) && !key.starts_with("waiting_for") && (value.is_number() || value.is_null())
+    });
+    members.map(|(key, value)| (of, name.clone(), key.clone(), value.clone())).collect()
+}
+
+/// The rows of the distributions of an object.
+fn distributions(of: &'static str, name: String, object: &Value) -> Vec<Expected> {
+    let members = object.as_object().unwrap().iter().filter(|(_, value)| value.is_object());
+    members.map(|(key, value)| (of, name.clone(), key.clone(), value.clone())).collect()
+}
+
+fn expected(json: &Value) -> Vec<Expected> {
+    let mut rows = all("run", String::new(), &json["overall_summary"]);
+    let of_run = all("run", String::new(), json);
+    rows.extend(of_run);
+    for (stage, wall) in list(&json["overall_summary"]["stage_wall_time_ms"]).iter().enumerate() {
+        rows.push(("stage", stage.to_string(), "stage_wall_time_ms".to_owned(), wall.clone()));
+    }
+    for (of, key, named) in [("part", "shares_of_e2e", "part"), ("outputs", "outputs", "stage_id")] {
+        list(&json[key]).iter().for_each(|row| rows.extend(all(of, name(&row[named]), row)));
+    }
+    rows.extend(all("objectives", String::new(), &json["objectives"]));
+    for row in list(&json["objectives"]["each"]) {
+        rows.extend(all("objective", name(&row["objective"]), &row));
+    }
+    for (of, key, number) in [
+        ("finish_reason", "finish_reasons", "requests"),
+        ("error", "failed", "requests"),
+        ("warning", "warnings", "warnings"),
+    ] {
+        let counts = list(&json[key]);
+        rows.extend(
+            counts.iter().map(|row| (of, name(&row["name"]), number.to_owned(), row["count"].clone())),
+        );
+    }
+    for row in list(&json["slowest"]) {
+        let e2e = "e2e_total_ms";
+        rows.push(("slowest", name(&row["request_id"]), e2e.to_owned(), row[e2e].clone()));
+    }
+    rows.extend(all("sampled", String::new(), &json["sampled"]));
+    let percentiles = &json["percentiles"];
+    rows.extend(distributions("request", String::new(), percentiles));
+    for row in list(&percentiles["stages"]) {
+        rows.extend(distributions("stage", name(&row["stage_id"]), &row));
+    }
+    for row in list(&percentiles["transfers"]) {
+        let edge = format!("{}->{}", row["from_stage"], row["to_stage"]);
+        rows.extend(distributions("transfer", edge, &row));
+    }
+    rows
+}
+
+#[test]
+fn a_summary_has_a_row_for_each_number_of_the_json() {
+    let sampled = PIPELINE.replacen("\"request_id\"", "\"sample_rate\":3,\"request_id\"", 1);
+    for log in [PIPELINE, ENGINE, &sampled] {
+        let args = ["summary", "--slo", "e2e=20ms", "--slo", "first_output@0=1ms"];
+        let (json, (head, records)) = (json(&args, log), csv(&args, log));
+        assert_eq!(head, "of,name,stage_name,number,value,count,mean,p50,p90,p99,p99.9,max");
+        let expected = expected(&json);
+        for (of, name, number, value) in &expected {
+            let record = find(&records, &[("of", of), ("name", name), ("number", number)]);
+            if value.is_object() {
+                assert_eq!(record["value"], "");
+                numbers(value).for_each(|(key, value)| {
+                    assert_is(record, if key == "p999" { "p99.9" } else { key }, value);
+                });
+            } else {
+                assert_is(record, "value", value);
+                assert!(
+                    ["count", "mean", "p50", "p99.9", "max"].iter().all(|column| record[*column].is_empty())
+                );
+            }
+        }
+        // Counts that the JSON leaves out if they are zero.
+        let further = records.iter().filter(|record| {
+            !expected.iter().any(|(of, name, number, _)| {
+                record["of"] == *of && record["name"] == *name && record["number"] == *number
+            })
+        });
+        assert!(further.clone().all(|record| record["of"] == "run" && record["value"] == "0"), "{further:?}");
+    }
+}
+
+#[test]
+fn a_summary_names_stages_and_has_the_percentiles_that_were_chosen() {
+    let args = ["summary", "--percentiles", "25,99.99"];
+    let (json, (head, records)) = (json(&args, PIPELINE), csv(&args, PIPELINE));
+    assert_eq!(head, "of,name,stage_name,number,value,count,mean,p25,p99.99,max");
+    for row in list(&json["chosen_percentiles"]) {
+        let (of, name) = match (&row["stage_id"], &row["from_stage"]) {
+            (Value::Null, Value::Null) => ("request", String::new()),
+            (Value::Null, from) => ("transfer", format!("{from}->{}", row["to_stage"])),
+            (stage, _) => ("stage", stage.to_string()),
+        };
+        let cells = [("of", of), ("name", &name), ("number", row["number"].as_str().unwrap())];
+        let record = find(&records, &cells);
+        ["count", "mean", "p25", "p99.99", "max"].iter().for_each(|column| {
+            assert_is(record, column, &row[*column]);
+        });
+    }
+    for cells in [
+        [("of", "stage"), ("name", "2"), ("number", "queue_time_ms")],
+        [("of", "part"), ("name", "stage 2"), ("number", "share")],
+    ] {
+        assert_eq!(find(&records, &cells)["stage_name"], "code2wav");
+    }
+}
+
+#[test]
+fn csv_and_json_exclude_each_other() {
+    for command in COMMANDS {
+        let command: Vec<_> = command.split(' ').collect();
+        let output = omni_of(&[&command[..], &["--csv", "--json"]].concat(), PIPELINE);
+        let said = text(&output.stderr);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), String::new()), "{command:?}");
+        assert!(said.contains("the argument '--csv' cannot be used with '--json'"), "{said}");
+    }
+}
