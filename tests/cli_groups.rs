@@ -186,7 +186,6 @@ fn what_has_no_meaning_is_refused_and_named_in_the_help() {
         ("export", "--every has no meaning for chrome"),
         ("compare", "--every has no meaning here"),
         ("join", "the table of `omni-metrics summary` of the joined requests is printed too"),
-        ("watch", "There are no groups here"),
     ] {
         let help = stdout(&omni_of(&[command, "--help"], ""));
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -202,3 +202,77 @@ fn a_log_of_the_past_has_the_rates_of_its_own_time_or_a_hint_how_to_see_them() {
     assert_eq!(line["window"]["requests"], 0);
     assert_eq!(stderr.matches("no request ended in the last 5m; --window all").count(), 1, "{stderr}");
 }
+
+/// The log with a field in each request, which has this many values.
+fn with_models(models: usize) -> String {
+    let log = pipeline();
+    let lines = log.lines().enumerate().map(|(at, line)| {
+        let field = format!(r#""fields":{{"model":"m{:03}"}},"overall_summary""#, at % models);
+        line.replacen(r#""overall_summary""#, &field, usize::from(line.contains(r#""type":"request""#)))
+            + "\n"
+    });
+    lines.collect()
+}
+
+#[test]
+fn groups_are_those_of_summary() {
+    let path = file("watched-groups.jsonl", &with_models(3));
+    let log = fs::read_to_string(&path).unwrap();
+    for keys in ["finish_reason", "fields.model", "stage_name", "stage_id,finish_reason", "file"] {
+        let summary = Command::new(env!("CARGO_BIN_EXE_omni-metrics"))
+            .args(["summary", "--json", "--by", keys, path.to_str().unwrap()])
+            .output()
+            .unwrap();
+        let summary: Value = serde_json::from_slice(&summary.stdout).unwrap();
+        let output = watch(&["--json", "--window", "all", "--by", keys], &log);
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        let line = last(&output);
+        assert_eq!((&line["by"], &line["counted"]), (&summary["by"], &summary["counted"]));
+        let rows = [&line, &summary].map(|table| table["groups"].as_array().unwrap().clone());
+        assert_eq!(rows[0].len(), rows[1].len(), "{line}");
+        for (mut found, mut expected) in rows[0].iter().cloned().zip(rows[1].clone()) {
+            for rate in ["per_s", "tokens_per_s"] {
+                let [found, expected] =
+                    [&mut found, &mut expected].map(|row| row[rate].take().as_f64().unwrap());
+                assert!((found - expected).abs() <= expected / 1e3, "{found} {expected}");
+            }
+            if keys == "file" {
+                assert_eq!(found["group"].take(), "standard input");
+                assert_eq!(expected["group"].take(), "watched-groups.jsonl");
+            }
+            assert_eq!(found, expected, "{keys}");
+        }
+    }
+    assert_eq!(last(&watch(&["--json"], &log)).get("groups"), None);
+}
+
+#[test]
+fn groups_are_bounded_and_the_others_are_counted_in_one() {
+    let log = with_models(40);
+    let groups = |args: &[&str]| {
+        let line = last(&watch(&[&["--json", "--by", "fields.model"], args].concat(), &log));
+        let groups = line["groups"].as_array().unwrap().clone();
+        groups.iter().map(|row| (row["group"].as_str().unwrap().to_owned(), row["count"].clone())).collect()
+    };
+    let of_minute: Vec<(String, Value)> = groups(&[]);
+    let names: Vec<_> = (0..16).map(|at| (format!("m{at:03}"), 1.into())).collect();
+    assert_eq!(of_minute, [&names[..], &[("others".to_owned(), 24.into())]].concat());
+    assert_eq!(groups(&["--window", "all"]).len(), 40);
+}
+
+#[test]
+fn groups_have_objectives_and_a_key_that_no_line_has_is_named() {
+    let line = last(&watch(&["--json", "--by", "finish_reason", "--slo", "e2e=20ms"], &pipeline()));
+    let groups = line["groups"].as_array().unwrap();
+    let judged: Vec<_> = groups.iter().map(|row| row["objectives"]["judged"].as_u64()).collect();
+    assert_eq!(judged, [Some(38), Some(2)]);
+    let output = watch(&["--json", "--by", "stage_name", "--slo", "e2e=20ms"], "");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && output.stdout.is_empty(), "{output:?}");
+    assert!(stderr.contains("the rows of --by stage_name are of stages"), "{stderr}");
+    let output = watch(&["--json", "--by", "fields.nothing"], &with_models(3));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr, "omni-metrics: --by: no request has the field nothing; fields are model\n");
+    assert_eq!(last(&output)["groups"][0]["group"], "none");
+    assert_eq!(watch(&["--json", "--by", "model"], "").status.code(), Some(2));
+}

@@ -10,7 +10,7 @@ pub(in crate::cli) trait Merge {
 /// The values of the smallest keys, and one for all the rest. A key that has been moved to the rest does not
 /// come back, since all keys that are kept are smaller. So the result depends neither on the order in which
 /// keys are added, nor on how many of these collections are merged.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::cli) struct Grouped<K, T> {
     known: BTreeMap<K, T>,
     rest: Option<T>,

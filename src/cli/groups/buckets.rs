@@ -8,7 +8,7 @@ use super::Merge;
 const LIMIT: u64 = 1_000;
 
 /// Values by stretches of time of the same length. If there would be too many, the length doubles.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Buckets<T> {
     width: u64,
     /// By the number of the stretch since the Unix epoch.

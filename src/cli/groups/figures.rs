@@ -43,7 +43,7 @@ const TIMES_OF_REQUEST: [(Figure, Get<RequestLine>); 2] = [
 ];
 
 /// The figures of the lines so far, by group.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::cli) struct RequestGroups {
     grouping: Grouping,
     groups: Groups<Figures>,
@@ -60,7 +60,7 @@ pub(in crate::cli) struct RequestGroups {
 }
 
 /// The figures of a group.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Figures {
     /// Requests, or rows of stages.
     pub(super) count: u64,
@@ -113,6 +113,11 @@ impl RequestGroups {
     pub(in crate::cli) fn new(grouping: Grouping, objectives: &Objectives) -> Self {
         let (groups, objectives) = (Groups::new(&grouping), ObjectiveCounts::new(objectives));
         Self { grouping, groups, span: None, covered_from: None, objectives, left_out: 0 }
+    }
+
+    /// With as many groups as those of a stretch of time.
+    pub(in crate::cli) fn of_stretch(self) -> Self {
+        Self { groups: self.groups.of_stretch(), ..self }
     }
 
     pub(in crate::cli) fn add(&mut self, line: &LogLine) {
@@ -178,7 +183,17 @@ impl RequestGroups {
 
     /// The table of the figures of the selected lines, with these percentiles.
     pub(in crate::cli) fn into_table(self, percents: &[Percent], selection: &Selection) -> GroupTable {
-        let Self { grouping, groups, span, covered_from, mut objectives, left_out } = self;
+        let mut span = self.span.unwrap_or_default();
+        if self.grouping.width.is_some() {
+            span.0 = self.covered_from.unwrap_or_default();
+        }
+        let [start, end] = selection.covered([span.0, span.1].map(|micros| micros.saturating_mul(1_000)));
+        self.into_table_of((start / 1_000, end / 1_000), percents)
+    }
+
+    /// The same for lines that cover `span`, in microseconds.
+    pub(in crate::cli) fn into_table_of(self, span: (u64, u64), percents: &[Percent]) -> GroupTable {
+        let Self { grouping, groups, mut objectives, left_out, .. } = self;
         let is_of_stages = grouping.is_of_stages();
         let times: Vec<_> = match is_of_stages {
             true => TIMES_OF_STAGE.iter().map(|(figure, _)| *figure).collect(),
@@ -190,12 +205,6 @@ impl RequestGroups {
             // The largest groups come first, and the rest last.
             rows.sort_by_key(|group| (group.is_rest, u64::MAX - group.value.count));
         }
-        let mut span = span.unwrap_or_default();
-        if grouping.width.is_some() {
-            span.0 = covered_from.unwrap_or_default();
-        }
-        let [start, end] = selection.covered([span.0, span.1].map(|micros| micros.saturating_mul(1_000)));
-        let span = (start / 1_000, end / 1_000);
         rows.iter().filter_map(|group| group.value.objectives.as_ref()).for_each(|of| objectives.merge(of));
         GroupTable::new(&grouping, width, span, rows, times, percents)
             .with_missing(objectives.missing())

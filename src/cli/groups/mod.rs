@@ -4,7 +4,12 @@ use std::{collections::BTreeSet, mem, time::Duration};
 
 use crate::{
     Timestamp,
-    cli::{argument::time, log_line::LogLine},
+    cli::{
+        argument::time,
+        failure::{self, Failure},
+        log_line::LogLine,
+        objectives::Objectives,
+    },
 };
 
 mod bounded;
@@ -24,7 +29,7 @@ pub(in crate::cli) use figures::RequestGroups;
 pub(in crate::cli) use heading::Heading;
 pub(in crate::cli) use name::{Name, REST, shortened};
 pub(in crate::cli) use spread::{Percent, Spread};
-pub(in crate::cli) use table::GroupTable;
+pub(in crate::cli) use table::{GroupRows, GroupTable};
 
 /// How many groups are told apart; the rest is one more, `others`.
 const GROUPS: usize = 256;
@@ -95,6 +100,18 @@ impl Grouping {
         self.by.is_none() && self.width.is_none()
     }
 
+    /// Refuses objectives where rows of stages are counted.
+    pub(in crate::cli) fn check(&self, objectives: &Objectives) -> failure::Result<()> {
+        if objectives.slo.is_empty() || !self.is_of_stages() {
+            return Ok(());
+        }
+        Err(Failure::Io(format!(
+            "--slo counts requests, and the rows of --by {} are of stages: choose another key, or requests \
+             with --where",
+            self.title()
+        )))
+    }
+
     /// What stands above the names of groups in a table.
     pub(in crate::cli) fn title(&self) -> String {
         let from = self.width.map(|_| "from".to_owned());
@@ -143,7 +160,7 @@ pub(in crate::cli) fn groups_of<T>(
 }
 
 /// Values in the groups of a [`Grouping`], in bounded memory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::cli) struct Groups<T> {
     buckets: Buckets<Grouped<Name, T>>,
     limit: usize,
@@ -184,6 +201,11 @@ impl<T: Default + Merge> Groups<T> {
     pub(in crate::cli) fn new(grouping: &Grouping) -> Self {
         let limit = if grouping.width.is_some() { GROUPS_OF_BUCKET } else { GROUPS };
         Self { buckets: Buckets::new(grouping.width.unwrap_or(u64::MAX)), limit }
+    }
+
+    /// The groups of one stretch of several.
+    fn of_stretch(self) -> Self {
+        Self { limit: GROUPS_OF_BUCKET, ..self }
     }
 
     /// The value of a group. Without a key, there is one group for a stretch of time.

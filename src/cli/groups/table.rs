@@ -49,14 +49,8 @@ impl Shown {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename = "groups")]
 pub(in crate::cli) struct GroupTable {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
-    /// The length of the stretches of time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    every_ms: Option<f64>,
-    /// What is counted: `requests`, or `stage_rows`.
-    counted: &'static str,
-    groups: Vec<Row>,
+    #[serde(flatten)]
+    pub(in crate::cli) rows: GroupRows,
     /// The names of the keys.
     #[serde(skip)]
     keys: Vec<String>,
@@ -69,6 +63,19 @@ pub(in crate::cli) struct GroupTable {
     /// The objectives for which no request has a value, a sentence each.
     #[serde(skip)]
     pub(in crate::cli) missing: Vec<String>,
+}
+
+/// What JSON has of the groups.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct GroupRows {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    /// The length of the stretches of time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    every_ms: Option<f64>,
+    /// What is counted: `requests`, or `stage_rows`.
+    counted: &'static str,
+    groups: Vec<Row>,
 }
 
 #[derive(Debug, Serialize)]
@@ -132,10 +139,12 @@ impl GroupTable {
             rows.push(row(group));
         }
         Self {
-            by: grouping.by.as_ref().map(ToString::to_string),
-            every_ms: grouping.width.map(|_| width as f64 / 1e3),
-            counted: if grouping.is_of_stages() { "stage_rows" } else { "requests" },
-            groups: rows,
+            rows: GroupRows {
+                by: grouping.by.as_ref().map(ToString::to_string),
+                every_ms: grouping.width.map(|_| width as f64 / 1e3),
+                counted: if grouping.is_of_stages() { "stage_rows" } else { "requests" },
+                groups: rows,
+            },
             keys: grouping.by.iter().flat_map(By::names).collect(),
             times,
             percents: percents.to_vec(),
@@ -159,11 +168,11 @@ impl GroupTable {
     }
 
     fn has_objectives(&self) -> bool {
-        self.groups.iter().any(|row| row.objectives.is_some())
+        self.rows.groups.iter().any(|row| row.objectives.is_some())
     }
 
     pub(in crate::cli) fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.rows.groups.is_empty()
     }
 
     /// What is to be said of the groups besides.
@@ -191,17 +200,18 @@ impl GroupTable {
             .iter()
             .flat_map(|figure| shown(figure).map(move |percent| (figure, percent)))
             .collect();
-        let is_pair = self.by.is_some() && self.every_ms.is_some();
-        let name = if self.every_ms.is_some() { "from" } else { self.by.as_deref().unwrap_or_default() };
-        let second = self.by.clone().filter(|_| is_pair);
-        let count = if self.counted == "requests" { "requests" } else { "rows" };
+        let is_pair = self.rows.by.is_some() && self.rows.every_ms.is_some();
+        let name =
+            if self.rows.every_ms.is_some() { "from" } else { self.rows.by.as_deref().unwrap_or_default() };
+        let second = self.rows.by.clone().filter(|_| is_pair);
+        let count = if self.rows.counted == "requests" { "requests" } else { "rows" };
         let of_objectives = if self.has_objectives() { &["met", "goodput"][..] } else { &[] };
         let heads = ["/s", "failed"].iter().chain(of_objectives).copied().map(str::to_owned);
         let heads = second.into_iter().chain([count.to_owned()]).chain(heads);
         let heads = heads.chain(times.iter().map(|(figure, percent)| format!("{} {percent}", figure.short)));
         let tokens = has_tokens.then(|| "tokens/s".to_owned());
         let mut table = Columns::titled(name, heads.chain(tokens));
-        for row in &self.groups {
+        for row in &self.rows.groups {
             let group = shortened(row.group.as_deref().unwrap_or_default());
             let from = row.from.map(moment);
             let failed = row.failed_share.map_or_else(|| ABSENT.to_owned(), percent);
@@ -237,12 +247,13 @@ impl GroupTable {
     /// A line with the names of the columns, and a line for each group. What is absent is empty.
     pub(in crate::cli) fn write_csv(&self, out: &mut impl Write) -> Result<()> {
         let mut csv = Records::new(out);
-        let is_timed = self.every_ms.is_some();
+        let is_timed = self.rows.every_ms.is_some();
         let mut heads: Vec<String> = Vec::new();
         heads.extend(is_timed.then(|| ["from", "until"].map(str::to_owned)).into_iter().flatten());
         heads.extend(self.keys.iter().cloned());
         heads.extend(
-            [self.counted, "per_s", "failed", "failed_share", "tokens", "tokens_per_s"].map(str::to_owned),
+            [self.rows.counted, "per_s", "failed", "failed_share", "tokens", "tokens_per_s"]
+                .map(str::to_owned),
         );
         let has_objectives = self.has_objectives();
         if has_objectives {
@@ -255,7 +266,7 @@ impl GroupTable {
         }
         csv.write(heads)?;
         let number = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
-        for row in &self.groups {
+        for row in &self.rows.groups {
             let mut fields: Vec<String> = Vec::new();
             if is_timed {
                 fields

@@ -135,13 +135,7 @@ fn run_by_groups(
     mut inputs: Inputs,
     out: &mut impl Write,
 ) -> Result<ExitCode> {
-    if !args.objectives.slo.is_empty() && grouping.is_of_stages() {
-        return Err(Failure::Io(format!(
-            "--slo counts requests, and the rows of --by {} are of stages: choose another key, or requests \
-             with --where",
-            grouping.title()
-        )));
-    }
+    grouping.check(&args.objectives)?;
     let new = || RequestGroups::new(grouping.clone(), &args.objectives);
     let groups = inputs.fold(new, RequestGroups::add, RequestGroups::merge)?;
     let table = groups.into_table(args.percentiles.or(&Percent::USUAL), &inputs.selection);

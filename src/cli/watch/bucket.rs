@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 
 use crate::{
     Percentiles, RequestLine, StagePercentiles, StageRow, Window,
-    cli::{groups::Spread, objectives::ObjectiveCounts, tally::Tally},
+    cli::{
+        groups::{RequestGroups, Spread},
+        log_line::LogLine,
+        objectives::ObjectiveCounts,
+        tally::Tally,
+    },
     fold::totals::per_second,
     model::{
         id::{OrderedId, unordered},
@@ -31,6 +36,7 @@ pub(super) struct Bucket {
     /// Failed requests by their first error, or by their `finish_reason` if there is no error.
     pub(super) failures: Tally<String>,
     pub(super) objectives: ObjectiveCounts,
+    pub(super) groups: Option<RequestGroups>,
     reasons: Tally<Option<String>>,
     /// In the order of [`Percentiles::TIMES`].
     times: [Spread; Percentiles::TIMES.len()],
@@ -38,8 +44,13 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub(super) fn new(objectives: ObjectiveCounts) -> Self {
-        Self { objectives, ..Self::default() }
+    pub(super) fn new(objectives: ObjectiveCounts, groups: Option<RequestGroups>) -> Self {
+        Self { objectives, groups, ..Self::default() }
+    }
+
+    /// Adds a line to the groups. The other figures have it from the functions below.
+    pub(super) fn group(&mut self, line: &LogLine) {
+        self.groups.iter_mut().for_each(|groups| groups.add(line));
     }
 
     pub(super) fn add(&mut self, line: &RequestLine) {
@@ -79,12 +90,15 @@ impl Bucket {
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
-        let Self { requests, tokens, failed, failures, objectives, reasons, times, stages } = other;
+        let Self { requests, tokens, failed, failures, objectives, groups, reasons, times, stages } = other;
         self.requests = self.requests.saturating_add(*requests);
         self.tokens = self.tokens.saturating_add(*tokens);
         self.failed = self.failed.saturating_add(*failed);
         self.failures.merge(failures);
         self.objectives.merge(objectives);
+        if let (Some(ours), Some(theirs)) = (&mut self.groups, groups) {
+            ours.merge(&mut theirs.clone());
+        }
         self.reasons.merge(reasons);
         self.times.iter_mut().zip(times).for_each(|(spread, times)| spread.include(times));
         for (id, times) in stages {

@@ -14,6 +14,7 @@ use crate::{
     Millis, SCHEMA, SummaryLine, Timestamp, Window,
     cli::{
         attainment::Attainment,
+        groups::{GroupRows, GroupTable, Percent, RequestGroups},
         line_counts::LineCounts,
         running::{Standing, StillOpen},
         sampling::Sampled,
@@ -47,6 +48,7 @@ pub(super) struct Figures {
     pub(super) failed: u64,
     pub(super) failures: Vec<NamedCount>,
     pub(super) objectives: Option<Attainment>,
+    pub(super) groups: Option<GroupTable>,
     /// The requests that are kept, and the open ones, in no order.
     pub(super) rows: Vec<Arc<Row>>,
     pub(super) names: StageNames,
@@ -63,7 +65,9 @@ impl Figures {
         rows.extend(open.iter().take(OPEN).map(|open| Arc::new(Row::of_open(open))));
         let length = if let Period::Last(length) = period { length } else { LONGEST };
         let window = sum.window(seen.as_nanos());
-        let Bucket { failed, failures, objectives, .. } = sum;
+        let Bucket { failed, failures, objectives, groups, .. } = sum;
+        let span = (moment.saturating_sub(seen.as_nanos() / 1_000), moment);
+        let table = |groups: RequestGroups| groups.into_table_of(span, &Percent::USUAL);
         Self {
             source: log.source.clone(),
             has_ended: log.has_ended,
@@ -81,6 +85,7 @@ impl Figures {
             failed,
             failures: counted(&failures, String::clone),
             objectives: objectives.figures(seen),
+            groups: groups.map(table),
             rows,
             names: log.names.clone(),
             per_second: log.per_second(length, moment),
@@ -113,6 +118,7 @@ impl Figures {
             failed_requests: self.failed,
             failures: self.failures,
             objectives: self.objectives,
+            groups: self.groups.map(|table| table.rows),
             requests: self.requests,
             sampled: self.sampled,
             open_requests: report.as_ref().and_then(|report| report.open_requests),
@@ -141,6 +147,8 @@ pub(super) struct WatchLine {
     failures: Vec<NamedCount>,
     #[serde(skip_serializing_if = "Option::is_none")]
     objectives: Option<Attainment>,
+    #[serde(flatten)]
+    groups: Option<GroupRows>,
     requests: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     sampled: Option<Sampled>,

@@ -9,15 +9,12 @@ use std::{
 };
 
 use super::clock::TICK;
-use crate::{
-    Line,
-    cli::{
-        compressed::is_compressed,
-        log_line::LogLine,
-        parsed::{LINE_LIMIT, Parsed, Parser},
-        selection::{LeftOut, Selection},
-        wrapped::{Begun, Wrapped},
-    },
+use crate::cli::{
+    compressed::is_compressed,
+    log_line::LogLine,
+    parsed::{LINE_LIMIT, Parsed, Parser},
+    selection::{LeftOut, Selection},
+    wrapped::{Begun, Wrapped},
 };
 
 /// How many lines the view is behind before the reader waits.
@@ -43,7 +40,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 
 /// A line that was read.
 pub(super) struct Read {
-    pub(super) parsed: Parsed<Result<Line, LeftOut>>,
+    pub(super) parsed: Parsed<Result<LogLine, LeftOut>>,
     /// In bytes.
     pub(super) length: usize,
 }
@@ -52,16 +49,20 @@ pub(super) struct Read {
 pub(super) struct Lines {
     pub(super) send: mpsc::SyncSender<io::Result<Read>>,
     pub(super) selection: Arc<Selection>,
+    /// What the log is called.
+    pub(super) log_name: Arc<str>,
 }
 
 impl Lines {
     /// `false` if nobody receives them any more.
     fn send(&self, line: &[u8]) -> bool {
         let mut select = |line: &mut LogLine| match self.selection.leaves_out(line) {
-            None => Ok(line.take().line),
+            None => Ok(line.take()),
             Some(reason) => Err(reason),
         };
-        let parsed = Parser::default().parse(line, &mut select);
+        let mut parser = Parser::default();
+        parser.reads(&self.log_name);
+        let parsed = parser.parse(line, &mut select);
         self.send.send(Ok(Read { parsed, length: line.len() })).is_ok()
     }
 }

@@ -56,7 +56,7 @@ fn write_line(log: &Log, period: Period, is_told: &mut bool, out: &mut impl Writ
     Ok(out.flush()?)
 }
 
-/// An input without a line that can be used is an error, and so is an objective for which no request has a
+/// Says what the lines do not. An input without a line that can be used is an error, and so is an objective for which no request has a
 /// value, as for the other commands.
 fn at_the_end(log: &Log, selection: &Selection) -> Result<ExitCode> {
     let read = log.read;
@@ -68,6 +68,7 @@ fn at_the_end(log: &Log, selection: &Selection) -> Result<ExitCode> {
         complain(&format!("cannot read {unknown} (this reader knows schema {SCHEMA})"));
         return Ok(ExitCode::from(2));
     }
+    log.remarks().iter().for_each(|remark| complain(remark));
     if read.lines > 0 {
         let missing = log.missing();
         missing.iter().for_each(|sentence| complain(sentence));

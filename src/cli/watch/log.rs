@@ -1,7 +1,8 @@
 //! What is remembered of a log: a bucket for each of the last seconds, and one for the whole log.
 //!
 //! Its size does not grow with the number of lines. A second has the counts of its times in buckets of 1 %,
-//! at most 256 kinds of failure, and the lines of at most 16 requests, of 8 KiB each.
+//! at most 256 kinds of failure, the figures of at most 16 groups, and the lines of at most 16 requests, of
+//! 8 KiB each.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,7 +16,9 @@ use super::{
 use crate::{
     Line, RequestLine,
     cli::{
+        groups::{By, GroupTable, Grouping, RequestGroups},
         line_counts::LineCounts,
+        log_line::LogLine,
         objectives::{ObjectiveCounts, Objectives},
         parsed::Parsed,
         place::Place,
@@ -45,8 +48,8 @@ pub(super) struct Log {
     /// By the second in which the requests ended; at most [`LONGEST`], up to the last one.
     seconds: BTreeMap<u64, Stretch>,
     whole: Stretch,
-    /// Without counts.
-    objectives: ObjectiveCounts,
+    /// That of a second in which nothing ended.
+    empty: Bucket,
     /// When the reading began, and from when on the log has every request that ended.
     began: u64,
     first: Option<u64>,
@@ -64,15 +67,18 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
-    fn new(objectives: &ObjectiveCounts, limit: usize) -> Self {
-        Self { bucket: Bucket::new(objectives.clone()), slowest: Slowest::new(limit) }
+    fn new(bucket: Bucket, limit: usize) -> Self {
+        Self { bucket, slowest: Slowest::new(limit) }
     }
 }
 
 impl Log {
     /// A log whose reading begins now. All times are in microseconds since the Unix epoch.
-    pub(super) fn new(source: String, objectives: &Objectives, now: u64) -> Self {
-        let objectives = ObjectiveCounts::new(objectives);
+    pub(super) fn new(source: String, objectives: &Objectives, by: Option<&By>, now: u64) -> Self {
+        let grouping = |by: &By| Grouping { by: Some(by.clone()), width: None };
+        let groups = by.map(|by| RequestGroups::new(grouping(by), objectives));
+        let counts = ObjectiveCounts::new(objectives);
+        let empty = Bucket::new(counts.clone(), groups.clone().map(RequestGroups::of_stretch));
         Self {
             source,
             read: LineCounts::default(),
@@ -82,8 +88,8 @@ impl Log {
             names: StageNames::default(),
             signs: Signs::default(),
             seconds: BTreeMap::new(),
-            whole: Stretch::new(&objectives, OF_WHOLE),
-            objectives,
+            whole: Stretch::new(Bucket::new(counts, groups), OF_WHOLE),
+            empty,
             began: now,
             first: None,
             created: None,
@@ -102,41 +108,44 @@ impl Log {
         }
     }
 
-    fn add_line(&mut self, line: &Line, length: usize, now: u64) {
+    fn add_line(&mut self, line: &LogLine, length: usize, now: u64) {
         self.read.lines += 1;
         self.names.add(line);
         let place = Place { file: &self.source, number: self.read.lines, index: 0, log: 0, twin: None };
         self.running.add(&self.signs, place, self.signs.of(line));
         // If the clock of the service is ahead, its lines count as of now.
         let ended = timestamp(line).unix_micros().min(now);
-        match line {
-            Line::Request(line) => self.add_request(line, length, ended),
-            Line::Stage(line) => {
-                self.sampling.add_row(line.sample_rate);
-                let weight = line.sample_rate.unwrap_or(1).max(1).into();
-                self.with(ended, |stretch| stretch.bucket.add_row(&line.row, weight));
+        match &line.line {
+            Line::Request(request) => self.add_request(line, request, length, ended),
+            Line::Stage(detached) => {
+                self.sampling.add_row(detached.sample_rate);
+                self.with(ended, |Stretch { bucket, .. }| {
+                    bucket.add_row(&detached.row, detached.weight());
+                    bucket.group(line);
+                });
             }
-            Line::Transfer(line) => self.sampling.add_row(line.sample_rate),
+            Line::Transfer(transfer) => self.sampling.add_row(transfer.sample_rate),
             Line::Summary(_) | Line::Open(_) => {}
         }
     }
 
-    fn add_request(&mut self, line: &RequestLine, length: usize, ended: u64) {
-        self.sampling.add_request(line.sample_rate);
+    fn add_request(&mut self, line: &LogLine, request: &RequestLine, length: usize, ended: u64) {
+        self.sampling.add_request(request.sample_rate);
         // Before the first request of a run no other one ended. A log that begins later is seen from its
         // first line on.
-        let is_first_of_run = line.overall_summary.e2e_requests == 1;
-        let time = if is_first_of_run { line.e2e_table.e2e_total_ms.as_nanos() / 1_000 } else { 0 };
+        let is_first_of_run = request.overall_summary.e2e_requests == 1;
+        let time = if is_first_of_run { request.e2e_table.e2e_total_ms.as_nanos() / 1_000 } else { 0 };
         let seen = ended.saturating_sub(time);
         self.first = Some(self.first.map_or(seen, |first| first.min(seen)));
-        let created = (ended * 1_000).saturating_sub(line.e2e_table.e2e_total_ms.as_nanos());
+        let created = (ended * 1_000).saturating_sub(request.e2e_table.e2e_total_ms.as_nanos());
         self.created = Some(self.created.map_or(created, |first| first.min(created)));
         self.last = self.last.max(Some(ended));
         let mut row = None;
         self.with(ended, |Stretch { bucket, slowest }| {
-            bucket.add(line);
-            if slowest.takes(line) {
-                let new = || Arc::new(Row::of_request(line, length, ended));
+            bucket.add(request);
+            bucket.group(line);
+            if slowest.takes(request) {
+                let new = || Arc::new(Row::of_request(request, length, ended));
                 slowest.put(Arc::clone(row.get_or_insert_with(new)));
             }
         });
@@ -149,7 +158,7 @@ impl Log {
         let last = self.seconds.last_key_value().map_or(second, |(last, _)| second.max(*last));
         let first = (last + 1).saturating_sub(LONGEST);
         if second >= first {
-            let new = || Stretch::new(&self.objectives, OF_SECOND);
+            let new = || Stretch::new(self.empty.clone(), OF_SECOND);
             change(self.seconds.entry(second).or_insert_with(new));
         }
         while self.seconds.first_key_value().is_some_and(|(oldest, _)| *oldest < first) {
@@ -176,7 +185,7 @@ impl Log {
         let Period::Last(length) = period else {
             return (self.whole.bucket.clone(), self.whole.slowest.rows().cloned().collect());
         };
-        let (mut sum, mut rows) = (Bucket::new(self.objectives.clone()), Vec::new());
+        let (mut sum, mut rows) = (self.empty.clone(), Vec::new());
         for (_, stretch) in self.seconds.range(first_second(moment, length)..) {
             sum.merge(&stretch.bucket);
             rows.extend(stretch.slowest.rows().cloned());
@@ -209,6 +218,12 @@ impl Log {
         self.whole.bucket.objectives.missing()
     }
 
+    /// What is to be said of the groups besides.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let table = self.whole.bucket.groups.clone().map(|groups| groups.into_table_of((0, 0), &[]));
+        table.iter().flat_map(GroupTable::remarks).cloned().collect()
+    }
+
     /// How many requests there were.
     pub(super) fn requests(&self) -> u64 {
         self.whole.bucket.requests
@@ -223,7 +238,7 @@ fn first_second(moment: u64, length: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{E2eTable, Millis, OverallSummary, Timestamp};
+    use crate::{DetachedStage, E2eTable, Millis, OverallSummary, StageRow, Timestamp};
 
     const NOW: u64 = 1_800_000_000 * MICROS;
 
@@ -239,11 +254,17 @@ mod tests {
     }
 
     fn add(log: &mut Log, line: RequestLine, now: u64) {
-        log.add(Read { parsed: Parsed::Line(Ok(Line::Request(line))), length: 1_000 }, now);
+        log.add(
+            Read {
+                parsed: Parsed::Line(Ok(LogLine { line: Line::Request(line), ..LogLine::default() })),
+                length: 1_000,
+            },
+            now,
+        );
     }
 
     fn log() -> Log {
-        Log::new("log".to_owned(), &Objectives::default(), NOW)
+        Log::new("log".to_owned(), &Objectives::default(), None, NOW)
     }
 
     fn rate(log: &Log, period: Period, now: u64) -> f64 {
@@ -308,6 +329,32 @@ mod tests {
             assert_eq!(log.sum(Period::Last(60), NOW + later * MICROS).0.requests, requests, "{later}");
         }
         assert_eq!(log.sum(Period::Last(300), NOW + 60 * MICROS).0.requests, 1);
+    }
+
+    #[test]
+    fn groups_of_stages_have_detached_rows_and_leave_the_period_with_their_seconds() {
+        let by = By::parse("stage_id").unwrap();
+        let mut log = Log::new("log".to_owned(), &Objectives::default(), Some(&by), NOW);
+        let row = StageRow { stage_id: Some(1), ..StageRow::default() };
+        let of_request = |n: u64| RequestLine {
+            stage_table: vec![row.clone(), StageRow { stage_id: Some(2), ..StageRow::default() }],
+            ..request(NOW + n * MICROS, 10, n)
+        };
+        (1..=20).for_each(|n| add(&mut log, of_request(n), NOW + n * MICROS));
+        let timestamp = Timestamp::from_unix_micros(NOW + 20 * MICROS);
+        let detached = DetachedStage { timestamp, row: row.clone(), ..DetachedStage::default() };
+        let line = LogLine { line: Line::Stage(detached), ..LogLine::default() };
+        log.add(Read { parsed: Parsed::Line(Ok(line)), length: 1_000 }, NOW + 20 * MICROS);
+        let counts = |period| {
+            let groups = log.sum(period, NOW + 20 * MICROS).0.groups.unwrap();
+            let table = serde_json::to_value(groups.into_table_of((0, 0), &[])).unwrap();
+            let rows = table["groups"].as_array().unwrap().iter();
+            rows.map(|row| (row["group"].to_string(), row["count"].as_u64().unwrap())).collect::<Vec<_>>()
+        };
+        let rows = |first, second| [("\"1\"".to_owned(), first), ("\"2\"".to_owned(), second)];
+        assert_eq!(counts(Period::Whole), rows(21, 20));
+        assert_eq!(counts(Period::Last(60)), rows(21, 20));
+        assert_eq!(counts(Period::Last(5)), rows(6, 5));
     }
 
     #[test]

@@ -15,7 +15,9 @@ use std::{
 
 use super::{
     failure::{Failure, Result, complain},
+    groups::{By, Grouping},
     help::Help,
+    log_names::log_names,
     objectives::Objectives,
     selection::{Selection, SelectionArgs},
 };
@@ -63,9 +65,12 @@ pub(super) const HELP: Help = Help {
             "The p99 of the last minute, every ten seconds",
             "omni-metrics watch --json --every 10s service.log | jq .window.percentiles.e2e_total_ms.p99",
         ),
+        (
+            "The rate of each model in the last minute",
+            "omni-metrics watch --json --by fields.model service.log | jq -c '.groups[] | [.group, .per_s]'",
+        ),
     ],
     zero: Some("Success. Broken lines are skipped, and counted."),
-    note: Some("There are no groups here: the view is of one period, and --where chooses its requests."),
     two: Some("Or no request has a value for an objective of `--slo` when the input ends."),
     ..Help::NONE
 };
@@ -82,8 +87,17 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     /// How often --json writes a line
+    ///
+    /// Each line has the figures of the --window up to its moment, not of the time since the line before.
     #[arg(long, value_name = "SPAN", default_value = "1s", requires = "json", value_parser = every)]
     every: Duration,
+    /// A group for each value: finish_reason, error, request_id, stage_name, stage_id, file, fields.NAME
+    ///
+    /// Keys and groups are those of `summary`; of several keys, a group for each combination. At most 16
+    /// groups, or 256 of the whole log, in the order of their names; the others are combined as `others`.
+    /// Example: `omni-metrics watch --json --by fields.model FILE`
+    #[arg(long, value_name = "KEYS", value_parser = By::parse, help_heading = "Groups")]
+    by: Option<By>,
     #[command(flatten)]
     objectives: Objectives,
     #[command(flatten)]
@@ -108,11 +122,14 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     if path.is_none() && io::stdin().is_terminal() {
         return Err(Failure::Io("watch needs a FILE, or a log on standard input".to_owned()));
     }
+    if let Some(by) = &args.by {
+        Grouping { by: Some(by.clone()), width: None }.check(&args.objectives)?;
+    }
     // A log that grows ends now.
     let selection = Arc::new(Selection::of(&args.selection, &[])?);
     let source = path.as_ref().map_or("standard input".to_owned(), |path| path.display().to_string());
     let source = printable(&source).into_owned();
-    let log = Log::new(source.clone(), &args.objectives, now());
+    let log = Log::new(source.clone(), &args.objectives, args.by.as_ref(), now());
     let lines = start(path, &source, &selection)?;
     let outcome = match args.json {
         true => lines::write(&lines, log, args.window, args.every, &selection, out),
@@ -133,7 +150,9 @@ fn start(
     selection: &Arc<Selection>,
 ) -> Result<mpsc::Receiver<io::Result<Read>>> {
     let (send, lines) = mpsc::sync_channel(AHEAD);
-    let to = Lines { send: send.clone(), selection: Arc::clone(selection) };
+    let names = log_names(&[path.as_deref().unwrap_or(Path::new("-"))]);
+    let log_name = names.into_iter().next().unwrap_or_default();
+    let to = Lines { send: send.clone(), selection: Arc::clone(selection), log_name };
     let follow: Box<dyn FnOnce() -> io::Result<()> + Send> = match path {
         Some(path) => {
             let log = open(&path).map_err(|error| unreadable(source, &error))?;

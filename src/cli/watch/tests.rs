@@ -6,7 +6,7 @@ use super::{app::App, follow::Read, keys::Key, log::Log, period::Period};
 use crate::{
     E2eTable, Line, Millis, OpenLine, OpenRequest, OpenStage, OverallSummary, RequestLine, StageRow,
     SummaryLine, Timestamp,
-    cli::{objectives::Objectives, parsed::Parsed},
+    cli::{log_line::LogLine, objectives::Objectives, parsed::Parsed},
 };
 
 const NOW: u64 = 1_769_860_800_000_000;
@@ -15,8 +15,12 @@ fn ms(millis: u64) -> Millis {
     Millis::from_nanos(millis * 1_000_000)
 }
 
+fn log_line(line: Line) -> LogLine {
+    LogLine { line, ..LogLine::default() }
+}
+
 fn read(line: Line) -> Read {
-    Read { parsed: Parsed::Line(Ok(line)), length: 1_000 }
+    Read { parsed: Parsed::Line(Ok(log_line(line))), length: 1_000 }
 }
 
 /// The n-th request of a log: one each 100 ms, of which each tenth fails.
@@ -51,7 +55,7 @@ fn request(n: u64) -> RequestLine {
 
 fn app(slo: &[&str], requests: u64) -> App {
     let objectives = Objectives { slo: slo.iter().map(|text| text.parse().unwrap()).collect() };
-    let mut app = App::new(Log::new("service.log".to_owned(), &objectives, NOW), Period::default());
+    let mut app = App::new(Log::new("service.log".to_owned(), &objectives, None, NOW), Period::default());
     (1..=requests).for_each(|n| app.add(read(Line::Request(request(n))), NOW + n * 100_000));
     app
 }
@@ -198,8 +202,10 @@ fn a_paused_view_stands_still_while_the_log_is_read_on() {
 
 #[test]
 fn a_log_of_the_past_says_how_to_see_it() {
-    let mut app =
-        App::new(Log::new("service.log".to_owned(), &Objectives::default(), 2 * NOW), Period::default());
+    let mut app = App::new(
+        Log::new("service.log".to_owned(), &Objectives::default(), None, 2 * NOW),
+        Period::default(),
+    );
     (1..=100).for_each(|n| app.add(read(Line::Request(request(n))), 2 * NOW));
     let shown = screen(&mut app, (80, 24), 2 * NOW);
     assert!(shown.contains("\nthe log is older than that: `+` or --window all shows all of it\n"), "{shown}");
@@ -278,7 +284,7 @@ fn control_characters_do_not_reach_the_terminal() {
 #[test]
 fn a_line_that_is_too_long_to_keep_is_listed_and_the_command_for_it_is_named() {
     let mut app = app(&[], 0);
-    let parsed = Parsed::Line(Ok(Line::Request(request(10))));
+    let parsed = Parsed::Line(Ok(log_line(Line::Request(request(10)))));
     app.add(Read { parsed, length: 1 << 20 }, NOW + 1_000_000);
     press(&mut app, "\n", NOW + 1_000_000);
     let shown = screen(&mut app, (80, 24), NOW + 1_000_000);
