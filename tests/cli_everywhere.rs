@@ -59,6 +59,7 @@ const RUNS: &[(&str, Says)] = &[
     ("what-if --rate 2 LOG", Nothing),
     ("what-if --concurrency 2 --json LOG", Nothing),
     ("watch --json --window all", Requests("/window/requests")),
+    ("watch --json --window all --by finish_reason", Requests("/window/requests")),
     ("completions bash", Nothing),
     ("man summary", Nothing),
     ("help why", Nothing),
@@ -229,7 +230,7 @@ fn an_argument_of_other_commands_is_refused_with_their_names() {
     for (args, tip) in [
         ("check --percentiles 50", "tip: --percentiles is an option of `summary`"),
         ("join --slo e2e=1s", "tip: --slo is an option of `summary`, `report`, `compare` and `watch`"),
-        ("watch --by=file", "tip: --by is an option of `tables`, `summary`, `check`, `join`,"),
+        ("watch --csv", "tip: --csv is an option of `summary`"),
         ("summary -o page.html", "tip: -o is an option of `join`, `report`, `export` and `compare`"),
         ("summary --jsn", "tip: a similar argument exists: '--json'"),
     ] {

@@ -1,10 +1,10 @@
 //! The figures of groups, as a text table, as JSON, and as CSV.
 
-use std::{collections::BTreeMap, io::Write, slice};
+use std::{cmp::Reverse, collections::BTreeMap, io::Write, slice};
 
 use serde::Serialize;
 
-use super::{By, Group, Grouping, Name, Percent, figures::Figures, heading::moment, shortened};
+use super::{By, Group, Grouping, Name, Percent, REST, figures::Figures, heading::moment, shortened};
 use crate::{
     Millis, Timestamp,
     cli::{
@@ -69,30 +69,30 @@ pub(in crate::cli) struct GroupTable {
 #[derive(Debug, Serialize)]
 pub(in crate::cli) struct GroupRows {
     #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
+    pub(in crate::cli) by: Option<String>,
     /// The length of the stretches of time.
     #[serde(skip_serializing_if = "Option::is_none")]
     every_ms: Option<f64>,
     /// What is counted: `requests`, or `stage_rows`.
-    counted: &'static str,
+    pub(in crate::cli) counted: &'static str,
     groups: Vec<Row>,
 }
 
 #[derive(Debug, Serialize)]
-struct Row {
+pub(in crate::cli) struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    group: Option<String>,
+    pub(in crate::cli) group: Option<String>,
     /// The value of each key.
     #[serde(skip)]
     parts: Vec<String>,
-    count: u64,
-    per_s: Option<f64>,
+    pub(in crate::cli) count: u64,
+    pub(in crate::cli) per_s: Option<f64>,
     failed: u64,
-    failed_share: Option<f64>,
+    pub(in crate::cli) failed_share: Option<f64>,
     tokens: u64,
     tokens_per_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,6 +165,25 @@ impl GroupTable {
                 .push(format!("{rows} in no request: --by stage_name,file has a row for each process"));
         }
         self
+    }
+
+    /// The rows with the most requests come first, and the rest last.
+    pub(in crate::cli) fn busiest_first(&self) -> Vec<&Row> {
+        let mut rows: Vec<_> = self.rows.groups.iter().collect();
+        rows.sort_by_key(|row| (row.group.as_deref() == Some(REST), Reverse(row.count)));
+        rows
+    }
+
+    /// The first time of the table: its short name, and its lowest and highest percentile that are shown.
+    pub(in crate::cli) fn ends(&self) -> Option<(&'static str, [Percent; 2])> {
+        let ends = [*self.percents.iter().min()?, *self.percents.iter().max()?];
+        Some((self.times.first()?.short, ends))
+    }
+
+    /// A percentile of the first time in a row, in milliseconds.
+    pub(in crate::cli) fn percentile(&self, row: &Row, percent: Percent) -> Option<f64> {
+        let times = row.times.get(self.times.first()?.name)?.as_ref()?;
+        times.percentiles.get(&percent.to_string()).copied()
     }
 
     fn has_objectives(&self) -> bool {

@@ -71,6 +71,8 @@ pub(super) struct Controls {
     pub(super) only_failed: bool,
     /// The tables have the room of the chart and the list.
     pub(super) only_tables: bool,
+    /// The table of groups, if there are any, has the room of that of times.
+    pub(super) shows_groups: bool,
     pub(super) screen: Screen,
     /// `None` before a row has been selected: then it is the first one, whichever that is.
     selected: Option<Identity>,
@@ -85,6 +87,7 @@ impl Controls {
             order: Order::default(),
             only_failed: false,
             only_tables: false,
+            shows_groups: true,
             screen: Screen::List,
             selected: None,
             cursor: 0,
@@ -131,13 +134,14 @@ impl Controls {
             Key::Char('?' | 'h') => self.screen = Screen::Help,
             Key::Char('s') => self.order = self.order.next(),
             Key::Char('t') => self.only_tables = !self.only_tables,
+            Key::Char('g') => self.shows_groups = !self.shows_groups,
             Key::Char('f') => self.only_failed = !self.only_failed,
             Key::Down | Key::Char('j') => self.select(self.cursor + 1, rows),
             Key::Up | Key::Char('k') => self.select(self.cursor.saturating_sub(1), rows),
             Key::PageDown => self.select(self.cursor + PAGE, rows),
             Key::PageUp => self.select(self.cursor.saturating_sub(PAGE), rows),
             // From here on, the first row is selected, whichever it is.
-            Key::Home | Key::Char('g') | Key::Escape => (self.cursor, self.selected) = (0, None),
+            Key::Home | Key::Escape => (self.cursor, self.selected) = (0, None),
             Key::Enter => {
                 if let Some(row) = rows.get(self.cursor) {
                     self.screen = Screen::Request(Opened { lines: row.details(source), down: 0, right: 0 });

@@ -3,7 +3,7 @@
 use super::figures::Figures;
 use crate::{
     Millis, SummaryLine, Timestamp,
-    cli::{amount::amount, attainment::percent, line_counts::LineCounts},
+    cli::{amount::amount, attainment::percent, groups::GroupTable, line_counts::LineCounts},
     write::columns::grouped,
 };
 
@@ -31,6 +31,7 @@ pub(super) fn head(figures: &Figures, is_paused: bool) -> Vec<String> {
             lines.extend(objectives.missing());
         }
     }
+    lines.extend(figures.groups.iter().flat_map(GroupTable::remarks).cloned());
     lines.extend(figures.report.as_ref().map(|report| last_report(report)));
     lines
 }

@@ -56,8 +56,8 @@ fn write_line(log: &Log, period: Period, is_told: &mut bool, out: &mut impl Writ
     Ok(out.flush()?)
 }
 
-/// Says what the lines do not. An input without a line that can be used is an error, and so is an objective for which no request has a
-/// value, as for the other commands.
+/// Says what the lines do not. An input without a line that can be used is an error, and so is an objective
+/// for which no request has a value, as for the other commands.
 fn at_the_end(log: &Log, selection: &Selection) -> Result<ExitCode> {
     let read = log.read;
     if read.broken > 0 {

@@ -29,6 +29,7 @@ mod clock;
 mod controls;
 mod figures;
 mod follow;
+mod groups;
 mod guide;
 mod head;
 mod keys;
@@ -66,6 +67,10 @@ pub(super) const HELP: Help = Help {
             "omni-metrics watch --json --every 10s service.log | jq .window.percentiles.e2e_total_ms.p99",
         ),
         (
+            "The models with the most requests of the last minute",
+            "omni-metrics watch --by fields.model service.log",
+        ),
+        (
             "The rate of each model in the last minute",
             "omni-metrics watch --json --by fields.model service.log | jq -c '.groups[] | [.group, .per_s]'",
         ),
@@ -93,9 +98,10 @@ pub(super) struct Args {
     every: Duration,
     /// A group for each value: finish_reason, error, request_id, stage_name, stage_id, file, fields.NAME
     ///
-    /// Keys and groups are those of `summary`; of several keys, a group for each combination. At most 16
-    /// groups, or 256 of the whole log, in the order of their names; the others are combined as `others`.
-    /// Example: `omni-metrics watch --json --by fields.model FILE`
+    /// The view has their table in place of that of times, and --json has `groups`, with the keys of
+    /// `summary --json --by`. Keys are those of `summary`; of several keys, a group for each combination. At
+    /// most 16 groups, or 256 of the whole log, in the order of their names; the others are combined as
+    /// `others`. Example: `omni-metrics watch --json --by fields.model FILE`
     #[arg(long, value_name = "KEYS", value_parser = By::parse, help_heading = "Groups")]
     by: Option<By>,
     #[command(flatten)]

@@ -23,22 +23,22 @@ use crate::{
 };
 
 /// How wide a time is, and a count.
-const TIME: u16 = 11;
-const COUNT: u16 = 9;
+pub(super) const TIME: u16 = 11;
+pub(super) const COUNT: u16 = 9;
 
 /// A column: its head, how wide it is (`None` for the rest of the line), and whether it is of numbers.
-type Column = (String, Option<u16>, bool);
+pub(super) type Column = (String, Option<u16>, bool);
 
-fn number(head: &str, width: u16) -> Column {
+pub(super) fn number(head: &str, width: u16) -> Column {
     (head.to_owned(), Some(width), true)
 }
 
-fn text(head: &str, width: Option<u16>) -> Column {
+pub(super) fn text(head: &str, width: Option<u16>) -> Column {
     (head.to_owned(), width, false)
 }
 
 /// A table of these columns. A row may have a style of its own, and more cells than there are columns.
-fn table(columns: &[Column], rows: impl Iterator<Item = (Style, Vec<String>)>) -> Table<'static> {
+pub(super) fn table(columns: &[Column], rows: impl Iterator<Item = (Style, Vec<String>)>) -> Table<'static> {
     let aligned = |cells: Vec<String>| {
         let cells = cells.into_iter().zip(columns).map(|(cell, (.., is_number))| {
             if *is_number { Text::from(cell).right_aligned() } else { Text::from(cell) }
@@ -90,12 +90,12 @@ pub(super) fn times_rows(figures: &Figures) -> Vec<Times> {
 }
 
 /// A head, and how many of the rows are shown if there is no room for all.
-fn head_of(name: &str, shown: usize, all: usize) -> String {
+pub(super) fn head_of(name: &str, shown: usize, all: usize) -> String {
     if shown < all { format!("{name}: {shown} of {all}") } else { name.to_owned() }
 }
 
 /// How many rows an area has room for below the head.
-fn room(area: Rect) -> usize {
+pub(super) fn room(area: Rect) -> usize {
     usize::from(area.height.saturating_sub(1))
 }
 
@@ -211,7 +211,7 @@ fn time(time: Millis) -> String {
     grouped(&format!("{:.3}", time.as_f64()))
 }
 
-fn amount(count: u64) -> String {
+pub(super) fn amount(count: u64) -> String {
     grouped(&count.to_string())
 }
 

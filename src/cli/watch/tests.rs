@@ -4,9 +4,9 @@ use ratatui::{Terminal, backend::TestBackend};
 
 use super::{app::App, follow::Read, keys::Key, log::Log, period::Period};
 use crate::{
-    E2eTable, Line, Millis, OpenLine, OpenRequest, OpenStage, OverallSummary, RequestLine, StageRow,
-    SummaryLine, Timestamp,
-    cli::{log_line::LogLine, objectives::Objectives, parsed::Parsed},
+    E2eTable, FieldValue, Line, Millis, OpenLine, OpenRequest, OpenStage, OverallSummary, RequestLine,
+    StageRow, SummaryLine, Timestamp,
+    cli::{groups::By, log_line::LogLine, objectives::Objectives, parsed::Parsed},
 };
 
 const NOW: u64 = 1_769_860_800_000_000;
@@ -129,6 +129,55 @@ fn each_stage_has_its_name_and_its_queue_and_what_has_no_room_is_counted() {
     assert!(shown.contains("\nstage 11 vocoder "), "{shown}");
 }
 
+/// A log of 100 requests of 19 models, in groups. The models whose names come last have the most requests.
+fn grouped(by: &str, slo: &[&str]) -> App {
+    let objectives = Objectives { slo: slo.iter().map(|text| text.parse().unwrap()).collect() };
+    let by = By::parse(by).unwrap();
+    let log = Log::new("service.log".to_owned(), &objectives, Some(&by), NOW);
+    let mut app = App::new(log, Period::default());
+    for n in 1..=100_u64 {
+        let mut line = request(n);
+        let model = format!("model-{:02}", (n * 4).isqrt() - 1);
+        line.fields.insert("model".into(), FieldValue::Text(model));
+        app.add(read(Line::Request(line)), NOW + n * 100_000);
+    }
+    app
+}
+
+#[test]
+fn groups_are_shown_in_place_of_the_times_of_stages_until_a_key_changes_that() {
+    let now = NOW + 10_500_000;
+    let mut app = grouped("fields.model", &["e2e=150ms@99%", "gen@2=80ms"]);
+    let shown = screen(&mut app, (80, 24), now);
+    assert_eq!(shown, include_str!("screens/groups.txt").trim_end(), "\n{shown}");
+    press(&mut app, "g", now);
+    let stages = screen(&mut app, (80, 24), now);
+    assert!(stages.contains("\nstage 2 code2wav ") && !stages.contains("model-"), "{stages}");
+    press(&mut app, "g", now);
+    assert_eq!(screen(&mut app, (80, 24), now), shown);
+    press(&mut app, "t", now);
+    let all = screen(&mut app, (80, 24), now);
+    assert!(all.contains("\nfields.model: 14 of 17 ") && !all.contains("others"), "{all}");
+    let large = screen(&mut app, (120, 60), now);
+    assert!(large.lines().any(|line| line.starts_with("others  ") && line.contains(" 20 ")), "{large}");
+}
+
+#[test]
+fn groups_of_stages_count_rows_and_little_room_has_fewer_columns() {
+    let now = NOW + 10_500_000;
+    let mut app = grouped("stage_name,finish_reason", &[]);
+    let shown = screen(&mut app, (80, 24), now);
+    assert!(shown.contains("rows        /s   failed     gen p50     gen p99\n"), "{shown}");
+    let rows: Vec<_> = shown.lines().filter(|line| line.contains(", stop ")).collect();
+    assert!(rows.len() == 3 && rows[0].starts_with("code2wav, stop "), "{shown}");
+    let narrow = screen(&mut app, (50, 24), now);
+    assert!(narrow.contains("rows        /s     gen p99\n") && !narrow.contains("failed  "), "{narrow}");
+    let mut without = grouped("fields.nothing", &[]);
+    let shown = screen(&mut without, (80, 24), now);
+    assert!(shown.contains("\n--by: no request has the field nothing; fields are model\n"), "{shown}");
+    assert!(shown.contains("\nnone ") && shown.contains("g groups"), "{shown}");
+}
+
 #[test]
 fn an_objective_of_a_stage_that_no_request_has_is_named() {
     let mut app = app(&["gen@9=80ms"], 100);
@@ -156,7 +205,7 @@ fn the_help_names_every_key_and_fits() {
 #[test]
 fn no_size_is_too_small_or_too_large_for_any_screen() {
     for keys in ["", "?", "\n", "\nllllllllljjjjjjjjjjjjjjj", "fjjj", "-", "+++ "] {
-        let mut app = app(&["e2e=150ms@99%"], 200);
+        let mut app = if keys == "-" { grouped("error", &[]) } else { app(&["e2e=150ms@99%"], 200) };
         press(&mut app, keys, NOW + 20_000_000);
         for width in [1, 2, 3, 5, 9, 17, 33, 34, 40, 50, 72, 80, 300] {
             for height in [1, 2, 3, 4, 5, 6, 9, 14, 24, 100] {

@@ -13,6 +13,7 @@ use ratatui::{
 use super::{
     controls::{Controls, Opened, Screen},
     figures::Figures,
+    groups,
     guide::{GUIDE, footer},
     head::head,
     plan::{Need, divide},
@@ -60,6 +61,7 @@ fn draw_request(frame: &mut Frame<'_>, area: Rect, opened: &Opened, controls: &C
 fn draw_list(frame: &mut Frame<'_>, area: Rect, figures: &Figures, controls: &Controls, rows: &[Arc<Row>]) {
     let head = head(figures, controls.is_paused);
     let all_of_head = u16::try_from(head.len()).unwrap_or(u16::MAX);
+    let groups = figures.groups.as_ref().filter(|_| controls.shows_groups);
     let times_rows = times_rows(figures);
     let stages = times_rows.iter().filter(|row| row.is_stage).count();
     let number_of_objectives = figures.objectives.as_ref().map_or(0, |objectives| objectives.each.len());
@@ -75,7 +77,13 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, figures: &Figures, controls: &Co
         of_list,
         Need::exactly(1),
         table(number_of_objectives, 3, 16),
-        table(times_rows.len(), u16::try_from(1 + stages).unwrap_or(u16::MAX), 2 * stages + 16),
+        match groups {
+            Some(groups) => {
+                let most = if controls.only_tables { usize::MAX } else { 16 };
+                table(groups.busiest_first().len(), 5, most)
+            }
+            None => table(times_rows.len(), u16::try_from(1 + stages).unwrap_or(u16::MAX), 2 * stages + 16),
+        },
         table(figures.failures.len(), if controls.only_tables { 8 } else { 2 }, 8),
         Need::NONE,
     ];
@@ -97,13 +105,17 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, figures: &Figures, controls: &Co
     let head = head.into_iter().map(|line| Text::styled(line, std::mem::take(&mut bold)));
     frame.render_widget(Paragraph::new(head.collect::<Vec<_>>()), head_area);
     draw_chart(frame, chart, figures);
-    frame.render_widget(times(times_rows, figures.period, times_area), times_area);
+    let table_of_times = match groups {
+        Some(table) => groups::groups(table, times_area),
+        None => times(times_rows, figures.period, times_area),
+    };
+    frame.render_widget(table_of_times, times_area);
     frame.render_widget(objectives(figures, objectives_area), objectives_area);
     frame.render_widget(failures(figures, failures_area), failures_area);
     if !controls.only_tables {
         frame.render_widget(list(rows, controls, list_area), list_area);
     }
-    frame.render_widget(Paragraph::new(footer(area.width)), keys);
+    frame.render_widget(Paragraph::new(footer(area.width, figures.groups.is_some())), keys);
 }
 
 /// Requests by second. If there is room, a second is several columns wide, or else a column several seconds.
