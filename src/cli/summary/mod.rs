@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode};
 use crate::cli::{
     argument::count,
     chosen::Chosen,
-    failure::{Failure, Result, complain},
+    failure::{Result, complain},
     files::Files,
     groups::{GroupArgs, GroupTable, Grouping, Percent, RequestGroups},
     help::Help,
