@@ -12,7 +12,7 @@ const PIPELINE: &str = include_str!("data/pipeline.jsonl");
 const ENGINE: &str = include_str!("data/engine.jsonl");
 
 /// The commands that have both.
-const COMMANDS: [&str; 1] = ["summary"];
+const COMMANDS: [&str; 2] = ["summary", "compare LOG LOG"];
 
 /// A record by the names of the columns.
 type Record = BTreeMap<String, String>;
@@ -178,9 +178,87 @@ fn a_summary_names_stages_and_has_the_percentiles_that_were_chosen() {
     }
 }
 
+/// The cells of a row of a comparison that are in this object of the JSON.
+fn assert_is_change(record: &Record, change: &Value) {
+    for column in ["before", "after", "difference", "ratio", "p_value"] {
+        assert_is(record, column, &change[column]);
+    }
+    for interval in ["difference", "ratio", "after"] {
+        for (at, end) in ["low", "high"].iter().enumerate() {
+            assert_is(record, &format!("{interval}_{end}"), &change[format!("{interval}_interval")][at]);
+        }
+    }
+    assert_eq!(
+        record["is_changed"],
+        change["is_changed"].as_bool().map_or(String::new(), |is| is.to_string())
+    );
+}
+
+#[test]
+fn a_comparison_has_a_row_for_each_figure_part_and_percentile_of_a_group() {
+    let [before, after] = ["tests/data/pipeline.jsonl", "tests/data/one_worker.jsonl.xz"];
+    let args = ["compare", "--slo", "e2e=20ms", "--by", "finish_reason", before, after];
+    let (json, (head, records)) = (json(&args, ""), csv(&args, ""));
+    let columns = "of,place,stage_name,figure,unit,count_before,count_after,before,after,after_low,after_high,\
+                   difference,difference_low,difference_high,ratio,ratio_low,ratio_high,p_value,is_changed,\
+                   is_main";
+    assert_eq!(head, columns);
+    let mut rows = 0;
+    for figure in list(&json["figures"]) {
+        let (name, cell) = (name(&figure["name"]), |key| figure[key].as_str().unwrap_or_default());
+        let place = name.split_once('@').and_then(|(_, place)| Some(place.rsplit_once('.')?.0));
+        let of = match place {
+            Some(place) if place.contains("->") => "transfer",
+            Some(_) => "stage",
+            None if figure["count_before"].is_null() => "run",
+            None => "request",
+        };
+        let cells = [("of", of), ("place", place.unwrap_or_default()), ("figure", &name)];
+        let record = find(&records, &cells);
+        assert_is_change(record, &figure);
+        ["count_before", "count_after"].iter().for_each(|column| assert_is(record, column, &figure[*column]));
+        assert_eq!((&*record["stage_name"], &*record["unit"]), (cell("stage_name"), cell("unit")));
+        assert_eq!(record["is_main"], figure["is_main"].to_string());
+        rows += 1;
+    }
+    for part in list(&json["parts"]) {
+        let record = find(&records, &[("of", "part"), ("place", part["part"].as_str().unwrap())]);
+        assert_is_change(record, &part);
+        assert_eq!(record["stage_name"], part["stage_name"].as_str().unwrap_or_default());
+        assert_eq!((&*record["figure"], &*record["unit"]), ("mean", "ms"));
+        rows += 1;
+    }
+    for group in list(&json["by_group"]["groups"]) {
+        for percentile in ["p50", "p99"] {
+            let figure = format!("e2e.{percentile}");
+            let cells = [("of", "group"), ("place", group["group"].as_str().unwrap()), ("figure", &figure)];
+            let record = find(&records, &cells);
+            assert_is_change(record, &group[percentile]);
+            assert_is(record, "count_before", &group["requests_before"]);
+            assert_is(record, "count_after", &group["requests_after"]);
+            rows += 1;
+        }
+    }
+    assert_eq!(records.len(), rows, "there are no other rows");
+    let of = |of: &str| records.iter().filter(|record| record["of"] == of).count();
+    assert!(["run", "request", "stage", "transfer", "part", "group"].iter().all(|kind| of(kind) > 1));
+    let named = find(&records, &[("figure", "gen@2.p50")]);
+    assert_eq!((&*named["place"], &*named["stage_name"]), ("2", "code2wav"));
+}
+
+#[test]
+fn a_condition_that_holds_is_said_beside_csv() {
+    let log = "tests/data/pipeline.jsonl";
+    let output = omni_of(&["compare", "--csv", "--fail-if", "e2e.p50 > 1us", log, log], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("failed: `e2e.p50 > 1us`"), "{output:?}");
+    assert!(text(&output.stdout).lines().skip(1).all(|line| line.matches(',').count() == 19), "{output:?}");
+}
+
 #[test]
 fn csv_and_json_exclude_each_other() {
     for command in COMMANDS {
+        let command = command.replace("LOG", "tests/data/pipeline.jsonl");
         let command: Vec<_> = command.split(' ').collect();
         let output = omni_of(&[&command[..], &["--csv", "--json"]].concat(), PIPELINE);
         let said = text(&output.stderr);

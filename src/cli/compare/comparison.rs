@@ -1,6 +1,6 @@
 //! All figures of two logs side by side.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use serde::Serialize;
 
@@ -51,6 +51,13 @@ pub(super) enum Measure {
     Share,
 }
 
+impl fmt::Display for Measure {
+    /// As JSON has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// A figure of both logs.
 #[derive(Debug, Serialize)]
 pub(super) struct Figure {
@@ -62,7 +69,7 @@ pub(super) struct Figure {
     #[serde(skip)]
     pub(super) place: Option<Place>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    stage_name: Option<String>,
+    pub(super) stage_name: Option<String>,
     /// How many requests of each log have the number; absent for figures of the run as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     count_before: Option<u64>,
@@ -91,7 +98,7 @@ pub(super) struct Bound {
 pub(super) struct PartOfTime {
     pub(super) part: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    stage_name: Option<String>,
+    pub(super) stage_name: Option<String>,
     /// `None` for those that are not told apart.
     #[serde(skip)]
     pub(super) kind: Option<Part>,

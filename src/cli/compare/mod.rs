@@ -28,6 +28,7 @@ mod named;
 mod page;
 mod remarks;
 mod repeated;
+mod rows;
 mod sample;
 mod shown;
 mod sides;
@@ -68,6 +69,7 @@ pub(super) const HELP: Help = Help {
             "A page with both distributions",
             "omni-metrics compare --output page.html before.jsonl after.jsonl",
         ),
+        ("A row for each figure, for a spreadsheet", "omni-metrics compare --csv before.jsonl after.jsonl"),
         ("What became of each model", "omni-metrics compare --by fields.model before.jsonl after.jsonl"),
         (
             "How many more requests met an objective",
@@ -131,6 +133,9 @@ pub(super) struct Args {
     /// One line of JSON
     #[arg(long)]
     json: bool,
+    /// Comma-separated values: a row for each figure, each part of the time and each percentile of a group
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
     #[command(flatten)]
     objectives: Objectives,
     #[command(flatten)]
@@ -176,8 +181,11 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         std::fs::write(path, page::html(&report, distribution, &args.objectives)?)
             .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?;
     }
-    if args.json {
-        json::write(out, &report)?;
+    if args.json || args.csv {
+        match args.json {
+            true => json::write(out, &report)?,
+            false => report.write_csv(out)?,
+        }
         report.conditions.iter().filter(|verdict| verdict.is_serious()).for_each(|verdict| {
             complain(&verdict.to_string());
         });
