@@ -497,7 +497,8 @@ fn each_log_of_a_directory_is_a_group_with_the_rows_of_its_worker() {
 
     let by_file = omni_of(&["summary", "--json", "--by", "file", logs], "");
     assert_eq!(column(lines(&stdout(&by_file))[0]["groups"].as_array().unwrap(), "group"), ["front.log"]);
-    let remark = "5 rows of stages are in no request: --by stage_name,file has a row for each process";
+    assert_eq!(lines(&stdout(&by_file))[0]["rows_of_workers"], 5);
+    let remark = "Not joined: 5 rows of workers are in no request.";
     assert!(text(&by_file.stderr).contains(remark), "{by_file:?}");
 
     let csv = of(&["summary", "--csv", "--by", "stage_name,file", "--percentiles", "50,99"]);
@@ -518,7 +519,7 @@ fn each_log_of_a_directory_is_a_group_with_the_rows_of_its_worker() {
     assert_eq!(rows.lines().filter(|row| row.starts_with("\"b, vocoder\",r")).count(), 3);
     let alone = path("a.log");
     let alone = omni_of(&["summary", "--json", "--by", "file", alone.to_str().unwrap()], "");
-    assert!(text(&alone.stderr).contains("2 rows of stages are in no request"), "{alone:?}");
+    assert!(text(&alone.stderr).contains("2 rows of workers are in no request"), "{alone:?}");
     let alone = omni_of(&["summary", "--json", "--by", "file"], &fs::read_to_string(PIPELINE).unwrap());
     assert_eq!(lines(&stdout(&alone))[0]["groups"][0]["group"], "standard input");
 }

@@ -92,13 +92,14 @@ fn without_rows() -> String {
     rig.log.text()
 }
 
+fn json(command: &str, log: &str) -> serde_json::Value {
+    serde_json::from_str(&stdout(&omni_of(&[command, "--json"], log))).unwrap()
+}
+
 #[test]
 fn requests_without_rows_of_a_stage_are_counted_unless_they_skipped_it_or_failed() {
     let log = without_rows();
     let said = |args: &[&str], log: &str| stdout(&omni_of(args, log)).replace('\n', " ");
-    let json = |command: &str, log: &str| -> serde_json::Value {
-        serde_json::from_str(&said(&[command, "--json"], log)).unwrap()
-    };
     let sentence =
         "1 of 4 requests did not fail and has no row of a stage that it was sent to, so waiting and";
     for command in ["summary", "report"] {
@@ -113,4 +114,42 @@ fn requests_without_rows_of_a_stage_are_counted_unless_they_skipped_it_or_failed
     assert_eq!(json("summary", &sampled)["requests_without_rows"], 10);
     let many = "10 of 40 requests did not fail and have no row of a stage that they were sent to";
     assert!(said(&["summary"], &sampled).contains(many), "{}", said(&["summary"], &sampled));
+}
+
+/// The example's log, and rows of a worker in a log of its own: one of a request, one that names none.
+fn unjoined() -> String {
+    let row = |id: &str| {
+        format!(
+            r#"{{"type":"stage","schema":1,"timestamp":"2026-11-24T08:46:41.5Z","request_id":{id},"stage_id":7,"stage_gen_time_ms":1.0,"busy_time_ms":1.0,"queue_time_ms":0.0,"start_ms":null,"wall_time_ms":1.0,"events":1}}"#
+        )
+    };
+    format!("{}\n{}\n{PIPELINE}", row("\"req-0001\""), row("null"))
+}
+
+#[test]
+fn a_log_that_is_not_joined_is_said_to_be_so_before_its_figures() {
+    let (log, begin) =
+        (unjoined(), "Not joined: 1 row of a worker is in no request. So requests lack stages,");
+    let command = "`omni-metrics join --align-clocks LOGS > joined.jsonl`";
+    for args in [&["summary"][..], &["summary", "--by", "finish_reason"], &["summary", "--every", "1h"]] {
+        let said = stdout(&omni_of(args, &log)).replace('\n', " ");
+        assert!(said.starts_with(begin) && said.contains(command), "{args:?}: {said}");
+        assert!(!stdout(&omni_of(args, PIPELINE)).contains("join"), "{args:?}");
+    }
+    let said = stdout(&omni_of(&["summary"], &log));
+    assert!(said.ends_with("Besides: 1 row that names no request\n"), "{said}");
+    assert!(!stdout(&omni_of(&["summary", "--by", "stage_name"], &log)).contains("join"));
+    // Where standard output has no sentences, standard error has this one.
+    for args in [&["summary", "--json"][..], &["summary", "--csv"], &["report", "--json"], &["report"]] {
+        assert!(complaint(args, &log).0.starts_with(&format!("omni-metrics: {begin}")), "{args:?}");
+        assert_eq!(complaint(args, PIPELINE).0, "", "{args:?}");
+    }
+    assert_eq!(json("summary", &log)["rows_of_workers"], 1);
+    let page = stdout(&omni_of(&["report"], &log));
+    let head = page.split("<main>").next().unwrap();
+    assert!(head.contains(&format!("<p class=\"note\">{begin}")), "{head}");
+    let (said, code) = complaint(&["summary", "--slo", "first_output@code2wave=1s"], &log);
+    let [first, second] = said.lines().collect::<Vec<_>>().try_into().unwrap();
+    assert!(first.contains(command) && second.contains("so the objective"), "{said}");
+    assert_eq!(code, Some(2));
 }

@@ -62,6 +62,11 @@ impl Trace {
         let request = id.filter(|_| !matches!(line, Line::Open(_)));
         Self { line: hasher.finish(), request, is_request: matches!(line, Line::Request(_)) }
     }
+
+    /// Whether the line is a detached row that names a request.
+    pub(super) fn is_row_with_id(self) -> bool {
+        self.request.is_some() && !self.is_request
+    }
 }
 
 /// The same for the same id in each thread.

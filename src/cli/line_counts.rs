@@ -21,6 +21,8 @@ pub(super) struct LineCounts {
     pub(super) has_forgotten: bool,
     /// Detached rows that came after the line of their request, in the same file.
     pub(super) late: u64,
+    /// Other detached rows that name a request: `join` puts them into it.
+    pub(super) rows_of_workers: u64,
     /// Lines that `--since` or `--until` leaves out. They count in none of the above.
     pub(super) outside: u64,
     /// Lines that `--where` leaves out.

@@ -89,6 +89,7 @@ mod tables;
 mod tally;
 mod text_reader;
 mod timeline;
+mod unjoined;
 mod unknown;
 mod verbatim;
 mod watch;

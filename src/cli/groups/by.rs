@@ -37,10 +37,6 @@ impl By {
         self.0.iter().any(Key::is_of_stages)
     }
 
-    pub(super) fn is_of_files(&self) -> bool {
-        self.0.contains(&Key::File)
-    }
-
     /// The name of the group of a line, or of this row of it.
     pub(in crate::cli) fn name(&self, line: &LogLine, row: Option<&StageRow>) -> Name {
         match self.0.as_slice() {

@@ -55,8 +55,6 @@ pub(in crate::cli) struct RequestGroups {
     covered_from: Option<u64>,
     /// Without counts.
     objectives: ObjectiveCounts,
-    /// Rows of stages that are in no request, and are not counted.
-    left_out: u64,
 }
 
 /// The figures of a group.
@@ -112,7 +110,7 @@ impl Merge for Figures {
 impl RequestGroups {
     pub(in crate::cli) fn new(grouping: Grouping, objectives: &Objectives) -> Self {
         let (groups, objectives) = (Groups::new(&grouping), ObjectiveCounts::new(objectives));
-        Self { grouping, groups, span: None, covered_from: None, objectives, left_out: 0 }
+        Self { grouping, groups, span: None, covered_from: None, objectives }
     }
 
     /// With as many groups as those of a stretch of time.
@@ -124,8 +122,7 @@ impl RequestGroups {
         match &line.line {
             Line::Request(request) => self.add_request(line, request),
             Line::Stage(row) if self.grouping.is_of_stages() => self.add_detached(line, row),
-            Line::Stage(row) => self.left_out = self.left_out.saturating_add(row.weight()),
-            Line::Transfer(_) | Line::Summary(_) | Line::Open(_) => {}
+            Line::Stage(_) | Line::Transfer(_) | Line::Summary(_) | Line::Open(_) => {}
         }
     }
 
@@ -178,7 +175,6 @@ impl RequestGroups {
         if let Some((span, covered_from)) = other.span.zip(other.covered_from) {
             self.extend(span, covered_from);
         }
-        self.left_out = self.left_out.saturating_add(other.left_out);
     }
 
     /// The table of the figures of the selected lines, with these percentiles.
@@ -193,7 +189,7 @@ impl RequestGroups {
 
     /// The same for lines that cover `span`, in microseconds.
     pub(in crate::cli) fn into_table_of(self, span: (u64, u64), percents: &[Percent]) -> GroupTable {
-        let Self { grouping, groups, mut objectives, left_out, .. } = self;
+        let Self { grouping, groups, mut objectives, .. } = self;
         let is_of_stages = grouping.is_of_stages();
         let times: Vec<_> = match is_of_stages {
             true => TIMES_OF_STAGE.iter().map(|(figure, _)| *figure).collect(),
@@ -206,8 +202,6 @@ impl RequestGroups {
             rows.sort_by_key(|group| (group.is_rest, u64::MAX - group.value.count));
         }
         rows.iter().filter_map(|group| group.value.objectives.as_ref()).for_each(|of| objectives.merge(of));
-        GroupTable::new(&grouping, width, span, rows, times, percents)
-            .with_missing(objectives.missing())
-            .with_left_out(&grouping, left_out)
+        GroupTable::new(&grouping, width, span, rows, times, percents).with_missing(objectives.missing())
     }
 }

@@ -90,11 +90,6 @@ impl Grouping {
         self.by.as_ref().is_some_and(By::is_of_stages)
     }
 
-    /// Whether the log that a line stands in is a key.
-    pub(in crate::cli) fn is_by_file(&self) -> bool {
-        self.by.as_ref().is_some_and(By::is_of_files)
-    }
-
     /// Whether all lines are one group.
     pub(in crate::cli) fn is_whole(&self) -> bool {
         self.by.is_none() && self.width.is_none()

@@ -8,7 +8,6 @@ use super::{By, Group, Grouping, Name, Percent, REST, figures::Figures, heading:
 use crate::{
     Millis, Timestamp,
     cli::{
-        amount::amount,
         attainment::{Attainment, percent},
         failure::Result,
         percentile_table::short,
@@ -51,6 +50,9 @@ impl Shown {
 pub(in crate::cli) struct GroupTable {
     #[serde(flatten)]
     pub(in crate::cli) rows: GroupRows,
+    /// Rows of workers that are in no request, if requests are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows_of_workers: Option<u64>,
     /// The names of the keys.
     #[serde(skip)]
     keys: Vec<String>,
@@ -145,6 +147,7 @@ impl GroupTable {
                 counted: if grouping.is_of_stages() { "stage_rows" } else { "requests" },
                 groups: rows,
             },
+            rows_of_workers: None,
             keys: grouping.by.iter().flat_map(By::names).collect(),
             times,
             percents: percents.to_vec(),
@@ -157,14 +160,8 @@ impl GroupTable {
         Self { missing, ..self }
     }
 
-    /// With a remark on rows of stages that are in no request, if these groups lack them.
-    pub(super) fn with_left_out(mut self, grouping: &Grouping, rows: u64) -> Self {
-        if rows > 0 && (self.is_empty() || grouping.is_by_file()) {
-            let rows = amount(rows, "row of a stage is", "rows of stages are");
-            self.remarks
-                .push(format!("{rows} in no request: --by stage_name,file has a row for each process"));
-        }
-        self
+    pub(in crate::cli) fn with_rows_of_workers(self, rows: u64) -> Self {
+        Self { rows_of_workers: (rows > 0).then_some(rows), ..self }
     }
 
     /// The rows with the most requests come first, and the rest last.

@@ -16,6 +16,7 @@ use super::{
     objectives::Objectives,
     output,
     running::{Running, Signs},
+    unjoined::unjoined,
 };
 
 pub(super) mod axis;
@@ -117,7 +118,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     )?;
     inputs.warn_of_doubles();
     let missing = page.missing();
-    missing.iter().for_each(|sentence| complain(sentence));
+    unjoined(inputs.read.rows_of_workers).iter().chain(&missing).for_each(|sentence| complain(sentence));
     let mut written = Vec::new();
     if args.json {
         super::json::write(&mut written, &page.into_figures(&inputs, running))?;

@@ -13,6 +13,7 @@ use crate::{
         sampling::Sampled,
         stage_names::StageNames,
         stage_outputs::OutputsOfStage,
+        unjoined::{JOIN, unjoined},
     },
     write::columns::grouped,
 };
@@ -66,6 +67,9 @@ pub(in crate::cli) struct LogSummary {
     pub(super) detached: u64,
     /// Detached rows that came after the line of their request.
     pub(super) late_rows: u64,
+    /// Other detached rows that name a request, which are in no request before `join`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(in crate::cli) rows_of_workers: u64,
     pub(super) foreign_lines: u64,
     pub(super) broken_lines: u64,
     pub(super) unknown_schema_lines: u64,
@@ -110,7 +114,7 @@ pub(in crate::cli) struct NamedCount {
 impl LogSummary {
     /// How many errors there were, how many lines the figures leave out, and how many they count twice.
     pub(in crate::cli) fn besides(&self) -> Vec<String> {
-        let workers = self.detached.saturating_sub(self.late_rows);
+        let nameless = self.detached.saturating_sub(self.late_rows.saturating_add(self.rows_of_workers));
         let (files, open) = left_out(&self.last_reports, &self.still_open);
         let counts = [
             (files, "further file with reports", "further files with reports"),
@@ -127,12 +131,7 @@ impl LogSummary {
             ),
             (self.errors, "error in a request", "errors in requests"),
             (self.late_rows, LATE_ROW, LATE_ROWS),
-            (
-                workers,
-                "row of a worker that is not in its request (see `omni-metrics join`)",
-                "rows of workers that are not in their requests (`omni-metrics join` puts them there, and \
-                 `summary --by stage_name,file` has their times)",
-            ),
+            (nameless, "row that names no request", "rows that name no request"),
             (self.foreign_lines, "foreign line", "foreign lines"),
             (self.broken_lines, "broken line", "broken lines"),
             (self.unknown_schema_lines, "line of an unknown schema", "lines of an unknown schema"),
@@ -156,8 +155,13 @@ impl LogSummary {
             .then(|| format!("In {requests}, a stage's queue_time_ms is more than e2e_total_ms: {SUMMED}"))
     }
 
-    /// How many requests lack the rows of a stage, if any do.
+    /// What must be known before the figures are read: that rows of workers are in no request or, if they are
+    /// in none of these logs, how many requests lack the rows of a stage.
     pub(in crate::cli) fn on_missing_rows(&self) -> Option<String> {
+        unjoined(self.rows_of_workers).or_else(|| self.on_requests_without_rows())
+    }
+
+    fn on_requests_without_rows(&self) -> Option<String> {
         let [lacking, all] = [self.without_rows, self.line.overall_summary.e2e_requests]
             .map(|count| grouped(&count.to_string()));
         let lack = match self.without_rows {
@@ -167,8 +171,8 @@ impl LogSummary {
         (self.without_rows > 0).then(|| {
             format!(
                 "{lacking} of {all} requests {lack} sent to, so waiting and unattributed time may be time of \
-                 that stage. If its process writes a log of its own, `omni-metrics join` puts the rows there \
-                 into the requests."
+                 that stage. If its process writes a log of its own, name that log as well: {JOIN} puts the \
+                 rows there into the requests."
             )
         })
     }

@@ -223,6 +223,7 @@ impl Summary {
             warnings: counted(&self.warnings, String::clone),
             detached: self.sampling.rows(),
             late_rows: read.late,
+            rows_of_workers: read.rows_of_workers,
             foreign_lines: read.foreign,
             broken_lines: read.broken,
             unknown_schema_lines: read.unknown,

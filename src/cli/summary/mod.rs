@@ -15,6 +15,8 @@ use crate::cli::{
     paint,
     percentiles::{PercentileArgs, with_default},
     running::{Running, Signs},
+    sentence::in_lines,
+    unjoined::unjoined,
 };
 
 mod figures;
@@ -107,7 +109,9 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         |place, sign| running.add(&signs, place, sign),
     )?;
     let missing = summary.missing();
-    missing.iter().for_each(|sentence| complain(sentence));
+    let is_text = !args.json && !args.csv;
+    let unjoined = unjoined(inputs.read.rows_of_workers).filter(|_| !is_text || !missing.is_empty());
+    unjoined.iter().chain(&missing).for_each(|sentence| complain(sentence));
     let percents = match args.percentiles.chosen() {
         [] if args.csv => &Percent::OF_RUN,
         percents => percents,
@@ -140,7 +144,15 @@ fn run_by_groups(
     let groups = inputs.fold(new, RequestGroups::add, RequestGroups::merge)?;
     let table = groups.into_table(args.percentiles.or(&Percent::USUAL), &inputs.selection);
     inputs.warn_of_doubles();
-    table.remarks().iter().chain(&table.missing).for_each(|remark| complain(remark));
+    let is_text = !args.json && !args.csv;
+    let rows = if grouping.is_of_stages() { 0 } else { inputs.read.rows_of_workers };
+    let table = table.with_rows_of_workers(rows);
+    let unjoined = unjoined(rows);
+    if let Some(sentence) = unjoined.as_ref().filter(|_| is_text) {
+        writeln!(out, "{}\n", in_lines(sentence))?;
+    }
+    let unjoined = unjoined.filter(|_| !is_text || !table.missing.is_empty());
+    unjoined.iter().chain(table.remarks()).chain(&table.missing).for_each(|remark| complain(remark));
     match (args.json, args.csv) {
         (true, _) => {
             json::write(out, &table)?;

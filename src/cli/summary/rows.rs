@@ -131,6 +131,7 @@ impl LogSummary {
             ("errors", self.errors.to_string()),
             ("detached", self.detached.to_string()),
             ("late_rows", self.late_rows.to_string()),
+            ("rows_of_workers", self.rows_of_workers.to_string()),
             ("foreign_lines", self.foreign_lines.to_string()),
             ("broken_lines", self.broken_lines.to_string()),
             ("unknown_schema_lines", self.unknown_schema_lines.to_string()),

@@ -58,6 +58,9 @@ impl LogSummary {
 
     pub(super) fn print(&self, percents: &[Percent], out: &mut impl Write) -> Result<()> {
         let OverallSummary { e2e_requests, .. } = self.line.overall_summary;
+        if let Some(sentence) = self.on_missing_rows() {
+            writeln!(out, "{}\n", in_lines(&sentence))?;
+        }
         if let Some(sampled) = &self.sampled {
             let exact = self.exact_requests().map(|requests| {
                 let requests = grouped(&requests.to_string());
@@ -77,7 +80,7 @@ impl LogSummary {
             writeln!(out, "{AVERAGE}")?;
             writeln!(out, "{}\n", in_lines(&format!("{}. {}", self.rates(), self.failures())))?;
             writeln!(out, "Percentiles until {}\n{table}", self.line.timestamp)?;
-            for sentence in [self.on_summed_queues(), self.on_missing_rows()].into_iter().flatten() {
+            if let Some(sentence) = self.on_summed_queues() {
                 writeln!(out, "{}", in_lines(&sentence))?;
             }
             writeln!(out)?;
