@@ -49,6 +49,7 @@ const RUNS: &[(&str, Says)] = &[
     ("why --slowest LOG", Nothing),
     ("why --p50 --json --by finish_reason LOG", Nothing),
     ("report --json LOG", Requests("/summary/overall_summary/e2e_requests")),
+    ("report --json --percentiles 50,99.99 LOG", Requests("/summary/overall_summary/e2e_requests")),
     ("report --json --every 1s LOG", Requests("/summary/overall_summary/e2e_requests")),
     ("export --format chrome LOG", Nothing),
     ("export --format csv LOG", Records),
@@ -229,7 +230,7 @@ fn a_value_that_cannot_be_read_is_named_with_what_is_expected() {
 #[test]
 fn an_argument_of_other_commands_is_refused_with_their_names() {
     for (args, tip) in [
-        ("check --percentiles 50", "tip: --percentiles is an option of `summary`"),
+        ("check --percentiles 50", "tip: --percentiles is an option of `summary`, `report` and `watch`"),
         ("join --slo e2e=1s", "tip: --slo is an option of `summary`, `report`, `compare` and `watch`"),
         ("watch --csv", "tip: --csv is an option of `summary` and `compare`"),
         ("summary -o page.html", "tip: -o is an option of `join`, `report`, `export` and `compare`"),

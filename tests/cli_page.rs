@@ -420,3 +420,34 @@ fn groups_are_a_table_with_the_figures_of_the_summary() {
     let page = stdout(&omni(&["report", "--by", "stage_name", PIPELINE]));
     assert!(page.contains("<th scope=\"row\">code2wav</th><td>40</td>"), "{page}");
 }
+
+#[test]
+fn chosen_percentiles_are_those_of_the_summary() {
+    let chosen = ["--percentiles", "25,99.99", PIPELINE];
+    let page = stdout(&omni(&[&["report"], &chosen[..]].concat()));
+    let json = |args: &[&str]| {
+        let output = omni(&[args, &["--json"], &chosen[..]].concat());
+        serde_json::from_str::<Value>(&stdout(&output)).unwrap()
+    };
+    let (summary, report) = (json(&["summary"]), json(&["report"]));
+    assert_eq!(report["summary"]["chosen_percentiles"], summary["chosen_percentiles"]);
+    let (e2e, heads) = (&summary["chosen_percentiles"][0], ["p25", "p99.99"]);
+    assert_eq!(e2e["number"], "e2e_total_ms");
+    for head in heads {
+        let value = format!("{:.1} ms", e2e[head].as_f64().unwrap());
+        assert!(page.contains(&format!("<dt>e2e, {head}</dt><dd>{value}</dd>")), "{head} {value}");
+        assert!(page.contains(&format!("<span>{head} {value}</span>")), "a mark of the distribution");
+    }
+    let heads = heads.map(|head| format!("<th scope=\"col\">{head}</th>")).concat();
+    assert!(page.contains(&format!("mean</th>{heads}<th scope=\"col\">max</th>")), "{page}");
+    assert!(!page.contains("<th scope=\"col\">p90</th>") && !page.contains("<dt>e2e, p50</dt>"));
+    let by = ["--by", "finish_reason"];
+    let (summary, report) = (json(&[&["summary"], &by[..]].concat()), json(&[&["report"], &by[..]].concat()));
+    let times = |group: &Value| group["e2e_total_ms"].clone();
+    let groups = |of: &Value| of["groups"].as_array().unwrap().iter().map(times).collect::<Vec<_>>();
+    assert_eq!(groups(&report["groups"]), groups(&summary));
+    let page = stdout(&omni(&[&["report"], &by[..], &chosen[..]].concat()));
+    let heads = "<th scope=\"col\">e2e p25</th><th scope=\"col\">p99.99</th>";
+    let p25 = format!("<td>{:.1} ms</td>", summary["groups"][0]["e2e_total_ms"]["p25"].as_f64().unwrap());
+    assert!(page.contains(heads) && page.contains(&p25), "{p25}");
+}

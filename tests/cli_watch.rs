@@ -86,6 +86,26 @@ fn at_the_end_of_a_pipe_the_figures_are_those_of_summary() {
 }
 
 #[test]
+fn chosen_percentiles_are_those_of_summary() {
+    let args = ["--json", "--percentiles", "25,99.99"];
+    let summary = Command::new(env!("CARGO_BIN_EXE_omni-metrics"))
+        .args([&["summary", PIPELINE], &args[..]].concat())
+        .output()
+        .unwrap();
+    let summary: Value = serde_json::from_slice(&summary.stdout).unwrap();
+    let line = last(&watch(&[&["--window", "all"], &args[..]].concat(), &pipeline()));
+    let rows = line["chosen_percentiles"].as_array().unwrap();
+    // Of each stage, `watch` keeps fewer numbers than `summary`.
+    assert_eq!(rows.len(), 3 + 3 * 3);
+    let of_summary = summary["chosen_percentiles"].as_array().unwrap();
+    assert!(rows.iter().all(|row| of_summary.contains(row)), "{rows:?} {of_summary:?}");
+    assert!(last(&watch(&["--json"], &pipeline())).get("chosen_percentiles").is_none());
+    let groups =
+        watch(&["--json", "--percentiles", "25", "--by", "finish_reason", "--window", "all"], &pipeline());
+    assert!(last(&groups)["groups"][0]["e2e_total_ms"]["p25"].is_f64());
+}
+
+#[test]
 fn objectives_failures_and_sampled_lines_are_in_the_line() {
     let failing = r#""finish_reason":"error","errors":1,"error":"out of memory""#;
     let mut log = pipeline().replacen(r#""finish_reason":"stop""#, failing, 1);

@@ -37,16 +37,25 @@ impl Chosen {
         }
         let ranks: Vec<_> = percents.iter().map(|percent| |count| percent.rank(count)).collect();
         let chosen = |quantiles: Quantiles| {
-            let Quantiles { whose, name: number, count, mean, values, max } = quantiles;
-            let (stage_id, from_stage, to_stage) = match whose {
-                Whose::Request => (None, None, None),
-                Whose::Stage(stage) => (stage, None, None),
-                Whose::Edge(from, to) => (None, from, to),
-            };
-            let values = percents.iter().map(ToString::to_string).zip(values).collect();
-            Self { whose, number, stage_id, from_stage, to_stage, count, mean, values, max }
+            let Quantiles { whose, name, count, mean, values, max } = quantiles;
+            Self::new((whose, name), (count, mean, max), percents.iter().zip(values))
         };
         histograms.at_ranks(&ranks).into_iter().map(chosen).collect()
+    }
+
+    /// The percentiles of a number with its count, its mean and its largest value.
+    pub(super) fn new<'a>(
+        (whose, number): (Whose, &'static str),
+        (count, mean, max): (u64, f64, f64),
+        values: impl Iterator<Item = (&'a Percent, f64)>,
+    ) -> Self {
+        let (stage_id, from_stage, to_stage) = match whose {
+            Whose::Request => (None, None, None),
+            Whose::Stage(stage) => (stage, None, None),
+            Whose::Edge(from, to) => (None, from, to),
+        };
+        let values = values.map(|(percent, value)| (percent.to_string(), value)).collect();
+        Self { whose, number, stage_id, from_stage, to_stage, count, mean, values, max }
     }
 
     /// A row for each number.

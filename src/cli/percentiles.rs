@@ -2,7 +2,7 @@
 
 use super::groups::Percent;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct PercentileArgs {
     /// Which percentiles to show, in percent, such as `50,95,99.9`
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
@@ -10,6 +10,11 @@ pub(super) struct PercentileArgs {
 }
 
 impl PercentileArgs {
+    #[cfg(test)]
+    pub(super) fn of(list: &str) -> Self {
+        Self { percentiles: list.split(',').map(|percent| percent.parse().unwrap()).collect() }
+    }
+
     /// None if none are chosen.
     pub(super) fn chosen(&self) -> &[Percent] {
         &self.percentiles

@@ -171,10 +171,9 @@ impl GroupTable {
         rows
     }
 
-    /// The first time of the table: its short name, and its lowest and highest percentile that are shown.
-    pub(in crate::cli) fn ends(&self) -> Option<(&'static str, [Percent; 2])> {
-        let ends = [*self.percents.iter().min()?, *self.percents.iter().max()?];
-        Some((self.times.first()?.short, ends))
+    /// The short name of the first time of the table.
+    pub(in crate::cli) fn first_time(&self) -> Option<&'static str> {
+        self.times.first().map(|time| time.short)
     }
 
     /// A percentile of the first time in a row, in milliseconds.

@@ -98,7 +98,7 @@ pub(super) fn facts(extent: (u64, u64), endings: &Endings, objectives: Option<&A
 pub(super) fn tiles(
     summary: &LogSummary,
     requests: u64,
-    marks: &[(&'static str, Millis)],
+    marks: &[(String, Millis)],
     whole: &Spent,
 ) -> Vec<Tile> {
     let OverallSummary { e2e_wall_time_ms, e2e_total_tokens, e2e_avg_tokens_per_s, .. } =

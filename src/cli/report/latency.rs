@@ -157,7 +157,7 @@ impl Columns {
     }
 
     /// With the percentiles and the limits of objectives.
-    pub(super) fn plot(&self, axis: Axis, marks: &[(&'static str, Millis)], limits: Vec<Mark>) -> Plot {
+    pub(super) fn plot(&self, axis: Axis, marks: &[(String, Millis)], limits: Vec<Mark>) -> Plot {
         let field = Field { x: axis, y: Axis::linear(0.0, self.top) };
         let mut path = Path::default();
         for (from, to, count) in self.iter() {
@@ -277,7 +277,7 @@ mod tests {
         let latencies = of([1e6, 1.001e6, 1e9].map(taking).into_iter());
         let columns = latencies.columns().unwrap();
         assert_eq!((columns.counts.iter().filter(|count| **count > 0).count(), columns.counts[0]), (2, 2));
-        let marks = [("p50", Millis::from_nanos(1_000_000_000))];
+        let marks = [("p50".to_owned(), Millis::from_nanos(1_000_000_000))];
         let plot = columns.plot(latencies.axis().unwrap(), &marks, Vec::new());
         assert!(plot.marks[0].at > 95.0 && plot.label.ends_with("p50 1.00 s."), "{plot:?}");
         let rows = columns.rows();

@@ -15,6 +15,7 @@ use super::{
     input::Inputs,
     objectives::Objectives,
     output,
+    percentiles::{PercentileArgs, with_default},
     running::{Running, Signs},
     unjoined::unjoined,
 };
@@ -79,6 +80,7 @@ pub(super) const HELP: Help = Help {
 };
 
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("percentiles", |arg| with_default(arg, "50,90,99; in the table of the run also 99.9")))]
 pub(super) struct Args {
     /// Where the page goes; without it, to standard output, unless that is a terminal
     #[arg(short, long, value_name = "PAGE")]
@@ -87,6 +89,8 @@ pub(super) struct Args {
     /// --json`
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    percentiles: PercentileArgs,
     #[command(flatten)]
     objectives: Objectives,
     #[command(flatten)]
@@ -106,7 +110,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         inputs.refuse_output(path)?;
     }
     let grouping = args.groups.grouping();
-    let new = || Page::new(&args.objectives, grouping.clone());
+    let new = || Page::new(&args.objectives, &args.percentiles, grouping.clone());
     let (signs, mut running) = (Signs::default(), Running::default());
     let signs_of_cores = signs.clone();
     let page = inputs.fold_and_map(

@@ -30,6 +30,7 @@ use crate::{
         input::Inputs,
         log_line::LogLine,
         objectives::Objectives,
+        percentiles::PercentileArgs,
         running::Running,
         summary::{LogSummary, NamedCount, Summary},
     },
@@ -49,6 +50,7 @@ pub(super) struct Page {
     summary: Summary,
     objectives: Objectives,
     groups: Option<RequestGroups>,
+    percentiles: PercentileArgs,
     /// How many lines of requests there are; each may stand for several requests.
     lines: u64,
     endings: Endings,
@@ -61,11 +63,16 @@ pub(super) struct Page {
 
 impl Page {
     /// A page without lines. It will have a table of groups if a grouping is given.
-    pub(super) fn new(objectives: &Objectives, grouping: Option<Grouping>) -> Self {
+    pub(super) fn new(
+        objectives: &Objectives,
+        percentiles: &PercentileArgs,
+        grouping: Option<Grouping>,
+    ) -> Self {
         Self {
             groups: grouping.map(|grouping| RequestGroups::new(grouping, objectives)),
             summary: Summary::new(SLOWEST).with_objectives(objectives),
             objectives: objectives.clone(),
+            percentiles: percentiles.clone(),
             lines: 0,
             endings: Endings::default(),
             stage_names: StageNames::default(),
@@ -118,11 +125,14 @@ impl Page {
 
     /// The figures as JSON has them.
     pub(super) fn into_figures(self, inputs: &Inputs, running: Running) -> Figures {
-        let Self { summary, groups, latencies, stretches, stage_names, .. } = self;
+        let Self { summary, groups, percentiles, latencies, stretches, stage_names, .. } = self;
+        let (chosen, of_groups) = (summary.chosen(percentiles.chosen()), percentiles.or(&Percent::USUAL));
+        let mut summary = summary.into_log_summary(inputs.read, running, &inputs.selection);
+        summary.chosen = chosen;
         let course = stretches.into_course();
         Figures {
-            summary: summary.into_log_summary(inputs.read, running, &inputs.selection),
-            groups: groups.map(|groups| groups.into_table(&Percent::USUAL, &inputs.selection)),
+            summary,
+            groups: groups.map(|groups| groups.into_table(of_groups, &inputs.selection)),
             over_time: course.as_ref().map(OverTime::of).iter().flat_map(json::Stretch::all).collect(),
             distribution: latencies.columns().iter().flat_map(json::Column::all).collect(),
             where_the_time_goes: json::Bar::all(&latencies, &stage_names),
@@ -141,23 +151,30 @@ impl Page {
 
     /// All that the template shows apart from single requests.
     fn into_context(self, inputs: &Inputs, running: Running) -> Value {
+        let percents = self.percentiles.or(&Percent::USUAL);
+        let of_table = self.percentiles.or(&Percent::OF_RUN);
+        let percentiles = self.summary.chosen(of_table);
         let summary = self.summary.into_log_summary(inputs.read, running, &inputs.selection);
         let of_run = Run {
             endings: self.endings,
-            stage_names: self.stage_names,
             latencies: self.latencies,
             stretches: self.stretches,
             objectives: self.objectives,
+            marks: stages::marks(&percentiles, percents),
+            percentiles: stages::percentiles(&percentiles, of_table, &self.stage_names),
+            stage_names: self.stage_names,
         };
         let run = of_run.context(&summary, self.points.in_order().as_deref());
         let mut besides = summary.besides();
         besides.extend(inputs.selection.remark(inputs.read.outside, inputs.read.unmatched));
-        let groups = self.groups.map(|groups| groups.into_table(&Percent::USUAL, &inputs.selection));
+        let groups = self.groups.map(|groups| groups.into_table(percents, &inputs.selection));
+        let percents: Vec<_> = percents.iter().map(Percent::to_string).collect();
         context! {
             files => inputs.names(),
             arguments => inputs.arguments(),
             run => run,
             groups => Value::from(Serde(&groups)),
+            percents => percents,
             rows_of_groups => ROWS_OF_GROUPS,
             summed_queues => summary.on_summed_queues(),
             missing_rows => summary.on_missing_rows(),
@@ -218,6 +235,9 @@ struct Run {
     latencies: Latencies,
     stretches: Stretches,
     objectives: Objectives,
+    /// The percentiles of the latency that are marked.
+    marks: Vec<(String, Millis)>,
+    percentiles: stages::Table,
 }
 
 impl Run {
@@ -229,10 +249,7 @@ impl Run {
             return Value::from(());
         };
         let over_time = OverTime::of(&course);
-        let percentiles = &summary.line.percentiles;
-        let e2e = percentiles.e2e_total_ms.iter();
-        let marks: Vec<(_, Millis)> =
-            e2e.flat_map(|times| [("p50", times.p50), ("p90", times.p90), ("p99", times.p99)]).collect();
+        let marks = &self.marks;
         let (whole, names) = (self.latencies.whole(), &self.stage_names);
         let plots = [
             Some(over_time.in_flight()),
@@ -243,7 +260,7 @@ impl Run {
         ];
         let plots: Vec<_> = plots.into_iter().flatten().collect();
         let limits = || limits::marks(&self.objectives, latency);
-        let (distribution_plot, rows) = (distribution.plot(latency, &marks, limits()), distribution.rows());
+        let (distribution_plot, rows) = (distribution.plot(latency, marks, limits()), distribution.rows());
         let axes = (over_time.axis(), latency);
         let overview = Overview::of(&course, distribution, axes, &whole, names);
         let overview = overview.with_limits(limits::moments(&self.objectives));
@@ -253,7 +270,7 @@ impl Run {
         let facts = head::facts(course.extent, &self.endings, summary.objectives.as_ref());
         context! {
             facts => Value::from(Serde(&facts)),
-            tiles => Value::from(Serde(&head::tiles(summary, all, &marks, &whole))),
+            tiles => Value::from(Serde(&head::tiles(summary, all, marks, &whole))),
             objectives => Value::from(Serde(&summary.objectives.as_ref().map(head::objectives))),
             met => summary.objectives.as_ref().map(|objectives| objectives.sentences().join(" ")),
             has_failures => self.endings.failed() > 0,
@@ -266,7 +283,7 @@ impl Run {
             distribution => Value::from(Serde(&distribution_plot)),
             distribution_rows => Value::from(Serde(&rows)),
             bars => Value::from(Serde(&self.latencies.bars(names))),
-            percentiles => Value::from(Serde(&stages::percentiles(percentiles, names))),
+            percentiles => Value::from(Serde(&self.percentiles)),
             outputs => Value::from(Serde(&stages::outputs(&summary.outputs, names))),
             overview => Value::from_safe_string(crate::cli::json::escaped(overview)),
         }

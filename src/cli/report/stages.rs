@@ -7,8 +7,9 @@ use super::{
     spent::StageNames,
 };
 use crate::{
-    Distribution, Millis, Percentiles,
-    cli::stage_outputs::OutputsOfStage,
+    Millis,
+    cli::{chosen::Chosen, groups::Percent, stage_outputs::OutputsOfStage},
+    fold::histograms::Whose,
     model::id::ordered,
     write::columns::{ABSENT, id},
 };
@@ -16,7 +17,7 @@ use crate::{
 /// A table.
 #[derive(Debug, Serialize)]
 pub(super) struct Table {
-    pub(super) heads: Vec<&'static str>,
+    pub(super) heads: Vec<String>,
     pub(super) groups: Vec<Group>,
 }
 
@@ -27,40 +28,40 @@ pub(super) struct Group {
     pub(super) rows: Vec<Vec<String>>,
 }
 
-/// The distributions of the numbers of a run.
-pub(super) fn percentiles(percentiles: &Percentiles, stages: &StageNames) -> Table {
-    let of_requests = rows(percentiles.named_times(), shown)
-        .chain(rows(percentiles.named_ratios(), decimal))
-        .chain(rows([("tokens_per_s", percentiles.tokens_per_s)].into_iter(), decimal));
-    let mut groups = vec![Group { name: "request".to_owned(), rows: of_requests.collect() }];
-    groups.extend(percentiles.stages.iter().map(|stage| {
-        Group {
-            name: stages.of(ordered(stage.stage_id)),
-            rows: rows(stage.named_times(), shown)
-                .chain(rows([("inter_output_ms", stage.inter_output_ms)].into_iter(), shown))
-                .chain(rows(stage.named_ratios(), decimal))
-                .collect(),
+/// The percentiles of the numbers of a run, with the words that the waterfalls have for them.
+pub(super) fn percentiles(rows: &[Chosen], percents: &[Percent], stages: &StageNames) -> Table {
+    let names: Vec<_> = percents.iter().map(Percent::to_string).collect();
+    let mut groups = Vec::<Group>::new();
+    for row in rows {
+        let Chosen { whose, number, count: values_known, mean, values, max, .. } = row;
+        let shown = |value: f64| match number.ends_with("_ms") {
+            true => shown(Millis::from_f64(value).unwrap_or_default()),
+            false => decimal(value),
+        };
+        let name = number.trim_end_matches("_ms").trim_end_matches("_time").replace('_', " ");
+        let chosen = names.iter().filter_map(|name| values.get(name)).copied();
+        let values = [*mean].into_iter().chain(chosen).chain([*max]).map(shown);
+        let cells = [name, count(*values_known)].into_iter().chain(values).collect();
+        let of = match *whose {
+            Whose::Request => "request".to_owned(),
+            Whose::Stage(stage) => stages.of(ordered(stage)),
+            Whose::Edge(from, to) => format!("{} → {}", id(from), id(to)),
+        };
+        match groups.last_mut().filter(|group| group.name == of) {
+            Some(group) => group.rows.push(cells),
+            None => groups.push(Group { name: of, rows: vec![cells] }),
         }
-    }));
-    groups.extend(percentiles.transfers.iter().map(|edge| Group {
-        name: format!("{} → {}", id(edge.from_stage), id(edge.to_stage)),
-        rows: rows(edge.named_times(), shown).collect(),
-    }));
-    groups.retain(|group| !group.rows.is_empty());
-    Table { heads: vec!["number", "count", "mean", "p50", "p90", "p99", "p99.9", "max"], groups }
+    }
+    let heads = ["number", "count", "mean"].map(str::to_owned).into_iter();
+    Table { heads: heads.chain(names).chain(["max".to_owned()]).collect(), groups }
 }
 
-/// The numbers that have values, with the words that the waterfalls have for them.
-fn rows<T: Copy>(
-    numbers: impl Iterator<Item = (&'static str, Option<Distribution<T>>)>,
-    shown: impl Fn(T) -> String,
-) -> impl Iterator<Item = Vec<String>> {
-    numbers.filter_map(move |(name, distribution)| {
-        let Distribution { count: number, mean, p50, p90, p99, p999, max } = distribution?;
-        let name = name.trim_end_matches("_ms").trim_end_matches("_time").replace('_', " ");
-        let values = [mean, p50, p90, p99, p999, max].into_iter().map(&shown);
-        Some([name, count(number)].into_iter().chain(values).collect())
-    })
+/// The percentiles of the end-to-end latency.
+pub(super) fn marks(rows: &[Chosen], percents: &[Percent]) -> Vec<(String, Millis)> {
+    let e2e = rows.iter().find(|row| row.whose == Whose::Request && row.number == "e2e_total_ms");
+    let mark = |name: String| Some((Millis::from_f64(*e2e?.values.get(&name)?)?, name));
+    let marks = percents.iter().filter_map(|percent| mark(percent.to_string()));
+    marks.map(|(time, name)| (name, time)).collect()
 }
 
 /// How the stages delivered their outputs, if any did.
@@ -79,7 +80,7 @@ pub(super) fn outputs(outputs: &[OutputsOfStage], stages: &StageNames) -> Option
             time(stage.underruns.and(Some(stage.underrun_total_ms))),
         ]
     };
-    let heads = vec![
+    let heads = [
         "stage",
         "outputs",
         "mean gap",
@@ -89,6 +90,7 @@ pub(super) fn outputs(outputs: &[OutputsOfStage], stages: &StageNames) -> Option
         "underruns",
         "time of underruns",
     ];
+    let heads = heads.map(str::to_owned).to_vec();
     let groups = vec![Group { name: String::new(), rows: outputs.iter().map(row).collect() }];
     (!outputs.is_empty()).then_some(Table { heads, groups })
 }

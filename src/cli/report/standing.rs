@@ -29,7 +29,7 @@ pub(super) fn last_reports(reports: &[LastReport]) -> Option<Table> {
         Group { name: printable(&report.file).into_owned(), rows: rows.collect() }
     };
     let groups: Vec<_> = reports.iter().take(SHOWN).map(group).collect();
-    (!groups.is_empty()).then_some(Table { heads: vec!["number", "value"], groups })
+    (!groups.is_empty()).then_some(Table { heads: ["number", "value"].map(str::to_owned).to_vec(), groups })
 }
 
 /// The requests that were still open; `None` if there are none.
@@ -46,6 +46,7 @@ pub(super) fn still_open(open: &[StillOpen]) -> Option<Table> {
         ]
     };
     let rows: Vec<_> = open.iter().take(SHOWN_OPEN).map(row).collect();
-    let heads = vec!["request", "age", "stage", "in the stage for", "tokens", "open since"];
+    let heads =
+        ["request", "age", "stage", "in the stage for", "tokens", "open since"].map(str::to_owned).to_vec();
     (!rows.is_empty()).then_some(Table { heads, groups: vec![Group { name: String::new(), rows }] })
 }

@@ -30,7 +30,7 @@ pub(in crate::cli) struct LogSummary {
     pub(in crate::cli) line: SummaryLine,
     /// The percentiles that were asked for.
     #[serde(rename = "chosen_percentiles", skip_serializing_if = "Vec::is_empty")]
-    pub(super) chosen: Vec<Chosen>,
+    pub(in crate::cli) chosen: Vec<Chosen>,
     /// How many requests and rows the lines stand for, if some were chosen by their hash.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) sampled: Option<Sampled>,

@@ -6,6 +6,8 @@ use super::figures::{LogSummary, NamedCount, Slow};
 use crate::{
     Line, OverallSummary, RequestLine, SCHEMA, SummaryLine, Timestamp,
     cli::{
+        chosen::Chosen,
+        groups::Percent,
         line_counts::LineCounts,
         missing_rows::stage_without_row,
         objectives::{ObjectiveCounts, Objectives},
@@ -30,7 +32,7 @@ const ERROR_TEXT: usize = 200;
 /// The figures of the lines so far. Their size does not depend on how many lines there are.
 pub(in crate::cli) struct Summary {
     totals: Totals,
-    pub(super) histograms: Histograms,
+    histograms: Histograms,
     last: Timestamp,
     times: Times,
     /// By `finish_reason`, absent ones first.
@@ -80,6 +82,11 @@ impl Summary {
     /// The same, and it will count how many requests meet these objectives.
     pub(in crate::cli) fn with_objectives(self, objectives: &Objectives) -> Self {
         Self { objectives: ObjectiveCounts::new(objectives), ..self }
+    }
+
+    /// These percentiles of all numbers; none if none are chosen.
+    pub(in crate::cli) fn chosen(&self, percents: &[Percent]) -> Vec<Chosen> {
+        Chosen::of(&self.histograms, percents)
     }
 
     /// The objectives for which no request has a value, a sentence each.

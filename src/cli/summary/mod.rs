@@ -4,7 +4,6 @@ use std::{io::Write, process::ExitCode};
 
 use crate::cli::{
     argument::count,
-    chosen::Chosen,
     failure::{Result, complain},
     files::Files,
     groups::{GroupArgs, GroupTable, Grouping, Percent, RequestGroups},
@@ -116,7 +115,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         [] if args.csv => &Percent::OF_RUN,
         percents => percents,
     };
-    let chosen = Chosen::of(&summary.histograms, percents);
+    let chosen = summary.chosen(percents);
     let log_summary =
         LogSummary { chosen, ..summary.into_log_summary(inputs.read, running, &inputs.selection) };
     inputs.warn_of_doubles();

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use crate::{
     Percentiles, RequestLine, StagePercentiles, StageRow, Window,
     cli::{
-        groups::{RequestGroups, Spread},
+        chosen::Chosen,
+        groups::{Percent, RequestGroups, Spread},
         log_line::LogLine,
         objectives::ObjectiveCounts,
         tally::Tally,
     },
-    fold::totals::per_second,
+    fold::{histograms::Whose, totals::per_second},
     model::{
         id::{OrderedId, unordered},
         keep::is_failed,
@@ -25,7 +26,7 @@ const STAGES: usize = 16;
 const TEXT: usize = 120;
 
 /// The times of a stage that are counted, in this order.
-const TIMES_OF_STAGE: usize = 3;
+pub(super) const TIMES_OF_STAGE: [&str; 3] = ["stage_gen_time_ms", "queue_time_ms", "first_output_ms"];
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bucket {
@@ -40,7 +41,7 @@ pub(super) struct Bucket {
     reasons: Tally<Option<String>>,
     /// In the order of [`Percentiles::TIMES`].
     times: [Spread; Percentiles::TIMES.len()],
-    stages: BTreeMap<OrderedId, [Spread; TIMES_OF_STAGE]>,
+    stages: BTreeMap<OrderedId, [Spread; TIMES_OF_STAGE.len()]>,
 }
 
 impl Bucket {
@@ -123,6 +124,26 @@ impl Bucket {
             finish_reasons: reasons.chain(rest).collect(),
             percentiles: self.percentiles(),
         }
+    }
+
+    /// Percentiles of the times, of those that have values.
+    pub(super) fn chosen(&self, percents: &[Percent]) -> Vec<Chosen> {
+        let chosen = |whose, number, spread: &Spread| {
+            let (mean, max) = (spread.mean()?.as_f64(), spread.max()?.as_f64());
+            let values =
+                percents.iter().filter_map(|percent| Some((percent, spread.percentile(*percent)?.as_f64())));
+            Some(Chosen::new((whose, number), (spread.count(), mean, max), values))
+        };
+        let of_requests = Percentiles::TIMES.iter().zip(&self.times);
+        let of_requests = of_requests.filter_map(|(number, spread)| chosen(Whose::Request, number, spread));
+        let of_stages = self.stages.iter().flat_map(|(id, spreads)| {
+            let whose = Whose::Stage(unordered(*id));
+            TIMES_OF_STAGE
+                .iter()
+                .zip(spreads)
+                .filter_map(move |(number, spread)| chosen(whose, number, spread))
+        });
+        of_requests.chain(of_stages).collect()
     }
 
     fn percentiles(&self) -> Percentiles {

@@ -14,6 +14,7 @@ use crate::{
     Millis, SCHEMA, SummaryLine, Timestamp, Window,
     cli::{
         attainment::Attainment,
+        chosen::Chosen,
         groups::{GroupRows, GroupTable, Percent, RequestGroups},
         line_counts::LineCounts,
         running::{Standing, StillOpen},
@@ -45,6 +46,10 @@ pub(super) struct Figures {
     /// How much of it was seen.
     pub(super) seen: Millis,
     pub(super) window: Window,
+    /// The percentiles that were asked for; none if none were.
+    pub(super) percents: Vec<Percent>,
+    /// The times of the period, with these percentiles or the usual ones.
+    pub(super) times: Vec<Chosen>,
     pub(super) failed: u64,
     pub(super) failures: Vec<NamedCount>,
     pub(super) objectives: Option<Attainment>,
@@ -65,9 +70,11 @@ impl Figures {
         rows.extend(open.iter().take(OPEN).map(|open| Arc::new(Row::of_open(open))));
         let length = if let Period::Last(length) = period { length } else { LONGEST };
         let window = sum.window(seen.as_nanos());
+        let percents = log.percentiles.or(&Percent::USUAL);
+        let times = sum.chosen(percents);
         let Bucket { failed, failures, objectives, groups, .. } = sum;
         let span = (moment.saturating_sub(seen.as_nanos() / 1_000), moment);
-        let table = |groups: RequestGroups| groups.into_table_of(span, &Percent::USUAL);
+        let table = |groups: RequestGroups| groups.into_table_of(span, percents);
         Self {
             source: log.source.clone(),
             has_ended: log.has_ended,
@@ -82,6 +89,8 @@ impl Figures {
             moment,
             seen,
             window,
+            percents: log.percentiles.chosen().to_vec(),
+            times,
             failed,
             failures: counted(&failures, String::clone),
             objectives: objectives.figures(seen),
@@ -95,6 +104,10 @@ impl Figures {
     /// `None` if no time has been seen yet.
     pub(super) fn rates(&self) -> Option<(f64, f64)> {
         (self.seen > Millis::ZERO).then_some((self.window.requests_per_s, self.window.tokens_per_s))
+    }
+
+    pub(super) fn percents_or_usual(&self) -> &[Percent] {
+        if self.percents.is_empty() { &Percent::USUAL } else { &self.percents }
     }
 
     /// Whether the period is empty because the log is one of the past.
@@ -111,10 +124,12 @@ impl Figures {
     /// What `--json` writes.
     pub(super) fn line(self) -> WatchLine {
         let Self { read, report, .. } = self;
+        let chosen_percentiles = if self.percents.is_empty() { Vec::new() } else { self.times };
         WatchLine {
             schema: SCHEMA,
             timestamp: Timestamp::from_unix_micros(self.moment),
             window: self.window,
+            chosen_percentiles,
             failed_requests: self.failed,
             failures: self.failures,
             objectives: self.objectives,
@@ -142,6 +157,8 @@ pub(super) struct WatchLine {
     schema: u32,
     timestamp: Timestamp,
     window: Window,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    chosen_percentiles: Vec<Chosen>,
     failed_requests: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failures: Vec<NamedCount>,

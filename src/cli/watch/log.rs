@@ -21,6 +21,7 @@ use crate::{
         log_line::LogLine,
         objectives::{ObjectiveCounts, Objectives},
         parsed::Parsed,
+        percentiles::PercentileArgs,
         place::Place,
         running::{Running, Signs},
         sampling::Sampling,
@@ -44,6 +45,8 @@ pub(super) struct Log {
     pub(super) sampling: Sampling,
     pub(super) running: Running,
     pub(super) names: StageNames,
+    /// Those that the figures have.
+    pub(super) percentiles: PercentileArgs,
     signs: Signs,
     /// By the second in which the requests ended; at most [`LONGEST`], up to the last one.
     seconds: BTreeMap<u64, Stretch>,
@@ -86,6 +89,7 @@ impl Log {
             sampling: Sampling::default(),
             running: Running::default(),
             names: StageNames::default(),
+            percentiles: PercentileArgs::default(),
             signs: Signs::default(),
             seconds: BTreeMap::new(),
             whole: Stretch::new(Bucket::new(counts, groups), OF_WHOLE),
@@ -95,6 +99,10 @@ impl Log {
             created: None,
             last: None,
         }
+    }
+
+    pub(super) fn with_percentiles(self, percentiles: PercentileArgs) -> Self {
+        Self { percentiles, ..self }
     }
 
     pub(super) fn add(&mut self, read: Read, now: u64) {

@@ -19,6 +19,7 @@ use super::{
     help::Help,
     log_names::log_names,
     objectives::Objectives,
+    percentiles::{PercentileArgs, with_default},
     selection::{Selection, SelectionArgs},
 };
 use crate::write::columns::printable;
@@ -41,6 +42,7 @@ mod plan;
 mod row;
 mod slowest;
 mod tables;
+mod times;
 mod view;
 
 use app::App;
@@ -81,6 +83,7 @@ pub(super) const HELP: Help = Help {
 };
 
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("percentiles", |arg| with_default(arg, "50,90,99")))]
 pub(super) struct Args {
     /// A log that is being written; without it, or for `-`, standard input
     #[arg(value_name = "FILE")]
@@ -104,6 +107,8 @@ pub(super) struct Args {
     /// `others`. Example: `omni-metrics watch --json --by fields.model FILE`
     #[arg(long, value_name = "KEYS", value_parser = By::parse, help_heading = "Groups")]
     by: Option<By>,
+    #[command(flatten)]
+    percentiles: PercentileArgs,
     #[command(flatten)]
     objectives: Objectives,
     #[command(flatten)]
@@ -136,6 +141,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let source = path.as_ref().map_or("standard input".to_owned(), |path| path.display().to_string());
     let source = printable(&source).into_owned();
     let log = Log::new(source.clone(), &args.objectives, args.by.as_ref(), now());
+    let log = log.with_percentiles(args.percentiles.clone());
     let lines = start(path, &source, &selection)?;
     let outcome = match args.json {
         true => lines::write(&lines, log, args.window, args.every, &selection, out),

@@ -12,13 +12,11 @@ use ratatui::{
 use super::{
     controls::{Controls, Order},
     figures::Figures,
-    period::Period,
     row::Row,
 };
 use crate::{
-    Distribution, Millis, StagePercentiles, Timestamp,
+    Millis, Timestamp,
     cli::attainment::percent,
-    model::id::ordered,
     write::columns::{grouped, printable},
 };
 
@@ -53,42 +51,6 @@ pub(super) fn table(columns: &[Column], rows: impl Iterator<Item = (Style, Vec<S
         .header(head)
 }
 
-/// A row of the table of times.
-pub(super) struct Times {
-    name: String,
-    times: Distribution<Millis>,
-    /// The 99th percentile of the queue time.
-    queue: Option<Millis>,
-    /// It is the one of a stage that is always shown.
-    pub(super) is_stage: bool,
-}
-
-/// The distributions of the period: of the requests, of each stage, and then the rest.
-pub(super) fn times_rows(figures: &Figures) -> Vec<Times> {
-    let percentiles = &figures.window.percentiles;
-    let stage_name = |stage: &StagePercentiles| figures.names.of(ordered(stage.stage_id));
-    let row = |name: String, times: Option<_>, queue: Option<Distribution<Millis>>| {
-        Some(Times { name, times: times?, queue: queue.map(|queue| queue.p99), is_stage: false })
-    };
-    let e2e = row("e2e".to_owned(), percentiles.e2e_total_ms, percentiles.queue_time_ms);
-    let of_stages = percentiles
-        .stages
-        .iter()
-        .filter_map(|stage| row(stage_name(stage), stage.stage_gen_time_ms, stage.queue_time_ms))
-        .map(|times| Times { is_stage: true, ..times });
-    let rest = percentiles.named_times().filter(|(name, _)| *name != "e2e_total_ms");
-    let rest = rest.filter_map(|(name, times)| row(label(name).to_owned(), times, None));
-    let more = [
-        ("queue", (|stage| stage.queue_time_ms) as fn(&StagePercentiles) -> Option<_>),
-        ("first_output", |stage| stage.first_output_ms),
-    ];
-    let more = more.into_iter().flat_map(|(label, times)| {
-        let stages = percentiles.stages.iter();
-        stages.filter_map(move |stage| row(format!("{} {label}", stage_name(stage)), times(stage), None))
-    });
-    e2e.into_iter().chain(of_stages).chain(rest).chain(more).collect()
-}
-
 /// A head, and how many of the rows are shown if there is no room for all.
 pub(super) fn head_of(name: &str, shown: usize, all: usize) -> String {
     if shown < all { format!("{name}: {shown} of {all}") } else { name.to_owned() }
@@ -97,45 +59,6 @@ pub(super) fn head_of(name: &str, shown: usize, all: usize) -> String {
 /// How many rows an area has room for below the head.
 pub(super) fn room(area: Rect) -> usize {
     usize::from(area.height.saturating_sub(1))
-}
-
-/// The name of a number without its unit, since there is little room.
-fn label(name: &str) -> &str {
-    ["_total_ms", "_time_ms", "_ms"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name)
-}
-
-pub(super) fn times(rows: Vec<Times>, period: Period, area: Rect) -> Table<'static> {
-    let stages = |shown: usize| rows.iter().take(shown).filter(|row| row.is_stage).count();
-    let first = match (stages(room(area)), stages(rows.len())) {
-        (shown, all) if shown < all => format!("{shown} of {all} stages"),
-        _ => period.to_string(),
-    };
-    let first = text(&first, None);
-    let of_time = |head| number(head, TIME);
-    let heads: &[&str] = match area.width {
-        ..40 => &["p99"],
-        40..72 => &["p50", "p99"],
-        72..96 => &["p50", "p90", "p99", "queue p99"],
-        96.. => &["p50", "p90", "p99", "max", "queue p99"],
-    };
-    let has_count = area.width >= 72;
-    let count = has_count.then(|| number("count", COUNT));
-    let columns: Vec<_> =
-        [first].into_iter().chain(count).chain(heads.iter().copied().map(of_time)).collect();
-    let rows = rows.into_iter().map(|Times { name, times, queue, .. }| {
-        let Distribution { count, p50, p90, p99, max, .. } = times;
-        let cell = |head: &&str| match *head {
-            "p50" => time(p50),
-            "p90" => time(p90),
-            "p99" => time(p99),
-            "max" => time(max),
-            _ => queue.map(time).unwrap_or_default(),
-        };
-        let count = has_count.then(|| amount(count));
-        let cells = [printable(&name).into_owned()].into_iter().chain(count).chain(heads.iter().map(cell));
-        (Style::new(), cells.collect())
-    });
-    table(&columns, rows)
 }
 
 pub(super) fn objectives(figures: &Figures, area: Rect) -> Table<'static> {
@@ -208,7 +131,11 @@ fn bad() -> Style {
 }
 
 fn time(time: Millis) -> String {
-    grouped(&format!("{:.3}", time.as_f64()))
+    millis(time.as_f64())
+}
+
+pub(super) fn millis(time: f64) -> String {
+    grouped(&format!("{time:.3}"))
 }
 
 pub(super) fn amount(count: u64) -> String {

@@ -6,7 +6,9 @@ use super::{app::App, follow::Read, keys::Key, log::Log, period::Period};
 use crate::{
     E2eTable, FieldValue, Line, Millis, OpenLine, OpenRequest, OpenStage, OverallSummary, RequestLine,
     StageRow, SummaryLine, Timestamp,
-    cli::{groups::By, log_line::LogLine, objectives::Objectives, parsed::Parsed},
+    cli::{
+        groups::By, log_line::LogLine, objectives::Objectives, parsed::Parsed, percentiles::PercentileArgs,
+    },
 };
 
 const NOW: u64 = 1_769_860_800_000_000;
@@ -176,6 +178,30 @@ fn groups_of_stages_count_rows_and_little_room_has_fewer_columns() {
     let shown = screen(&mut without, (80, 24), now);
     assert!(shown.contains("\n--by: no request has the field nothing; fields are model\n"), "{shown}");
     assert!(shown.contains("\nnone ") && shown.contains("g groups"), "{shown}");
+}
+
+#[test]
+fn chosen_percentiles_are_columns_and_those_without_room_are_counted() {
+    let now = NOW + 10_500_000;
+    let percentiles = |list: &str| {
+        let log = Log::new("service.log".to_owned(), &Objectives::default(), None, NOW);
+        let mut app = App::new(log.with_percentiles(PercentileArgs::of(list)), Period::default());
+        (1..=100).for_each(|n| app.add(read(Line::Request(request(n))), NOW + n * 100_000));
+        app
+    };
+    let shown = screen(&mut percentiles("25,99.9"), (80, 24), now);
+    let head = "last 1m                    count         p25       p99.9         max queue p99.9\n";
+    assert!(shown.contains(head) && !shown.contains("have room"), "{shown}");
+    let row = "e2e                          100     125.304     199.230     200.000       1.000\n";
+    assert!(shown.contains(row), "{shown}");
+    let mut many = percentiles("10,25,50,90,99,99.9");
+    let shown = screen(&mut many, (80, 24), now);
+    assert!(shown.contains("\n3 of 6 percentiles have room; --json has all\n"), "{shown}");
+    assert!(shown.contains("count         p10         p25       p99.9 queue p99.9\n"), "{shown}");
+    assert_eq!(shown.lines().count(), 24);
+    let wide = screen(&mut many, (132, 24), now);
+    assert!(wide.contains("p90         p99       p99.9         max queue p99.9\n"), "{wide}");
+    assert!(!wide.contains("have room"), "{wide}");
 }
 
 #[test]

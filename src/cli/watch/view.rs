@@ -18,7 +18,8 @@ use super::{
     head::head,
     plan::{Need, divide},
     row::Row,
-    tables::{failures, list, objectives, times, times_rows},
+    tables::{failures, list, objectives},
+    times::{percentiles_shown, times, times_rows},
 };
 
 /// The chart is drawn where the other sections leave room for it.
@@ -59,9 +60,10 @@ fn draw_request(frame: &mut Frame<'_>, area: Rect, opened: &Opened, controls: &C
 }
 
 fn draw_list(frame: &mut Frame<'_>, area: Rect, figures: &Figures, controls: &Controls, rows: &[Arc<Row>]) {
-    let head = head(figures, controls.is_paused);
-    let all_of_head = u16::try_from(head.len()).unwrap_or(u16::MAX);
     let groups = figures.groups.as_ref().filter(|_| controls.shows_groups);
+    let mut head = head(figures, controls.is_paused);
+    head.extend(percentiles_left_out(figures, groups.is_some(), area.width));
+    let all_of_head = u16::try_from(head.len()).unwrap_or(u16::MAX);
     let times_rows = times_rows(figures);
     let stages = times_rows.iter().filter(|row| row.is_stage).count();
     let number_of_objectives = figures.objectives.as_ref().map_or(0, |objectives| objectives.each.len());
@@ -106,8 +108,8 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, figures: &Figures, controls: &Co
     frame.render_widget(Paragraph::new(head.collect::<Vec<_>>()), head_area);
     draw_chart(frame, chart, figures);
     let table_of_times = match groups {
-        Some(table) => groups::groups(table, times_area),
-        None => times(times_rows, figures.period, times_area),
+        Some(table) => groups::groups(table, figures.percents_or_usual(), times_area),
+        None => times(&times_rows, figures, times_area),
     };
     frame.render_widget(table_of_times, times_area);
     frame.render_widget(objectives(figures, objectives_area), objectives_area);
@@ -116,6 +118,15 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, figures: &Figures, controls: &Co
         frame.render_widget(list(rows, controls, list_area), list_area);
     }
     frame.render_widget(Paragraph::new(footer(area.width, figures.groups.is_some())), keys);
+}
+
+/// Says so if the table of times or of groups has no room for all percentiles that were asked for.
+fn percentiles_left_out(figures: &Figures, has_groups: bool, width: u16) -> Option<String> {
+    let (asked, shown) = match has_groups {
+        true => (figures.percents.len(), groups::percentiles(&figures.percents, width).len()),
+        false => (figures.percents.len(), percentiles_shown(&figures.percents, width)),
+    };
+    (shown < asked).then(|| format!("{shown} of {asked} percentiles have room; --json has all"))
 }
 
 /// Requests by second. If there is room, a second is several columns wide, or else a column several seconds.
