@@ -387,6 +387,71 @@ fn a_group_whose_latency_changed_is_marked_and_no_other() {
 }
 
 #[test]
+fn the_percentiles_that_are_chosen_are_in_every_output_and_decide_no_condition() {
+    let before = file("chosen_before.jsonl", &log(1, 300, 0, 40));
+    // Only a part of the requests has a row of stage 3.
+    let after = log(2, 300, 300, 40).replacen("\"stage_id\":2", "\"stage_id\":3", 30);
+    let after = file("chosen_after.jsonl", &after);
+    let page = file("chosen.html", "");
+    let logs = [&*before, &after];
+    let chosen = ["--percentiles", "99.9,p25,25", "--by", "finish_reason"];
+    let found = compared(&[&chosen[..], &logs].concat());
+    let names: Vec<_> =
+        found["figures"].as_array().unwrap().iter().map(|figure| figure["name"].clone()).collect();
+    let is_main = ["e2e.mean", "e2e.p25", "e2e.p99.9", "requests_per_s"];
+    assert_eq!(names[..4], is_main, "{names:?}");
+    assert_eq!(named(&found["figures"], "name", "e2e.p99.9")["is_main"], true);
+    let statistics = names.iter().filter_map(|name| Some(name.as_str()?.split_once('.')?.1));
+    let statistics: std::collections::BTreeSet<_> = statistics.collect();
+    assert!(statistics.iter().eq(["mean", "p25", "p99.9"].iter()), "{statistics:?}");
+    for group in found["by_group"]["groups"].as_array().unwrap() {
+        let percentiles = group.as_object().unwrap().keys().filter(|key| key.starts_with('p'));
+        assert!(percentiles.eq(["p25", "p99.9"]), "{group}");
+    }
+    let usual = compared(&logs);
+    assert_eq!(
+        named(&found["figures"], "name", "gen@1.mean"),
+        named(&usual["figures"], "name", "gen@1.mean")
+    );
+
+    let shown = stdout(&omni_of(&[&["compare", "--all", "-o", &page], &chosen[..], &logs].concat(), ""));
+    for row in
+        ["| e2e.p25 ms * ", "| gen@1.p99.9 ms ", "| stop          | p25 * |", "| stop          | p99.9"]
+    {
+        assert!(shown.contains(row), "{row}: {shown}");
+    }
+    assert!(
+        !shown.contains("p50") && shown.contains("gen@2, busy@2 and queue@2 (300 before, 270 after)"),
+        "{shown}"
+    );
+    let page = fs::read_to_string(page).unwrap();
+    assert!(
+        page.contains("<span>before p99.9 ") && page.contains("<span>after p25 ") && !page.contains("p90")
+    );
+    let csv = stdout(&omni_of(&[&["compare", "--csv"], &chosen[..], &logs].concat(), ""));
+    assert!(
+        csv.contains("\ngroup,stop,,e2e.p99.9,ms,")
+            && csv.contains(",gen@1.p25,ms,")
+            && !csv.contains(".p50")
+    );
+
+    // p99 has no interval in the second log, and is decided by p90, whichever are shown.
+    let long = file("chosen_long.jsonl", &log(1, 1_500, 0, 40));
+    let verdict = |args: &[&str]| {
+        let condition = ["compare", "--fail-if", "gen@1.p99 > +5%"];
+        let output = omni_of(&[&condition[..], args, &[&long, &after]].concat(), "");
+        let said = text(&output.stdout);
+        (output.status.code(), said[said.find("failed: ").unwrap_or(0)..].to_owned())
+    };
+    let usual = verdict(&[]);
+    assert!(usual.0 == Some(1) && usual.1.contains("the smaller gen@1.p90 of the second log"), "{usual:?}");
+    assert_eq!(
+        [&["--percentiles", "25"][..], &["--percentiles", "92,95"]].map(verdict),
+        [usual.clone(), usual]
+    );
+}
+
+#[test]
 fn groups_are_few_and_lose_no_request() {
     let (before, after) =
         (file("many.jsonl", &log(1, 300, 0, 1_000)), file("few.jsonl", &log(2, 20, 0, 1_000)));

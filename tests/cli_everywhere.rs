@@ -57,7 +57,7 @@ const RUNS: &[(&str, Says)] = &[
     ("export --format csv --table transfers --by finish_reason LOG", Nothing),
     ("compare LOG LOG", Nothing),
     ("compare --json --all --by stage_name LOG LOG", Requests("/after/requests")),
-    ("compare --csv --all --by finish_reason LOG LOG", Nothing),
+    ("compare --csv --by finish_reason --percentiles 25,99.9 LOG LOG", Nothing),
     ("what-if --rate 2 LOG", Nothing),
     ("what-if --concurrency 2 --json LOG", Nothing),
     ("watch --json --window all", Requests("/window/requests")),
@@ -230,7 +230,10 @@ fn a_value_that_cannot_be_read_is_named_with_what_is_expected() {
 #[test]
 fn an_argument_of_other_commands_is_refused_with_their_names() {
     for (args, tip) in [
-        ("check --percentiles 50", "tip: --percentiles is an option of `summary`, `report` and `watch`"),
+        (
+            "check --percentiles 50",
+            "tip: --percentiles is an option of `summary`, `report`, `compare` and `watch`",
+        ),
         ("join --slo e2e=1s", "tip: --slo is an option of `summary`, `report`, `compare` and `watch`"),
         ("watch --csv", "tip: --csv is an option of `summary` and `compare`"),
         ("summary -o page.html", "tip: -o is an option of `join`, `report`, `export` and `compare`"),

@@ -100,23 +100,22 @@ impl Cumulated {
     /// The values at these ranks, which are shares of the whole, if each histogram is multiplied by its entry
     /// in `times`.
     /// Values are taken to be spread evenly over their bin, so that a quantile moves smoothly with counts.
-    pub(super) fn quantiles<const N: usize>(&self, times: &[f64], ranks: [f64; N]) -> Option<[f64; N]> {
+    pub(super) fn quantiles(&self, times: &[f64], ranks: &[f64]) -> Option<Vec<f64>> {
         let whole = self.sum(self.places.len(), times);
         if whole <= 0.0 {
             return None;
         }
         let (low, high) = self.range;
-        let mut found = [f64::NAN; N];
-        for (rank, found) in ranks.iter().zip(&mut found) {
+        let quantile = |rank: &f64| {
             let wanted = rank * whole;
             let at = self.first(wanted, times);
             let (place, below) = (*self.places.get(at)?, self.sum(at, times));
             let count = self.sum(at + 1, times) - below;
             let (start, end) = (least(place) as f64, least(place + 1) as f64);
             let value = start + (end - start) * ((wanted - below) / count).clamp(0.0, 1.0);
-            *found = value.clamp(low as f64, high as f64);
-        }
-        Some(found)
+            Some(value.clamp(low as f64, high as f64))
+        };
+        ranks.iter().map(quantile).collect()
     }
 
     /// The first bin up to which there are as many values as wanted.
@@ -154,7 +153,7 @@ mod tests {
     }
 
     fn quantile(bins: &Bins, rank: f64) -> Option<f64> {
-        Cumulated::new(&[Some(bins)])?.quantiles(&[1.0], [rank]).map(|[value]| value)
+        Cumulated::new(&[Some(bins)])?.quantiles(&[1.0], &[rank])?.pop()
     }
 
     #[test]
@@ -164,7 +163,7 @@ mod tests {
         assert_eq!(quantile(&Bins::default(), 0.5), None);
         let one = bins(&[5]);
         let cumulated = Cumulated::new(&[Some(&one), None]).unwrap();
-        assert_eq!(cumulated.quantiles(&[0.0, 1.0], [0.5]), None, "none of the values counts");
+        assert_eq!(cumulated.quantiles(&[0.0, 1.0], &[0.5]), None, "none of the values counts");
     }
 
     proptest! {
@@ -183,8 +182,8 @@ mod tests {
             let cumulated = Cumulated::new(&[Some(&bins(one)), None, Some(&other)]).unwrap();
             let ranks = [0.01, 0.5, 0.99];
             let tripled = bins(&[one, one, one, &values[one.len()..]].concat());
-            prop_assert_eq!(cumulated.quantiles(&[3.0, 7.0, 1.0], ranks).map(|found| found.map(Some)),
-                Some(ranks.map(|rank| quantile(&tripled, rank))));
+            prop_assert_eq!(cumulated.quantiles(&[3.0, 7.0, 1.0], &ranks),
+                ranks.iter().map(|rank| quantile(&tripled, *rank)).collect::<Option<Vec<_>>>());
             let mut sorted = values.clone();
             sorted.sort_unstable();
             for rank in [0.5, 0.9, 0.99] {

@@ -19,21 +19,8 @@ use crate::{
     model::{id::OrderedId, numbers::Unit},
 };
 
-/// The statistics of a number: its mean, and its quantiles in the order of the sample's.
-const STATISTICS: [&str; 4] = ["mean", "p50", "p90", "p99"];
-
-/// The figures that are looked at first, in this order.
-const MAIN: [&str; 9] = [
-    "e2e.mean",
-    "e2e.p50",
-    "e2e.p90",
-    "e2e.p99",
-    "requests_per_s",
-    "tokens_per_s",
-    "failed",
-    "objectives",
-    "goodput",
-];
+/// The numbers whose figures are looked at first, in this order.
+const MAIN: [&str; 6] = ["e2e", "requests_per_s", "tokens_per_s", "failed", "objectives", "goodput"];
 
 /// In milliseconds. Clocks and spans cost more than this.
 const MICROSECOND: f64 = 0.001;
@@ -112,22 +99,32 @@ pub(super) struct Comparison {
     pub(super) figures: Vec<Figure>,
     /// The mean milliseconds of a request, by part of its critical path; they add up to `e2e.mean`.
     pub(super) parts: Vec<PartOfTime>,
-    /// Percentiles that only conditions name.
+    /// Percentiles that are not shown, but that conditions name or are decided by.
     #[serde(skip)]
     further: Vec<Figure>,
 }
 
 impl Comparison {
-    pub(super) fn of(before: &Sample, after: &Sample) -> Self {
-        let both = Both { before, after };
-        let (mut figures, mut parts) = (both.rates(), both.parts());
+    /// With these percentiles, in ascending order. Conditions find `further` ones, and those by which they
+    /// are decided, whichever are shown.
+    pub(super) fn of(
+        before: &Sample,
+        after: &Sample,
+        percents: &[Percent],
+        further: impl Iterator<Item = Percent>,
+    ) -> Self {
+        let all: BTreeSet<_> = percents.iter().copied().chain(Percent::USUAL).chain(further).collect();
+        let both = Both { before, after, percents: all.into_iter().collect() };
+        let (mut figures, mut further, mut parts) = (both.rates(), Vec::new(), both.parts());
         for place in both.places() {
             for (at, (name, unit)) in numbers(place).into_iter().enumerate() {
-                figures.extend(both.distribution(place, at, &name, unit));
+                for (percent, figure) in both.distribution(place, at, &name, unit) {
+                    let is_shown = percent.is_none_or(|percent| percents.contains(&percent));
+                    if is_shown { &mut figures } else { &mut further }.push(figure);
+                }
             }
         }
-        let rank = |figure: &Figure| MAIN.iter().position(|name| *name == figure.name).unwrap_or(MAIN.len());
-        figures.sort_by_key(rank);
+        figures.sort_by_key(|figure| main_place(&figure.name).unwrap_or(MAIN.len()));
         // The main figures are a family of their own, so that the many others do not hide their changes.
         let (main, others): (Vec<_>, Vec<_>) = figures.iter_mut().partition(|figure| figure.is_main);
         let [mut main, mut others] =
@@ -139,27 +136,11 @@ impl Comparison {
         times
             .chain(parts.iter_mut().map(|part| &mut part.change))
             .for_each(|change| change.disregard_below(MICROSECOND));
-        Self { figures, parts, further: Vec::new() }
+        Self { figures, parts, further }
     }
 
     pub(super) fn figure(&self, name: &str) -> Option<&Figure> {
         self.figures.iter().chain(&self.further).find(|figure| figure.name == name)
-    }
-
-    /// Adds a percentile of a number, which does not count among the figures that may have changed.
-    pub(super) fn add(&mut self, number: &str, percent: Percent, [before, after]: [&Sample; 2]) {
-        let both = Both { before, after };
-        let places = both.places().into_iter();
-        let mut numbers = places.flat_map(|place| {
-            numbers(place).into_iter().enumerate().map(move |(at, (name, unit))| (place, at, name, unit))
-        });
-        let Some((place, at, _, unit)) = numbers.find(|(_, _, name, _)| name == number) else { return };
-        let [old, new] = [before, after]
-            .map(|sample| sample.quantile(place, at, percent.share()).map(|figure| figure.times(step(unit))));
-        if old.is_some() || new.is_some() {
-            let figure = Figure::new(format!("{number}.{percent}"), measure(unit), old, new);
-            self.further.push(Figure { place: Some(place), ..figure });
-        }
     }
 
     /// Notes what the stages are called.
@@ -192,10 +173,18 @@ fn change_of(figure: &mut Figure) -> &mut Change {
     &mut figure.change
 }
 
+/// Where a figure stands among the main ones, if it is one.
+fn main_place(name: &str) -> Option<usize> {
+    let number = name.split('.').next();
+    MAIN.iter().position(|main| number == Some(main))
+}
+
 /// Two samples.
 struct Both<'a> {
     before: &'a Sample,
     after: &'a Sample,
+    /// Those that are computed, in ascending order.
+    percents: Vec<Percent>,
 }
 
 impl Both<'_> {
@@ -205,25 +194,38 @@ impl Both<'_> {
         blocks.flat_map(|at| at.block.numbers.keys().copied()).collect()
     }
 
-    fn distribution(&self, place: Place, at_number: usize, name: &str, unit: Unit) -> Vec<Figure> {
-        let [before, after] = [self.before, self.after].map(|sample| sample.distribution(place, at_number));
+    /// The mean of a number and its percentiles; nothing if neither log has it.
+    fn distribution(
+        &self,
+        place: Place,
+        at_number: usize,
+        name: &str,
+        unit: Unit,
+    ) -> Vec<(Option<Percent>, Figure)> {
+        let [before, after] =
+            [self.before, self.after].map(|sample| sample.distribution(place, at_number, &self.percents));
         if before.is_none() && after.is_none() {
             return Vec::new();
         }
         let measure = measure(unit);
-        let all = |found: Option<(Estimate, [Estimate; 3])>| match found {
-            Some((mean, [p50, p90, p99])) => {
-                [mean, p50, p90, p99].map(|figure| Some(figure.times(step(unit))))
+        let statistics: Vec<_> = [None].into_iter().chain(self.percents.iter().copied().map(Some)).collect();
+        let all = |found: Option<(Estimate, Vec<Estimate>)>| match found {
+            Some((mean, percentiles)) => {
+                [mean].into_iter().chain(percentiles).map(|figure| Some(figure.times(step(unit)))).collect()
             }
-            None => [None; 4],
+            None => vec![None; statistics.len()],
         };
         let [before, after] = [before, after].map(all);
-        let named = |statistic: &str| format!("{name}.{statistic}");
-        // The highest percentile with an interval, of those below this one.
-        let lower = |of: &[Option<Estimate>; 4], at: usize| {
-            let below = of.iter().zip(STATISTICS).take(at).skip(1).rev();
-            below
-                .filter_map(|(found, statistic)| Some(((*found)?, named(statistic))))
+        let named = |percent: Option<Percent>| match percent {
+            Some(percent) => format!("{name}.{percent}"),
+            None => format!("{name}.mean"),
+        };
+        // The highest of the usual percentiles with an interval, of those below this one.
+        let lower = |of: &[Option<Estimate>], at: usize| {
+            let below = of.iter().zip(&statistics).take(at).rev();
+            let usual = below.filter(|(_, percent)| percent.is_some_and(|it| Percent::USUAL.contains(&it)));
+            usual
+                .filter_map(|(found, percent)| Some(((*found)?, named(*percent))))
                 .find(|(found, _)| found.error.is_ok())
         };
         let bound = |at: usize, old: Option<Estimate>, new: Option<Estimate>| {
@@ -235,17 +237,19 @@ impl Both<'_> {
             };
             Some(Box::new(Bound { is_rise, figure: Figure::new(name, measure, old, new) }))
         };
-        let pairs = before.iter().zip(&after).zip(STATISTICS).enumerate();
         let [count_before, count_after] =
             [self.before, self.after].map(|sample| Some(sample.count(place, at_number)));
-        let figure = |(at, ((old, new), statistic)): (usize, ((&_, &_), &str))| Figure {
-            place: Some(place),
-            count_before,
-            count_after,
-            bound: bound(at, *old, *new),
-            ..Figure::new(named(statistic), measure, *old, *new)
+        let figure = |(at, ((old, new), percent)): (usize, ((&_, &_), &Option<Percent>))| {
+            let figure = Figure {
+                place: Some(place),
+                count_before,
+                count_after,
+                bound: bound(at, *old, *new),
+                ..Figure::new(named(*percent), measure, *old, *new)
+            };
+            (*percent, figure)
         };
-        pairs.map(figure).collect()
+        before.iter().zip(&after).zip(&statistics).enumerate().map(figure).collect()
     }
 
     fn rates(&self) -> Vec<Figure> {
@@ -300,7 +304,7 @@ impl Both<'_> {
 
 impl Figure {
     fn new(name: String, unit: Measure, before: Option<Estimate>, after: Option<Estimate>) -> Self {
-        let is_main = MAIN.contains(&name.as_str());
+        let is_main = main_place(&name).is_some();
         let change = Change::new(before, after);
         let after_interval = after.and_then(interval);
         let (count_before, count_after) = (None, None);
@@ -316,6 +320,11 @@ impl Figure {
             after_interval,
             bound: None,
         }
+    }
+
+    /// The number and its statistic; `None` for figures of the run as a whole.
+    pub(super) fn number_and_statistic(&self) -> Option<(&str, &str)> {
+        self.name.split_once('.')
     }
 
     /// How many requests of each log have the number.

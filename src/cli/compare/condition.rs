@@ -160,12 +160,10 @@ impl Condition {
         &self.text
     }
 
-    /// The percentile that it names, if the comparison has it for its sake only, and the number.
-    pub(super) fn further(&self) -> Option<(&str, Percent)> {
+    /// The percentile that it names, if it names one.
+    pub(super) fn percent(&self) -> Option<Percent> {
         match self.statistic {
-            Some(Statistic::Percentile(percent)) if !Percent::USUAL.contains(&percent) => {
-                Some((&self.number, percent))
-            }
+            Some(Statistic::Percentile(percent)) => Some(percent),
             _ => None,
         }
     }

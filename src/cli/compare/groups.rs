@@ -7,9 +7,12 @@ use serde::Serialize;
 use super::{
     bins::Bins,
     change::{Change, decide},
-    sample::{RANKS, Sample},
+    sample::{Estimate, Sample},
 };
-use crate::cli::groups::{By, Grouped, Merge, Name, REST};
+use crate::cli::groups::{By, Grouped, Merge, Name, Percent, REST};
+
+/// The percentiles that are compared if none are chosen.
+pub(super) const USUAL: [Percent; 2] = [Percent::P50, Percent::P99];
 
 /// How many groups are told apart.
 const GROUPS: usize = 64;
@@ -41,8 +44,8 @@ pub(super) struct Group {
     pub(super) requests_before: u64,
     pub(super) requests_after: u64,
     /// Of `e2e_total_ms`.
-    pub(super) p50: Change,
-    pub(super) p99: Change,
+    #[serde(flatten)]
+    pub(super) percentiles: BTreeMap<Percent, Change>,
 }
 
 impl Default for Latencies {
@@ -82,7 +85,7 @@ impl Merge for Bins {
 
 impl ByGroup {
     /// Takes the groups out of the blocks of both samples. The largest groups come first, and the rest last.
-    pub(super) fn of(by: &By, before: &mut Sample, after: &mut Sample) -> Self {
+    pub(super) fn of(by: &By, percents: &[Percent], before: &mut Sample, after: &mut Sample) -> Self {
         let blocks = || before.blocks.iter().chain(&after.blocks);
         let names: BTreeSet<Name> = blocks().flat_map(|at| at.block.groups.0.names().cloned()).collect();
         let names = names.into_iter().take(GROUPS).collect();
@@ -92,19 +95,20 @@ impl ByGroup {
             (&*sample, groups)
         });
         let all: BTreeSet<_> = before.1.iter().chain(&after.1).flat_map(BTreeMap::keys).cloned().collect();
-        let mut groups: Vec<_> = all.into_iter().map(|name| Group::of(name, [&before, &after])).collect();
+        let mut groups: Vec<_> =
+            all.into_iter().map(|name| Group::of(name, percents, [&before, &after])).collect();
         groups.sort_by_key(|(is_rest, group)| {
             (*is_rest, u64::MAX - group.requests_before.saturating_add(group.requests_after))
         });
         let mut groups: Vec<_> = groups.into_iter().map(|(_, group)| group).collect();
-        let changes = groups.iter_mut().flat_map(|group| [&mut group.p50, &mut group.p99]);
+        let changes = groups.iter_mut().flat_map(|group| group.percentiles.values_mut());
         decide(&mut changes.collect::<Vec<_>>());
         Self { by: by.to_string(), is_of_stages: by.is_of_stages(), groups }
     }
 
     /// How many changes of percentiles are known, and how many of them are more than chance.
     pub(super) fn counts(&self) -> (usize, usize) {
-        let changes = self.groups.iter().flat_map(|group| [group.p50, group.p99]);
+        let changes = self.groups.iter().flat_map(Group::changes);
         let known: Vec<_> = changes.filter_map(|change| change.is_changed).collect();
         (known.len(), known.iter().filter(|is_changed| **is_changed).count())
     }
@@ -124,21 +128,26 @@ type Log<'a> = (&'a Sample, Vec<BTreeMap<Option<Name>, Bins>>);
 
 impl Group {
     /// The group, and whether it is that of all others.
-    fn of(name: Option<Name>, logs: [&Log<'_>; 2]) -> (bool, Self) {
+    fn of(name: Option<Name>, percents: &[Percent], logs: [&Log<'_>; 2]) -> (bool, Self) {
         let found = logs.map(|(sample, groups)| {
             let bins: Vec<_> = groups.iter().map(|groups| groups.get(&name)).collect();
             let requests = bins.iter().flatten().map(|bins| bins.count).fold(0, u64::saturating_add);
-            (requests, sample.spread(&bins, RANKS))
+            (requests, sample.spread(&bins, percents))
         });
         let [(requests_before, before), (requests_after, after)] = found;
         let change = |at: usize| {
-            let of = |found: &Option<(_, [super::sample::Estimate; 3])>| {
+            let of = |found: &Option<(_, Vec<Estimate>)>| {
                 let (_, percentiles) = found.as_ref()?;
                 Some(percentiles.get(at)?.times(1e-6))
             };
             Change::new(of(&before), of(&after))
         };
         let group = name.as_ref().map_or_else(|| REST.to_owned(), Name::to_string);
-        (name.is_none(), Self { group, requests_before, requests_after, p50: change(0), p99: change(2) })
+        let percentiles = percents.iter().enumerate().map(|(at, percent)| (*percent, change(at))).collect();
+        (name.is_none(), Self { group, requests_before, requests_after, percentiles })
+    }
+
+    pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.percentiles.values()
     }
 }

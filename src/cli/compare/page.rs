@@ -29,8 +29,6 @@ use crate::{
 
 const STYLE: &str = concat!(include_str!("../report/style.css"), include_str!("style.css"));
 const TEMPLATE: &str = concat!(include_str!("../report/plot.html"), include_str!("page.html"));
-/// The figures that the chart marks.
-const MARKS: [&str; 3] = ["e2e.p50", "e2e.p90", "e2e.p99"];
 
 /// The markup of the page, which needs no other file.
 pub(super) fn html(
@@ -110,9 +108,9 @@ fn marks(comparison: &Comparison) -> Vec<(String, f64)> {
     type Side = (&'static str, fn(&Change) -> Option<f64>);
     let sides: [Side; 2] = [("before", |change| change.before), ("after", |change| change.after)];
     let of_side = |(side, value): Side| {
-        MARKS.into_iter().filter_map(move |name| {
-            let percentile = name.trim_start_matches("e2e.");
-            Some((format!("{side} {percentile}"), value(&comparison.figure(name)?.change)?))
+        comparison.figures.iter().filter_map(move |figure| {
+            let percentile = figure.name.strip_prefix("e2e.").filter(|statistic| *statistic != "mean")?;
+            Some((format!("{side} {percentile}"), value(&figure.change)?))
         })
     };
     sides.into_iter().flat_map(of_side).collect()

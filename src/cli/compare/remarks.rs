@@ -5,6 +5,7 @@ use super::{
     change::Change,
     comparison::{Comparison, Figure, Measure},
     condition::lacking,
+    groups::Group,
     sample::Lack,
     shown::{TOO_WIDE, cells},
 };
@@ -35,7 +36,7 @@ impl Report {
         let figures = figures.map(|figure| (figure.change, figure.unit));
         let parts = parts.iter().map(|part| (part.change, Measure::Time));
         let groups = self.by_group.iter().flat_map(|groups| &groups.groups);
-        let groups = groups.flat_map(|group| [group.p50, group.p99]).map(|change| (change, Measure::Time));
+        let groups = groups.flat_map(Group::changes).map(|change| (*change, Measure::Time));
         let is_too_wide = |(change, unit): (Change, Measure)| {
             cells(&change, unit).is_some_and(|[.., interval]| interval == TOO_WIDE)
         };
@@ -53,7 +54,7 @@ impl Report {
         let all = [self.before.requests, self.after.requests];
         let mut by_counts = Vec::<([u64; 2], Vec<String>)>::new();
         for figure in figures {
-            let (Some(counts), Some((number, _))) = (figure.counts(), figure.name.rsplit_once('.')) else {
+            let (Some(counts), Some((number, _))) = (figure.counts(), figure.number_and_statistic()) else {
                 continue;
             };
             if counts == all {

@@ -63,7 +63,7 @@ impl<'a> Changed<'a> {
 
 impl<'a> Known<'a> {
     fn of(figure: &'a Figure) -> Option<Self> {
-        let (_, statistic) = figure.name.rsplit_once('.')?;
+        let (_, statistic) = figure.number_and_statistic()?;
         Some(Self { name: &figure.name, statistic, place: figure.place?, change: &figure.change })
     }
 

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::cli::{
     failure::Result,
+    groups::Percent,
     records::{Records, cell},
 };
 
@@ -141,17 +142,17 @@ impl PartOfTime {
 
 impl Group {
     fn csv_rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let row = |(figure, change): (&str, Change)| Row {
+        let row = |(percent, change): (&Percent, &Change)| Row {
             of: "group",
             place: self.group.clone(),
             stage_name: None,
-            figure: figure.to_owned(),
+            figure: format!("e2e.{percent}"),
             unit: Measure::Time,
             counts: Some([self.requests_before, self.requests_after]),
-            change,
+            change: *change,
             after_interval: None,
             is_main: false,
         };
-        [("e2e.p50", self.p50), ("e2e.p99", self.p99)].map(row).into_iter()
+        self.percentiles.iter().map(row)
     }
 }

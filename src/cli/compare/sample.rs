@@ -9,6 +9,7 @@ use super::{
     metric::Place,
     student::half_width,
 };
+use crate::cli::groups::Percent;
 
 /// How many times the blocks are drawn anew. The standard error that comes of it is itself uncertain by 3 %.
 const DRAWS: usize = 500;
@@ -16,8 +17,6 @@ const DRAWS: usize = 500;
 pub(super) const BEYOND: usize = 5;
 /// How many lengths of blocks are tried, each twice the one before.
 const LEVELS: u32 = 3;
-/// The quantiles that are compared.
-pub(super) const RANKS: [f64; 3] = [0.5, 0.9, 0.99];
 
 /// A figure of a log.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -127,8 +126,8 @@ impl Sample {
             (under > 0.0).then_some(over / under)
         };
         let value = quotient(&mut repeat(1.0))?;
-        let error = self.error(|draw| quotient(&mut draw.iter().copied()).map(|found| [found]));
-        let error = error.and_then(|[error]| error).ok_or(self.too_few());
+        let errors = self.errors(1, |draw| quotient(&mut draw.iter().copied()).map(|found| vec![found]));
+        let error = errors.into_iter().next().flatten().ok_or(self.too_few());
         Some(Estimate { value, error })
     }
 
@@ -141,56 +140,53 @@ impl Sample {
         self.blocks.iter().filter_map(|row| row.block.number(place, at)).map(|bins| bins.count).sum()
     }
 
-    /// The mean of a number, and its quantiles at the [`RANKS`].
-    pub(super) fn distribution(&self, place: Place, at: usize) -> Option<(Estimate, [Estimate; 3])> {
-        self.spread(&self.bins(place, at), RANKS)
+    /// The mean of a number, and its percentiles.
+    pub(super) fn distribution(
+        &self,
+        place: Place,
+        at: usize,
+        percents: &[Percent],
+    ) -> Option<(Estimate, Vec<Estimate>)> {
+        let bins: Vec<_> = self.blocks.iter().map(|row| row.block.number(place, at)).collect();
+        self.spread(&bins, percents)
     }
 
-    /// The quantile of a number at this rank.
-    pub(super) fn quantile(&self, place: Place, at: usize, rank: f64) -> Option<Estimate> {
-        self.spread(&self.bins(place, at), [rank]).map(|(_, [quantile])| quantile)
-    }
-
-    /// The values of a number in each block.
-    fn bins(&self, place: Place, at: usize) -> Vec<Option<&Bins>> {
-        self.blocks.iter().map(|row| row.block.number(place, at)).collect()
-    }
-
-    /// The mean and the quantiles of the values that each block has.
-    pub(super) fn spread<const N: usize>(
+    /// The mean and the percentiles of the values that each block has.
+    pub(super) fn spread(
         &self,
         bins: &[Option<&Bins>],
-        ranks: [f64; N],
-    ) -> Option<(Estimate, [Estimate; N])> {
+        percents: &[Percent],
+    ) -> Option<(Estimate, Vec<Estimate>)> {
         let term =
             |bins: &Option<&Bins>| bins.map_or((0.0, 0.0), |bins| (bins.sum as f64, bins.count as f64));
         let mean = self.quotient(&bins.iter().map(term).collect::<Vec<_>>())?;
         let cumulated = Cumulated::new(bins)?;
-        let values = cumulated.quantiles(&vec![1.0; bins.len()], ranks)?;
-        let errors = self.error(|draw| cumulated.quantiles(draw, ranks)).unwrap_or([None; N]);
+        let ranks: Vec<_> = percents.iter().map(|percent| percent.share()).collect();
+        let values = cumulated.quantiles(&vec![1.0; bins.len()], &ranks)?;
+        let errors = self.errors(ranks.len(), |draw| cumulated.quantiles(draw, &ranks));
         let beyond = |value: f64| {
             let reaches = |bins: &&Bins| bins.range().is_some_and(|(_, most)| most as f64 >= value);
             bins.iter().flatten().filter(|bins| reaches(bins)).count()
         };
-        let mut estimates = [mean; N];
-        for ((estimate, value), error) in estimates.iter_mut().zip(values).zip(errors) {
+        let estimate = |(value, error): (f64, Option<Error>)| {
             let error = error.ok_or(self.too_few()).and_then(|error| match beyond(value) {
                 BEYOND.. => Ok(error),
                 few => Err(Lack::Reach(few, self.blocks.len())),
             });
-            *estimate = Estimate { value, error };
-        }
-        Some((mean, estimates))
+            Estimate { value, error }
+        };
+        Some((mean, values.into_iter().zip(errors).map(estimate).collect()))
     }
 
-    /// The errors of some figures, which are computed from how often each block was drawn. Of several lengths
-    /// of blocks, the one with the largest error counts: if neighbouring blocks resemble each other, longer
-    /// blocks differ more than their length explains.
-    fn error<const N: usize>(
+    /// The errors of `count` figures, which are computed from how often each block was drawn. Of several
+    /// lengths of blocks, the one with the largest error counts: if neighbouring blocks resemble each other,
+    /// longer blocks differ more than their length explains.
+    fn errors(
         &self,
-        mut figures: impl FnMut(&[f64]) -> Option<[f64; N]>,
-    ) -> Option<[Option<Error>; N]> {
-        let mut largest = [None::<Error>; N];
+        count: usize,
+        mut figures: impl FnMut(&[f64]) -> Option<Vec<f64>>,
+    ) -> Vec<Option<Error>> {
+        let mut largest = vec![None::<Error>; count];
         for level in &self.levels {
             let drawn: Vec<_> = level.draws.iter().filter_map(|draw| figures(draw)).collect();
             // Some blocks may not have the number at all.
@@ -205,7 +201,7 @@ impl Sample {
                 }
             }
         }
-        Some(largest)
+        largest
     }
 }
 

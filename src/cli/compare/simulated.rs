@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     E2eTable, Line, Millis, RequestLine, StageRow, Timestamp,
-    cli::{log_line::LogLine, objectives::Objectives},
+    cli::{groups::Percent, log_line::LogLine, objectives::Objectives},
 };
 
 /// When a request ended, and how long it took, in ms.
@@ -77,12 +77,16 @@ fn queue(busy: f64, count: usize, random: &mut fastrand::Rng) -> Vec<Request> {
     requests.skip(filling as usize).take(count).collect()
 }
 
+fn compared(before: &Sample, after: &Sample) -> Comparison {
+    Comparison::of(before, after, &Percent::USUAL, std::iter::empty())
+}
+
 /// The changes of the mean and of the quantiles of the latency.
 fn changes(before: &Sample, after: &Sample) -> [Change; 4] {
     let [(mean, quantiles), (later_mean, later_quantiles)] =
-        [before, after].map(|sample| sample.distribution(Place::Request, 0).unwrap());
-    let [p50, p90, p99] = quantiles;
-    let [later_p50, later_p90, later_p99] = later_quantiles;
+        [before, after].map(|sample| sample.distribution(Place::Request, 0, &Percent::USUAL).unwrap());
+    let [p50, p90, p99] = quantiles.try_into().unwrap();
+    let [later_p50, later_p90, later_p99] = later_quantiles.try_into().unwrap();
     [(mean, later_mean), (p50, later_p50), (p90, later_p90), (p99, later_p99)]
         .map(|(before, after)| Change::new(Some(before), Some(after)))
 }
@@ -227,7 +231,7 @@ fn failed(condition: &str, runs: u64, logs: impl Fn(&mut fastrand::Rng) -> [Vec<
     let condition: Condition = condition.parse().unwrap();
     let fails = |seed: &u64| {
         let [before, after] = logs(&mut fastrand::Rng::with_seed(*seed));
-        let comparison = Comparison::of(&sample(before, 1), &sample(after, 2));
+        let comparison = compared(&sample(before, 1), &sample(after, 2));
         condition.verdict(&comparison, false).outcome == Outcome::Failed
     };
     (0..runs).filter(fails).count()
@@ -273,7 +277,7 @@ fn of_many_figures_none_is_marked_by_chance_in_most_comparisons() {
     let marked = |seed: u64| {
         let mut random = fastrand::Rng::with_seed(seed);
         let [before, after] = [1, 2].map(|seed| sample(independent(600, &mut random), seed));
-        let comparison = Comparison::of(&before, &after);
+        let comparison = compared(&before, &after);
         comparison.figures.iter().any(|figure| figure.change.is_changed == Some(true))
     };
     // Two families of 5 % each: more than 5 of 20 are one in 90 such tests.
@@ -311,7 +315,7 @@ fn a_log_of_any_length_has_few_blocks_and_the_parts_of_a_log_merge_to_the_same()
         merged.merge(&mut third);
         merged.merge(&mut second);
         let merged = settled(merged, 1);
-        let figures = |sample: &Sample| sample.distribution(Place::Request, 0);
+        let figures = |sample: &Sample| sample.distribution(Place::Request, 0, &Percent::USUAL);
         assert_eq!((merged.blocks.len(), figures(&merged)), (whole.blocks.len(), figures(&whole)));
     }
 }

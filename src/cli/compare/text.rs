@@ -227,22 +227,22 @@ pub(super) const HEADS_OF_GROUPS: [&str; 7] =
 
 impl Group {
     /// The name and the cells of its rows, one for each percentile.
-    pub(super) fn rows(&self) -> [[String; 8]; 2] {
+    pub(super) fn rows(&self) -> impl Iterator<Item = [String; 8]> {
         let [before, after] =
             [self.requests_before, self.requests_after].map(|requests| grouped(&requests.to_string()));
-        [("p50", self.p50), ("p99", self.p99)].map(|(name, change)| {
+        self.percentiles.iter().map(move |(percent, change)| {
             let mark = if change.is_changed == Some(true) { " *" } else { "" };
             let absent = || std::array::from_fn(|_| "-".to_owned());
-            let [old, new, _, percent, interval] = cells(&change, Measure::Time).unwrap_or_else(absent);
+            let [old, new, _, ratio, interval] = cells(change, Measure::Time).unwrap_or_else(absent);
             let (before, after) = (before.clone(), after.clone());
             [
                 shortened(&self.group).into_owned(),
-                format!("{name}{mark}"),
+                format!("{percent}{mark}"),
                 before,
                 after,
                 old,
                 new,
-                percent,
+                ratio,
                 interval,
             ]
         })

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
+use serde::{Serialize, Serializer};
+
 use super::Merge;
 use crate::{
     Distribution, Millis,
@@ -16,10 +18,12 @@ pub(in crate::cli) struct Percent {
 
 impl Percent {
     /// Those that are shown if none are chosen.
-    pub(in crate::cli) const USUAL: [Self; 3] = [Self::whole(50), Self::whole(90), Self::whole(99)];
+    pub(in crate::cli) const USUAL: [Self; 3] = [Self::P50, Self::whole(90), Self::P99];
     /// Those of a run, as a line of type `summary` has them.
     pub(in crate::cli) const OF_RUN: [Self; 4] =
-        [Self::whole(50), Self::whole(90), Self::whole(99), Self { thousandths: 99_900 }];
+        [Self::P50, Self::whole(90), Self::P99, Self { thousandths: 99_900 }];
+    pub(in crate::cli) const P50: Self = Self::whole(50);
+    pub(in crate::cli) const P99: Self = Self::whole(99);
 
     const fn whole(percent: u32) -> Self {
         Self { thousandths: percent * 1_000 }
@@ -48,6 +52,12 @@ impl FromStr for Percent {
             return Err(expected());
         }
         Ok(Self { thousandths: thousandths as u32 })
+    }
+}
+
+impl Serialize for Percent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
