@@ -12,7 +12,7 @@ const PIPELINE: &str = include_str!("data/pipeline.jsonl");
 const ENGINE: &str = include_str!("data/engine.jsonl");
 
 /// The commands that have both.
-const COMMANDS: [&str; 2] = ["summary", "compare LOG LOG"];
+const COMMANDS: [&str; 3] = ["summary", "compare LOG LOG", "what-if"];
 
 /// A record by the names of the columns.
 type Record = BTreeMap<String, String>;
@@ -253,6 +253,64 @@ fn a_condition_that_holds_is_said_beside_csv() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("failed: `e2e.p50 > 1us`"), "{output:?}");
     assert!(text(&output.stdout).lines().skip(1).all(|line| line.matches(',').count() == 19), "{output:?}");
+}
+
+#[test]
+fn a_prediction_has_a_row_for_each_number_of_the_three_runs() {
+    let args = ["what-if", "--rate", "2", "--percentiles", "50,99.9", "--by", "finish_reason"];
+    let (prediction, (head, records)) = (json(&args, PIPELINE), csv(&args, PIPELINE));
+    assert_eq!(head, "from,group,of,name,stage_name,number,statistic,logged,replayed,predicted");
+    let columns = ["logged", "replayed", "predicted"];
+    let mut rows = 0;
+    // The numbers of an object of each run, and those of the objects in it.
+    let mut verify = |cells: [(&str, &str); 3], runs: [&Value; 3]| {
+        for (number, value) in runs[0].as_object().unwrap() {
+            let statistics: Vec<_> = match value {
+                Value::Number(_) => vec![String::new()],
+                Value::Object(times) => times.keys().cloned().collect(),
+                _ => continue,
+            };
+            for statistic in statistics {
+                let cells = [&cells[..], &[("number", number), ("statistic", &statistic)]].concat();
+                let record = find(&records, &cells);
+                for (column, run) in columns.iter().zip(runs) {
+                    let value = &run[number];
+                    assert_is(record, column, if value.is_object() { &value[&statistic] } else { value });
+                }
+                rows += 1;
+            }
+        }
+    };
+    let runs = columns.map(|run| &prediction[run]);
+    verify([("of", "run"), ("name", ""), ("group", "")], runs);
+    for (at, stage) in list(&runs[0]["stages"]).iter().enumerate() {
+        let (id, name) = stage["stage"].as_str().unwrap().split_once(' ').unwrap();
+        let stages = runs.map(|run| &run["stages"][at]);
+        verify([("of", "stage"), ("name", id), ("stage_name", name)], stages);
+    }
+    for group in list(&prediction["groups"]) {
+        let cells = [("of", "group"), ("group", group["group"].as_str().unwrap()), ("from", "")];
+        let times = columns.map(|run| serde_json::json!({ "e2e_total_ms": group[run] }));
+        verify(cells, times.each_ref());
+        let requests = find(&records, &[&cells[..], &[("number", "requests")]].concat());
+        columns.iter().for_each(|column| assert_is(requests, column, &group["requests"]));
+    }
+    let groups = list(&prediction["groups"]).len();
+    assert!(groups > 1 && records.len() == rows + groups, "there are no other rows");
+    let (head, records) = csv(&["what-if", "--every", "1m"], PIPELINE);
+    assert!(head.starts_with("from,group,of,"), "{head}");
+    assert!(records.iter().any(|record| record["of"] == "group" && record["from"].ends_with('Z')));
+    assert!(csv(&["what-if"], PIPELINE).0.starts_with("of,name,stage_name,number,"));
+}
+
+#[test]
+fn the_sentences_of_a_prediction_are_beside_csv() {
+    let sentences = list(&json(&["what-if", "--rate", "2"], PIPELINE)["sentences"]);
+    let said = text(&omni_of(&["what-if", "--rate", "2", "--csv"], PIPELINE).stderr);
+    assert!(
+        !sentences.is_empty() && sentences.iter().all(|sentence| said.contains(&name(sentence))),
+        "{said}"
+    );
 }
 
 #[test]

@@ -60,6 +60,7 @@ const RUNS: &[(&str, Says)] = &[
     ("compare --csv --by finish_reason --percentiles 25,99.9 LOG LOG", Nothing),
     ("what-if --rate 2 LOG", Nothing),
     ("what-if --concurrency 2 --json LOG", Nothing),
+    ("what-if --csv --percentiles 50,99.99 --by finish_reason LOG", Nothing),
     ("watch --json --window all", Requests("/window/requests")),
     ("watch --json --window all --by finish_reason", Requests("/window/requests")),
     ("completions bash", Nothing),
@@ -232,10 +233,10 @@ fn an_argument_of_other_commands_is_refused_with_their_names() {
     for (args, tip) in [
         (
             "check --percentiles 50",
-            "tip: --percentiles is an option of `summary`, `report`, `compare` and `watch`",
+            "tip: --percentiles is an option of `summary`, `report`, `compare`, `watch` and `what-if`",
         ),
         ("join --slo e2e=1s", "tip: --slo is an option of `summary`, `report`, `compare` and `watch`"),
-        ("watch --csv", "tip: --csv is an option of `summary` and `compare`"),
+        ("watch --csv", "tip: --csv is an option of `summary`, `compare` and `what-if`"),
         ("summary -o page.html", "tip: -o is an option of `join`, `report`, `export` and `compare`"),
         ("summary --jsn", "tip: a similar argument exists: '--json'"),
     ] {

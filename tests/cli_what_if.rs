@@ -103,7 +103,7 @@ fn more_requests_fill_a_stage_and_the_text_says_so() {
     let e2e = prediction["predicted"]["e2e_total_ms"]["p99"].as_f64().unwrap();
     assert!((e2e - (8.0 + 197.0 * 3.0)).abs() < 1.0, "{e2e}");
     let text = String::from_utf8(what_if(&["--rate", "2", file]).stdout).unwrap();
-    assert!(text.contains("Stage 2 vocoder has no room left"), "{text}");
+    assert!(text.contains("it has no room left"), "{text}");
     let prediction = predicted(&["--concurrency", "3", file]);
     assert_eq!(prediction["predicted"]["e2e_total_ms"]["p50"], 24.0);
     fs::remove_file(path).unwrap();
@@ -144,7 +144,7 @@ fn a_request_that_outlasts_all_others_does_not_hide_that_a_stage_has_no_room() {
     // The requests a second are of the whole run, as those of `compare` are.
     assert!((stages("1")["requests_per_s"].as_f64().unwrap() - 400.0 / 63.997).abs() < 1e-3);
     let text = String::from_utf8(what_if(&["--rate", "1.5", file]).stdout).unwrap();
-    assert!(text.contains("Stage 2 vocoder has no room left"), "{text}");
+    assert!(text.contains("it has no room left"), "{text}");
     assert!(text.lines().all(|line| line.len() <= 100), "{text}");
     fs::remove_file(path).unwrap();
 }
@@ -159,18 +159,63 @@ fn a_number_with_a_sign_is_the_difference_from_that_of_the_log() {
 }
 
 #[test]
+fn percentiles_are_those_that_were_chosen_in_text_and_json() {
+    let path = log("percentiles", 100, 15, "");
+    let file = path.to_str().unwrap();
+    let [usual, chosen] = [&[][..], &["--percentiles", "99.9,p25"]]
+        .map(|args| predicted(&[args, &[file, "--by", "request_id"]].concat()));
+    let keys = |prediction: &Value, place: &str| {
+        let times = prediction.pointer(place).unwrap().as_object().unwrap();
+        times.keys().cloned().collect::<Vec<_>>()
+    };
+    for place in ["/logged/e2e_total_ms", "/predicted/stages/0/waiting_ms", "/groups/0/replayed"] {
+        assert_eq!(keys(&usual, place), ["mean", "p50", "p90", "p99"]);
+        assert_eq!(keys(&chosen, place), ["mean", "p25", "p99.9"]);
+    }
+    // A request comes every 10 ms and takes 15: the n-th waits for n times 5 ms.
+    let e2e = &chosen["predicted"]["e2e_total_ms"];
+    assert_eq!((&e2e["p25"], &e2e["p99.9"]), (&(15.0 + 24.0 * 5.0).into(), &(15.0 + 99.0 * 5.0).into()));
+    assert_eq!(usual["sentences"], chosen["sentences"]);
+    let text =
+        String::from_utf8(what_if(&["--percentiles", "25,99.9", "--every", "1m", file]).stdout).unwrap();
+    for expected in [
+        "| e2e_total_ms, p25   |",
+        "| e2e_total_ms, p99.9 |",
+        " waiting_ms, p25 |   p99.9 |",
+        "| e2e p25, logged | predicted | e2e p99.9, logged | predicted |",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!text.contains("p50  ") && !text.contains("p99 "), "{text}");
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
 fn a_stage_without_a_queue_may_have_had_more_workers() {
-    // A request every 10 ms takes 5 ms; three times as many do not fit into one worker.
-    let path = log("guessed", 200, 5, "");
+    // Two requests every 20 ms take 5 ms each, one after the other; three times as many do not fit into one
+    // worker.
+    let path = log_of("guessed", (0..200).map(|n| n / 2 * 20 + n % 2 * 6).map(|at| (at, at, at + 5)), "");
     let log = path.to_str().unwrap();
     let said = |arguments: &[&str]| {
         String::from_utf8(what_if(&[arguments, &[log]].concat()).stdout).unwrap().replace('\n', " ")
     };
-    let sentence = "No queue in the log, but one in the prediction: 2 vocoder (1).";
-    let table = said(&["--rate", "3"]);
-    assert!(table.contains(sentence) && table.contains("replayed"), "{table}");
-    assert!(!said(&[]).contains("No queue"));
-    assert!(!said(&["--rate", "3", "--workers", "2=2"]).contains("No queue"));
+    let [queue, guess] =
+        ["No queue in the log, but one in the prediction: 2 vocoder (1).", "no more workers than"];
+    let text = said(&["--rate", "1.5"]);
+    assert!(text.contains(queue) && !text.contains(guess), "{text}");
+    // The claim is in the sentence of its condition.
+    let text = said(&["--rate", "3"]);
+    let claim = "If stage 2 vocoder has no more workers than the log shows (1, the most that worked at once, \
+                 while it had no queue), it has no room left: its queue grows";
+    assert!(text.contains(claim) && text.contains("--workers sets the number."), "{text}");
+    assert!(!text.contains(queue) && !text.contains("Stage 2 vocoder has no room"), "{text}");
+    // With one client per worker of the log, the stage works all the time.
+    let text = said(&["--concurrency", "4"]);
+    assert!(text.contains("while it had no queue), it works all the time"), "{text}");
+    for arguments in [&[][..], &["--rate", "3", "--workers", "2=2"]] {
+        let text = said(arguments);
+        assert!(!text.contains(queue) && !text.contains(guess), "{text}");
+    }
     fs::remove_file(path).unwrap();
 }
 
@@ -180,8 +225,10 @@ fn what_cannot_be_predicted_is_refused_in_a_sentence() {
     for (arguments, expected) in [
         (&["--workers", "7=2", &pipeline][..], "has no stage 7, but 0 thinker, 1 talker, 2 code2wav"),
         (&["--batch", "talker=4", &pipeline], "all batches of stage 1 talker have 1 request"),
-        (&["--workers", "2=0", &pipeline], "at least 1"),
+        (&["--workers", "2=0", &pipeline], "a whole number from 1 to"),
         (&["--workers", "2", &pipeline], "such as `2=4`"),
+        (&["--workers", "2=50%", &pipeline], "expected a stage and a whole number from 1 to 1000000"),
+        (&["--rate", "150%", &pipeline], "expected a number from 0.001 to 1000, such as `1.5`"),
         (&["--workers", "2=-9", &pipeline], "--workers 2=-9: the log has 2"),
         (
             &["--workers", "2=3", "--workers", "code2wav=4", &pipeline],
@@ -194,7 +241,10 @@ fn what_cannot_be_predicted_is_refused_in_a_sentence() {
         assert!(error.contains(expected), "{expected}: {error}");
     }
     let path = log("sampled", 10, 5, ",\"sample_rate\":100");
-    assert!(refused(&[path.to_str().unwrap()]).contains("10 lines stand for further requests"));
+    assert!(
+        refused(&[path.to_str().unwrap()])
+            .contains("the log is sampled: 10 lines stand for further requests")
+    );
     fs::remove_file(path).unwrap();
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::shortened;
-use crate::{Timestamp, write::columns::printable};
+use crate::{Timestamp, cli::records::cell, write::columns::printable};
 
 /// The key, and the stretch of time and the name of one group.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +21,14 @@ pub(in crate::cli) struct Heading {
 }
 
 impl Heading {
+    /// The columns of [`Self::cells`].
+    pub(in crate::cli) const HEADS: [&str; 2] = ["from", "group"];
+
+    /// What stands at the beginning of a record of comma-separated values.
+    pub(in crate::cli) fn cells(&self) -> [String; 2] {
+        [cell(self.from), cell(self.group.as_ref())]
+    }
+
     /// What stands at the beginning of the group's row, below [`Grouping::title`](super::Grouping::title).
     pub(in crate::cli) fn row(&self) -> String {
         let group = self.group.as_deref().map(|group| shortened(group).into_owned());

@@ -11,13 +11,16 @@ use super::{
     period::Period,
     replay::{Arrivals, Outcome, StageOutcome},
     station::Station,
+    times::Times,
     trace::Request,
 };
 use crate::{
     Millis,
-    cli::{failure::Result, ratio::as_change, sentence::in_lines},
+    cli::{
+        failure::Result, groups::Percent, percentiles::PercentileArgs, ratio::as_change, sentence::in_lines,
+    },
     fold::totals::per_second,
-    model::id::OrderedId,
+    model::id::{OrderedId, unordered},
     write::columns::{Cell, Columns},
 };
 
@@ -34,34 +37,31 @@ const ONLY_NOW: u64 = 100;
 /// And for more than this part of the end-to-end time at p99.
 const FELT: u64 = 100;
 
-/// One of the [`Times`].
-type Figure = fn(&Times) -> Millis;
+/// Which percentiles the text has of stages and groups if none are chosen.
+const FEW: [Percent; 2] = [Percent::USUAL[0], Percent::USUAL[2]];
 
 /// A run in numbers.
 #[derive(Debug, Serialize)]
 pub(super) struct Run {
-    requests_per_s: f64,
-    e2e_total_ms: Times,
-    stages: Vec<StageFigures>,
-}
-
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Times {
-    mean: Millis,
-    pub(super) p50: Millis,
-    p90: Millis,
-    pub(super) p99: Millis,
+    pub(super) requests_per_s: f64,
+    pub(super) e2e_total_ms: Times,
+    pub(super) stages: Vec<StageFigures>,
 }
 
 #[derive(Debug, Serialize)]
-struct StageFigures {
+pub(super) struct StageFigures {
+    /// Its id and its name.
     stage: String,
-    workers: usize,
+    #[serde(skip)]
+    pub(super) stage_id: Option<u64>,
+    #[serde(skip)]
+    pub(super) stage_name: Option<String>,
+    pub(super) workers: usize,
     /// The share of the [`Period`] for which the workers were not free.
-    utilisation: f64,
+    pub(super) utilisation: f64,
     /// The most requests that a batch may have.
-    batch_limit: usize,
-    waiting_ms: Times,
+    pub(super) batch_limit: usize,
+    pub(super) waiting_ms: Times,
     #[serde(skip)]
     queue_grows: bool,
 }
@@ -69,13 +69,13 @@ struct StageFigures {
 /// The three runs.
 #[derive(Debug, Serialize)]
 pub(super) struct Prediction {
-    logged: Run,
-    replayed: Run,
-    predicted: Run,
+    pub(super) logged: Run,
+    pub(super) replayed: Run,
+    pub(super) predicted: Run,
     #[serde(skip_serializing_if = "Option::is_none")]
-    groups: Option<PredictedGroups>,
+    pub(super) groups: Option<PredictedGroups>,
     /// What was changed, and what to think of the prediction, in sentences.
-    sentences: Vec<String>,
+    pub(super) sentences: Vec<String>,
 }
 
 impl Run {
@@ -84,6 +84,7 @@ impl Run {
         requests: &[Request],
         stations: &BTreeMap<OrderedId, Station>,
         covered: Covered,
+        percents: &[Percent],
     ) -> Self {
         let mut outcome = Outcome {
             e2e: requests.iter().map(|request| request.e2e).collect(),
@@ -99,11 +100,16 @@ impl Run {
                 waits.push(visit.start.saturating_sub(visit.arrival));
             }
         }
-        Self::of(outcome, stations, covered)
+        Self::of(outcome, stations, covered, percents)
     }
 
     /// A run whose requests are all those that ended in the covered time.
-    pub(super) fn of(outcome: Outcome, stations: &BTreeMap<OrderedId, Station>, covered: Covered) -> Self {
+    pub(super) fn of(
+        outcome: Outcome,
+        stations: &BTreeMap<OrderedId, Station>,
+        covered: Covered,
+        percents: &[Percent],
+    ) -> Self {
         let Outcome { e2e, created, mut stages } = outcome;
         let ends = || created.iter().zip(&e2e).map(|(created, e2e)| created + e2e);
         let period = Period::of(created.iter().copied().zip(ends()));
@@ -115,37 +121,79 @@ impl Run {
             let worked = period.within(services.into_iter());
             StageFigures {
                 stage: station.called(*stage),
+                stage_id: unordered(*stage),
+                stage_name: station.stage_name.clone(),
                 workers: station.workers,
                 utilisation: worked / period.seconds() / station.workers as f64,
                 batch_limit: station.batch_limit,
                 queue_grows: grows(&waits),
-                waiting_ms: Times::of(waits),
+                waiting_ms: Times::of(waits, percents),
             }
         });
-        Self { requests_per_s, stages: stages.collect(), e2e_total_ms: Times::of(e2e) }
+        Self { requests_per_s, stages: stages.collect(), e2e_total_ms: Times::of(e2e, percents) }
     }
 }
 
 impl Run {
-    /// That stages may have more workers than the log tells: those that have a queue now, and had none in the
+    /// Whether each stage may have more workers than the log tells: it has a queue now, and had none in the
     /// log with as many workers.
-    fn guessed(&self, logged: &Self) -> Option<String> {
+    fn guessed(&self, logged: &Self) -> Vec<bool> {
         let wait = |stage: &StageFigures| stage.waiting_ms.p99.as_nanos();
         let felt = self.e2e_total_ms.p99.as_nanos() / FELT;
         let pairs = logged.stages.iter().zip(&self.stages);
-        let guessed = pairs.filter(|(before, now)| {
+        let is_guessed = |(before, now): (&StageFigures, &StageFigures)| {
             before.workers == now.workers && wait(now) > felt.max(wait(before).saturating_mul(ONLY_NOW))
-        });
+        };
+        pairs.map(is_guessed).collect()
+    }
+
+    /// What to know of the stages whose workers work all the time, and of those whose number of workers is a
+    /// guess.
+    fn on_stages(&self, logged: &Self, is_open: bool) -> impl Iterator<Item = String> {
+        let stages = || self.stages.iter().zip(self.guessed(logged));
+        let full = stages().filter(|(stage, _)| stage.is_full());
+        let full = full.map(|(stage, is_guessed)| stage.on_its_load(is_guessed, is_open));
+        let guessed = stages().filter(|(stage, is_guessed)| *is_guessed && !stage.is_full());
         let named: Vec<_> =
-            guessed.map(|(_, StageFigures { stage, workers, .. })| format!("{stage} ({workers})")).collect();
-        (!named.is_empty()).then(|| {
+            guessed.map(|(StageFigures { stage, workers, .. }, _)| format!("{stage} ({workers})")).collect();
+        let guessed = (!named.is_empty()).then(|| {
             format!(
                 "No queue in the log, but one in the prediction: {}. The number of workers, in brackets, is \
                  the most that worked at once. If there are more, requests wait less than predicted; \
                  --workers sets the number.",
                 named.join(", ")
             )
-        })
+        });
+        full.chain(guessed).collect::<Vec<_>>().into_iter()
+    }
+}
+
+impl StageFigures {
+    fn is_full(&self) -> bool {
+        self.utilisation > FULL
+    }
+
+    /// That its workers work all the time. If their number is a guess, that is the condition.
+    fn on_its_load(&self, is_guessed: bool, is_open: bool) -> String {
+        let Self { stage, workers, .. } = self;
+        let (subject, hint) = match is_guessed {
+            true => (
+                format!(
+                    "If stage {stage} has no more workers than the log shows ({workers}, the most that \
+                     worked at once, while it had no queue), it"
+                ),
+                " --workers sets the number.",
+            ),
+            false => (format!("Stage {stage}"), ""),
+        };
+        let load = match is_open && self.queue_grows {
+            true => {
+                "has no room left: its queue grows for as long as requests arrive like this, so the \
+                 predicted times depend on the length of the log."
+            }
+            false => "works all the time: it limits the requests a second.",
+        };
+        format!("{subject} {load}{hint}")
     }
 }
 
@@ -154,26 +202,6 @@ fn grows(waits: &[u64]) -> bool {
     let third = waits.len() / 3;
     let sum = |waits: Option<&[u64]>| waits.unwrap_or_default().iter().map(|wait| *wait as f64).sum::<f64>();
     sum(waits.get(waits.len() - third..)) > GROWS * sum(waits.get(..third))
-}
-
-impl Times {
-    pub(super) fn of(mut times: Vec<u64>) -> Self {
-        times.sort_unstable();
-        let count = times.len() as u128;
-        let sum: u128 = times.iter().map(|time| u128::from(*time)).sum();
-        // The value of the smallest rank that is at least this share of the count.
-        let at = |share: f64| {
-            let rank = (share * times.len() as f64).ceil() as usize;
-            Millis::from_nanos(times.get(rank.max(1) - 1).copied().unwrap_or_default())
-        };
-        let mean = (sum + count / 2).checked_div(count).unwrap_or_default();
-        Self {
-            mean: Millis::from_nanos(mean.try_into().unwrap_or(u64::MAX)),
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-        }
-    }
 }
 
 impl Prediction {
@@ -198,7 +226,7 @@ impl Prediction {
                 in_flight.most
             )),
         }
-        let both = |of: Figure| [&logged, &replayed].map(|run| of(&run.e2e_total_ms).as_f64());
+        let both = |of: fn(&Times) -> Millis| [&logged, &replayed].map(|run| of(&run.e2e_total_ms).as_f64());
         let (p50, p99) = (both(|times| times.p50), both(|times| times.p99));
         sentences.push(format!(
             "A replay without changes differs from the log by {} at e2e p50 and {} at p99. The change is \
@@ -213,56 +241,48 @@ impl Prediction {
                     .to_owned(),
             );
         }
-        let full = predicted.stages.iter().filter(|stage| stage.utilisation > FULL);
-        sentences.extend(full.map(|StageFigures { stage, queue_grows, .. }| match is_open && *queue_grows {
-            true => format!(
-                "Stage {stage} has no room left: its queue grows for as long as requests arrive like this, \
-                 so the predicted times depend on the length of the log."
-            ),
-            false => format!("Stage {stage} works all the time: it limits the requests a second."),
-        }));
-        sentences.extend(predicted.guessed(&logged));
+        sentences.extend(predicted.on_stages(&logged, is_open));
         Self { logged, replayed, predicted, groups, sentences }
     }
 
-    pub(super) fn print(&self, out: &mut impl Write) -> Result<()> {
+    /// Of stages and groups, fewer percentiles are shown if none are chosen.
+    pub(super) fn print(&self, percentiles: &PercentileArgs, out: &mut impl Write) -> Result<()> {
         let Self { logged, replayed, predicted, groups, sentences } = self;
+        let (percents, few) = (percentiles.or(&Percent::USUAL), percentiles.or(&FEW));
         let runs = [logged, replayed, predicted];
         let heads = ["logged", "replayed", "predicted", "change"];
         let mut table = Columns::named("What if", heads);
         let rate = relative([replayed, predicted].map(|run| run.requests_per_s));
         let cells = runs.iter().map(|run| Cell::Decimal(run.requests_per_s));
         table.row("requests a second", cells.chain([Cell::Text(&rate)]));
-        let figures: [(&str, Figure); 4] = [
-            ("mean", |times| times.mean),
-            ("p50", |times| times.p50),
-            ("p90", |times| times.p90),
-            ("p99", |times| times.p99),
-        ];
-        for (name, of) in figures {
+        let mut row = |name: &str, of: &dyn Fn(&Times) -> Millis| {
             let change = relative([replayed, predicted].map(|run| of(&run.e2e_total_ms).as_f64()));
             let cells = runs.iter().map(|run| Cell::Time(of(&run.e2e_total_ms)));
             table.row(&format!("e2e_total_ms, {name}"), cells.chain([Cell::Text(&change)]));
+        };
+        row("mean", &|times| times.mean);
+        for percent in percents {
+            row(&percent.to_string(), &|times| times.at(*percent));
         }
         writeln!(out, "{table}\n")?;
-        let mut table = Columns::named("Stage", ["", "workers", "busy", "waiting_ms, p50", "p99"]);
+        let waits = few.iter().enumerate().map(|(at, percent)| match at {
+            0 => format!("waiting_ms, {percent}"),
+            _ => percent.to_string(),
+        });
+        let heads = ["", "workers", "busy"].map(str::to_owned).into_iter().chain(waits);
+        let mut table = Columns::titled("Stage", heads);
         table.left(1);
         for ((before, replayed), after) in logged.stages.iter().zip(&replayed.stages).zip(&predicted.stages) {
             for (run, stage) in [("logged", before), ("replayed", replayed), ("predicted", after)] {
                 let busy = format!("{:.0} %", stage.utilisation * 100.0);
-                let cells = [
-                    Cell::Text(run),
-                    Cell::Count(stage.workers as u64),
-                    Cell::Text(&busy),
-                    Cell::Time(stage.waiting_ms.p50),
-                    Cell::Time(stage.waiting_ms.p99),
-                ];
-                table.row(&stage.stage, cells.into_iter());
+                let cells = [Cell::Text(run), Cell::Count(stage.workers as u64), Cell::Text(&busy)];
+                let waits = few.iter().map(|percent| Cell::Time(stage.waiting_ms.at(*percent)));
+                table.row(&stage.stage, cells.into_iter().chain(waits));
             }
         }
         writeln!(out, "{table}\n")?;
         if let Some(groups) = groups {
-            writeln!(out, "{}\n", groups.table())?;
+            writeln!(out, "{}\n", groups.table(few))?;
         }
         Ok(sentences.iter().try_for_each(|sentence| writeln!(out, "{}", in_lines(sentence)))?)
     }

@@ -2,29 +2,29 @@
 
 use serde::Serialize;
 
-use super::{figures::Times, trace::Request};
+use super::{times::Times, trace::Request};
 use crate::{
     Timestamp,
-    cli::groups::{Grouping, Groups, Heading, Merge},
+    cli::groups::{Grouping, Groups, Heading, Merge, Percent},
     write::columns::{Cell, Columns},
 };
 
 /// The end-to-end times of a group in the three runs.
 #[derive(Debug, Serialize)]
-struct PredictedGroup {
+pub(super) struct PredictedGroup {
     #[serde(flatten)]
-    heading: Heading,
-    requests: usize,
-    logged: Times,
-    replayed: Times,
-    predicted: Times,
+    pub(super) heading: Heading,
+    pub(super) requests: usize,
+    pub(super) logged: Times,
+    pub(super) replayed: Times,
+    pub(super) predicted: Times,
 }
 
 /// All groups, with remarks on them.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(super) struct PredictedGroups {
-    groups: Vec<PredictedGroup>,
+    pub(super) groups: Vec<PredictedGroup>,
     #[serde(skip)]
     title: String,
     #[serde(skip)]
@@ -44,7 +44,13 @@ impl Merge for Runs {
 impl PredictedGroups {
     /// The groups of requests, whose times in the replay and in the prediction are given in the same order.
     /// Requests are grouped by their end in the log.
-    pub(super) fn of(grouping: &Grouping, requests: &[Request], replayed: &[u64], predicted: &[u64]) -> Self {
+    pub(super) fn of(
+        grouping: &Grouping,
+        percents: &[Percent],
+        requests: &[Request],
+        replayed: &[u64],
+        predicted: &[u64],
+    ) -> Self {
         let mut groups = Groups::<Runs>::new(grouping);
         for (request, (replayed, predicted)) in requests.iter().zip(replayed.iter().zip(predicted)) {
             let ended = Timestamp::from_unix_micros((request.created + request.e2e) / 1_000);
@@ -59,18 +65,21 @@ impl PredictedGroups {
         let groups = groups.into_iter().map(|group| {
             let heading = group.heading(grouping);
             let requests = group.value.0.first().map_or(0, Vec::len);
-            let [logged, replayed, predicted] = group.value.0.map(Times::of);
+            let [logged, replayed, predicted] = group.value.0.map(|times| Times::of(times, percents));
             PredictedGroup { heading, requests, logged, replayed, predicted }
         });
         Self { title: grouping.title(), groups: groups.collect(), remarks }
     }
 
-    pub(super) fn table(&self) -> Columns {
-        let heads = ["requests", "e2e p50, logged", "predicted", "e2e p99, logged", "predicted"];
-        let mut table = Columns::named(&self.title, heads);
+    pub(super) fn table(&self, percents: &[Percent]) -> Columns {
+        let of_percent = |percent| [format!("e2e {percent}, logged"), "predicted".to_owned()];
+        let heads = ["requests".to_owned()].into_iter().chain(percents.iter().flat_map(of_percent));
+        let mut table = Columns::titled(&self.title, heads);
         for PredictedGroup { heading, requests, logged, predicted, .. } in &self.groups {
-            let times = [logged.p50, predicted.p50, logged.p99, predicted.p99].map(Cell::Time);
-            table.row(&heading.row(), [Cell::Count(*requests as u64)].into_iter().chain(times));
+            let times =
+                percents.iter().flat_map(|percent| [logged, predicted].map(|times| times.at(*percent)));
+            let requests = Cell::Count(*requests as u64);
+            table.row(&heading.row(), [requests].into_iter().chain(times.map(Cell::Time)));
         }
         table
     }

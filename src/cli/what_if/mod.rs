@@ -7,12 +7,13 @@ use super::{
     argument::at_least_one,
     failure::{Failure, Result, complain},
     files::Files,
-    groups::{GroupArgs, Grouping},
+    groups::{GroupArgs, Grouping, Percent},
     help::Help,
     input::Inputs,
     json,
     log_line::LogLine,
     paint,
+    percentiles::{PercentileArgs, with_default},
     quantity::Stage,
     selection::Selection,
 };
@@ -29,8 +30,10 @@ mod groups;
 mod period;
 mod processes;
 mod replay;
+mod rows;
 mod setting;
 mod station;
+mod times;
 mod trace;
 
 use clients::InFlight;
@@ -54,6 +57,10 @@ pub(super) const HELP: Help = Help {
             "omni-metrics what-if --workers code2wav=2 --rate 1.5 run.log",
         ),
         ("A load test with 16 clients", "omni-metrics what-if --concurrency 16 --batch 0=16 run.log"),
+        (
+            "The p99.9 end to end if half as many requests again arrive, for a spreadsheet",
+            "omni-metrics what-if --rate 1.5 --percentiles 99.9 --csv run.log",
+        ),
         ("What that means for each model", "omni-metrics what-if --workers 2=2 --by fields.model run.log"),
     ],
     note: Some(
@@ -66,6 +73,7 @@ pub(super) const HELP: Help = Help {
 };
 
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("percentiles", |arg| with_default(arg, "50,90,99; of stages and groups: 50,99")))]
 pub(super) struct Args {
     /// How many workers a stage has; the stage is an id or a name; with a sign, how many more or fewer
     ///
@@ -85,6 +93,11 @@ pub(super) struct Args {
     /// One line of JSON
     #[arg(long)]
     json: bool,
+    /// Comma-separated values: a row for each number of the run, of a stage and of a group
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    #[command(flatten)]
+    percentiles: PercentileArgs,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -94,7 +107,7 @@ pub(super) struct Args {
 fn factor(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(factor) if (0.001..=1000.0).contains(&factor) => Ok(factor),
-        _ => Err("expected a number from 0.001 to 1000".to_owned()),
+        _ => Err("expected a number from 0.001 to 1000, such as `1.5` for half as many again".to_owned()),
     }
 }
 
@@ -118,9 +131,12 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let prediction = predict(args, grouping.as_ref(), &inputs.selection, log)?;
     if args.json {
         json::write(out, &prediction)?;
+    } else if args.csv {
+        prediction.sentences.iter().for_each(|sentence| complain(sentence));
+        prediction.write_csv(out)?;
     } else {
         let mut text = Vec::new();
-        prediction.print(&mut text)?;
+        prediction.print(&args.percentiles, &mut text)?;
         out.write_all(paint::tables(&String::from_utf8_lossy(&text)).as_bytes())?;
     }
     Ok(inputs.exit_code(0))
@@ -180,8 +196,7 @@ fn predict(args: &Args, grouping: Option<&Grouping>, selection: &Selection, log:
     if sampled > 0 {
         let lines = amount(sampled, "line stands", "lines stand");
         return Err(Failure::Io(format!(
-            "{lines} for further requests that have no line (sample_rate). These held the stages too, so a \
-             replay without them would predict too little waiting"
+            "the log is sampled: {lines} for further requests, without which too little waiting is predicted"
         )));
     }
     if requests.iter().all(|request| request.visits.is_empty()) {
@@ -198,16 +213,17 @@ fn predict(args: &Args, grouping: Option<&Grouping>, selection: &Selection, log:
     let first = requests.first().map_or(0, |request| request.created);
     let last = requests.iter().map(|request| request.created + request.e2e).max().unwrap_or(first);
     let covered = Covered::of(selection, [first, last], more > 0);
-    let logged = Run::logged(&requests, &stations, covered);
+    let percents = args.percentiles.or(&Percent::USUAL);
+    let logged = Run::logged(&requests, &stations, covered, percents);
     let replayed = replay(&requests, &stations, as_logged);
     let predicted = replay(&requests, &scenario, as_asked);
-    let groups =
-        grouping.map(|grouping| PredictedGroups::of(grouping, &requests, &replayed.e2e, &predicted.e2e));
+    let groups = grouping
+        .map(|grouping| PredictedGroups::of(grouping, percents, &requests, &replayed.e2e, &predicted.e2e));
     groups.iter().flat_map(|groups| &groups.remarks).for_each(|remark| complain(remark));
     let runs = [
         logged,
-        Run::of(replayed, &stations, covered.replayed(as_logged)),
-        Run::of(predicted, &scenario, covered.replayed(as_asked)),
+        Run::of(replayed, &stations, covered.replayed(as_logged), percents),
+        Run::of(predicted, &scenario, covered.replayed(as_asked), percents),
     ];
     let sentences = left_out(rows, more).chain(processes.remark(&scenario));
     Ok(Prediction::new(sentences.collect(), runs, groups, as_asked, in_flight))

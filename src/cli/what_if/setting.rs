@@ -32,8 +32,8 @@ impl Setting {
                 Ok(Self { stage: stage.to_owned(), number })
             }
             _ => Err(
-                "a stage and a number of at least 1 are needed, such as `2=4` or `vocoder=4`, or how many \
-                      more or fewer, such as `vocoder=+1`"
+                "expected a stage and a whole number from 1 to 1000000, such as `2=4` or `vocoder=4`, or how \
+                 many more or fewer, such as `vocoder=+1`"
                     .to_owned(),
             ),
         }
