@@ -154,7 +154,9 @@ fn the_rows_of_a_clock_that_is_behind_are_named_and_moved_if_asked() {
     let said = text(&aligned.stderr);
     assert_eq!(
         said,
-        "omni-metrics: 20 rows were moved by up to 200.000 ms, since the clocks of their processes differ\n"
+        "omni-metrics: 1 log of rows has a clock off by 10 ms or more from that of the requests: standard \
+         input 200.000 ms behind\n\
+         omni-metrics: 20 rows were moved by up to 200.000 ms, since the clocks of their processes differ\n"
     );
     assert_eq!(
         stdout(&aligned),
@@ -409,6 +411,84 @@ fn the_report_as_json_has_the_offset_of_each_clock() {
         unmoved["rows_before_request"],
         json!({ "rows": 10, "requests": 10, "most_ms": 197.0, "example": "a" })
     );
+}
+
+#[test]
+fn requests_of_several_processes_are_moved_to_one_clock_if_a_worker_serves_both_at_the_same_time() {
+    const IDS: [&str; 24] = [
+        "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t",
+        "u", "v", "w", "x",
+    ];
+    // Half a minute after the first requests, and by a clock of their front that is 700 ms ahead.
+    let (front, worker) = run(&IDS[..13]);
+    let (late_front, late_worker) = run(&IDS[13..]);
+    let [late, late_worker] = [&late_front, &late_worker].map(|log| log.replace(":00.0", ":30.0"));
+    let ahead = late.replace(":30.0", ":30.7");
+    let logs = ["moved-front.log", "moved-ahead.log", "moved-worker.log"].map(path);
+    let mut rows: Vec<_> = worker.lines().chain(late_worker.lines()).collect();
+    rows.sort_unstable();
+    let write = |ahead: &str, rows: &[&str]| {
+        fs::write(&logs[0], &front).unwrap();
+        fs::write(&logs[1], ahead).unwrap();
+        fs::write(&logs[2], rows.join("\n")).unwrap();
+    };
+    let [first, second, worker] = logs.each_ref().map(String::as_str);
+    let join = |args: &[&str]| {
+        let output = omni_of(&[&["join", second, first, worker], args].concat(), "");
+        (requests(&stdout(&output)), text(&output.stderr))
+    };
+    let begin = |line: &RequestLine| line.timestamp.unix_micros();
+    write(&late, &rows);
+    let (in_step, said) = join(&["--align-clocks"]);
+    assert_eq!(said, "");
+    write(&ahead, &rows);
+    let (aligned, said) = join(&["--align-clocks"]);
+    assert!(aligned.iter().map(begin).eq(in_step.iter().map(begin)), "{aligned:?}");
+    for (at, request) in aligned.iter().enumerate() {
+        let moved = serde_json::to_value(request.fields.get("clock_moved_ms")).unwrap();
+        assert_eq!(moved, if at < 11 { json!(-700.0) } else { json!(null) });
+        assert_eq!(request.stage_table, in_step[at].stage_table);
+    }
+    let sentence = "omni-metrics: the requests of 1 of 2 runs were moved to the clock of moved-front.log, which \
+                    has the most requests: moved-ahead.log was 700.000 ms ahead\n";
+    assert!(said.starts_with(sentence), "{said}");
+    let (_, json) = join(&["--align-clocks", "--json"]);
+    let clocks = |moved: Value| {
+        json!([
+            { "log_file": "moved-ahead.log", "requests": 11, "moved_ms": moved },
+            { "log_file": "moved-front.log", "requests": 13, "moved_ms": 0.0, "is_reference": true },
+        ])
+    };
+    assert_eq!(report(&json)["request_clocks"], clocks(json!(-700.0)));
+    let (unmoved, _) = join(&[]);
+    assert!(unmoved[..11].iter().all(|request| !request.fields.contains_key("clock_moved_ms")));
+
+    // The worker may have been started again between the requests of one process and those of the other.
+    rows.sort_by_key(|row| row.contains(":30.0"));
+    write(&ahead, &rows);
+    let (apart, said) = join(&["--align-clocks"]);
+    assert!(apart.iter().map(begin).eq(unmoved.iter().map(begin)), "{apart:?}");
+    let sentence = "omni-metrics: the requests of 1 of 2 runs keep their clock, since too few rows of workers \
+                    compare it with that of moved-front.log: moved-ahead.log\n";
+    assert!(said.contains(sentence), "{said}");
+    let (_, json) = join(&["--align-clocks", "--json"]);
+    assert_eq!(report(&json)["request_clocks"], clocks(Value::Null));
+}
+
+#[test]
+fn a_process_that_was_started_again_with_another_clock_is_named() {
+    const IDS: [&str; 20] =
+        ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"];
+    let (front, worker) = run(&IDS);
+    let (before, after) = worker.split_at(worker.match_indices('\n').nth(9).unwrap().0 + 1);
+    let logs = ["again-front.log", "again-worker.log"].map(path);
+    fs::write(&logs[0], &front).unwrap();
+    fs::write(&logs[1], before.to_owned() + &after.replace(":00.0", ":03.0")).unwrap();
+    let said = text(&omni_of(&["join", "--align-clocks", &logs[0], &logs[1]], "").stderr);
+    let expected = "omni-metrics: 1 log of rows has a clock off by 10 ms or more from that of the requests: \
+                    again-worker.log 3000.000 ms ahead\n\
+                    omni-metrics: 1 process was started again with another clock: again-worker.log\n";
+    assert!(said.starts_with(expected), "{said}");
 }
 
 #[test]

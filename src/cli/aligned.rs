@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use super::{clocks::Clocks, joined_line::RowReader, matching::Received};
 use crate::{
-    Line, Millis, RequestLine, Timestamp, TransferRow,
+    FieldValue, Line, Millis, RequestLine, Timestamp, TransferRow,
     model::{
         early_arrival,
         warnings::{WARNING_LIMIT, Warnings},
     },
 };
+
+/// The field of a request that says by how many milliseconds it was moved.
+const CLOCK_MOVED_MS: &str = "clock_moved_ms";
 
 pub(super) type Edge = (Option<u64>, Option<u64>);
 
@@ -102,7 +105,21 @@ pub(super) fn move_by(row: &mut Line, micros: i64) {
         Line::Transfer(line) => &mut line.timestamp,
         Line::Request(_) | Line::Summary(_) | Line::Open(_) => return,
     };
-    *timestamp = Timestamp::from_unix_micros(timestamp.unix_micros().saturating_add_signed(micros));
+    *timestamp = moved(*timestamp, micros);
+}
+
+/// Moves a request by this many microseconds, to the clock of other requests. Its rows follow, since their
+/// moments count from its creation.
+pub(super) fn move_request(request: &mut RequestLine, micros: i64) {
+    if micros != 0 {
+        request.timestamp = moved(request.timestamp, micros);
+        let millis = || FieldValue::Float(micros as f64 / 1e3);
+        request.fields.entry(CLOCK_MOVED_MS.into()).or_insert_with(millis);
+    }
+}
+
+fn moved(timestamp: Timestamp, micros: i64) -> Timestamp {
+    Timestamp::from_unix_micros(timestamp.unix_micros().saturating_add_signed(micros))
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! By how much the clocks of processes differ, as the rows of workers tell: a row that a request waits for
 //! lies inside of it, after the messages that led to it and before those that lead back.
 
-use std::{collections::BTreeMap, mem, ops::Range};
+use std::{cmp::Reverse, collections::BTreeMap, mem, ops::Range};
 
-use super::messages::Path;
+use super::{messages::Path, request_clocks::Links};
 
 /// Fewer rows than these tell nothing.
-const FEWEST: usize = 8;
+pub(super) const FEWEST: usize = 8;
 /// How many rows of one log in the requests of one run are looked at.
 const MOST: usize = 1_024;
 
@@ -60,9 +60,17 @@ impl Rows {
 
 /// The rows from which [`Clocks`] are estimated, by the run of their requests and by their log.
 #[derive(Debug, Default)]
-pub(super) struct ClockRows(BTreeMap<(u64, u64), Rows>);
+pub(super) struct ClockRows {
+    pairs: BTreeMap<(u64, u64), Rows>,
+    /// How many requests each run has, of those whose id occurs once.
+    requests: BTreeMap<u64, u64>,
+}
 
 impl ClockRows {
+    pub(super) fn add_request(&mut self, run: u64) {
+        *self.requests.entry(run).or_default() += 1;
+    }
+
     /// Adds the row at `sequence` of a log, which began and ended at these times, in nanoseconds, to those of
     /// a run whose request was created and ended at these. Messages led to its process and back.
     pub(super) fn add(
@@ -83,7 +91,7 @@ impl ClockRows {
         }
         // A row that is longer than its request tells nothing.
         if least <= most {
-            let rows = self.0.entry(run_and_log).or_default();
+            let rows = self.pairs.entry(run_and_log).or_default();
             rows.add((sequence, least, most));
             for (count, path) in rows.messages.iter_mut().zip(paths) {
                 // The end of the request itself counts as a message.
@@ -94,19 +102,29 @@ impl ClockRows {
 
     /// Adds those of another part.
     pub(super) fn merge(&mut self, other: Self) {
-        for (pair, rows) in other.0 {
-            self.0.entry(pair).or_default().merge(rows);
+        for (pair, rows) in other.pairs {
+            self.pairs.entry(pair).or_default().merge(rows);
         }
+        other.requests.into_iter().for_each(|(run, more)| *self.requests.entry(run).or_default() += more);
     }
 
     pub(super) fn estimate(self) -> Clocks {
-        let offsets = self.0.into_iter().map(|(pair, Rows { mut kept, messages, .. })| {
+        let (mut pairs, mut of_logs) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
+        for ((run, log), Rows { mut kept, messages, .. }) in self.pairs {
             kept.sort_unstable();
             let offsets = offsets(&kept, messages);
-            let doubtful = doubtful(&kept, &offsets, messages);
-            (pair, Offsets { offsets, doubtful })
-        });
-        Clocks(offsets.collect())
+            let of_pair = Offsets { doubtful: doubtful(&kept, &offsets, messages), offsets };
+            let rows = kept.iter().map(|(sequence, ..)| *sequence);
+            let rows = rows.filter(|sequence| of_pair.is_known(*sequence));
+            let rows = rows.map(|sequence| (sequence, offset_at(&of_pair.offsets, sequence)));
+            of_logs.entry(log).or_default().push((run, rows.collect()));
+            pairs.insert((run, log), of_pair);
+        }
+        let mut links = Links::default();
+        of_logs.into_values().for_each(|runs| links.add(runs));
+        let mut clocks = Clocks { pairs, requests: self.requests, ..Clocks::default() };
+        clocks.moves = clocks.reference().map(|reference| links.moves(reference)).unwrap_or_default();
+        clocks
     }
 }
 
@@ -210,40 +228,77 @@ fn offset_of(rows: &[Row], [there, back]: [u64; 2]) -> Option<i64> {
     Some(if unmoved * 100 >= most * 99 { 0 } else { offset })
 }
 
-/// By how much the rows of a log are moved in the requests of a run.
+/// By how much rows and requests are moved.
 #[derive(Debug, Default)]
-pub(super) struct Clocks(BTreeMap<(u64, u64), Offsets>);
+pub(super) struct Clocks {
+    /// By the run of the requests and the log of the rows: to the clock of that run.
+    pairs: BTreeMap<(u64, u64), Offsets>,
+    /// How many requests each run has, of those whose id occurs once.
+    requests: BTreeMap<u64, u64>,
+    /// By how much the requests of a run are moved to the clock of the run with most requests, in
+    /// microseconds; none if nothing tells.
+    moves: BTreeMap<u64, i64>,
+}
 
+/// By how much the rows of a log are moved in the requests of a run.
 #[derive(Debug)]
-struct Offsets {
+pub(super) struct Offsets {
     /// From which line on each one holds, one after the other, in microseconds.
     offsets: Vec<(u64, i64)>,
     /// The lines at which they may be wrong.
     doubtful: Vec<Range<u64>>,
 }
 
-impl Clocks {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+impl Offsets {
+    /// In microseconds, one for each start of the process; none if there is no estimate.
+    pub(super) fn micros(&self) -> impl Iterator<Item = i64> {
+        self.offsets.iter().map(|(_, offset)| *offset)
     }
 
-    /// The run and the log of rows, and their offsets in microseconds, one after the other.
-    pub(super) fn offsets(&self) -> impl Iterator<Item = (u64, u64, impl Iterator<Item = i64>)> {
-        self.0
-            .iter()
-            .map(|((run, log), of_pair)| (*run, *log, of_pair.offsets.iter().map(|(_, offset)| *offset)))
+    /// How many stretches of lines there are at which they may be wrong.
+    pub(super) fn doubts(&self) -> usize {
+        self.doubtful.len()
+    }
+
+    fn is_known(&self, sequence: u64) -> bool {
+        !self.offsets.is_empty() && !self.doubtful.iter().any(|lines| lines.contains(&sequence))
+    }
+}
+
+impl Clocks {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    /// Those of the rows, by the run of the requests and the log of the rows.
+    pub(super) fn pairs(&self) -> &BTreeMap<(u64, u64), Offsets> {
+        &self.pairs
+    }
+
+    /// The run with most requests, to whose clock others are moved.
+    pub(super) fn reference(&self) -> Option<u64> {
+        let most = self.requests.iter().max_by_key(|(run, requests)| (**requests, Reverse(**run)));
+        most.map(|(run, _)| *run)
+    }
+
+    /// The runs, how many requests each has, and by how many microseconds these are moved, if that is known.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (u64, u64, Option<i64>)> {
+        self.requests.iter().map(|(run, requests)| (*run, *requests, self.moves.get(run).copied()))
     }
 
     /// In microseconds, for the row at `sequence`.
     pub(super) fn offset(&self, run: u64, log: u64, sequence: u64) -> i64 {
-        self.0.get(&(run, log)).map_or(0, |Offsets { offsets, .. }| offset_at(offsets, sequence))
+        self.pairs.get(&(run, log)).map_or(0, |of_pair| offset_at(&of_pair.offsets, sequence))
     }
 
     /// Whether the offset of the row at `sequence` is known well.
     pub(super) fn is_known(&self, run: u64, log: u64, sequence: u64) -> bool {
-        self.0.get(&(run, log)).is_some_and(|Offsets { offsets, doubtful }| {
-            !offsets.is_empty() && !doubtful.iter().any(|lines| lines.contains(&sequence))
-        })
+        self.pairs.get(&(run, log)).is_some_and(|of_pair| of_pair.is_known(sequence))
+    }
+
+    /// By how many microseconds the requests of a run are moved.
+    pub(super) fn of_requests(&self, run: u64) -> i64 {
+        self.moves.get(&run).copied().unwrap_or_default()
     }
 }
 
@@ -282,7 +337,7 @@ mod tests {
             let rows: Vec<_> =
                 rows(0, restart, 90_000).chain(rows(restart, all - restart, -150_000)).collect();
             let offsets = Offsets { offsets: offsets(&rows, [1, 1]), doubtful: Vec::new() };
-            let clocks = Clocks([((1, 2), offsets)].into());
+            let clocks = Clocks { pairs: [((1, 2), offsets)].into(), ..Clocks::default() };
             for at in 0..all {
                 let ahead = if at < restart { 90_000 } else { -150_000 };
                 // A few rows leave much time.
@@ -342,7 +397,7 @@ mod tests {
         };
         let clocks = thinned_out(&mut (0..60_000), 1);
         let kept = |clocks: &ClockRows| {
-            let mut kept: Vec<_> = clocks.0[&(1, 1)].kept.clone();
+            let mut kept: Vec<_> = clocks.pairs[&(1, 1)].kept.clone();
             kept.sort_unstable();
             kept
         };

@@ -20,6 +20,7 @@ use foldhash::fast::RandomState;
 
 use super::{
     argument::time,
+    clock_report::ClockReport,
     clocks::{ClockRows, Clocks},
     doubles::Runs,
     failure::{Failure, Result},
@@ -107,7 +108,9 @@ pub(super) struct Args {
     ///
     /// The estimate is the move by which most rows of the log lie inside of their requests, and no message is
     /// received before it is sent. Rows are not moved if fewer than 95 % would fit, or if nearly as many do
-    /// unmoved. A process that was started again has an estimate of its own if it wrote at least 8 rows.
+    /// unmoved. A process that was started again has an estimate of its own if it wrote at least 8 rows. If
+    /// several processes have requests, these are moved to the clock of the one with most requests, as far as
+    /// the same workers serve them; such a request has `clock_moved_ms` under `fields`.
     #[arg(long)]
     align_clocks: bool,
     /// The report on the join as one line of JSON: to standard output with -o, else to stderr
@@ -159,7 +162,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let groups = groups.map(|groups| groups.into_table(&Percent::USUAL, &selection));
     let report = JoinedReport::new(inputs.read, written, args.max_offset.unwrap_or(MAX_OFFSET), oddities)
         .with_groups(groups);
-    let report = if args.align_clocks { report.with_clocks(&clocks, &origins) } else { report };
+    let report =
+        if args.align_clocks { report.with_clocks(ClockReport::of(&clocks, &origins)) } else { report };
     match &args.output {
         Some(_) => report.print(args.json, grouping.as_ref(), out)?,
         // If stderr is closed, the report is lost, as sentences are.

@@ -5,13 +5,12 @@ use std::{io::Write, time::Duration};
 use serde::Serialize;
 
 use super::{
-    clocks::Clocks,
+    clock_report::ClockReport,
     failure::{Result, complain},
     groups::{GroupTable, Grouping},
     json,
     line_counts::LineCounts,
     oddities::Oddities,
-    origins::Origins,
     selection::Sifted,
     summary::print_groups,
 };
@@ -33,20 +32,10 @@ pub(super) struct JoinedReport {
     #[serde(flatten)]
     oddities: Oddities,
     /// The estimates of the clocks, if rows were to be moved.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    clocks: Option<Vec<ClockOffsets>>,
+    #[serde(flatten)]
+    clocks: Option<ClockReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<GroupTable>,
-}
-
-/// By how much the rows of a log are moved in the requests of a run.
-#[derive(Serialize)]
-struct ClockOffsets {
-    log_file: String,
-    /// The log of the requests.
-    requests_from: String,
-    /// One for each start of the process that wrote the rows; none if there is no estimate.
-    offsets_ms: Vec<f64>,
 }
 
 impl JoinedReport {
@@ -66,14 +55,8 @@ impl JoinedReport {
         }
     }
 
-    pub(super) fn with_clocks(self, clocks: &Clocks, logs: &Origins) -> Self {
-        let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
-        let offsets = clocks.offsets().map(|(run, log, offsets)| ClockOffsets {
-            log_file: name(logs.of_row(log)),
-            requests_from: name(logs.of_run(run)),
-            offsets_ms: offsets.map(|micros| micros as f64 / 1e3).collect(),
-        });
-        Self { clocks: Some(offsets.collect()), ..self }
+    pub(super) fn with_clocks(self, clocks: ClockReport) -> Self {
+        Self { clocks: Some(clocks), ..self }
     }
 
     pub(super) fn with_groups(self, groups: Option<GroupTable>) -> Self {
@@ -92,7 +75,9 @@ impl JoinedReport {
             return json::write(out, self);
         }
         let max_offset = Duration::from_nanos(self.max_offset_ms.as_nanos());
-        self.oddities.sentences(max_offset).iter().for_each(|sentence| complain(sentence));
+        let of_clocks = self.clocks.iter().flat_map(ClockReport::sentences);
+        let sentences = of_clocks.chain(self.oddities.sentences(max_offset));
+        sentences.for_each(|sentence| complain(&sentence));
         match self.groups.as_ref().zip(grouping) {
             Some((groups, grouping)) => print_groups(groups, grouping, out),
             None => Ok(()),

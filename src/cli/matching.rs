@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use memchr::memmem;
 
 use super::{
-    aligned::{Senders, move_by},
+    aligned::{Senders, move_by, move_request},
     clocks::{ClockRows, Clocks},
     complete::{Completion, extent, time_before, times},
     doubles::Doubles,
@@ -144,6 +144,7 @@ pub(super) fn match_rows(
         if far_off > 0 {
             oddities.add_far_off(utf8(received.id)?, far_off);
         }
+        move_request(request, clocks.of_requests(received.source));
         oddities.sample.add_request(&request.request_id, request.sample_rate.is_some());
         line.clear();
         joined_line::write(&mut line, request);
@@ -260,6 +261,7 @@ pub(super) fn clock_rows(part: &mut Spool<4, 3>, bytes: &mut Vec<u8>) -> Result<
             continue;
         }
         let run = request.source;
+        clock_rows.add_request(run);
         let request = request_reader.read(request.line).ok_or_else(garbled)?;
         let (times, mut messages) = (times(request), Messages::default());
         request.transfer_table.iter().for_each(|row| messages.add(row, &request.warnings, None));
