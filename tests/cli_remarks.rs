@@ -153,3 +153,35 @@ fn a_log_that_is_not_joined_is_said_to_be_so_before_its_figures() {
     assert!(first.contains(command) && second.contains("so the objective"), "{said}");
     assert_eq!(code, Some(2));
 }
+
+#[test]
+fn requests_with_several_attempts_are_counted_by_their_ids() {
+    // The first two lines are attempts of one request; the third one is a request that failed.
+    let lines: Vec<_> = PIPELINE.lines().take(10).collect();
+    let id =
+        |line: &str| line.split("\"request_id\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let failed = |line: &str| {
+        let ends = |reason: &str| format!("\"finish_reason\":\"{reason}\"");
+        line.replace(&ends("stop"), &ends("error")).replace(&ends("length"), &ends("error"))
+    };
+    let once = [failed(lines[0]), lines[1].to_owned(), failed(lines[2])];
+    let once = [&once.join("\n"), &lines[3..].join("\n")].map(String::as_str).join("\n");
+    let log = once.replace(&id(lines[1]), &id(lines[0]));
+    let expected = serde_json::json!(
+        { "ids": 9, "retried": 1, "failed": 1, "recovered": 1, "is_estimate": false }
+    );
+    assert_eq!(json("summary", &log)["requests_by_id"], expected);
+    assert_eq!(json("report", &log)["summary"]["requests_by_id"], expected);
+    assert!(json("summary", &once).get("requests_by_id").is_none());
+    let sentence = "1 request_id has several of them, as after a retry. Of 9 different request_ids, 1 failed in \
+                    every attempt (11.1 %), and 1 failed in one attempt and succeeded in another.";
+    for command in ["summary", "report"] {
+        let said = stdout(&omni_of(&[command], &log)).replace('\n', " ");
+        assert!(said.contains(sentence), "{command}: {said}");
+        assert!(!stdout(&omni_of(&[command], &once)).contains("These are attempts"), "{command}");
+    }
+    assert!(stdout(&omni_of(&["summary", "--csv"], &log)).contains("\nrequests_by_id,,,recovered,1,"));
+    // A process may keep all failed attempts, and few of those that succeeded.
+    let sampled = log.replace("\"overall_summary\":", "\"sample_rate\":10,\"overall_summary\":");
+    assert!(json("summary", &sampled).get("requests_by_id").is_none());
+}

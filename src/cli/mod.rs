@@ -17,6 +17,7 @@ mod aligned;
 mod amount;
 mod argument;
 mod attainment;
+mod attempts;
 mod batch;
 mod by_hash;
 mod check;

@@ -7,6 +7,7 @@ use crate::{
     cli::{
         amount::{LATE_ROW, LATE_ROWS, amount},
         attainment::Attainment,
+        attempts::RequestsById,
         chosen::Chosen,
         parts::Share,
         running::{LastReport, StillOpen, left_out},
@@ -55,6 +56,9 @@ pub(in crate::cli) struct LogSummary {
     /// Requests that failed, with errors or by their `finish_reason`.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) failed_requests: u64,
+    /// How the requests ended, if some have several attempts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) requests_by_id: Option<RequestsById>,
     /// Requests that did not fail and have no row of a stage that they were sent to.
     #[serde(rename = "requests_without_rows", skip_serializing_if = "is_zero")]
     pub(super) without_rows: u64,

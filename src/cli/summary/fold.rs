@@ -6,6 +6,7 @@ use super::figures::{LogSummary, NamedCount, Slow};
 use crate::{
     Line, OverallSummary, RequestLine, SCHEMA, SummaryLine, Timestamp,
     cli::{
+        attempts::Attempts,
         chosen::Chosen,
         groups::Percent,
         line_counts::LineCounts,
@@ -44,6 +45,7 @@ pub(in crate::cli) struct Summary {
     /// Requests with errors, by the text of their first one.
     failed: Tally<String>,
     failed_requests: u64,
+    attempts: Attempts,
     /// Requests that did not fail and have no row of a stage that they were sent to.
     without_rows: u64,
     /// All errors of all requests.
@@ -69,6 +71,7 @@ impl Summary {
             summed_queues: 0,
             failed: Tally::default(),
             failed_requests: 0,
+            attempts: Attempts::default(),
             without_rows: 0,
             errors: 0,
             sampling: Sampling::default(),
@@ -128,6 +131,7 @@ impl Summary {
         self.objectives.merge(&other.objectives);
         self.failed.merge(&other.failed);
         self.failed_requests = self.failed_requests.saturating_add(other.failed_requests);
+        self.attempts.merge(&other.attempts);
         self.without_rows = self.without_rows.saturating_add(other.without_rows);
         self.errors = self.errors.saturating_add(other.errors);
         self.names.merge(&other.names);
@@ -158,6 +162,7 @@ impl Summary {
             self.summed_queues = self.summed_queues.saturating_add(weight);
         }
         self.objectives.add(line);
+        self.attempts.add(line);
         if is_failed(e2e) {
             self.failed_requests = self.failed_requests.saturating_add(weight);
         } else if stage_without_row(line).is_some() {
@@ -205,6 +210,7 @@ impl Summary {
         let Standing { reports: last_reports, open: still_open, more: more_open, unnamed } =
             running.figures();
         let reason = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
+        let sampled = self.sampling.figures();
         LogSummary {
             line: SummaryLine {
                 schema: SCHEMA,
@@ -214,7 +220,9 @@ impl Summary {
                 ..SummaryLine::default()
             },
             chosen: Vec::new(),
-            sampled: self.sampling.figures(),
+            // A process that keeps failed requests keeps few of the attempts that succeeded.
+            requests_by_id: self.attempts.figures().filter(|_| sampled.is_none()),
+            sampled,
             names: self.names,
             shares_of_e2e: self.times.shares().collect(),
             outputs: self.outputs.figures(),

@@ -7,6 +7,7 @@ use crate::{
     OverallSummary,
     cli::{
         attainment::{Attained, Attainment},
+        attempts::RequestsById,
         chosen::Chosen,
         failure::Result,
         groups::Percent,
@@ -159,6 +160,12 @@ impl LogSummary {
                 ("rows", rows),
             ];
             values.add(["sampled", "", ""], numbers.map(|(number, count)| (number, count.to_string())));
+        }
+        if let Some(by_id) = self.requests_by_id {
+            let RequestsById { ids, retried, failed, recovered, is_estimate } = by_id;
+            let counts = [("ids", ids), ("retried", retried), ("failed", failed), ("recovered", recovered)];
+            values.add(["requests_by_id", "", ""], counts.map(|(number, count)| (number, count.to_string())));
+            values.add(["requests_by_id", "", ""], [("is_estimate", is_estimate.to_string())]);
         }
         for (stage, wall) in (0..).zip(stage_wall_time_ms) {
             let (name, stage_name) = (stage.to_string(), self.stage_name(Some(stage)));

@@ -78,7 +78,9 @@ impl LogSummary {
             };
             writeln!(out, "{}", self.line.overall_summary)?;
             writeln!(out, "{AVERAGE}")?;
-            writeln!(out, "{}\n", in_lines(&format!("{}. {}", self.rates(), self.failures())))?;
+            let of_attempts = self.requests_by_id.map(|by_id| format!(" {}", by_id.sentence()));
+            let rates = format!("{}. {}{}", self.rates(), self.failures(), of_attempts.unwrap_or_default());
+            writeln!(out, "{}\n", in_lines(&rates))?;
             writeln!(out, "Percentiles until {}\n{table}", self.line.timestamp)?;
             if let Some(sentence) = self.on_summed_queues() {
                 writeln!(out, "{}", in_lines(&sentence))?;
