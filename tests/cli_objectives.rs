@@ -81,7 +81,7 @@ fn the_table_and_the_page_say_it() {
     let summary = stdout(&omni_of(&args, &log()));
     for part in [
         "| Objectives ",
-        "| first_output@0=200ms |   4 |     6 |         3 |        2 | 36.4 % |",
+        "| first_output@0=200ms |   4 |     6 |         3 |      1 |        1 | 36.4 % |",
         "| 99.0 %, missed |",
         "\n5 of 12 requests met all objectives (41.7 %).\n",
         "\nGoodput: 0.904 requests and 0.000 tokens a second.\n",
@@ -90,8 +90,19 @@ fn the_table_and_the_page_say_it() {
         assert!(summary.contains(part), "{part}: {summary}");
     }
     assert!(summary.lines().all(|line| line.chars().count() <= 110), "{summary}");
-    let page = stdout(&omni_of(&["report", "--slo", "e2e=700ms"], &log()));
-    assert!(page.contains("goodput"), "the page has it");
+    // Met, broke, failed and without a value are all requests.
+    let page = stdout(&omni_of(&[&["report"], &args[1..]].concat(), &log()));
+    for row in [
+        "200ms</th><td>4</td><td>6</td><td>1</td><td>1</td>",
+        "99%</th><td>8</td><td>3</td><td>1</td><td>0</td>",
+    ] {
+        assert!(page.contains(row) && page.contains("goodput"), "{row}");
+    }
+    let page = text(&omni_of(&["report", "--slo", "gen@9=1s"], &log()).stdout);
+    assert!(
+        page.contains("gen@9=1s</th><td>0</td><td>0</td><td>1</td><td>11</td><td>-</td>"),
+        "no request has it"
+    );
 }
 
 #[test]

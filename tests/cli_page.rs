@@ -141,7 +141,10 @@ fn objectives_stand_at_the_top_and_at_the_requests_that_broke_them() {
     let broke =
         data(&page, "data").as_array().unwrap().iter().filter(|one| one.get("broke").is_some()).count();
     assert!((1..40).contains(&broke), "{broke}");
-    let row = format!("<th scope=\"row\">e2e=20ms@99%</th><td>{}</td><td>{broke}</td>", 40 - broke);
+    let row = format!(
+        "<th scope=\"row\">e2e=20ms@99%</th><td>{}</td><td>{broke}</td><td>0</td><td>0</td>",
+        40 - broke
+    );
     assert!(page.contains(&row) && page.contains(" %, missed</td>"), "{row}");
     let head = page.split_once("</header>").unwrap().0;
     let met = format!("<dt>met all objectives</dt><dd>57.5 % ({} of 40)</dd>", 40 - broke);
@@ -189,8 +192,7 @@ fn a_request_far_away_from_all_others_is_named_and_the_charts_show_the_others() 
     assert_eq!((over_time(&page, 0), points(&page, "completed")), (41, 40));
     let began = stray.split_once("\"timestamp\":\"").unwrap().1;
     assert!(began.starts_with("2026-11-17T08:46:40.1"), "{began:.30}");
-    let note =
-        "data-outside=\"before\">1 request</button> began before it, the first at 2026-11-17 08:46:40.0";
+    let note = "data-outside=\"before\">1 request</button> began before this time, the first one at 2026-11-17 08:46:40.0";
     assert!(page.contains(note) && run["before"].is_number() && run["after"].is_null(), "{page}");
     assert!(page.contains("<tr><td>2026-11-17T08:46:40.0"), "the table has it");
     let first = data(&page, "data")[0]["at"].as_f64().unwrap();
@@ -202,8 +204,8 @@ fn a_request_far_away_from_all_others_is_named_and_the_charts_show_the_others() 
     let many = of_day(1_500);
     let page = report(&format!("{many}{stray}\n{}", stray.replace("11-17T", "11-19T")));
     for said in [
-        "began before it, the first at 2026-11-17 08:46:40.0",
-        "began after it, where the last one ended at 2026-11-19 08:46:40.1",
+        "began before this time, the first one at 2026-11-17 08:46:40.0",
+        "began after this time; the last one ended at 2026-11-19 08:46:40.1",
         "<code>omni-metrics tables --until 2026-11-18T08:46:40.",
         "<code>omni-metrics tables --since 2026-11-18T08:46:40.",
     ] {
@@ -273,6 +275,9 @@ fn many_requests_are_a_density_and_the_page_stays_small() {
     let page = report(&log);
     assert!(page.contains("class=\"density level-") && points(&page, "completed") == 0);
     assert_eq!(over_time(&page, 0), 6_000);
+    let keys: Vec<_> = page.split("<i class=\"density level-").skip(1).collect();
+    assert!(keys.len() == 2 && keys[0].starts_with("1\"></i>1 "), "the ends of the scale: {keys:.80?}");
+    assert!(keys[1].split_once("</span>").unwrap().0.ends_with(" requests"), "{:.80}", keys[1]);
     let run = data(&page, "run");
     let stretches = run["stretches"].as_array().unwrap().iter();
     let bins: std::collections::BTreeSet<_> = stretches
@@ -290,11 +295,11 @@ fn shares_and_sentences_at_the_top_are_those_of_the_summary() {
     let page = report(&waited);
     for part in summary["shares_of_e2e"].as_array().unwrap() {
         let (name, share) = (part["part"].as_str().unwrap(), part["share"].as_f64().unwrap() * 100.0);
-        let tile = format!("<dt>{name}</dt><dd>{share:.1} %</dd>");
+        let tile = format!("<dt>{name}, of e2e</dt><dd>{share:.1} %</dd>");
         assert_eq!(page.contains(&tile), ["waiting", "unattributed"].contains(&name), "{tile}");
     }
     let on_path = report(&pipeline());
-    assert!(on_path.contains("<dt>waiting</dt><dd>44.8 %</dd>"), "without waiting_time_ms");
+    assert!(on_path.contains("<dt>waiting, of e2e</dt><dd>44.8 %</dd>"), "without waiting_time_ms");
     let long = pipeline()
         .replace("\"queue_time_ms\":", "\"queue_time_ms\":9999")
         .replace("\"events\":1", "\"events\":2");

@@ -70,7 +70,8 @@ impl fmt::Display for Attainment {
         // What breaks a single objective breaks only this one.
         let are_several = self.each.len() > 1;
         let only = are_several.then_some("only this");
-        let heads = ["met", "broke"].into_iter().chain(only).chain(["no value", "share", "wanted"]);
+        let heads = ["met", "broke"].into_iter().chain(only);
+        let heads = heads.chain(["failed", "no value", "share", "wanted"]);
         let mut table = Columns::titled("Objectives", heads.map(str::to_owned));
         for row in &self.each {
             let wanted = match (row.wanted, row.is_attained) {
@@ -81,16 +82,24 @@ impl fmt::Display for Attainment {
             let share = percent(row.share);
             let only = are_several.then_some(Cell::Count(row.only));
             let cells = [Cell::Count(row.met), Cell::Count(row.broke)].into_iter().chain(only);
-            let rest = [Cell::Count(row.absent), Cell::Text(&share), Cell::Text(&wanted)];
+            let counts = [Cell::Count(self.failed), Cell::Count(self.without_value(row))];
+            let rest = counts.into_iter().chain([Cell::Text(&share), Cell::Text(&wanted)]);
             table.row(&row.objective, cells.chain(rest));
         }
-        table.left(5 + usize::from(are_several));
+        table.left(6 + usize::from(are_several));
         writeln!(f, "{table}")?;
         self.sentences().iter().try_for_each(|sentence| writeln!(f, "{sentence}"))
     }
 }
 
 impl Attainment {
+    /// Requests that did not fail and are without the value of an objective. With those that met it, broke it
+    /// or failed, they are all requests.
+    pub(super) fn without_value(&self, row: &Attained) -> u64 {
+        let judged = if self.judged == 0 { self.failed } else { self.judged };
+        judged.saturating_add(self.unjudged).saturating_sub(self.failed + row.met + row.broke)
+    }
+
     /// The objectives that do not count, a sentence each.
     pub(super) fn missing(&self) -> impl Iterator<Item = String> {
         let missing = self.each.iter().filter(|row| row.judged == 0);

@@ -27,7 +27,8 @@ pub(super) struct Objective {
     text: String,
     met: String,
     broke: String,
-    absent: String,
+    failed: String,
+    without_value: String,
     share: String,
     /// Whether as many requests met it as are wanted, if that was said.
     is_attained: Option<bool>,
@@ -112,7 +113,7 @@ pub(super) fn tiles(
         tile("tokens a second", decimal(*e2e_avg_tokens_per_s)),
     ]);
     let [waiting, unattributed] = idle(summary, whole);
-    let shares = [("waiting", waiting), ("unattributed", unattributed)].into_iter();
+    let shares = [("waiting, of e2e", waiting), ("unattributed, of e2e", unattributed)].into_iter();
     let shares = shares.filter(|(_, share)| *share > 0.0);
     tiles.extend(shares.map(|(part, share)| tile(part, format!("{:.1} %", share * 100.0))));
     tiles
@@ -141,7 +142,8 @@ pub(super) fn objectives(attainment: &Attainment) -> Vec<Objective> {
         text: row.objective.clone(),
         met: count(row.met),
         broke: count(row.broke),
-        absent: count(row.absent),
+        failed: count(attainment.failed),
+        without_value: count(attainment.without_value(row)),
         share: share(row.met, row.judged),
         is_attained: row.is_attained,
     });

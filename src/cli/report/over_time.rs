@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     Millis, Timestamp,
-    cli::latency_bins::{BINS, start},
+    cli::{
+        amount::amount,
+        latency_bins::{BINS, start},
+    },
     write::columns::ABSENT,
 };
 
@@ -35,6 +38,21 @@ pub(super) struct Window {
     time: (f64, f64),
     pub(super) all: Stretch,
     pub(super) in_flight: f64,
+}
+
+/// The places of a density that have about as many requests.
+#[derive(Debug, Default)]
+struct Level {
+    path: Path,
+    least: u64,
+    most: u64,
+}
+
+impl Level {
+    fn name(&self) -> String {
+        let most = amount(self.most, "request", "requests");
+        if self.least < self.most { format!("{} to {most}", count(self.least)) } else { most }
+    }
 }
 
 /// The charts and their numbers.
@@ -95,8 +113,12 @@ impl<'a> OverTime<'a> {
                 }
             }
             None => {
-                for (level, path) in self.density(&field).into_iter().enumerate() {
-                    plot.layer(&format!("density level-{}", level + 1), "", path);
+                let levels = self.density(&field);
+                let filled = |Level { path, .. }: &Level| !path.is_empty();
+                let ends = [levels.iter().position(filled), levels.iter().rposition(filled)];
+                for (at, level) in levels.into_iter().enumerate() {
+                    let name = if ends.contains(&Some(at)) { level.name() } else { String::new() };
+                    plot.layer(&format!("density level-{}", at + 1), &name, level.path);
                 }
             }
         }
@@ -110,7 +132,7 @@ impl<'a> OverTime<'a> {
     }
 
     /// How many requests have a time and a latency, by the logarithm of their number.
-    fn density(&self, field: &Field) -> [Path; LEVELS] {
+    fn density(&self, field: &Field) -> [Level; LEVELS] {
         let bins = ((field.y.high() / field.y.low()).log2() * f64::from(BINS)).round() as u32;
         let first = (field.y.low().log2() * f64::from(BINS)).round() as u32;
         let width = bins.div_ceil(ROWS).max(1);
@@ -128,11 +150,13 @@ impl<'a> OverTime<'a> {
             cells.push((at.from, at.to, row));
         }
         let most = cells.iter().map(|(_, _, (_, count))| *count).max().unwrap_or(0);
-        let mut levels = <[Path; LEVELS]>::default();
+        let mut levels = <[Level; LEVELS]>::default();
         for (from, to, (row, count)) in cells.into_iter().filter(|(_, _, (_, count))| *count > 0) {
             let level = (count as f64).ln() / (most as f64 + 1.0).ln() * LEVELS as f64;
-            if let Some(path) = levels.get_mut(level as usize) {
+            if let Some(Level { path, least, most }) = levels.get_mut(level as usize) {
                 let bottom = first + row * width;
+                *least = if path.is_empty() { count } else { count.min(*least) };
+                *most = count.max(*most);
                 path.rectangle(field, (from as f64, to as f64), (start(bottom), start(bottom + width)));
             }
         }
@@ -174,7 +198,7 @@ impl<'a> OverTime<'a> {
         let most = self.columns.iter().map(|at| at.all.endings.failed() as f64).fold(0.0, f64::max);
         let field = Field { x: self.x, y: Axis::linear(0.0, most * 1.05) };
         let label = "Requests that failed, by the time when they began.".to_owned();
-        let title = format!("Failed requests, in {} each", length(&self.columns));
+        let title = format!("Failed requests in each {}", length(&self.columns));
         let mut plot = self.plot("failures", &title, label, field.y.counts(3));
         let (mut unaborted, mut aborted) = (Path::default(), Path::default());
         for at in &self.columns {

@@ -97,7 +97,7 @@ impl Plot {
 
     /// Adds marks, if there are any.
     pub(in crate::cli) fn layer(&mut self, class: &str, name: &str, path: Path) {
-        if !path.0.is_empty() {
+        if !path.is_empty() {
             self.layers.push(Layer { class: class.to_owned(), path: path.0, name: name.to_owned() });
         }
     }
@@ -128,6 +128,10 @@ impl Field {
 pub(in crate::cli) struct Path(String);
 
 impl Path {
+    pub(in crate::cli) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A point: a line without a length, whose round or square ends are drawn.
     pub(in crate::cli) fn dot(&mut self, field: &Field, x: f64, y: f64) {
         let _ = write!(self.0, "M{} {}h0", field.x(x), field.y(y));

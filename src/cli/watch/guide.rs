@@ -38,6 +38,7 @@ Requests: the slowest of each second, at most 8 that failed and 8 others; of the
 whole log, 100 each. \"mostly\" is the part with most of the time, and time_ms
 its time. For a request that a report names as open, e2e is its age, and
 \"mostly\" the stage that it is in, with the time there.
+Queue: from the creation of a stage's span until it begins; 0 if both are one.
 Groups: at most 16, or 256 of the whole log, in the order of their names; the
 others are one, `others`.
 Failed: finish_reason is neither stop nor length, or there are errors.

@@ -64,13 +64,24 @@ pub(super) fn room(area: Rect) -> usize {
 pub(super) fn objectives(figures: &Figures, area: Rect) -> Table<'static> {
     let all = figures.objectives.as_ref().map_or(0, |objectives| objectives.each.len());
     let head = head_of("objective", room(area), all);
-    let columns = [text(&head, None), number("met", COUNT), number("broke", COUNT), number("share", 8)];
-    let columns: Vec<_> = columns.into_iter().chain([number("wanted", 8)]).collect();
-    let rows = figures.objectives.iter().flat_map(|objectives| &objectives.each).map(|row| {
+    let attainment = figures.objectives.as_ref();
+    let without = |row| attainment.map_or(0, |attainment| attainment.without_value(row));
+    let failed = attainment.map_or(0, |attainment| attainment.failed);
+    // With them, a row has all requests.
+    let has_failed = area.width >= 72;
+    let has_without = has_failed && attainment.is_some_and(|all| all.each.iter().any(|row| without(row) > 0));
+    let columns = [text(&head, None), number("met", COUNT), number("broke", COUNT)].into_iter();
+    let columns = columns.chain(has_failed.then(|| number("failed", COUNT)));
+    let columns = columns.chain(has_without.then(|| number("no value", COUNT)));
+    let columns: Vec<_> = columns.chain([number("share", 8), number("wanted", 8)]).collect();
+    let rows = attainment.into_iter().flat_map(|objectives| &objectives.each).map(|row| {
         let style = if row.is_attained == Some(false) { bad() } else { Style::new() };
         let share = |share: Option<f64>| share.map_or("-".to_owned(), percent);
         let name = printable(&row.objective).into_owned();
-        (style, vec![name, amount(row.met), amount(row.broke), share(row.share), share(row.wanted)])
+        let cells = [name, amount(row.met), amount(row.broke)].into_iter();
+        let cells = cells.chain(has_failed.then(|| amount(failed)));
+        let cells = cells.chain(has_without.then(|| amount(without(row))));
+        (style, cells.chain([share(row.share), share(row.wanted)]).collect())
     });
     table(&columns, rows)
 }

@@ -56,14 +56,21 @@ scatter.append(ring, near);
 const hasDensity = Boolean(scatter.querySelector(".density"));
 if (hasDensity || "sampled" in element("search").dataset) {
   element("latency").classList.add("sampled");
+  const { requests: begun, failed, aborted } = sum(stretches.slice(firstShown, lastShown + 1));
+  const all = { completed: begun - failed, aborted, unaborted: failed - aborted };
+  const paths = (some) => some.map(({ at, e2e }) => `M${Math.round(ofTime(at) * 2000)} ${Math.round((1 - ofLatency(e2e)) * 1000)}h0`).join("");
+  const put = (className, some) => {
+    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    path.setAttribute("class", className);
+    path.setAttribute("d", paths(some));
+    scatter.querySelector(".line").before(path);
+  };
+  if (hasDensity) put("halo", requests.filter(({ at }) => isShown(at)));
   for (const [ending, name] of Object.entries({ completed: "completed", aborted: "aborted", unaborted: "failed, not aborted" })) {
-    const dots = document.createElementNS("http://www.w3.org/2000/svg", "path");
     const of = requests.filter((request) => request.ending === ending && isShown(request.at));
-    dots.setAttribute("class", "large dots " + ending);
-    dots.setAttribute("d", of.map(({ at, e2e }) => `M${Math.round(ofTime(at) * 2000)} ${Math.round((1 - ofLatency(e2e)) * 1000)}h0`).join(""));
-    scatter.querySelector(".line").before(dots);
-    if (!of.length || !hasDensity) continue;
-    const key = make("span", "key", name);
+    put("large dots " + ending, of);
+    if (!all[ending] || !hasDensity) continue;
+    const key = make("span", "key", `${name}: ${count(of.length)} of ${count(all[ending])} as points`);
     key.prepend(make("i", "dots " + ending));
     element("latency").querySelector("figcaption").append(key);
   }
