@@ -12,7 +12,7 @@ const PIPELINE: &str = include_str!("data/pipeline.jsonl");
 const ENGINE: &str = include_str!("data/engine.jsonl");
 
 /// The commands that have both.
-const COMMANDS: [&str; 3] = ["summary", "compare LOG LOG", "what-if"];
+const COMMANDS: [&str; 4] = ["summary", "compare LOG LOG", "what-if", "why --slowest"];
 
 /// A record by the names of the columns.
 type Record = BTreeMap<String, String>;
@@ -311,6 +311,34 @@ fn the_sentences_of_a_prediction_are_beside_csv() {
         !sentences.is_empty() && sentences.iter().all(|sentence| said.contains(&name(sentence))),
         "{said}"
     );
+}
+
+#[test]
+fn why_has_a_row_for_each_part_of_the_time_of_each_request() {
+    for (args, head) in [
+        (&["why", "req-0004"][..], "request_id,part,"),
+        (&["why", "--p50"], "request_id,part,"),
+        (&["why", "--p50", "--by", "finish_reason"], "from,group,request_id,part,"),
+    ] {
+        let (found, records) = csv(args, PIPELINE);
+        assert_eq!(found, format!("{head}stage_name,time_ms,median_ms,difference_ms,tail_ms,others_ms"));
+        let answers = stdout(&omni_of(&[args, &["--json"]].concat(), PIPELINE));
+        let mut rows = 0;
+        for answer in answers.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+            for part in list(&answer["parts"]) {
+                let cells = [("request_id", name(&answer["request_id"])), ("part", name(&part["part"]))];
+                let record = find(&records, &cells.each_ref().map(|(column, cell)| (*column, &**cell)));
+                ["time_ms", "median_ms", "difference_ms", "tail_ms", "others_ms"].iter().for_each(|column| {
+                    assert_is(record, column, &part[*column]);
+                });
+                assert_eq!(record["stage_name"], part["stage_name"].as_str().unwrap_or_default());
+                let group = record.get("group").map(String::as_str);
+                assert_eq!(group, answer["group"].as_str());
+                rows += 1;
+            }
+        }
+        assert!(rows > 5 && records.len() == rows, "{args:?}: {records:?}");
+    }
 }
 
 #[test]

@@ -48,6 +48,7 @@ const RUNS: &[(&str, Says)] = &[
     ("join --by stage_name --every 1s LOG", Lines),
     ("why --slowest LOG", Nothing),
     ("why --p50 --json --by finish_reason LOG", Nothing),
+    ("why --p90 --csv --every 1s LOG", Nothing),
     ("report --json LOG", Requests("/summary/overall_summary/e2e_requests")),
     ("report --json --percentiles 50,99.99 LOG", Requests("/summary/overall_summary/e2e_requests")),
     ("report --json --every 1s LOG", Requests("/summary/overall_summary/e2e_requests")),
@@ -236,7 +237,7 @@ fn an_argument_of_other_commands_is_refused_with_their_names() {
             "tip: --percentiles is an option of `summary`, `report`, `compare`, `watch` and `what-if`",
         ),
         ("join --slo e2e=1s", "tip: --slo is an option of `summary`, `report`, `compare` and `watch`"),
-        ("watch --csv", "tip: --csv is an option of `summary`, `compare` and `what-if`"),
+        ("watch --csv", "tip: --csv is an option of `summary`, `why`, `compare` and `what-if`"),
         ("summary -o page.html", "tip: -o is an option of `join`, `report`, `export` and `compare`"),
         ("summary --jsn", "tip: a similar argument exists: '--json'"),
     ] {

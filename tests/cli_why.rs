@@ -254,6 +254,49 @@ fn a_percentile_answers_for_all_requests_above_it_as_the_report_does() {
 }
 
 #[test]
+fn few_of_the_slowest_that_make_up_most_of_the_difference_are_told_from_the_others() {
+    let log = |stuck: u64| {
+        let rig = Rig::new();
+        rig.run_text(|rig| {
+            (0..54).for_each(|n| usual(rig, &format!("usual-{n}")));
+            let slow = (0..5).map(|n| (format!("slow-{n}"), 1));
+            for (id, early) in slow.chain([("stuck".to_owned(), stuck)]) {
+                info_span!(parent: None, "request", request_id = id).in_scope(|| {
+                    rig.wait_ms(early);
+                    info_span!("stage", stage_id = 1, stage_name = "vocoder").in_scope(|| rig.wait_ms(49));
+                });
+            }
+        });
+        rig.log.text()
+    };
+    let said = words(&["--p90"], &log(951));
+    for sentence in [
+        "1 of these 6 requests makes up 83 % of that difference: stuck (1,000 ms). The other 5 took 50.0 ms on \
+         average, 5.0 times the median request (10.0 ms). They took 40.0 ms more than the median request: \
+         stage 1 vocoder took 40.0 ms more (49.0 ms against 9.00 ms).",
+        // The table has the mean of all.
+        "| stage 1 vocoder     |   9.000 |  90.0 % |          9.000 |     +0.000 |       49.000 |",
+        "| e2e_total_ms        |  10.000 | 100.0 % |         10.000 |     +0.000 |      208.333 |",
+    ] {
+        assert!(said.contains(sentence), "{sentence}\n{said}");
+    }
+    let why = answer(&["--p90"], &log(951));
+    let few = &why["tail"]["few"];
+    assert_eq!((&few["requests"], &few["slowest"][0]["request_id"]), (&1.into(), &"stuck".into()));
+    assert_eq!((&few["others"]["requests"], &few["others"]["e2e_total_ms"]), (&5.into(), &50.0.into()));
+    for (key, e2e) in
+        [("tail_ms", &why["tail"]["e2e_total_ms"]), ("others_ms", &few["others"]["e2e_total_ms"])]
+    {
+        let sum: f64 = why["parts"].as_array().unwrap().iter().map(|part| part[key].as_f64().unwrap()).sum();
+        assert!((sum - e2e.as_f64().unwrap()).abs() < 1e-5, "{key}: {sum} {e2e}");
+    }
+    // One that is no slower than twice the others does not make up half.
+    let why = answer(&["--p90"], &log(41));
+    assert!(why["tail"].get("few").is_none() && why["parts"][0].get("others_ms").is_none(), "{why}");
+    assert!(!words(&["--p90"], &log(41)).contains("of that difference"));
+}
+
+#[test]
 fn a_table_fits_in_a_hundred_columns_with_long_names_of_stages() {
     let long = "thinker-30b-a3b-instruct-fp8-prefill-and-decode-of-tenant-one";
     let engine = fs::read_to_string("tests/data/engine.jsonl").unwrap();
@@ -376,10 +419,11 @@ fn a_sampled_log_and_one_that_is_not_joined_are_said_to_be() {
         (file("why-front.log", &front.log.text()), file("why-worker.log", &worker.log.text()));
     let files = [front.to_str().unwrap(), worker.to_str().unwrap()];
     let apart = words(&["r", files[0], files[1]], "");
-    assert!(
-        apart.contains("The log is not joined: it has 1 row of a worker outside of its request"),
-        "{apart}"
-    );
+    assert!(apart.trim_start().starts_with("Not joined: 1 row of a worker is in no request."), "{apart}");
+    for format in ["--json", "--csv"] {
+        let said = text(&omni_of(&["why", format, "r", files[0], files[1]], "").stderr);
+        assert!(said.contains("Not joined: 1 row of a worker is in no request."), "{said}");
+    }
     assert!(
         apart.contains("It spent most of its time, 100.0 ms (100 %), in no stage or transfer."),
         "{apart}"
@@ -387,7 +431,7 @@ fn a_sampled_log_and_one_that_is_not_joined_are_said_to_be() {
     let joined = stdout(&omni_of(&["join", files[0], files[1]], ""));
     let together = words(&["r"], &joined);
     assert!(together.contains("It spent most of its time, 60.0 ms (60 %), in stage 3."), "{together}");
-    assert!(!together.contains("not joined"), "{together}");
+    assert!(!together.contains("Not joined"), "{together}");
 }
 
 /// A moment of the day, after this many milliseconds.
@@ -491,7 +535,11 @@ fn a_question_without_an_answer_says_why() {
     for (args, code, message) in [
         (&["why", "nobody", PIPELINE][..], 1, "no line of request nobody"),
         (&["why", "--p99"], 2, "standard input is empty"),
-        (&["why", PIPELINE], 2, "tests/data/pipeline.jsonl is a file: name a request before it"),
+        (
+            &["why", PIPELINE],
+            2,
+            "tests/data/pipeline.jsonl is a file: name a request before it, or use --slowest or --p99",
+        ),
         (&["why"], 2, "which request? Name its id, or choose one with --slowest"),
         (&["why", "--percentile", "101", PIPELINE], 2, "expected a number from 0 to 100"),
         (&["why", "--p99", "--p50", PIPELINE], 2, "cannot be used with"),
@@ -499,7 +547,7 @@ fn a_question_without_an_answer_says_why() {
         (
             &["why", "--p99", "req-0004", PIPELINE],
             2,
-            "there is no file req-0004; if that is the id of a request",
+            "there is no file req-0004; with an id, no option chooses the request",
         ),
     ] {
         let output = omni_of(args, "");
@@ -542,7 +590,7 @@ fn without_row(is_sent: bool) -> String {
 fn time_of_a_stage_whose_rows_are_missing_is_not_said_to_be_spent_in_no_stage() {
     let said = words(&["--p90"], &without_row(true));
     for sentence in [
-        "Of these requests, 2 lack rows of a stage that they were sent to, so unattributed time may be time of that \
+        "Of the slowest 10 %, 2 lack rows of a stage that they were sent to, so unattributed time may be time of that \
          stage.",
         "It is not known where it spent most of its time, 500.0 ms (100 %). Its line lacks rows: it was sent to \
          stage 1 vocoder, but has no row of that stage, as other requests have.",

@@ -40,9 +40,9 @@ pub(super) struct Waiter {
 /// What tells a request from others with the same id. The slowest request is the largest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity {
-    e2e_total: Millis,
+    pub(super) e2e_total: Millis,
     timestamp: Timestamp,
-    request_id: String,
+    pub(super) request_id: String,
 }
 
 /// The time that a request spent at a stage which others used as well.

@@ -49,7 +49,7 @@ pub(super) struct Question {
     pub(super) others: Vec<Other>,
     pub(super) middle: Mean,
     pub(super) median: MeanRequest,
-    pub(super) tail: Option<(Tail, Mean)>,
+    pub(super) tail: Option<Tail>,
     /// How many lines the log has of requests, and for how many requests they stand.
     pub(super) requests: u64,
     pub(super) weight: u64,
@@ -137,6 +137,9 @@ pub(super) struct Compared {
     pub(super) difference_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tail_ms: Option<Millis>,
+    /// In the mean of the slowest ones without few that make up most of the difference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) others_ms: Option<Millis>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) earlier_stage: Option<Earlier>,
 }
@@ -203,7 +206,7 @@ impl Answer {
         let E2eTable { e2e_total_ms, finish_reason, errors, error, .. } = &line.e2e_table;
         let timeline = Timeline::of(line);
         let path = critical_path(&timeline);
-        let mut times = BTreeMap::<_, [Millis; 3]>::new();
+        let mut times = BTreeMap::<_, [Millis; 4]>::new();
         for segment in &path {
             let [time, ..] = times.entry(segment.part).or_default();
             *time = time.saturating_add(Millis::from_nanos(segment.length()));
@@ -211,21 +214,26 @@ impl Answer {
         for (part, median) in middle.parts() {
             times.entry(part).or_default()[1] = median;
         }
-        for (part, in_tail) in tail.iter().flat_map(|(_, mean)| mean.parts()) {
+        for (part, in_tail) in tail.iter().flat_map(|tail| tail.all.parts()) {
             times.entry(part).or_default()[2] = in_tail;
+        }
+        let few = tail.as_ref().and_then(|tail| tail.few.as_ref());
+        for (part, in_others) in few.iter().flat_map(|few| few.others_mean.parts()) {
+            times.entry(part).or_default()[3] = in_others;
         }
         let name = |stage: OrderedId| {
             let rows = line.stage_table.iter().filter(|row| row.order() == stage);
             let own = rows.filter_map(|row| row.stage_name.as_deref()).next_back();
             own.or_else(|| names.name(stage)).map(str::to_owned)
         };
-        let compared = |(part, [time_ms, median_ms, tail_ms]): (Part, [Millis; 3])| Compared {
+        let compared = |(part, [time_ms, median_ms, tail_ms, others_ms]): (Part, [Millis; 4])| Compared {
             part,
             stage_name: part.stage().and_then(name),
             time_ms,
             median_ms,
             difference_ms: difference(time_ms, median_ms),
             tail_ms: tail.is_some().then_some(tail_ms),
+            others_ms: few.is_some().then_some(others_ms),
             earlier_stage: Earlier::of(part, &path, &timeline, &middle, &name),
         };
         let micros = e2e_total_ms.as_nanos() / 1_000;
@@ -245,7 +253,7 @@ impl Answer {
             same_id: others,
             median,
             parts: times.into_iter().map(compared).collect(),
-            tail: tail.map(|(tail, _)| tail),
+            tail,
             path: path
                 .iter()
                 .map(|segment| Segment {

@@ -24,11 +24,14 @@ use super::{
     running::{Running, Sign, Signs},
     sentence::in_lines,
     stage_names::StageNames,
+    unjoined::unjoined,
 };
 use crate::{Line, RequestLine, write::columns::printable};
 
 mod answer;
 mod earlier;
+mod few;
+mod rows;
 mod sentences;
 mod survey;
 mod surveys;
@@ -45,7 +48,11 @@ pub(super) const HELP: Help = Help {
         ("Why the slowest hundredth is slow, and a request at p99", "omni-metrics why --p99 service.log"),
         ("The slowest request that did not fail", "omni-metrics why --slowest --where '!failed' service.log"),
         ("The slowest request of each model", "omni-metrics why --slowest --by fields.model service.log"),
-        ("Requests with rows of worker processes", "omni-metrics join *.log | omni-metrics why --slowest"),
+        ("A row for each part of its time, for a spreadsheet", "omni-metrics why --csv req-0004 service.log"),
+        (
+            "Requests with rows of worker processes",
+            "omni-metrics join --align-clocks *.log | omni-metrics why --slowest",
+        ),
     ],
     note: Some(
         "A percentile also shows the mean of all requests at or above it: with --p99, of the slowest \
@@ -69,6 +76,9 @@ pub(super) struct Args {
     /// One line of JSON, or one for each group
     #[arg(long)]
     json: bool,
+    /// Comma-separated values: a row for each part of the time
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
     /// How many of the requests that were in the way are named for each stage; the others are only counted
     #[arg(long, value_name = "N", default_value = "3", value_parser = count, allow_negative_numbers = true)]
     others: u32,
@@ -105,7 +115,7 @@ struct Choice {
 
 fn percentile(text: &str) -> std::result::Result<f64, String> {
     let number = text.parse().ok().filter(|number| (0.0..=100.0).contains(number));
-    number.ok_or_else(|| "expected a number from 0 to 100".to_owned())
+    number.ok_or_else(|| "expected a number from 0 to 100, such as `99.5`".to_owned())
 }
 
 impl Choice {
@@ -125,16 +135,13 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
             return Err(Failure::Io(format!("which request? Name its id, or choose one with {choices}")));
         }
         (Some(id), None) if args.files.files.is_empty() && id.is_file() => {
-            let hint = "name a request before it, or choose one with --slowest, --p99 or --percentile P";
+            let hint = "name a request before it, or use --slowest or --p99";
             return Err(Failure::Io(format!("{} is a file: {hint}", shown(&id))));
         }
         (Some(id), None) => Some(id.to_string_lossy().into_owned()),
         (Some(id), Some(_)) if id != Path::new("-") && matches!(id.try_exists(), Ok(false)) => {
-            return Err(Failure::Io(format!(
-                "there is no file {}; if that is the id of a request, leave out the id, or the option that \
-                 chooses a request: one excludes the other",
-                shown(&id)
-            )));
+            let either = "with an id, no option chooses the request";
+            return Err(Failure::Io(format!("there is no file {}; {either}", shown(&id))));
         }
         (file, Some(_)) => {
             args.files.files.splice(0..0, file);
@@ -158,14 +165,25 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
         }
     };
     inputs.warn_of_doubles();
+    let is_text = !args.json && !args.csv;
+    if let Some(sentence) = unjoined(inputs.read.rows_of_workers) {
+        match is_text {
+            true => writeln!(out, "{}\n", in_lines(&sentence))?,
+            false => complain(&sentence),
+        }
+    }
     let mut others = inputs.again();
     let waiters = chosen.iter().map(|(request, log_name, _)| Waiter::of(request, log_name)).collect();
     let none = InTheWay::new(waiters, args.others as usize, inputs.is_of_several_logs());
     let in_the_way = others.fold(|| none.clone(), |others, line| others.add(line), InTheWay::merge)?;
-    for (at, ((request, _, question), meanwhile)) in
-        chosen.into_iter().zip(in_the_way.into_meanwhile()).enumerate()
-    {
-        let answer = Answer::of(&request, question, meanwhile, &names);
+    let answers = chosen.into_iter().zip(in_the_way.into_meanwhile());
+    let answers =
+        answers.map(|((request, _, question), meanwhile)| Answer::of(&request, question, meanwhile, &names));
+    if args.csv {
+        rows::write(answers, !grouping.is_whole(), out)?;
+        return Ok(inputs.exit_code(0));
+    }
+    for (at, answer) in answers.enumerate() {
         if args.json {
             json::write(out, &answer)?;
         } else {
@@ -244,9 +262,9 @@ fn choose(
             }
         },
     )?;
-    let Surveyed { mut groups, remarks, detached, names } = surveys.into_groups();
+    let Surveyed { mut groups, remarks, names } = surveys.into_groups();
     remarks.iter().for_each(|remark| complain(remark));
-    let rows_of_workers = detached.saturating_sub(inputs.read.late);
+    let rows_of_workers = inputs.read.rows_of_workers;
     if percentile.is_none() {
         groups = match &last {
             Some((request, _, names)) => groups_of(groups, request.timestamp, names),
@@ -260,7 +278,7 @@ fn choose(
             (None, None) => return None,
         };
         let middle = group.value.middle()?;
-        let tail = percentile.and_then(|percentile| Tail::of(&group.value, percentile));
+        let tail = percentile.and_then(|percentile| Tail::of(&group.value, percentile, middle.e2e));
         let without_row = slowest.stage_without_row.filter(|stage| group.value.has_stage(*stage));
         let question = Question {
             group: (!grouping.is_whole()).then(|| group.heading(grouping)),

@@ -243,14 +243,6 @@ impl Answer {
                  requests without a line can't be named."
             )
         });
-        let unjoined = (self.rows_of_workers > 0).then(|| {
-            let one = "row of a worker outside of its request";
-            let rows = amount(self.rows_of_workers, one, "rows of workers outside of their requests");
-            format!(
-                "The log is not joined: it has {rows}, where this time shows as unattributed. \
-                 `omni-metrics join` puts the rows in."
-            )
-        });
         let without_start = (self.rows_without_start > 0).then(|| {
             let rows =
                 amount(self.rows_without_start as u64, "row of the request has", "rows of the request have");
@@ -260,7 +252,7 @@ impl Answer {
             "Other requests are placed by the timestamps of their lines, to the microsecond.".to_owned()
         });
         let (comparison, tail) = (Some(self.comparison()), self.note_on_the_tail());
-        [choice, comparison, tail, sampled, unjoined, without_start, clock].into_iter().flatten().collect()
+        [choice, comparison, tail, sampled, without_start, clock].into_iter().flatten().collect()
     }
 
     fn comparison(&self) -> String {

@@ -40,8 +40,9 @@ pub(super) struct Slowest {
     pub(super) log_name: Arc<str>,
 }
 
+/// Requests whose end-to-end times are of one fine bin.
 #[derive(Debug)]
-struct Bucket {
+pub(super) struct Bucket {
     requests: u64,
     weight: u64,
     fastest: Millis,
@@ -118,11 +119,17 @@ impl Survey {
         }))
     }
 
-    /// The mean of the slowest requests: the bins are those of `report`.
+    /// The mean of the slowest requests.
     pub(super) fn slowest(&self, percent: f64) -> Option<Mean> {
-        let bins = self.buckets.iter().rev().map(|(fine, bucket)| (bin_of(*fine), bucket.weight));
+        Mean::of(self.slowest_buckets(percent)?)
+    }
+
+    /// The buckets of the slowest requests, slowest first. The bins are those of `report`.
+    pub(super) fn slowest_buckets(&self, percent: f64) -> Option<impl Iterator<Item = &Bucket>> {
+        let buckets = || self.buckets.iter().rev();
+        let bins = buckets().map(|(fine, bucket)| (bin_of(*fine), bucket.weight));
         let first = slowest(percent, self.weight, bins)?;
-        Mean::of(self.buckets.iter().filter(|(fine, _)| bin_of(**fine) >= first).map(|(_, bucket)| bucket))
+        Some(buckets().take_while(move |(fine, _)| bin_of(**fine) >= first).map(|(_, bucket)| bucket))
     }
 }
 
@@ -138,7 +145,7 @@ impl Merge for Survey {
 }
 
 impl Mean {
-    fn of<'a>(buckets: impl Iterator<Item = &'a Bucket>) -> Option<Self> {
+    pub(super) fn of<'a>(buckets: impl Iterator<Item = &'a Bucket>) -> Option<Self> {
         let whole = buckets.fold(None::<Bucket>, |whole, bucket| {
             let mut whole = whole.unwrap_or_else(|| Bucket::new(bucket.fastest));
             whole.add_sums(bucket);
@@ -186,6 +193,22 @@ impl Bucket {
             without_row: Tally::default(),
             slowest_request: None,
         }
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// By how many nanoseconds all of them took longer than as many median requests.
+    pub(super) fn longer_than(&self, median: Millis) -> f64 {
+        let medians = u128::from(median.as_nanos()) * u128::from(self.weight);
+        self.e2e.saturating_sub(medians) as f64
+    }
+
+    /// The id and the end-to-end time of the slowest one.
+    pub(super) fn slowest_request(&self) -> Option<(&str, Millis)> {
+        let slowest = self.slowest_request.as_ref();
+        slowest.map(|slowest| (&*slowest.identity.request_id, slowest.identity.e2e_total))
     }
 
     fn add(&mut self, line: &RequestLine, log_name: &Arc<str>, weight: u64, keeps_line: bool) {

@@ -16,8 +16,6 @@ pub(super) struct Surveys {
     groups: Groups<Survey>,
     /// Whether the lines of requests that may be chosen are kept.
     keeps_lines: bool,
-    /// Rows of workers that are not in their requests.
-    detached: u64,
     names: StageNames,
 }
 
@@ -26,7 +24,6 @@ pub(super) struct Surveyed {
     /// The survey of each group, and remarks on the groups.
     pub(super) groups: Vec<Group<Survey>>,
     pub(super) remarks: Vec<String>,
-    pub(super) detached: u64,
     pub(super) names: StageNames,
 }
 
@@ -36,7 +33,7 @@ impl Surveys {
     pub(super) fn new(grouping: &Grouping, is_percentile: bool) -> Self {
         let keeps_lines = is_percentile && grouping.is_whole();
         let groups = Groups::new(grouping);
-        Self { grouping: grouping.clone(), groups, keeps_lines, detached: 0, names: StageNames::default() }
+        Self { grouping: grouping.clone(), groups, keeps_lines, names: StageNames::default() }
     }
 
     pub(super) fn add(&mut self, line: &LogLine) {
@@ -51,22 +48,20 @@ impl Surveys {
                     );
                 }
             }
-            Line::Stage(_) | Line::Transfer(_) => self.detached += 1,
-            Line::Summary(_) | Line::Open(_) => {}
+            Line::Stage(_) | Line::Transfer(_) | Line::Summary(_) | Line::Open(_) => {}
         }
     }
 
     pub(super) fn merge(&mut self, other: &mut Self) {
         self.groups.merge(&mut other.groups);
-        self.detached += other.detached;
         self.names.merge(&other.names);
     }
 
     pub(super) fn into_groups(self) -> Surveyed {
-        let Self { grouping, groups, detached, names, .. } = self;
+        let Self { grouping, groups, names, .. } = self;
         let width = groups.width();
         let groups = groups.into_groups(&grouping);
         let remarks = grouping.remarks(width);
-        Surveyed { groups, remarks, detached, names }
+        Surveyed { groups, remarks, names }
     }
 }

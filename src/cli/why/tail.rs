@@ -4,10 +4,11 @@ use serde::Serialize;
 
 use super::{
     answer::{Answer, MeanRequest},
+    few::Few,
     sentences::{time, times_as_long},
     survey::{Mean, Survey},
 };
-use crate::cli::amount::amount;
+use crate::{Millis, cli::amount::amount};
 
 /// The mean of the slowest requests, as `report` has it of the slowest hundredth.
 #[derive(Debug, Serialize)]
@@ -16,15 +17,21 @@ pub(super) struct Tail {
     percent: f64,
     #[serde(flatten)]
     pub(super) mean: MeanRequest,
+    /// Few of them that make up most of the difference from the median request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) few: Option<Few>,
+    #[serde(skip)]
+    pub(super) all: Mean,
 }
 
 impl Tail {
-    /// The requests from a percentile on, with the times of their parts.
-    pub(super) fn of(survey: &Survey, percentile: f64) -> Option<(Self, Mean)> {
+    /// The requests from a percentile on.
+    pub(super) fn of(survey: &Survey, percentile: f64, median: Millis) -> Option<Self> {
         // Without the error of the subtraction: 0.1, and not 0.0999….
         let percent = ((100.0 - percentile) * 1e9).round() / 1e9;
-        let mean = survey.slowest(percent).filter(|_| (0.0..100.0).contains(&percent))?;
-        Some((Self { percent, mean: MeanRequest::of(&mean, survey) }, mean))
+        let all = survey.slowest(percent).filter(|_| (0.0..100.0).contains(&percent))?;
+        let few = Few::of(survey, percent, median);
+        Some(Self { percent, mean: MeanRequest::of(&all, survey), few, all })
     }
 
     pub(super) fn name(&self) -> String {
@@ -50,9 +57,14 @@ impl Answer {
         let without_rows = (tail.mean.without_rows > 0).then(|| {
             let (one, many) = ("lacks rows of a stage that it was", "lack rows of a stage that they were");
             let requests = amount(tail.mean.without_rows, one, many);
-            format!("Of these requests, {requests} sent to, so unattributed time may be time of that stage.")
+            format!(
+                "Of the {}, {requests} sent to, so unattributed time may be time of that stage.",
+                tail.name()
+            )
         });
-        [Some(length), differences, without_rows].into_iter().flatten().collect()
+        let few = tail.few.as_ref().map(|few| self.about_few(few)).filter(|_| differences.is_some());
+        let sentences = [Some(length), differences].into_iter().flatten();
+        sentences.chain(few.into_iter().flatten()).chain(without_rows).collect()
     }
 
     /// Which requests the slowest ones are.
