@@ -12,6 +12,10 @@ use serde_json::Value;
 use support::Rig;
 use tracing::info_span;
 
+/// How many characters wide a table is at most.
+const WIDTH: usize = 100;
+const PIPELINE: &str = include_str!("data/pipeline.jsonl");
+
 /// A file of this test's own.
 fn file(name: &str, content: &str) -> String {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -90,7 +94,7 @@ fn a_stage_that_became_a_tenth_slower_is_named_and_no_other() {
     {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    assert!(!shown.contains("gen@0") && shown.lines().all(|line| line.chars().count() <= 110), "{shown}");
+    assert!(!shown.contains("gen@0") && shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
     let all = stdout(&omni_of(&["compare", "--all", &before, &after], ""));
     assert!(all.contains("| gen@0.mean ms  "), "{all}");
 
@@ -198,7 +202,7 @@ fn what_can_not_be_decided_names_the_percentile_that_can() {
     let after = file("p99_after.jsonl", &log(2, 300, 300, 1_000));
     let run = |condition: &str| {
         let output = omni_of(&["compare", "--fail-if", condition, &before, &after], "");
-        (output.status.code(), text(&output.stdout))
+        (output.status.code(), text(&output.stdout).replace('\n', " "))
     };
     let (code, said) = run("gen@1.p99 > +5%");
     assert_eq!(code, Some(2));
@@ -378,12 +382,12 @@ fn a_group_whose_latency_changed_is_marked_and_no_other() {
     let page = file("by.html", "");
     let args = ["compare", "--by", "fields.model", "-o", &page, &before, &after];
     let shown = stdout(&omni_of(&args, ""));
-    assert!(shown.contains("| large        | p50 * |      400 |"), "{shown}");
-    assert!(shown.contains("| <small>      |   p50 |      200 |"), "{shown}");
-    assert!(shown.lines().all(|line| line.chars().count() <= 110), "{shown}");
+    assert!(shown.contains("| large        | e2e p50 * |      400 |"), "{shown}");
+    assert!(shown.contains("| <small>      |   e2e p50 |      200 |"), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
     let page = fs::read_to_string(page).unwrap();
     let row = between(&page, "<th scope=\"row\">&lt;small&gt;</th>", "</tr>");
-    assert!(row.contains("<td>p50</td><td>200</td><td>200</td>"), "{row}");
+    assert!(row.contains("<td>e2e p50</td><td>200</td><td>200</td>"), "{row}");
 }
 
 #[test]
@@ -415,9 +419,12 @@ fn the_percentiles_that_are_chosen_are_in_every_output_and_decide_no_condition()
     );
 
     let shown = stdout(&omni_of(&[&["compare", "--all", "-o", &page], &chosen[..], &logs].concat(), ""));
-    for row in
-        ["| e2e.p25 ms * ", "| gen@1.p99.9 ms ", "| stop          | p25 * |", "| stop          | p99.9"]
-    {
+    for row in [
+        "| e2e.p25 ms * ",
+        "| gen@1.p99.9 ms ",
+        "| stop          | e2e p25 * |",
+        "| stop          | e2e p99.9 |",
+    ] {
         assert!(shown.contains(row), "{row}: {shown}");
     }
     assert!(
@@ -461,32 +468,60 @@ fn groups_are_few_and_lose_no_request() {
     for (side, requests) in [("requests_before", 300.0), ("requests_after", 20.0)] {
         assert_eq!(groups.iter().map(|group| number(&group[side])).sum::<f64>(), requests);
     }
-    // A request belongs to each of its stages.
+    // A request has a row of each of its stages.
     let found = compared(&["--by", "stage_id", &before, &after]);
     let groups = found["by_group"]["groups"].as_array().unwrap();
-    assert!(groups.len() == 3 && groups.iter().all(|group| group["requests_before"] == 300), "{groups:?}");
+    assert!(groups.len() == 3 && groups.iter().all(|group| group["rows_before"] == 300), "{groups:?}");
 }
 
 #[test]
-fn groups_of_stages_say_that_their_time_is_not_that_of_the_stage() {
+fn groups_of_stages_have_the_times_of_the_stages() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.html");
-    let log = "tests/data/pipeline.jsonl";
-    let note =
-        "e2e: the time end to end of the requests that have a row of the stage, not the stage's own time.";
-    for (key, is_noted) in [("stage_name", true), ("stage_id,finish_reason", true), ("finish_reason", false)]
-    {
-        let args = ["compare", "--by", key, "-o", page.to_str().unwrap(), log, log];
-        let said = stdout(&omni_of(&args, "")).replace('\n', " ");
-        assert_eq!(said.contains(note), is_noted, "{key}: {said}");
-        let page = fs::read_to_string(&page).unwrap().replace("&#x27;", "'");
-        assert_eq!(page.contains(note), is_noted, "{key}");
+    let [before, after] = ["tests/data/one_worker.jsonl.xz", "tests/data/two_workers.jsonl.xz"];
+    let args = ["--by", "stage_name", "--percentiles", "50,90,99", before, after];
+    let found = compared(&args);
+    let of_summary = |log: &str| -> Value {
+        let args = ["summary", "--json", "--by", "stage_name", log];
+        serde_json::from_str(&stdout(&omni_of(&args, ""))).unwrap()
+    };
+    let groups = found["by_group"]["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 3);
+    for (side, summary) in [("before", of_summary(before)), ("after", of_summary(after))] {
+        for group in groups {
+            let expected = named(&summary["groups"], "group", group["group"].as_str().unwrap());
+            assert_eq!(group[format!("rows_{side}")], expected["count"]);
+            for (time, percentiles) in [
+                ("stage_gen_time_ms", &["p50", "p90", "p99"][..]),
+                ("queue_time_ms", &["p99"]),
+                ("first_output_ms", &["p50"]),
+            ] {
+                let shown = group[time].as_object().unwrap();
+                assert!(shown.keys().eq(percentiles), "{group}");
+                for percentile in percentiles {
+                    let [found, expected] =
+                        [&shown[*percentile][side], &expected[time][*percentile]].map(number);
+                    assert!((found / expected - 1.0).abs() < 0.01, "{time} {percentile}: {found} {expected}");
+                }
+            }
+        }
     }
-    // The figures that the note names.
-    let all = stdout(&omni_of(&["compare", "--all", log, log], ""));
-    for figure in ["| gen@1.p50 ms ", "| queue@1.p50 ms ", "| first_output@1.p50 ms "] {
-        assert!(all.contains(figure), "{figure}\n{all}");
-    }
+    // The same figures have the same changes.
+    let median = &named(&found["by_group"]["groups"], "group", "code2wav")["stage_gen_time_ms"]["p50"];
+    let figure = named(&found["figures"], "name", "gen@2.p50");
+    assert_eq!((&median["ratio"], &median["p_value"]), (&figure["ratio"], &figure["p_value"]));
+
+    let args = ["compare", "--by", "stage_name", "-o", page.to_str().unwrap(), before, after];
+    let said = stdout(&omni_of(&args, ""));
+    assert!(
+        said.contains("| stage_name |") && said.contains("| code2wav   |            gen p50 |"),
+        "{said}"
+    );
+    assert!(said.contains(" queue p99") && said.contains(" first_output p50"), "{said}");
+    let page = fs::read_to_string(&page).unwrap();
+    assert!(between(&page, "<h2>By stage_name</h2>", "</section>").contains("<td>gen p50</td>"));
+    let csv = stdout(&omni_of(&["compare", "--csv", "--by", "stage_name", before, after], ""));
+    assert!(csv.contains("\ngroup,code2wav,,gen.p50,ms,40,40,"), "{csv}");
 }
 
 #[test]
@@ -533,7 +568,7 @@ fn a_large_change_is_a_factor_and_one_below_a_microsecond_has_no_mark() {
     let factor = row("busy@2.mean ms *");
     assert!(factor.contains(" ×2,100 |") && factor.ends_with(" ×2,100 to ×2,100 |"), "{shown}");
     let condition = ["compare", "--fail-if", "busy@2.mean > +5%", &before, &after];
-    let said = text(&omni_of(&condition, "").stdout);
+    let said = text(&omni_of(&condition, "").stdout).replace('\n', " ");
     assert!(said.contains("is 8.400 ms (×2,100, 95 % interval ×2,100 to ×2,100)"), "{said}");
 }
 
@@ -633,4 +668,73 @@ fn conditions_take_names_of_stages_and_any_percentile_and_tables_have_the_names(
     let output = omni_of(&["compare", "--since", "-30ms", log, log], "");
     let complaint = self::text(&output.stderr);
     assert!(complaint.contains("tests/data/pipeline.jsonl: 29 lines are left out by --since"), "{complaint}");
+}
+
+#[test]
+fn a_name_of_several_stages_is_refused_with_their_ids() {
+    let log = file("ambiguous.jsonl", &PIPELINE.replace("talker", "code2wav"));
+    let output = omni_of(&["compare", "--fail-if", "gen@code2wav.p50 > +5%", &log, &log], "");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), String::new()));
+    let expected =
+        "--fail-if 'gen@code2wav.p50 > +5%': the stages 1 and 2 are called code2wav; name one by its id";
+    assert!(text(&output.stderr).contains(expected), "{output:?}");
+    // An id is of one stage.
+    let output = omni_of(&["compare", "--fail-if", "gen@1.p50 > +5%", &log, &log], "");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn an_interval_that_is_too_wide_is_explained_and_no_other_is() {
+    let log = |name: &str, long: u64| {
+        let rig = Rig::new();
+        rig.run_text(|rig| {
+            for n in 0..400 {
+                info_span!("request").in_scope(|| rig.wait_ms(if n == 200 { long } else { 1 + n % 3 }));
+                rig.wait_ms(100);
+            }
+        });
+        file(name, &rig.log.text())
+    };
+    // One request in one block makes most of the mean.
+    let [steady, before, after] = [("steady", 3), ("wide_before", 4_000), ("wide_after", 5_000)]
+        .map(|(name, long)| log(&format!("{name}.jsonl"), long));
+    let said = |after: &str| stdout(&omni_of(&["compare", &before, after], "")).replace('\n', " ");
+    let wide = said(&after);
+    let expected = "`too wide`: a figure differs so much within a log that its interval reaches from less than a \
+                    fifth to more than five times of what it was.";
+    assert!(wide.contains("|              too wide |") && wide.contains(expected), "{wide}");
+    let same = stdout(&omni_of(&["compare", &steady, &steady], ""));
+    assert!(!same.contains("too wide"), "{same}");
+}
+
+#[test]
+fn the_page_names_stages_in_its_bars_and_its_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let log = "tests/data/pipeline.jsonl";
+    stdout(&omni_of(&["compare", "-o", page.to_str().unwrap(), log, log], ""));
+    let page = fs::read_to_string(page).unwrap();
+    let legend = between(&page, "<ul class=\"legend\">", "</ul>");
+    let bar = between(&page, "<div class=\"bar\" ", "</div></div>");
+    for part in ["stage 2 code2wav", "waiting for stage 2 code2wav"] {
+        assert!(legend.contains(&format!("</i>{part}</li>")), "{part}: {legend}");
+        assert!(bar.contains(&format!("title=\"{part}: ")), "{part}: {bar}");
+    }
+    for figure in ["gen@2.p50 ms (code2wav)", "tx@1->2.p50 ms (talker to code2wav)", "e2e.p50 ms"] {
+        assert!(page.contains(&format!(">{}</th>", figure.replace('>', "&gt;"))), "{figure}");
+    }
+}
+
+#[test]
+fn tables_are_at_most_100_columns_wide() {
+    let named = |name: &str| file(&format!("width_{name}.jsonl"), &PIPELINE.replace("code2wav", name));
+    let (short, long) = (named("vocoder"), named("audio_decoder"));
+    let [one, two] = ["tests/data/one_worker.jsonl.xz", "tests/data/two_workers.jsonl.xz"];
+    for [before, after] in [[one, two], [&short, one], [&long, one], ["tests/data/engine.jsonl", &long]] {
+        let args = ["compare", "--all", "--slo", "e2e=1s", "--by", "stage_name,finish_reason", before, after];
+        let shown = stdout(&omni_of(&args, ""));
+        let widest =
+            shown.lines().filter(|line| line.starts_with('|')).max_by_key(|line| line.chars().count());
+        assert!(widest.unwrap().chars().count() <= WIDTH, "{before} {after}: {}", widest.unwrap());
+    }
 }

@@ -61,7 +61,7 @@ pub(super) struct Block {
     pub(super) e2e_nanos: u128,
     pub(super) objectives: ObjectiveCounts,
     pub(super) numbers: BTreeMap<Place, Vec<Bins>>,
-    pub(super) groups: groups::Latencies,
+    pub(super) groups: groups::Times,
     /// Nanoseconds of all requests, by part of the critical path.
     pub(super) parts: Tally<Part>,
     /// In nanoseconds: the first creation and the last end of a request.
@@ -88,8 +88,8 @@ impl Blocks {
     }
 
     pub(super) fn add(&mut self, line: &LogLine) {
-        let groups = self.by.as_ref().map(|by| by.of_line(line));
         self.names.add(&line.line);
+        let log_line = line;
         let Line::Request(line) = &line.line else { return };
         self.admit_places(line);
         self.latencies.add(line.e2e_table.e2e_total_ms, line.weight());
@@ -97,8 +97,8 @@ impl Blocks {
         let key = line.timestamp.unix_micros() >> self.shift;
         let block = self.blocks.entry(key).or_insert_with(|| Block::new(objectives));
         block.add(line, |place| place == Place::Request || stages.contains(&place) || edges.contains(&place));
-        if let Some(groups) = groups {
-            block.groups.add(groups, line.e2e_table.e2e_total_ms.as_nanos(), line.weight());
+        if let Some(by) = &self.by {
+            block.groups.add(by, log_line, line);
         }
         self.limit();
     }

@@ -1,15 +1,22 @@
-//! The latency of the requests of both logs, group by group.
+//! The time end to end of the requests of both logs, or the times of their stages, group by group.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
     bins::Bins,
     change::{Change, decide},
     sample::{Estimate, Sample},
 };
-use crate::cli::groups::{By, Grouped, Merge, Name, Percent, REST};
+use crate::{
+    Millis, RequestLine,
+    cli::{
+        groups::{By, Grouped, Merge, Name, Percent, REST, TIMES_OF_STAGE},
+        log_line::LogLine,
+        quantity::short,
+    },
+};
 
 /// The percentiles that are compared if none are chosen.
 pub(super) const USUAL: [Percent; 2] = [Percent::P50, Percent::P99];
@@ -17,16 +24,19 @@ pub(super) const USUAL: [Percent; 2] = [Percent::P50, Percent::P99];
 /// How many groups are told apart.
 const GROUPS: usize = 64;
 
-/// What a group of a stage is, as opposed to a row of `summary --by stage_name`.
-const OF_STAGES: &str = "e2e: the time end to end of the requests that have a row of the stage, not the \
-                         stage's own time. That is in the figures of the stage, such as gen@1, queue@1 and \
-                         first_output@1 of stage 1 (--all shows each of them), and in `summary --by \
-                         stage_name`.";
-
-/// The latencies of a block of time, by group. Of each block, the groups whose names come first are kept,
-/// and so the same ones of all blocks.
+/// The times of a block, by group. Of each block, the groups whose names come first are kept, and so the same
+/// ones of all blocks.
 #[derive(Debug)]
-pub(super) struct Latencies(Grouped<Name, Bins>);
+pub(super) struct Times(Grouped<Name, TimesOfGroup>);
+
+/// The times of a group in a block.
+#[derive(Debug, Default)]
+struct TimesOfGroup {
+    /// Requests, or rows of stages.
+    count: u64,
+    /// The time end to end, or those of a stage.
+    bins: [Bins; TIMES_OF_STAGE.len()],
+}
 
 /// The groups of a comparison.
 #[derive(Debug, Serialize)]
@@ -38,26 +48,42 @@ pub(super) struct ByGroup {
 }
 
 /// A group in both logs.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(super) struct Group {
     pub(super) group: String,
-    pub(super) requests_before: u64,
-    pub(super) requests_after: u64,
-    /// Of `e2e_total_ms`.
-    #[serde(flatten)]
+    is_of_stages: bool,
+    /// Requests, or rows of stages.
+    pub(super) counts: [u64; 2],
+    pub(super) times: Vec<TimeOfGroup>,
+}
+
+/// The percentiles of a time of a group.
+#[derive(Debug)]
+pub(super) struct TimeOfGroup {
+    /// The key of the number.
+    name: &'static str,
     pub(super) percentiles: BTreeMap<Percent, Change>,
 }
 
-impl Default for Latencies {
+impl Default for Times {
     fn default() -> Self {
         Self(Grouped::new(GROUPS))
     }
 }
 
-impl Latencies {
-    /// Adds a latency, in nanoseconds, to each of the groups.
-    pub(super) fn add(&mut self, groups: Vec<Name>, latency: u64, weight: u64) {
-        groups.into_iter().for_each(|group| self.0.at(group).add(latency, weight));
+impl Times {
+    /// Adds a request to its group, or its rows to those of their stages.
+    pub(super) fn add(&mut self, by: &By, line: &LogLine, request: &RequestLine) {
+        let weight = request.weight();
+        if !by.is_of_stages() {
+            let e2e = request.e2e_table.e2e_total_ms;
+            self.0.at(by.name(line, None)).add([Some(e2e)].into_iter(), weight);
+            return;
+        }
+        for row in &request.stage_table {
+            let times = TIMES_OF_STAGE.iter().map(|(_, get)| get(row));
+            self.0.at(by.name(line, Some(row))).add(times, weight);
+        }
     }
 
     pub(super) fn merge(&mut self, other: Self) {
@@ -65,27 +91,41 @@ impl Latencies {
     }
 
     /// The groups with these names, and under `None` all others.
-    fn into_known(self, names: &BTreeSet<Name>) -> BTreeMap<Option<Name>, Bins> {
+    fn into_known(self, names: &BTreeSet<Name>) -> BTreeMap<Option<Name>, TimesOfGroup> {
         let (known, rest) = self.0.into_parts();
-        let mut found = BTreeMap::<_, Bins>::new();
-        rest.into_iter().for_each(|bins| drop(found.insert(None, bins)));
-        for (name, bins) in known {
+        let mut found = BTreeMap::<_, TimesOfGroup>::new();
+        rest.into_iter().for_each(|times| drop(found.insert(None, times)));
+        for (name, times) in known {
             let name = names.contains(&name).then_some(name);
-            found.entry(name).or_default().merge(&bins);
+            found.entry(name).or_default().merge(times);
         }
         found
     }
 }
 
-impl Merge for Bins {
+impl TimesOfGroup {
+    fn add(&mut self, times: impl Iterator<Item = Option<Millis>>, weight: u64) {
+        self.count = self.count.saturating_add(weight);
+        for (bins, time) in self.bins.iter_mut().zip(times) {
+            time.into_iter().for_each(|time| bins.add(time.as_nanos(), weight));
+        }
+    }
+}
+
+impl Merge for TimesOfGroup {
     fn merge(&mut self, other: Self) {
-        Self::merge(self, &other);
+        self.count = self.count.saturating_add(other.count);
+        self.bins.iter_mut().zip(&other.bins).for_each(|(ours, theirs)| ours.merge(theirs));
     }
 }
 
 impl ByGroup {
     /// Takes the groups out of the blocks of both samples. The largest groups come first, and the rest last.
     pub(super) fn of(by: &By, percents: &[Percent], before: &mut Sample, after: &mut Sample) -> Self {
+        let times: Vec<_> = match by.is_of_stages() {
+            true => TIMES_OF_STAGE.iter().map(|(time, _)| (time.name, time.shown.of(percents))).collect(),
+            false => vec![("e2e_total_ms", percents)],
+        };
         let blocks = || before.blocks.iter().chain(&after.blocks);
         let names: BTreeSet<Name> = blocks().flat_map(|at| at.block.groups.0.names().cloned()).collect();
         let names = names.into_iter().take(GROUPS).collect();
@@ -96,12 +136,14 @@ impl ByGroup {
         });
         let all: BTreeSet<_> = before.1.iter().chain(&after.1).flat_map(BTreeMap::keys).cloned().collect();
         let mut groups: Vec<_> =
-            all.into_iter().map(|name| Group::of(name, percents, [&before, &after])).collect();
+            all.into_iter().map(|name| Group::of(name, &times, [&before, &after])).collect();
         groups.sort_by_key(|(is_rest, group)| {
-            (*is_rest, u64::MAX - group.requests_before.saturating_add(group.requests_after))
+            let [before, after] = group.counts;
+            (*is_rest, u64::MAX - before.saturating_add(after))
         });
         let mut groups: Vec<_> = groups.into_iter().map(|(_, group)| group).collect();
-        let changes = groups.iter_mut().flat_map(|group| group.percentiles.values_mut());
+        let changes = groups.iter_mut().flat_map(|group| &mut group.times);
+        let changes = changes.flat_map(|time| time.percentiles.values_mut());
         decide(&mut changes.collect::<Vec<_>>());
         Self { by: by.to_string(), is_of_stages: by.is_of_stages(), groups }
     }
@@ -117,37 +159,75 @@ impl ByGroup {
         &self.by
     }
 
-    /// Of which time the percentiles are, if the names of the groups are those of stages.
-    pub(super) fn note(&self) -> Option<&'static str> {
-        self.is_of_stages.then_some(OF_STAGES)
+    /// What the groups count.
+    pub(super) fn counted(&self) -> &'static str {
+        counted(self.is_of_stages)
     }
 }
 
+fn counted(is_of_stages: bool) -> &'static str {
+    if is_of_stages { "rows" } else { "requests" }
+}
+
 /// A sample, and the groups of each of its blocks.
-type Log<'a> = (&'a Sample, Vec<BTreeMap<Option<Name>, Bins>>);
+type Log<'a> = (&'a Sample, Vec<BTreeMap<Option<Name>, TimesOfGroup>>);
 
 impl Group {
     /// The group, and whether it is that of all others.
-    fn of(name: Option<Name>, percents: &[Percent], logs: [&Log<'_>; 2]) -> (bool, Self) {
-        let found = logs.map(|(sample, groups)| {
-            let bins: Vec<_> = groups.iter().map(|groups| groups.get(&name)).collect();
-            let requests = bins.iter().flatten().map(|bins| bins.count).fold(0, u64::saturating_add);
-            (requests, sample.spread(&bins, percents))
+    fn of(name: Option<Name>, times: &[(&'static str, &[Percent])], logs: [&Log<'_>; 2]) -> (bool, Self) {
+        let counts = logs.map(|(_, blocks)| {
+            let counts = blocks.iter().filter_map(|groups| groups.get(&name)).map(|times| times.count);
+            counts.fold(0, u64::saturating_add)
         });
-        let [(requests_before, before), (requests_after, after)] = found;
-        let change = |at: usize| {
-            let of = |found: &Option<(_, Vec<Estimate>)>| {
+        let time = |(at, (number, percents)): (usize, &(&'static str, &[Percent]))| {
+            let [before, after] = logs.map(|(sample, blocks)| {
+                let bins: Vec<_> = blocks.iter().map(|groups| groups.get(&name)?.bins.get(at)).collect();
+                sample.spread(&bins, percents)
+            });
+            let of = |found: &Option<(_, Vec<Estimate>)>, percent: usize| {
                 let (_, percentiles) = found.as_ref()?;
-                Some(percentiles.get(at)?.times(1e-6))
+                Some(percentiles.get(percent)?.times(1e-6))
             };
-            Change::new(of(&before), of(&after))
+            let change =
+                |(at, percent): (usize, &Percent)| (*percent, Change::new(of(&before, at), of(&after, at)));
+            TimeOfGroup { name: number, percentiles: percents.iter().enumerate().map(change).collect() }
         };
+        let is_of_stages = times.len() > 1;
+        let times = times.iter().enumerate().map(time).collect();
         let group = name.as_ref().map_or_else(|| REST.to_owned(), Name::to_string);
-        let percentiles = percents.iter().enumerate().map(|(at, percent)| (*percent, change(at))).collect();
-        (name.is_none(), Self { group, requests_before, requests_after, percentiles })
+        (name.is_none(), Self { group, is_of_stages, counts, times })
     }
 
     pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
-        self.percentiles.values()
+        self.times.iter().flat_map(|time| time.percentiles.values())
+    }
+
+    /// The percentiles, each with the short name of its number.
+    pub(super) fn percentiles(&self) -> impl Iterator<Item = (&'static str, &Percent, &Change)> {
+        self.times.iter().flat_map(|TimeOfGroup { name, percentiles }| {
+            percentiles.iter().map(|(percent, change)| (short(name), percent, change))
+        })
+    }
+}
+
+impl Serialize for Group {
+    /// The times of stages have the keys of `summary --json --by`; the time end to end has none.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { group, is_of_stages, counts: [before, after], times } = self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("group", group)?;
+        let counted = counted(*is_of_stages);
+        map.serialize_entry(&format!("{counted}_before"), before)?;
+        map.serialize_entry(&format!("{counted}_after"), after)?;
+        for TimeOfGroup { name, percentiles } in times {
+            if *is_of_stages {
+                map.serialize_entry(name, percentiles)?;
+                continue;
+            }
+            for (percent, change) in percentiles {
+                map.serialize_entry(percent, change)?;
+            }
+        }
+        map.end()
     }
 }

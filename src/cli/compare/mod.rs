@@ -115,11 +115,12 @@ pub(super) struct Args {
     /// A condition of --fail-if holds only if the whole 95 % interval is beyond the limit
     #[arg(long, requires = "fail_if")]
     certain: bool,
-    /// Also compare the end-to-end time for each value of the key: finish_reason, stage_name, fields.NAME, …
+    /// Also compare the end-to-end time for each value of the key (finish_reason, fields.NAME, …); for
+    /// stage_name, the stages' own times
     ///
-    /// At most 64 groups, those whose keys come first; the rest is `others`. For stage_name and stage_id, a
-    /// request belongs to each of its stages, with its end-to-end time. A stage's own times are the figures
-    /// gen@ID, queue@ID and first_output@ID, which --all shows.
+    /// At most 64 groups, those whose keys come first; the rest is `others`. For stage_name and stage_id, the
+    /// groups are of rows of stages, and have the times of `summary --by stage_name`: the percentiles of gen,
+    /// the highest one of queue, and the lowest one of first_output. Rows in no request do not count.
     #[arg(long, value_name = "KEYS", value_parser = By::parse)]
     by: Option<By>,
     /// Every figure, not only the main ones and those that changed
@@ -182,7 +183,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let distribution = Distribution::of([&before.latencies, &after.latencies]);
     let ([first, second], [one, other]) = (names, attained);
     let (before, after) = (Log::of(first, &before, one), Log::of(second, &after, other));
-    let report = Report { before, after, comparison, by_group, conditions, remarks };
+    let report = Report { before, after, comparison, by_group, conditions, remarks, stages };
     if let Some(path) = &args.output {
         std::fs::write(path, page::html(&report, distribution, &args.objectives)?)
             .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?;
@@ -222,6 +223,8 @@ struct Report {
     /// Objectives for which the requests of a log have no value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remarks: Vec<String>,
+    #[serde(skip)]
+    stages: StageNames,
 }
 
 /// One of the two logs.

@@ -11,19 +11,19 @@ use super::{
     comparison::{Comparison, Figure, Measure},
     distribution::Distribution,
     groups::{ByGroup, Group},
+    metric::Place,
     shown::{HEADS, cells},
-    text::{HEADS_OF_GROUPS, named},
+    text::named,
 };
 use crate::{
     Millis,
     cli::{
         failure::{Failure, Result},
         objectives::Objectives,
-        report::{
-            figures::shown,
-            spent::{Part, StageNames},
-        },
+        report::{figures::shown, spent::Part},
+        stage_names::{StageNames, shortened},
     },
+    model::id::OrderedId,
     write::columns::printable,
 };
 
@@ -38,7 +38,7 @@ pub(super) fn html(
 ) -> Result<String> {
     let Comparison { figures, parts, .. } = &report.comparison;
     let table = |figures: &mut dyn Iterator<Item = &Figure>| {
-        rows(figures.map(|figure| (named(figure), figure.change, figure.unit)))
+        rows(figures.map(|figure| (report.named(figure), figure.change, figure.unit)))
     };
     let changed = report.changed();
     let is_shown = |figure: &Figure| changed.shown.iter().any(|shown| std::ptr::eq(*shown, figure));
@@ -47,7 +47,7 @@ pub(super) fn html(
     let ends = whole.map(|change| ("end to end".to_owned(), change, Measure::Time));
     let parts_of_time =
         parts.iter().map(|part| (printable(&part.named()).into_owned(), part.change, Measure::Time));
-    let bars = bars(&report.comparison);
+    let bars = bars(&report.comparison, &report.stages);
     let plot = distribution.as_ref().map(|found| found.plot(&marks(&report.comparison), objectives));
     let conditions = report.conditions.iter().map(|verdict| printable(&verdict.to_string()).into_owned());
     let page = context! {
@@ -65,10 +65,9 @@ pub(super) fn html(
         partial => report.partial(figures.iter()),
         others => Value::from(Serde(&table(&mut figures.iter().filter(is_other)))),
         parts => Value::from(Serde(&rows(parts_of_time.chain(ends)))),
-        note_on_groups => report.by_group.as_ref().and_then(ByGroup::note),
         by => report.by_group.as_ref().map(|groups| printable(groups.name())),
         groups => report.by_group.iter().flat_map(group_rows).collect::<Vec<_>>(),
-        heads_of_groups => HEADS_OF_GROUPS,
+        heads_of_groups => report.by_group.as_ref().map(ByGroup::heads),
         bars => Value::from(Serde(&bars)),
         legend => Value::from(Serde(&legend(&bars))),
         chart => Value::from(Serde(&plot)),
@@ -79,6 +78,32 @@ pub(super) fn html(
     templates.set_auto_escape_callback(|_| AutoEscape::Html);
     let rendered = templates.render_str(TEMPLATE, page);
     rendered.map_err(|error| Failure::Io(format!("cannot make the page: {error:#}")))
+}
+
+impl Report {
+    /// The name of a figure, with its unit and the names of its stages.
+    fn named(&self, figure: &Figure) -> String {
+        let name = |stage: OrderedId| self.stages.name(stage).map(|name| shortened(name).into_owned());
+        let names = match figure.place {
+            Some(Place::Stage(stage)) => name(stage),
+            Some(Place::Edge((from, to))) => {
+                name(from).zip(name(to)).map(|(from, to)| format!("{from} to {to}"))
+            }
+            Some(Place::Request) | None => None,
+        };
+        let names = names.map(|names| format!(" ({})", printable(&names))).unwrap_or_default();
+        format!("{}{names}", named(figure))
+    }
+}
+
+/// The name of a part of a bar, with that of its stage.
+fn of_bar(part: Part, stages: &StageNames) -> String {
+    let name = match part {
+        Part::Waiting(stage) => format!("waiting for {}", stages.of(stage)),
+        Part::Stage(stage) => stages.of(stage),
+        part => part.name(&Default::default()),
+    };
+    printable(&name).into_owned()
 }
 
 /// The cells of each row of the table of groups.
@@ -134,7 +159,7 @@ struct BarPart {
 }
 
 /// A bar for each log, of the same scale. Sending, flight and receiving are one part.
-fn bars(comparison: &Comparison) -> Vec<Bar> {
+fn bars(comparison: &Comparison, stages: &StageNames) -> Vec<Bar> {
     let mut times = BTreeMap::<_, (Part, [f64; 2])>::new();
     for row in &comparison.parts {
         let part = row.kind.map_or(Part::Others, Part::of);
@@ -149,7 +174,7 @@ fn bars(comparison: &Comparison) -> Vec<Bar> {
     let longest = sum(0).max(sum(1)).max(f64::MIN_POSITIVE);
     let bar = |(log, name)| {
         let parts = side(log).filter(|(_, time)| *time > 0.0).map(|(part, millis)| BarPart {
-            part: part.name(&StageNames::default()),
+            part: of_bar(part, stages),
             class: part.class(),
             time: time(millis),
             width: millis / longest * 100.0,

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::cli::{
     failure::Result,
-    groups::Percent,
     records::{Records, cell},
 };
 
@@ -142,17 +141,16 @@ impl PartOfTime {
 
 impl Group {
     fn csv_rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let row = |(percent, change): (&Percent, &Change)| Row {
+        self.percentiles().map(|(number, percent, change)| Row {
             of: "group",
             place: self.group.clone(),
             stage_name: None,
-            figure: format!("e2e.{percent}"),
+            figure: format!("{number}.{percent}"),
             unit: Measure::Time,
-            counts: Some([self.requests_before, self.requests_after]),
+            counts: Some(self.counts),
             change: *change,
             after_interval: None,
             is_main: false,
-        };
-        self.percentiles.iter().map(row)
+        })
     }
 }

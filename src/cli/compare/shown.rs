@@ -56,13 +56,15 @@ impl fmt::Display for Amount {
     }
 }
 
-/// How many decimals a figure of both logs has: the larger one has four significant digits, below 1 three.
-fn decimals(change: &Change) -> usize {
+/// How many decimals a figure of both logs has: the larger one has four significant digits, below 1 three. A
+/// tenth of a microsecond is the least that a time shows.
+fn decimals(change: &Change, unit: Measure) -> usize {
     let largest =
         [change.before, change.after].into_iter().flatten().fold(0.0, |one: f64, other| one.max(other.abs()));
     let digits = if largest < 1.0 { 3 } else { 4 };
+    let most = if unit == Measure::Time { 4 } else { 6 };
     let before_the_point = largest.log10().floor() as i32 + 1;
-    if largest > 0.0 { (digits - before_the_point).clamp(0, 6) as usize } else { DECIMALS }
+    if largest > 0.0 { (digits - before_the_point).clamp(0, most) as usize } else { DECIMALS }
 }
 
 /// A figure without its unit.
@@ -83,13 +85,10 @@ pub(super) fn difference(change: &Change, unit: Measure) -> Option<String> {
 /// What the cells of a row of figures say.
 pub(super) const HEADS: [&str; 5] = ["before", "after", "difference", "change", "95 % interval"];
 
-/// The cells of a row; `None` if there is nothing in either log.
+/// The cells of a row; `None` if both logs have nothing, or what would be shown as zero.
 pub(super) fn cells(change: &Change, unit: Measure) -> Option<[String; 5]> {
     let is_share = unit == Measure::Share;
-    if change.before.unwrap_or(0.0) == 0.0 && change.after.unwrap_or(0.0) == 0.0 && !is_share {
-        return None;
-    }
-    let decimals = decimals(change);
+    let decimals = decimals(change, unit);
     let bare = |value: Option<f64>| value.map(|value| bare(value, unit, decimals));
     let sign = |value: f64| if value < 0.0 { "" } else { "+" };
     let difference = bare(change.difference).zip(change.difference);
@@ -98,16 +97,23 @@ pub(super) fn cells(change: &Change, unit: Measure) -> Option<[String; 5]> {
     let ratio = change.ratio.filter(|_| !is_share);
     let shows_zero =
         |value: Option<f64>| bare(value).is_some_and(|text| !text.contains(|c| ('1'..='9').contains(&c)));
+    let is_zero = |value: Option<f64>| value.is_none() || shows_zero(value);
+    if is_zero(change.before) && is_zero(change.after) && !is_share {
+        return None;
+    }
     // No ratio to what is shown as zero says something.
     let is_from_zero = shows_zero(change.before) && !is_share;
     let percent = match ratio {
         _ if is_from_zero && change.after.is_some() => Some("from 0".to_owned()),
         ratio => ratio.map(as_change),
     };
-    let ratio_interval = change.ratio_interval.filter(|_| !is_share && !is_from_zero);
+    // But it may be the ratio that is known to have changed.
+    let is_of_ratio = change.is_changed == Some(true)
+        && change.difference_interval.is_some_and(|[low, high]| low <= 0.0 && high >= 0.0);
+    let ratio_interval = change.ratio_interval.filter(|_| !is_share && (!is_from_zero || is_of_ratio));
     let interval = match (ratio_interval, change.difference_interval) {
         (Some(ends), _) => Some(ratios(ends)),
-        (None, Some(ends)) => Some(range(ends, unit, decimals)),
+        (None, Some(ends)) => Some(range(ends, unit, decimals).trim_end_matches(unit.name()).to_owned()),
         (None, None) => None,
     };
     let cells = [bare(change.before), bare(change.after), difference, percent, interval];
@@ -118,9 +124,13 @@ pub(super) fn cells(change: &Change, unit: Measure) -> Option<[String; 5]> {
 pub(super) fn range([low, high]: Interval, unit: Measure, decimals: usize) -> String {
     match unit {
         Measure::Share => format!("{:+.2} to {:+.2} points", low * 100.0, high * 100.0),
-        Measure::Time => format!("{low:+.decimals$} to {high:+.decimals$} ms"),
-        Measure::Rate => format!("{low:+.decimals$} to {high:+.decimals$}/s"),
-        Measure::Ratio => format!("{low:+.decimals$} to {high:+.decimals$}"),
+        unit => {
+            let signed = |end: f64| {
+                let sign = if end < 0.0 { "-" } else { "+" };
+                format!("{sign}{}", bare(end.abs(), unit, decimals))
+            };
+            format!("{} to {}{}", signed(low), signed(high), unit.name())
+        }
     }
 }
 

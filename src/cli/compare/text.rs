@@ -1,5 +1,7 @@
 //! A comparison as text.
 
+use std::ops::Range;
+
 use super::{
     Log, Report,
     blocks::ENOUGH,
@@ -11,10 +13,19 @@ use super::{
     shown::{HEADS, cells, difference},
 };
 use crate::{
-    cli::{amount::amount, groups::shortened, sentence::in_lines, timeline::Part},
+    cli::{
+        amount::amount,
+        groups::shortened,
+        sentence::{WIDTH, in_lines},
+        timeline::Part,
+    },
     model::id::unordered,
     write::columns::{Cell, Columns, grouped, id, printable},
 };
+
+/// The column of a table of figures that says what others also say, and those of a table of groups.
+const DIFFERENCE: Range<usize> = 2..3;
+const COUNTS: Range<usize> = 1..3;
 
 impl Report {
     pub(super) fn text(&self, is_all: bool) -> String {
@@ -43,7 +54,6 @@ impl Report {
         text += &format!("{}\n\n", parts(&self.comparison.parts, self.comparison.figure("e2e.mean")));
         if let Some(groups) = &self.by_group {
             text += &format!("{}\n\n", by_group(groups));
-            groups.note().into_iter().for_each(|note| text += &format!("{}\n\n", in_lines(note)));
         }
         let same = others().filter(|figure| !is_all && figure.change.is_changed != Some(true)).count();
         if same > 0 {
@@ -51,7 +61,7 @@ impl Report {
             text += &format!("{hidden} did not change, or can't be said to; `--all` shows them.\n");
         }
         for verdict in &self.conditions {
-            text += &format!("{}\n", printable(&verdict.to_string()));
+            text += &format!("{}\n", in_lines(&verdict.to_string()));
         }
         text
     }
@@ -192,9 +202,24 @@ impl Log {
 }
 
 fn table<'a>(title: &str, figures: impl Iterator<Item = &'a Figure>) -> Columns {
-    let mut table = Columns::named(title, HEADS);
-    figures.for_each(|figure| row(&mut table, &named(figure), &figure.change, figure.unit));
-    table
+    let rows = figures.filter_map(|figure| row(&named(figure), &figure.change, figure.unit));
+    fitted(title, &HEADS, &rows.collect::<Vec<_>>(), DIFFERENCE)
+}
+
+/// A table of rows, the name of each before its cells. If it is too wide, it lacks the columns in `less`.
+fn fitted(title: &str, heads: &[&str], rows: &[Vec<String>], less: Range<usize>) -> Columns {
+    let columns = |less: &Range<usize>| {
+        let is_in = |at: &usize| !less.contains(at);
+        let heads = heads.iter().enumerate().filter(|(at, _)| is_in(at)).map(|(_, head)| (*head).to_owned());
+        let mut table = Columns::titled(title, heads);
+        for (name, cells) in rows.iter().filter_map(|row| row.split_first()) {
+            let cells = cells.iter().enumerate().filter(|(at, _)| is_in(at));
+            table.row(name, cells.map(|(_, cell)| Cell::Text(cell)));
+        }
+        table
+    };
+    let whole = columns(&(0..0));
+    if whole.width() <= WIDTH { whole } else { columns(&less) }
 }
 
 /// The name of a figure, with its unit.
@@ -205,52 +230,43 @@ pub(super) fn named(figure: &Figure) -> String {
 
 /// The mean time of a request in each part, and the whole, which is the sum.
 fn parts(parts: &[PartOfTime], whole: Option<&Figure>) -> Columns {
-    let mut table = Columns::named("Time of a request, ms", HEADS);
-    parts.iter().for_each(|part| row(&mut table, &part.named(), &part.change, Measure::Time));
-    if let Some(whole) = whole {
-        row(&mut table, "end to end", &whole.change, Measure::Time);
-    }
-    table
+    let rows = parts.iter().filter_map(|part| row(&part.named(), &part.change, Measure::Time));
+    let whole = whole.and_then(|whole| row("end to end", &whole.change, Measure::Time));
+    let rows: Vec<_> = rows.chain(whole).collect();
+    fitted("Time of a request, ms", &HEADS, &rows, DIFFERENCE)
 }
 
 fn by_group(groups: &ByGroup) -> Columns {
-    let mut table = Columns::named(groups.name(), HEADS_OF_GROUPS);
-    for [name, cells @ ..] in groups.groups.iter().flat_map(Group::rows) {
-        table.row(&name, cells.iter().map(|cell| Cell::Text(cell)));
-    }
-    table
+    let rows: Vec<_> = groups.groups.iter().flat_map(Group::rows).map(Vec::from).collect();
+    fitted(groups.name(), &groups.heads(), &rows, COUNTS)
 }
 
-/// What the cells of a row of a group say.
-pub(super) const HEADS_OF_GROUPS: [&str; 7] =
-    ["e2e", "requests", "and after", "before, ms", "after, ms", "change", "95 % interval"];
+impl ByGroup {
+    /// What the cells of a row say.
+    pub(super) fn heads(&self) -> [&'static str; 7] {
+        ["time, ms", self.counted(), "and after", "before", "after", "change", "95 % interval"]
+    }
+}
 
 impl Group {
     /// The name and the cells of its rows, one for each percentile.
     pub(super) fn rows(&self) -> impl Iterator<Item = [String; 8]> {
-        let [before, after] =
-            [self.requests_before, self.requests_after].map(|requests| grouped(&requests.to_string()));
-        self.percentiles.iter().map(move |(percent, change)| {
-            let mark = if change.is_changed == Some(true) { " *" } else { "" };
-            let absent = || std::array::from_fn(|_| "-".to_owned());
-            let [old, new, _, ratio, interval] = cells(change, Measure::Time).unwrap_or_else(absent);
-            let (before, after) = (before.clone(), after.clone());
-            [
-                shortened(&self.group).into_owned(),
-                format!("{percent}{mark}"),
-                before,
-                after,
-                old,
-                new,
-                ratio,
-                interval,
-            ]
+        let counts = self.counts.map(|count| grouped(&count.to_string()));
+        self.percentiles().filter_map(move |(number, percent, change)| {
+            let [before, after] = counts.clone();
+            let [old, new, _, ratio, interval] = cells(change, Measure::Time)?;
+            let time = format!("{number} {percent}{}", mark(change));
+            Some([shortened(&self.group).into_owned(), time, before, after, old, new, ratio, interval])
         })
     }
 }
 
-fn row(table: &mut Columns, name: &str, change: &Change, unit: Measure) {
-    let Some(cells) = cells(change, unit) else { return };
-    let mark = if change.is_changed == Some(true) { " *" } else { "" };
-    table.row(&format!("{name}{mark}"), cells.iter().map(|cell| Cell::Text(cell)));
+/// The name of a figure and its cells, if it has some.
+fn row(name: &str, change: &Change, unit: Measure) -> Option<Vec<String>> {
+    let name = format!("{name}{}", mark(change));
+    Some([name].into_iter().chain(cells(change, unit)?).collect())
+}
+
+fn mark(change: &Change) -> &'static str {
+    if change.is_changed == Some(true) { " *" } else { "" }
 }

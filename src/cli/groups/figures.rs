@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How a time is taken from a request or a row.
-type Get<T> = fn(&T) -> Option<Millis>;
+pub(in crate::cli) type Get<T> = fn(&T) -> Option<Millis>;
 
 /// A time that is a field of the row, which names it; a short name for the head of a column; and which of its
 /// percentiles are shown.
@@ -27,7 +27,7 @@ macro_rules! time {
 
 /// The times of a row of a stage whose percentiles are shown. Most rows do not wait in a queue, so it is the
 /// highest percentile that tells of those that do.
-const TIMES_OF_STAGE: [(Figure, Get<StageRow>); 3] = [
+pub(in crate::cli) const TIMES_OF_STAGE: [(Figure, Get<StageRow>); 3] = [
     time!(stage_gen_time_ms, "gen", All),
     time!(queue_time_ms, "queue", Last),
     time!(first_output_ms, "first", First),

@@ -25,7 +25,7 @@ mod table;
 pub(in crate::cli) use bounded::{Grouped, Merge};
 use buckets::Buckets;
 pub(in crate::cli) use by::By;
-pub(in crate::cli) use figures::RequestGroups;
+pub(in crate::cli) use figures::{RequestGroups, TIMES_OF_STAGE};
 pub(in crate::cli) use heading::Heading;
 pub(in crate::cli) use name::{Name, REST, shortened};
 pub(in crate::cli) use spread::{Percent, Spread};

@@ -19,22 +19,22 @@ use crate::{
 
 /// A time whose percentiles are shown: its name, and a short one for the head of a column.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Figure {
-    pub(super) name: &'static str,
+pub(in crate::cli) struct Figure {
+    pub(in crate::cli) name: &'static str,
     pub(super) short: &'static str,
-    pub(super) shown: Shown,
+    pub(in crate::cli) shown: Shown,
 }
 
 /// Which percentiles of a time the text table shows.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Shown {
+pub(in crate::cli) enum Shown {
     All,
     First,
     Last,
 }
 
 impl Shown {
-    fn of(self, percents: &[Percent]) -> &[Percent] {
+    pub(in crate::cli) fn of(self, percents: &[Percent]) -> &[Percent] {
         let ends = match self {
             Self::All => return percents,
             Self::First => percents.split_first().map(|(first, _)| first),
