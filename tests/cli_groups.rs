@@ -599,3 +599,30 @@ fn keys_that_say_nothing_are_refused() {
     let worker = refused(&["summary", "--by", "worker"]);
     assert!(worker.contains("did you mean file, the log of each process, or fields.worker?"), "{worker}");
 }
+
+#[test]
+fn a_table_says_how_much_of_its_first_and_last_stretch_the_log_covers() {
+    let log = fs::read_to_string(PIPELINE).unwrap();
+    let of = |args: &[&str]| stdout(&omni_of(args, &log)).replace('\n', " ");
+    let said = of(&["summary", "--every", "1m"]);
+    let note = "Stretches are of 60 s. The log, as far as it is selected, covers 0.102 s of that from \
+                2026-11-24T08:46:00Z only: their counts are of that time, and their rates per second of it.";
+    assert!(said.contains(note), "{said}");
+    let json = &lines(&stdout(&omni_of(&["summary", "--json", "--every", "1m"], &log)))[0];
+    assert_eq!(json["groups"][0]["covered_ms"].as_f64().unwrap().round(), 102.0);
+    let said = of(&["summary", "--every", "50ms"]);
+    assert!(said.contains("Z and ") && said.matches(" s of that from ").count() == 2, "{said}");
+    assert!(!of(&["summary", "--by", "finish_reason"]).contains("Stretches"));
+}
+
+#[test]
+fn a_table_in_which_no_row_waited_says_why_and_absent_waits_are_absent() {
+    let log = fs::read_to_string(PIPELINE).unwrap();
+    let sentence = "queue: queue_time_ms is 0 in each row";
+    let of = |log: &str| stdout(&omni_of(&["summary", "--by", "stage_name"], log));
+    assert!(!of(&log).contains(sentence), "{}", of(&log));
+    let row = worker("vocoder", &[("r1", 0.0), ("r2", 0.0)]);
+    assert!(of(&row).contains(sentence), "{}", of(&row));
+    let absent = of(&row.replace("\"queue_time_ms\":0,", "\"queue_time_ms\":null,"));
+    assert!(!absent.contains(sentence) && absent.contains("|         - |"), "{absent}");
+}

@@ -44,6 +44,8 @@ fn requests_that_met_all_and_that_broke_each_are_counted() {
     let [first, e2e] = [0, 1].map(|at| found["each"][at].clone());
     let counts = |row: &Value| ["met", "broke", "only", "absent"].map(|key| row[key].as_u64().unwrap());
     assert_eq!((counts(&first), counts(&e2e)), ([4, 6, 3, 2], [8, 3, 0, 0]));
+    // Each request is in one of them.
+    assert_eq!(found["broke"], 6);
     // The failed request took 10 ms, and does not meet the objective.
     assert_eq!(
         (&e2e["judged"], &e2e["wanted"], &e2e["is_attained"]),
@@ -84,6 +86,7 @@ fn the_table_and_the_page_say_it() {
         "| first_output@0=200ms |   4 |     6 |         3 |      1 |        1 | 36.4 % |",
         "| 99.0 %, missed |",
         "\n5 of 12 requests met all objectives (41.7 %).\n",
+        "\n6 requests broke one objective or more, and count in the row of each.\n",
         "\nGoodput: 0.904 requests and 0.000 tokens a second.\n",
         "\nFailed requests, which count as not meeting them: 1.\n",
     ] {

@@ -198,8 +198,8 @@ fn where_no_line_is_selected_the_last_line_is_named_if_it_is_not_the_latest_one(
 #[test]
 fn standard_input_ends_now() {
     let old = omni_of(&["check", "--since", "-1d"], &log());
-    let sentence = "omni-metrics: no line is selected: 4 lines are left out by --since; the log has lines from \
-                    2026-01-31T22:00:00.000000Z to 2026-02-01T02:00:00.000000Z\n";
+    let sentence = "omni-metrics: no line is selected: 4 lines are left out by --since (--since -1d); the log has \
+                    lines from 2026-01-31T22:00:00.000000Z to 2026-02-01T02:00:00.000000Z\n";
     assert_eq!((old.status.code(), text(&old.stderr)), (Some(2), sentence.to_owned()));
     assert!(omni_of(&["check", "--until", "-1s"], &log()).status.success());
 }
@@ -307,7 +307,9 @@ fn a_field_that_no_line_has_and_an_expression_without_an_answer_are_named_at_the
     let said = refused(&["--where", "fields.modle == 'x'"], &log);
     assert!(said.contains("--where: no line has the field modle; did you mean fields.model?\n"), "{said}");
     assert!(
-        said.contains("no line is selected: 4 lines are left out by --where; the log has lines from"),
+        said.contains(
+            "no line is selected: 4 lines are left out by --where (--where fields.modle == 'x'); the log has"
+        ),
         "{said}"
     );
     let output = omni(&["join", "--where", "fields.tier > 'a' || request_id == 'a'", &log]);
@@ -613,10 +615,15 @@ fn join_selects_requests_when_they_are_complete() {
         assert!(lines.lines().count() == 1 && lines.contains("\"num_tokens_out\":9"), "{output:?}");
         assert_eq!(text(&output.stderr), "omni-metrics: 3 lines are left out by --where\n");
     }
-    let output = omni(&["join", "--where", "e2e_total_ms > 9000", &log]);
-    let said =
-        "no line is selected: 4 lines are left out by --where; the log has lines from 2026-01-31T22:00";
-    assert!(output.status.code() == Some(2) && text(&output.stderr).contains(said), "{output:?}");
+    // `join` selects the requests with their rows.
+    for (command, lines) in [("join", 4), ("summary", 5)] {
+        let output = omni(&[command, "--where", "e2e_total_ms > 9000", &log]);
+        let said = format!(
+            "no line is selected: {lines} lines are left out by --where (--where e2e_total_ms > 9000); the log \
+             has lines from 2026-01-31T22:00"
+        );
+        assert!(output.status.code() == Some(2) && text(&output.stderr).contains(&said), "{output:?}");
+    }
 }
 
 #[test]

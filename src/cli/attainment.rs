@@ -24,6 +24,8 @@ pub(super) struct Attainment {
     pub(super) met_without_value: u64,
     /// Requests that failed, or have a value for one of the objectives; 0 if no request has a value.
     pub(super) judged: u64,
+    /// Requests that did not fail and broke one objective or more. With `met` and `failed`, all of `judged`.
+    pub(super) broke: u64,
     /// `met` / `judged`.
     pub(super) share: Option<f64>,
     pub(super) failed: u64,
@@ -132,6 +134,10 @@ impl Attainment {
             format!("{met} of {judged} requests met all objectives{share}."),
             format!("Goodput: {} requests and {} tokens a second.", decimal(requests), decimal(tokens)),
         ]);
+        if self.each.len() > 1 && self.broke > 0 {
+            let requests = amount(self.broke, "request", "requests");
+            sentences.push(format!("{requests} broke one objective or more, and count in the row of each."));
+        }
         sentences.extend(self.met_without_value());
         if self.failed > 0 {
             let failed = count(self.failed);

@@ -234,6 +234,7 @@ impl ObjectiveCounts {
             met: self.met,
             met_without_value: self.met_without_value,
             judged,
+            broke: judged.saturating_sub(self.met + self.failed),
             share: share(self.met, judged),
             failed: self.failed,
             unjudged: self.unjudged,

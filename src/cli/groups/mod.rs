@@ -19,6 +19,7 @@ mod figures;
 mod heading;
 mod key;
 mod name;
+mod notes;
 mod spread;
 mod table;
 
@@ -45,8 +46,9 @@ pub(in crate::cli) struct GroupArgs {
     /// line or a row of a stage comes from, so that of a process if each writes its own, before and after
     /// `join`.
     ///
-    /// At most 256 groups (16 with --every), in the order of their names; the others are combined as
-    /// `others`, except in `export --format csv`, which names the group of each row. For stage_name and
+    /// At most 256 groups (16 with --every): those whose names come first. The others are combined as
+    /// `others`, except in `export --format csv`, which names the group of each row. The groups with the most
+    /// requests come first; those of several keys or with --every are in the order of their names. For stage_name and
     /// stage_id, `summary` and `report` count rows of stages, also those of workers that are not in a
     /// request; elsewhere, a request belongs to each of its stages. Example:
     /// `omni-metrics summary --by fields.model FILE`
@@ -54,7 +56,8 @@ pub(in crate::cli) struct GroupArgs {
     by: Option<By>,
     /// A group for each stretch of time of this length (10s, 5m, 1h), by the end of the requests
     ///
-    /// If that makes more than 1,000 groups, the stretches are 2, 4, 8… times as long. With --by, a group for
+    /// The first and the last stretch may be longer than the log, and a sentence says by how much. If that
+    /// makes more than 1,000 groups, the stretches are 2, 4, 8… times as long. With --by, a group for
     /// each pair. Example: `omni-metrics summary --every 10s --by finish_reason FILE`
     #[arg(long, value_name = "SPAN", value_parser = width)]
     every: Option<Duration>,

@@ -57,7 +57,7 @@ pub(in crate::cli) struct GroupTable {
     #[serde(skip)]
     keys: Vec<String>,
     #[serde(skip)]
-    times: Vec<Figure>,
+    pub(super) times: Vec<Figure>,
     #[serde(skip)]
     percents: Vec<Percent>,
     #[serde(skip)]
@@ -74,16 +74,16 @@ pub(in crate::cli) struct GroupRows {
     pub(in crate::cli) by: Option<String>,
     /// The length of the stretches of time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    every_ms: Option<f64>,
+    pub(super) every_ms: Option<f64>,
     /// What is counted: `requests`, or `stage_rows`.
     pub(in crate::cli) counted: &'static str,
-    groups: Vec<Row>,
+    pub(super) groups: Vec<Row>,
 }
 
 #[derive(Debug, Serialize)]
 pub(in crate::cli) struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<Timestamp>,
+    pub(super) from: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,6 +91,9 @@ pub(in crate::cli) struct Row {
     /// The value of each key.
     #[serde(skip)]
     parts: Vec<String>,
+    /// How much of the stretch the log covers, in milliseconds, if not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) covered_ms: Option<f64>,
     pub(in crate::cli) count: u64,
     pub(in crate::cli) per_s: Option<f64>,
     failed: u64,
@@ -100,17 +103,17 @@ pub(in crate::cli) struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     objectives: Option<Attainment>,
     #[serde(flatten)]
-    times: BTreeMap<&'static str, Option<Times>>,
+    pub(super) times: BTreeMap<&'static str, Option<Times>>,
 }
 
 /// One of the times, in milliseconds.
 #[derive(Debug, Serialize)]
-struct Times {
+pub(super) struct Times {
     count: u64,
     mean: f64,
     #[serde(flatten)]
     percentiles: BTreeMap<String, f64>,
-    max: f64,
+    pub(super) max: f64,
 }
 
 impl GroupTable {
@@ -324,6 +327,7 @@ impl Row {
         let Group { stretch, value, .. } = group;
         // The log covers the first and the last stretch in part.
         let (start, end) = stretch.map_or(span, |(start, end)| (start.max(span.0), end.min(span.1)));
+        let is_part = stretch.is_some_and(|stretch| stretch != (start, end));
         let seconds = end.saturating_sub(start) as f64 / 1e6;
         let wall = Millis::from_nanos(end.saturating_sub(start).saturating_mul(1_000));
         let rate = |count: u64| (seconds > 0.0).then(|| rounded(count as f64 / seconds));
@@ -345,6 +349,7 @@ impl Row {
             until,
             group: label,
             parts,
+            covered_ms: is_part.then_some(seconds * 1e3),
             count: value.count,
             per_s: rate(value.count),
             failed: value.failed,

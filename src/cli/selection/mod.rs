@@ -185,7 +185,7 @@ impl Selection {
     /// Why nothing is selected, if all lines were left out.
     pub(in crate::cli) fn nothing(&self, outside: u64, unmatched: u64) -> Option<String> {
         let (left_out, (first, last)) =
-            (self.sentence(outside, unmatched)?, self.left_out.as_ref()?.all.ends());
+            (self.remark(outside, unmatched)?, self.left_out.as_ref()?.all.ends());
         let [first, last] = [first, last].map(Timestamp::from_unix_micros);
         let end = self.end.filter(|end| *end < last);
         let end = end.map(|end| format!(", and its last line is of {end}, from which the times count"));

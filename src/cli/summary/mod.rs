@@ -171,5 +171,8 @@ pub(super) fn print_groups(table: &GroupTable, grouping: &Grouping, out: &mut im
     if !grouping.is_of_stages() {
         writeln!(out, "{FIRST}")?;
     }
+    for note in table.notes() {
+        writeln!(out, "{}", in_lines(&note))?;
+    }
     Ok(())
 }
