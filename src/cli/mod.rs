@@ -108,14 +108,24 @@ pub(crate) use text_reader::Text;
 /// The help of the whole program.
 const HELP: Help = Help {
     examples: &[
-        ("The run in numbers: rates, percentiles, where the time goes", "omni-metrics summary service.log"),
-        ("One request in full, from all files", "omni-metrics tables --request req-0003 service.log*"),
-        ("Why a request was slow", "omni-metrics why req-0003 service.log"),
-        ("The logs of a Kubernetes node, as they lie there", "omni-metrics summary /var/log/pods"),
         (
-            "The requests of all processes, with all their stages",
+            "Several processes, each with its log: first put all rows of a request together",
             "omni-metrics join --align-clocks /var/log/pods -o joined.jsonl",
         ),
+        ("The run in numbers: rates, percentiles, where the time goes", "omni-metrics summary joined.jsonl"),
+        ("Why p99 is slow, and which requests were in the way", "omni-metrics why --p99 joined.jsonl"),
+        (
+            "What happened between 12:03 and 12:05; how many met an objective; a row for each tenant",
+            "omni-metrics summary --since 12:03 --until 12:05 --slo e2e=2s --by fields.tenant joined.jsonl",
+        ),
+        ("Which worker is slow, without `join`", "omni-metrics summary --by stage_name,file /var/log/pods"),
+        (
+            "Whether the logs are complete, and which requests never ended, without `join`",
+            "omni-metrics check /var/log/pods",
+        ),
+        ("Whether a change helped", "omni-metrics compare before.jsonl after.jsonl"),
+        ("What happens at twice the rate", "omni-metrics what-if --rate 2 joined.jsonl"),
+        ("One request in full, from all files", "omni-metrics tables --request req-0003 service.log*"),
         ("A running service", "omni-metrics watch service.log"),
     ],
     one: Some(
@@ -169,8 +179,9 @@ const MAN: Help = Help {
 /// standard input is read.
 ///
 /// If the processes of a service write logs of their own, the lines of requests lack the rows of the other
-/// processes until `join` puts them there: ask why, what-if and for the times of stages after it. Ask which
-/// process is slow (`summary --by stage_name,file`) and whether lines are missing (check) before it.
+/// processes until `join --align-clocks` puts them there: give its output to summary, why, report, compare
+/// and what-if. Ask which process is slow (`summary --by stage_name,file`), whether lines are missing and
+/// which requests never ended (check) of the logs as they are.
 #[derive(Debug, Parser)]
 #[command(name = "omni-metrics", version)]
 struct Args {

@@ -48,7 +48,8 @@ pub(in crate::cli) struct GroupArgs {
     ///
     /// At most 256 groups (16 with --every): those whose names come first. The others are combined as
     /// `others`, except in `export --format csv`, which names the group of each row. The groups with the most
-    /// requests come first; those of several keys or with --every are in the order of their names. For stage_name and
+    /// requests come first; those of several keys or with --every are in the order of their names. For
+    /// stage_name and
     /// stage_id, `summary` and `report` count rows of stages, also those of workers that are not in a
     /// request; elsewhere, a request belongs to each of its stages. Example:
     /// `omni-metrics summary --by fields.model FILE`

@@ -20,8 +20,8 @@ impl GroupTable {
         let seconds = self.rows.every_ms? / 1e3;
         (!ends.is_empty()).then(|| {
             format!(
-                "Stretches are of {seconds} s. The log, as far as it is selected, covers {} only: their counts \
-                 are of that time, and their rates per second of it.",
+                "Stretches are of {seconds} s. The log, as far as it is selected, covers {} only: their \
+                 counts are of that time, and their rates per second of it.",
                 listed(&ends)
             )
         })
