@@ -109,7 +109,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with = "after")]
     split: Option<String>,
     /// Exit code 1 if this holds, such as `e2e.p99 > +5%`, `requests_per_s < -10%` or `failed > 1%`; may be
-    /// given several times. The figure is beyond the limit, and its 95 % interval excludes no change
+    /// given several times. The figure is beyond the limit, and its 95 % interval does not contain "no
+    /// change"
     #[arg(long, value_name = "CONDITION")]
     fail_if: Vec<Condition>,
     /// A condition of --fail-if holds only if the whole 95 % interval is beyond the limit

@@ -57,8 +57,8 @@ impl Report {
         }
         let same = others().filter(|figure| !is_all && figure.change.is_changed != Some(true)).count();
         if same > 0 {
-            let hidden = amount(same as u64, "more figure", "more figures");
-            text += &format!("{hidden} did not change, or can't be said to; `--all` shows them.\n");
+            let hidden = amount(same as u64, "more figure is", "more figures are");
+            text += &format!("{hidden} not known to have changed; `--all` shows all figures.\n");
         }
         for verdict in &self.conditions {
             text += &format!("{}\n", in_lines(&verdict.to_string()));
@@ -104,22 +104,22 @@ impl Report {
             _ if main.is_unknown() && others.is_unknown() => "No change can be told from chance.".to_owned(),
             (0, 0) => format!("None of {of_main} and of {of_others} changed by more than chance explains."),
             (changed, also) => format!(
-                "* Changed: {changed} of {of_main}, and {also} of {of_others}. In each of these groups, the \
+                "* Changed: {changed} of {of_main}, and {also} of {of_others}. In each of the two sets, the \
                  probability that chance marks any figure is at most 5 %."
             ),
         };
         if main.has_changed_alone || others.has_changed_alone {
-            text += " An interval is that of one figure alone, so it may exclude no change where there is no \
-                     mark.";
+            text += " An interval is that of one figure alone, so it may not contain \"no change\" though \
+                     the figure has no mark.";
         }
         text = in_lines(&text) + "\n";
         text += &self.most_of_it().unwrap_or_default();
         let Some(groups) = &self.by_group else { return text };
         let (known, changed) = groups.counts();
-        text + &format!(
-            "Of {known} percentiles of groups, {changed} changed; the probability that chance marks any is \
-             at most 5 %.\n"
-        )
+        text + &in_lines(&format!(
+            "Of {known} percentiles of groups that have an interval, {changed} changed; the probability that \
+             chance marks any is at most 5 %."
+        )) + "\n"
     }
 
     /// Which part of the time differs most, if any part has changed. That part may differ by chance.
@@ -132,11 +132,12 @@ impl Report {
         let with_time = parts.iter().filter_map(|part| Some((part, part.change.difference?)));
         let (part, time) = with_time.max_by(|(_, one), (_, other)| one.abs().total_cmp(&other.abs()))?;
         let whole = &self.comparison.figure("e2e.mean")?.change;
+        let unbroken = |change| Some(difference(change, Measure::Time)?.replace(' ', "\u{a0}"));
         let most = format!(
             "The mean time end to end changed by {}; of its parts, {} changed most, by {}.",
-            difference(whole, Measure::Time)?,
+            unbroken(whole)?,
             printable(&part.named()),
-            difference(&part.change, Measure::Time)?,
+            unbroken(&part.change)?,
         );
         let (doubt, earlier) = (self.doubt(&part.change), self.earlier_stage(part, time));
         Some(format!("{}\n{doubt}{}", in_lines(&most), earlier.unwrap_or_default()))
@@ -148,8 +149,8 @@ impl Report {
             Some(true) => String::new(),
             _ if change.is_changed_alone() => {
                 in_lines(&format!(
-                    "The change of this part may be chance: its interval excludes no change, but some of {} \
-                 intervals do so by chance, and it is not marked.",
+                    "The change of this part may be chance: it is not marked. Its interval does not contain \
+                     \"no change\", but of {} intervals, some do not by chance.",
                     Counts::of(&self.comparison, false).known(),
                 )) + "\n"
             }
