@@ -12,7 +12,7 @@ const PIPELINE: &str = include_str!("data/pipeline.jsonl");
 const ENGINE: &str = include_str!("data/engine.jsonl");
 
 /// The commands that have both.
-const COMMANDS: [&str; 4] = ["summary", "compare LOG LOG", "what-if", "why --slowest"];
+const COMMANDS: [&str; 5] = ["summary", "compare LOG LOG", "what-if", "why --slowest", "check"];
 
 /// A record by the names of the columns.
 type Record = BTreeMap<String, String>;
@@ -338,6 +338,50 @@ fn why_has_a_row_for_each_part_of_the_time_of_each_request() {
             }
         }
         assert!(rows > 5 && records.len() == rows, "{args:?}: {records:?}");
+    }
+}
+
+#[test]
+fn check_has_a_row_for_each_finding_and_one_for_the_verdict() {
+    let late = PIPELINE.replacen("\"unattributed_time_ms\":", "\"unattributed_time_ms\":1e9,\"was\":", 1);
+    let broken = late.clone() + "{\"type\":\"request\",\n";
+    let sampled = PIPELINE.replacen("\"request_id\"", "\"sample_rate\":3,\"request_id\"", 1);
+    for (log, code) in [(PIPELINE, 0), (&late, 1), (&broken, 1), (&sampled, 1)] {
+        let [json, csv] = ["--json", "--csv"].map(|form| omni_of(&["check", form], log));
+        assert_eq!([json.status.code(), csv.status.code()], [Some(code); 2], "{csv:?}");
+        let table = text(&csv.stdout);
+        assert!(table.starts_with("type,file,line,text\n"), "{table}");
+        let mut reader = csv::Reader::from_reader(table.as_bytes());
+        let mut records: Vec<Record> = reader.deserialize().map(Result::unwrap).collect();
+        let mut findings: Vec<Value> =
+            text(&json.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (record, verdict) = (records.pop().unwrap(), findings.pop().unwrap());
+        assert_eq!((&*record["type"], verdict["type"].as_str()), ("check", Some("check")));
+        let said = text(&omni_of(&["check"], log).stdout);
+        assert_eq!(said.lines().last(), Some(&*record["text"]));
+        assert_eq!(records.len(), findings.len(), "{table}");
+        for (record, finding) in records.iter().zip(&findings) {
+            ["type", "file"].iter().for_each(|key| assert_eq!(record[*key], name(&finding[*key])));
+            assert_is(record, "line", &finding["line"]);
+            let said = finding["text"].as_str();
+            assert!(said.map_or(!record["text"].is_empty(), |text| record["text"] == text), "{record:?}");
+        }
+    }
+    let found =
+        |log: &str| csv(&["check"], log).1.iter().map(|record| record["type"].clone()).collect::<Vec<_>>();
+    assert_eq!(found(PIPELINE), ["check"]);
+}
+
+#[test]
+fn join_prints_the_groups_of_summary_as_csv() {
+    let lines = tempfile::NamedTempFile::new().unwrap();
+    let by = ["--by", "stage_name", "--csv"];
+    let output = omni_of(&[&["join", "-o", lines.path().to_str().unwrap()], &by[..]].concat(), PIPELINE);
+    let joined = std::fs::read_to_string(lines.path()).unwrap();
+    assert_eq!(stdout(&output), stdout(&omni_of(&[&["summary"], &by[..]].concat(), &joined)));
+    for args in [&["join", "--by", "stage_name"][..], &["join", "-o", "joined.jsonl"]] {
+        let output = omni_of(&[args, &["--csv"]].concat(), PIPELINE);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
     }
 }
 

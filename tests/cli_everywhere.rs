@@ -44,6 +44,7 @@ const RUNS: &[(&str, Says)] = &[
     ("summary --percentiles 50,99.99 --since -1h --where e2e_total_ms>0.0 LOG", Nothing),
     ("check LOG", Nothing),
     ("check --json --by request_id LOG", Nothing),
+    ("check --csv LOG", Nothing),
     ("join LOG", Lines),
     ("join --by stage_name --every 1s LOG", Lines),
     ("why --slowest LOG", Nothing),
@@ -237,7 +238,10 @@ fn an_argument_of_other_commands_is_refused_with_their_names() {
             "tip: --percentiles is an option of `summary`, `report`, `compare`, `watch` and `what-if`",
         ),
         ("join --slo e2e=1s", "tip: --slo is an option of `summary`, `report`, `compare` and `watch`"),
-        ("watch --csv", "tip: --csv is an option of `summary`, `why`, `compare` and `what-if`"),
+        (
+            "watch --csv",
+            "tip: --csv is an option of `summary`, `check`, `join`, `why`, `compare` and `what-if`",
+        ),
         ("summary -o page.html", "tip: -o is an option of `join`, `report`, `export` and `compare`"),
         ("summary --jsn", "tip: a similar argument exists: '--json'"),
     ] {

@@ -314,19 +314,29 @@ fn a_run_that_is_cut_by_until_or_where_covers_the_same_time_in_a_replay() {
 }
 
 #[test]
-fn rows_outside_of_their_requests_are_named_beside_the_prediction() {
+fn rows_outside_of_their_requests_are_named_before_the_prediction() {
     let path = log("raw", 10, 5, "");
     let row = "{\"type\":\"stage\",\"schema\":1,\"timestamp\":\"2023-11-14T22:26:20.010000Z\",\
                \"request_id\":\"r0\",\"stage_id\":3,\"batch_id\":null,\"batch_size\":null,\
                \"num_tokens_in\":null,\"num_tokens_out\":null,\"preprocess_time_ms\":null,\
                \"stage_gen_time_ms\":5,\"busy_time_ms\":5,\"events\":1,\
                \"started\":\"2023-11-14T22:26:20.005000Z\"}\n";
-    fs::write(&path, fs::read_to_string(&path).unwrap() + row).unwrap();
+    let requests = fs::read_to_string(&path).unwrap();
+    fs::write(&path, row.to_owned() + &requests).unwrap();
     let file = path.to_str().unwrap();
     let said = predicted(&[file])["sentences"][0].as_str().unwrap().to_owned();
-    assert!(said.starts_with("The log has 1 row of a worker in no request, and it is left out."), "{said}");
+    assert!(said.starts_with("Not joined: 1 row of a worker is in no request."), "{said}");
+    assert!(said.ends_with("Stages are missing from the prediction, or have too little to do."), "{said}");
     let output = what_if(&[file]);
     let text = String::from_utf8(output.stdout).unwrap().replace('\n', " ");
-    assert!(text.contains(&said) && output.stderr.is_empty(), "{text}");
+    assert!(text.starts_with(&said) && output.stderr.is_empty(), "{text}");
+    assert_eq!(text.matches("Not joined").count(), 1, "{text}");
+    // The row comes after the line of its request, or names none.
+    let nameless = row.replace("\"request_id\":\"r0\",", "");
+    for log in [requests.clone() + row, nameless + &requests] {
+        fs::write(&path, log).unwrap();
+        let said = predicted(&[file])["sentences"][0].as_str().unwrap().to_owned();
+        assert!(said.starts_with("1 row is late or without the id of a request, and is left out."), "{said}");
+    }
     fs::remove_file(path).unwrap();
 }

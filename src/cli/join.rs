@@ -119,6 +119,9 @@ pub(super) struct Args {
     /// `omni-metrics join --json front.log worker-*.log -o joined.jsonl | jq .rows_without_request`
     #[arg(long)]
     json: bool,
+    /// The table of --by or --every as comma-separated values, on standard output; -o takes the lines
+    #[arg(long, conflicts_with = "json", requires_all = ["output", "GroupArgs"])]
+    csv: bool,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -165,6 +168,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let report =
         if args.align_clocks { report.with_clocks(ClockReport::of(&clocks, &origins)) } else { report };
     match &args.output {
+        Some(_) if args.csv => report.print_csv(out)?,
         Some(_) => report.print(args.json, grouping.as_ref(), out)?,
         // If stderr is closed, the report is lost, as sentences are.
         None => drop(report.print(args.json, grouping.as_ref(), &mut anstream::stderr())),

@@ -74,13 +74,24 @@ impl JoinedReport {
         if is_json {
             return json::write(out, self);
         }
-        let max_offset = Duration::from_nanos(self.max_offset_ms.as_nanos());
-        let of_clocks = self.clocks.iter().flat_map(ClockReport::sentences);
-        let sentences = of_clocks.chain(self.oddities.sentences(max_offset));
-        sentences.for_each(|sentence| complain(&sentence));
+        self.complain();
         match self.groups.as_ref().zip(grouping) {
             Some((groups, grouping)) => print_groups(groups, grouping, out),
             None => Ok(()),
         }
+    }
+
+    /// Prints the groups as comma-separated values, and sentences on stderr.
+    pub(super) fn print_csv(&self, out: &mut impl Write) -> Result<()> {
+        self.groups.iter().flat_map(GroupTable::remarks).for_each(|remark| complain(remark));
+        self.complain();
+        self.groups.iter().try_for_each(|groups| groups.write_csv(out))
+    }
+
+    fn complain(&self) {
+        let max_offset = Duration::from_nanos(self.max_offset_ms.as_nanos());
+        let of_clocks = self.clocks.iter().flat_map(ClockReport::sentences);
+        let sentences = of_clocks.chain(self.oddities.sentences(max_offset));
+        sentences.for_each(|sentence| complain(&sentence));
     }
 }

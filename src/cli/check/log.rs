@@ -3,7 +3,7 @@
 use std::{io::Write, mem};
 
 use super::{
-    finding::{Finding, located, say},
+    finding::{Finding, Form, located, say},
     found::{Found, RequestNumber},
     holes::Holes,
     kinds::Kinds,
@@ -53,14 +53,14 @@ pub(super) struct Log {
     doubles: u64,
     /// Lines that processes have counted as lost.
     pub(super) lost: u64,
-    is_json: bool,
+    form: Form,
     /// Whether no line is left out. Of a selection, numbers are missing.
     pub(super) is_whole: bool,
 }
 
 impl Log {
-    pub(super) fn new(is_json: bool, is_whole: bool) -> Self {
-        Self { is_json, is_whole, ..Self::default() }
+    pub(super) fn new(form: Form, is_whole: bool) -> Self {
+        Self { form, is_whole, ..Self::default() }
     }
 
     pub(super) fn add(&mut self, place: Place<'_>, found: Found, out: &mut impl Write) -> Result<()> {
@@ -112,7 +112,7 @@ impl Log {
         for (place, note) in log_ends.finish().into_iter().chain(holes.finish()).chain(lone_rows.finish()) {
             self.note(place, &note, out)?;
         }
-        if !self.is_json {
+        if self.form == Form::Text {
             self.of_lines
                 .more("more violation", "more violations")
                 .chain(self.notes.more("more note", "more notes"))
@@ -120,7 +120,7 @@ impl Log {
         }
         let more = self.doubles.saturating_sub(DOUBLES);
         self.violations += more;
-        if more > 0 && !self.is_json {
+        if more > 0 && self.form == Form::Text {
             let more = amount(more, "more line occurs twice", "more lines occur twice");
             writeln!(out, "{at_least}{more}")?;
         }
@@ -142,9 +142,9 @@ impl Log {
 
     fn write(&mut self, place: Place<'_>, sentences: &[String], out: &mut impl Write) -> Result<()> {
         self.violations += sentences.len() as u64;
-        if self.is_json {
+        if self.form != Form::Text {
             let (file, line) = (place.file, Some(place.number));
-            return say(out, sentences.iter().map(|text| Finding::Violation { file, line, text }));
+            return say(self.form, out, sentences.iter().map(|text| Finding::Violation { file, line, text }));
         }
         let mut named = sentences.iter().filter(|sentence| self.of_lines.add(sentence));
         Ok(named.try_for_each(|sentence| writeln!(out, "{place}: {}", printable(sentence)))?)
@@ -153,9 +153,9 @@ impl Log {
     /// Only text leaves out notes.
     fn note(&mut self, place: Place<'_>, note: &str, out: &mut impl Write) -> Result<()> {
         let is_named = self.notes.add(note);
-        if self.is_json {
+        if self.form != Form::Text {
             let (file, line) = (place.file, Some(place.number));
-            return say(out, [Finding::Note { file, line, text: note }].into_iter());
+            return say(self.form, out, [Finding::Note { file, line, text: note }].into_iter());
         }
         if is_named {
             writeln!(out, "{place}: note: {}", printable(note))?;
@@ -180,9 +180,10 @@ impl Log {
         violations.extend(jumps);
         more += more_jumps;
         self.violations += violations.len() as u64 + more;
-        if self.is_json {
+        if self.form != Form::Text {
             let name = file.as_str();
             say(
+                self.form,
                 out,
                 violations.iter().map(|sentence| {
                     let (line, text) = located(sentence, name);
@@ -193,13 +194,14 @@ impl Log {
                 let (line, text) = located(sentence, name);
                 Finding::Note { file: name, line, text }
             });
-            say(out, notes)?;
+            say(self.form, out, notes)?;
             let sample = |verified: Verified| Finding::Sample {
                 file: name,
                 one_in: verified.one_in,
                 verified_up_to: verified.number(),
+                text: verified.to_string(),
             };
-            return say(out, verified.into_iter().map(sample));
+            return say(self.form, out, verified.into_iter().map(sample));
         }
         let mut sentences = violations.iter().chain(&notes);
         sentences.try_for_each(|sentence| writeln!(out, "{}", printable(sentence)))?;

@@ -27,7 +27,7 @@ mod stage_walls;
 mod verdict;
 mod whole_run;
 
-use finding::{Finding, say};
+use finding::{Finding, Form, record, say};
 use found::Found;
 use groups::{Checked, CheckedGroups};
 use log::Log;
@@ -37,6 +37,7 @@ pub(super) const HELP: Help = Help {
     examples: &[
         ("Verifies every line, and that no line is missing", "omni-metrics check service.log"),
         ("Which model has the violations", "omni-metrics check --by fields.model service.log"),
+        ("A row for each violation and note, for a spreadsheet", "omni-metrics check --csv service.log"),
         ("The same in CI, for the program's stderr", "omni-metrics check stderr.log && echo sound"),
     ],
     note: Some(
@@ -45,7 +46,7 @@ pub(super) const HELP: Help = Help {
          missing row does not show. If all logs of a fleet are given at once, notes count the rows whose \
          request has no line (`join` names them), and name logs that end before the others, as when a \
          process dies or hangs. A note also says when the numbers of a log begin anew, as after a restart. \
-         Of each kind of note and of violation, 20 are named; --json has all.",
+         Of each kind of note and of violation, 20 are named; --json and --csv have all.",
     ),
     zero: Some("Every line is sound."),
     one: Some("A line is broken or violates a rule, or lines are missing."),
@@ -57,17 +58,21 @@ pub(super) struct Args {
     /// A line of JSON for each violation and note, and one at the end with the counts
     #[arg(long)]
     json: bool,
+    /// Comma-separated values: a row for each violation and note, and one at the end with the verdict
+    #[arg(long, conflicts_with_all = ["json", "by", "every"])]
+    csv: bool,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
     groups: GroupArgs,
 }
 
-/// Names the first broken lines; `--json` counts the rest in its last line.
-fn name_broken(inputs: &Inputs, is_json: bool, out: &mut impl Write) -> Result<()> {
+/// Names the first broken lines. The last line of `--json` and `--csv` counts the rest.
+fn name_broken(inputs: &Inputs, form: Form, out: &mut impl Write) -> Result<()> {
     let lines = inputs.broken.iter().flatten();
-    if is_json {
+    if form != Form::Text {
         return say(
+            form,
             out,
             lines.map(|BrokenLine { file, number, why }| Finding::BrokenLine {
                 file,
@@ -88,7 +93,13 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let mut groups = grouping.as_ref().map(Groups::<Checked>::new);
     let is_whole = inputs.selection.is_everything();
     inputs.broken = Some(Vec::new());
-    let mut log = Log::new(args.json, is_whole);
+    let form = match (args.json, args.csv) {
+        (true, _) => Form::Json,
+        (_, true) => Form::Csv,
+        _ => Form::Text,
+    };
+    form.begin(out)?;
+    let mut log = Log::new(form, is_whole);
     // A line in several groups counts once here.
     let mut in_groups = Checked::default();
     let read = inputs.map(
@@ -110,7 +121,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         },
     );
     // Also if no line can be read.
-    name_broken(&inputs, args.json, out)?;
+    name_broken(&inputs, form, out)?;
     read?;
     log.finish(inputs.read.at_least(), out)?;
     let all = Checked { lines: inputs.read.lines, violations: log.violations, notes: log.notes.all() };
@@ -119,10 +130,13 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         .map(|(groups, grouping)| CheckedGroups::of(groups, &grouping, all.without(in_groups)));
     groups.iter().flat_map(|groups| &groups.remarks).for_each(|remark| complain(remark));
     let verdict = Verdict::of(&log, inputs.read, groups);
-    if args.json {
-        json::write(out, &verdict)?;
-    } else {
-        writeln!(out, "{verdict}")?;
+    match form {
+        Form::Json => json::write(out, &verdict)?,
+        Form::Csv => {
+            let text = anstream::adapter::strip_str(&verdict.to_string()).to_string();
+            record(["check".to_owned(), String::new(), String::new(), text], out)?;
+        }
+        Form::Text => writeln!(out, "{verdict}")?,
     }
     Ok(inputs.exit_code(if verdict.is_sound { 0 } else { 1 }))
 }

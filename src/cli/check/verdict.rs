@@ -90,11 +90,12 @@ impl fmt::Display for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::check::finding::Form;
 
     #[test]
     fn violations_are_a_lower_bound_if_not_all_lines_that_occur_twice_are_known() {
         let said = |doubles, has_forgotten| {
-            let mut log = Log::new(false, true);
+            let mut log = Log::new(Form::Text, true);
             log.violations = 7;
             let read = LineCounts { lines: 9, doubles, has_forgotten, ..LineCounts::default() };
             Verdict::of(&log, read, None).to_string()

@@ -76,6 +76,9 @@ pub(super) struct Prediction {
     pub(super) groups: Option<PredictedGroups>,
     /// What was changed, and what to think of the prediction, in sentences.
     pub(super) sentences: Vec<String>,
+    /// Whether the first of them says that the log needs `join`. The text has it before the figures.
+    #[serde(skip)]
+    is_unjoined: bool,
 }
 
 impl Run {
@@ -205,8 +208,9 @@ fn grows(waits: &[u64]) -> bool {
 }
 
 impl Prediction {
-    /// The sentences on what is left out come first.
+    /// That the log is not joined comes first, then the sentences on what is left out.
     pub(super) fn new(
+        unjoined: Option<String>,
         mut sentences: Vec<String>,
         runs: [Run; 3],
         groups: Option<PredictedGroups>,
@@ -242,12 +246,16 @@ impl Prediction {
             );
         }
         sentences.extend(predicted.on_stages(&logged, is_open));
-        Self { logged, replayed, predicted, groups, sentences }
+        let is_unjoined = unjoined.is_some();
+        let sentences = unjoined.into_iter().chain(sentences).collect();
+        Self { logged, replayed, predicted, groups, sentences, is_unjoined }
     }
 
     /// Of stages and groups, fewer percentiles are shown if none are chosen.
     pub(super) fn print(&self, percentiles: &PercentileArgs, out: &mut impl Write) -> Result<()> {
-        let Self { logged, replayed, predicted, groups, sentences } = self;
+        let Self { logged, replayed, predicted, groups, sentences, is_unjoined } = self;
+        let (before, after) = sentences.split_at(usize::from(*is_unjoined));
+        before.iter().try_for_each(|sentence| writeln!(out, "{}\n", in_lines(sentence)))?;
         let (percents, few) = (percentiles.or(&Percent::USUAL), percentiles.or(&FEW));
         let runs = [logged, replayed, predicted];
         let heads = ["logged", "replayed", "predicted", "change"];
@@ -284,7 +292,7 @@ impl Prediction {
         if let Some(groups) = groups {
             writeln!(out, "{}\n", groups.table(few))?;
         }
-        Ok(sentences.iter().try_for_each(|sentence| writeln!(out, "{}", in_lines(sentence)))?)
+        Ok(after.iter().try_for_each(|sentence| writeln!(out, "{}", in_lines(sentence)))?)
     }
 }
 

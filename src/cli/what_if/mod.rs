@@ -16,6 +16,7 @@ use super::{
     percentiles::{PercentileArgs, with_default},
     quantity::Stage,
     selection::Selection,
+    unjoined::unjoined,
 };
 use crate::{
     Line, StageRow,
@@ -128,7 +129,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
             Ok(())
         },
     )?;
-    let prediction = predict(args, grouping.as_ref(), &inputs.selection, log)?;
+    let rows_of_workers = inputs.read.rows_of_workers;
+    let prediction = predict(args, grouping.as_ref(), &inputs.selection, log, rows_of_workers)?;
     if args.json {
         json::write(out, &prediction)?;
     } else if args.csv {
@@ -191,7 +193,13 @@ impl Log {
     }
 }
 
-fn predict(args: &Args, grouping: Option<&Grouping>, selection: &Selection, log: Log) -> Result<Prediction> {
+fn predict(
+    args: &Args,
+    grouping: Option<&Grouping>,
+    selection: &Selection,
+    log: Log,
+    rows_of_workers: u64,
+) -> Result<Prediction> {
     let Log { mut requests, processes, sampled, rows, more } = log;
     if sampled > 0 {
         let lines = amount(sampled, "line stands", "lines stand");
@@ -225,18 +233,22 @@ fn predict(args: &Args, grouping: Option<&Grouping>, selection: &Selection, log:
         Run::of(replayed, &stations, covered.replayed(as_logged), percents),
         Run::of(predicted, &scenario, covered.replayed(as_asked), percents),
     ];
-    let sentences = left_out(rows, more).chain(processes.remark(&scenario));
-    Ok(Prediction::new(sentences.collect(), runs, groups, as_asked, in_flight))
+    let unjoined = unjoined(rows_of_workers).map(|sentence| format!("{sentence} {MISSING}"));
+    let sentences = left_out(rows.saturating_sub(rows_of_workers), more).chain(processes.remark(&scenario));
+    Ok(Prediction::new(unjoined, sentences.collect(), runs, groups, as_asked, in_flight))
 }
 
-/// What the replay leaves out.
+/// What a prediction lacks if rows are in no request.
+const MISSING: &str = "Stages are missing from the prediction, or have too little to do.";
+
+/// What else the replay leaves out.
 fn left_out(rows: u64, more: u64) -> impl Iterator<Item = String> {
     let rows = (rows > 0).then(|| {
-        let them = if rows == 1 { "it is" } else { "they are" };
-        let rows = amount(rows, "row of a worker", "rows of workers");
+        let them = if rows == 1 { "is" } else { "are" };
+        let rows = amount(rows, "row is", "rows are");
         format!(
-            "The log has {rows} in no request, and {them} left out. So stages are missing from the \
-             prediction, or have too little to do. `omni-metrics join` puts rows into their requests."
+            "{rows} late or without the id of a request, and {them} left out. {MISSING} \
+             `omni-metrics join` puts late rows into their requests."
         )
     });
     let more = (more > 0).then(|| {

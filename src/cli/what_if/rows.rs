@@ -60,7 +60,7 @@ impl<W: Write> Rows<W> {
 impl Prediction {
     /// The sentences are left out.
     pub(super) fn write_csv(&self, out: &mut impl Write) -> Result<()> {
-        let Self { logged, replayed, predicted, groups, sentences: _ } = self;
+        let Self { logged, replayed, predicted, groups, .. } = self;
         let mut rows = Rows { records: Records::new(out), has_groups: groups.is_some() };
         let of_groups = Heading::HEADS.into_iter().filter(|_| rows.has_groups);
         rows.records.write(of_groups.chain(HEADS).map(str::to_owned))?;
