@@ -456,3 +456,60 @@ fn chosen_percentiles_are_those_of_the_summary() {
     let p25 = format!("<td>{:.1} ms</td>", summary["groups"][0]["e2e_total_ms"]["p25"].as_f64().unwrap());
     assert!(page.contains(heads) && page.contains(&p25), "{p25}");
 }
+
+#[test]
+fn no_log_makes_a_page_that_is_too_large() {
+    let log = pipeline();
+    let line: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    let name = |n: usize| format!("{n:03}{}", "<\u{202e}é".repeat(100));
+    let request = |n: usize| {
+        let mut line = line.clone();
+        line["timestamp"] = json!(format!("2026-11-24T08:{:02}:{:02}.000000Z", n / 240, n / 4 % 60));
+        line["request_id"] = json!(format!("{n:05}{}", "<".repeat(200)));
+        line["e2e_table"]["finish_reason"] = json!(name(n % 300));
+        line["e2e_table"]["error"] = json!(name(n % 299));
+        line["e2e_table"]["errors"] = json!(1);
+        line["warnings"] = json!([name(n % 298)]);
+        line["fields"] = json!({"a": name(n % 4), "b": name(n % 4 + 1)});
+        // Few have all stages.
+        let stages = if n < 10 { 300 } else { 3 };
+        let row = |stage: usize| {
+            let mut row = line["stage_table"][stage % 3].clone();
+            row["stage_id"] = json!(stage);
+            row["stage_name"] = json!(name(stage));
+            row["fields"] = line["fields"].clone();
+            row
+        };
+        line["stage_table"] = (0..stages).map(row).collect();
+        format!("{line}\n")
+    };
+    let log: String = (0..1_200).map(request).collect();
+    let percentiles = (1..=99).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let args = ["report", "--by", "stage_name,fields.a", "--every", "1s", "--percentiles", &percentiles];
+    let page = stdout(&omni_of(&args, &log));
+    assert!(page.len() < 1_500_000, "{}", page.len());
+    assert!(data(&page, "data").as_array().unwrap().len() > 5, "it has requests");
+    for said in [
+        " rows; <code>omni-metrics summary</code> with the same options prints all.",
+        "The page has the first 16 of 99 percentiles; <code>report --json</code> has all.",
+        " ended with another finish_reason, which <code>omni-metrics summary --json</code> lists",
+        " had another error, which <code>",
+        ": other warnings, which <code>",
+    ] {
+        assert!(page.contains(said), "{said}");
+    }
+    let rows = page.split_once(" These are the first ").unwrap().1.split_once(' ').unwrap().0;
+    let rows: usize = rows.replace(',', "").parse().unwrap();
+    assert!((50..1_000).contains(&rows), "as many as there is room for: {rows}");
+}
+
+#[test]
+fn many_logs_are_named_in_few_words() {
+    let logs: Vec<_> = (0..300).map(|n| file(&format!("{n:0100}.jsonl"), n % 2)).collect();
+    let logs: Vec<_> = logs.iter().map(String::as_str).collect();
+    let page = stdout(&omni(&[&["report"], &logs[..]].concat()));
+    let head = page.split_once("<h1>").unwrap().1.split_once("</p>").unwrap().0;
+    let more: usize = head.rsplit_once(" and ").unwrap().1.strip_suffix(" more").unwrap().parse().unwrap();
+    assert_eq!(head.matches(".jsonl").count() + more, 300, "{head}");
+    assert!(page.contains("data-files=\"FILE...\"") && head.len() < 1_500, "{head}");
+}

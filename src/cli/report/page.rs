@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
+use serde::Serialize;
 
 use super::{
     SCRIPT,
@@ -34,6 +35,7 @@ use crate::{
         running::Running,
         summary::{LogSummary, NamedCount, Summary},
     },
+    model::value::prefix,
     write::columns::printable,
 };
 
@@ -42,8 +44,13 @@ const SLOWEST: usize = 5;
 /// How many bytes the page has at most, unless the rest leaves less than [`LEAST_ROOM`] for the requests.
 const SIZE: usize = 1_480_000;
 const LEAST_ROOM: usize = 200_000;
-/// How many rows of groups are shown.
+/// How many rows of groups are shown at most, how many percentiles, and how many kinds of errors or endings.
 const ROWS_OF_GROUPS: usize = 1_000;
+const PERCENTILES: usize = 16;
+const KINDS: usize = 50;
+/// How many bytes of the names of the logs are shown, and how many a command has that names them.
+const NAMES: usize = 1_000;
+const ARGUMENTS: usize = 10_000;
 
 /// The figures of the lines so far. Their size does not depend on how many lines there are.
 pub(super) struct Page {
@@ -143,16 +150,24 @@ impl Page {
     pub(super) fn sampled(mut self, inputs: &Inputs, running: Running) -> Result<SampledPage> {
         let (sample, lines) = (std::mem::take(&mut self.sample), self.lines);
         let figures = self.into_context(inputs, running);
-        let page = SampledPage { figures, sample: Sampled::default(), lines };
-        let rest = page.html(&[])?.len();
+        let sampled = Sampled::default();
+        let mut page = SampledPage { figures, sample: sampled, lines, rows_of_groups: ROWS_OF_GROUPS };
+        let mut rest = page.html(&[])?.len();
+        // Long names and many percentiles make rows long.
+        while rest > SIZE - LEAST_ROOM && page.rows_of_groups > 1 {
+            page.rows_of_groups /= 2;
+            rest = page.html(&[])?.len();
+        }
         let sample = sample.into_sampled(SIZE.saturating_sub(rest).max(LEAST_ROOM));
         Ok(SampledPage { sample, ..page })
     }
 
     /// All that the template shows apart from single requests.
     fn into_context(self, inputs: &Inputs, running: Running) -> Value {
-        let percents = self.percentiles.or(&Percent::USUAL);
-        let of_table = self.percentiles.or(&Percent::OF_RUN);
+        let chosen = self.percentiles.chosen().len();
+        let first = |percents: &'_ [Percent]| percents.iter().take(PERCENTILES).copied().collect::<Vec<_>>();
+        let percents = &first(self.percentiles.or(&Percent::USUAL))[..];
+        let of_table = &first(self.percentiles.or(&Percent::OF_RUN))[..];
         let percentiles = self.summary.chosen(of_table);
         let summary = self.summary.into_log_summary(inputs.read, running, &inputs.selection);
         let of_run = Run {
@@ -170,20 +185,22 @@ impl Page {
         besides.extend(inputs.selection.remark(inputs.read.outside, inputs.read.unmatched));
         let groups = self.groups.map(|groups| groups.into_table(percents, &inputs.selection));
         let percents: Vec<_> = percents.iter().map(Percent::to_string).collect();
+        let arguments = Some(inputs.arguments()).filter(|all| all.len() <= ARGUMENTS);
+        let arguments = arguments.unwrap_or_else(|| "FILE...".to_owned());
         context! {
-            files => inputs.names(),
-            arguments => inputs.arguments(),
+            files => names(inputs.names()),
+            arguments => arguments,
+            chosen_percentiles => chosen,
             run => run,
             groups => Value::from(Serde(&groups)),
             percents => percents,
-            rows_of_groups => ROWS_OF_GROUPS,
             summed_queues => summary.on_summed_queues(),
             missing_rows => summary.on_missing_rows(),
             sampled => summary.sampled.map(|sampled| sampled.sentence()),
             lines => count(self.lines),
-            failed => Value::from(Serde(&shown_texts(summary.failed))),
-            reasons => Value::from(Serde(&shown_texts(summary.finish_reasons))),
-            warnings => Value::from(Serde(&shown_texts(summary.warnings))),
+            failed => Value::from(Serde(&Kinds::of(summary.failed))),
+            reasons => Value::from(Serde(&Kinds::of(summary.finish_reasons))),
+            warnings => Value::from(Serde(&Kinds::of(summary.warnings))),
             last_reports => Value::from(Serde(&standing::last_reports(&summary.last_reports))),
             still_open => Value::from(Serde(&standing::still_open(&summary.still_open))),
             besides => besides,
@@ -198,6 +215,7 @@ pub(super) struct SampledPage {
     figures: Value,
     sample: Sampled,
     lines: u64,
+    rows_of_groups: usize,
 }
 
 impl SampledPage {
@@ -207,8 +225,9 @@ impl SampledPage {
 
     /// The markup, with the requests that were in the way of each one that is shown.
     pub(super) fn html(&self, meanwhile: &[Vec<Meanwhile>]) -> Result<String> {
-        let Self { figures, sample, lines } = self;
+        let Self { figures, sample, lines, rows_of_groups } = self;
         let page = context! {
+            rows_of_groups => rows_of_groups,
             shown => sample.shown,
             slowest => sample.slowest,
             failed_shown => sample.failed,
@@ -291,8 +310,31 @@ impl Run {
     }
 }
 
-/// Names without control characters, such as those that reorder a text.
-fn shown_texts(mut counts: Vec<NamedCount>) -> Vec<NamedCount> {
-    counts.iter_mut().for_each(|row| row.name = printable(&row.name).into_owned());
-    counts
+/// The kinds with the largest counts, without control characters, such as those that reorder a text.
+#[derive(Serialize)]
+struct Kinds {
+    first: Vec<NamedCount>,
+    /// The sum of the counts of all others.
+    others: u64,
+}
+
+impl Kinds {
+    fn of(mut first: Vec<NamedCount>) -> Self {
+        let others = first.split_off(first.len().min(KINDS));
+        first.iter_mut().for_each(|row| row.name = printable(&row.name).into_owned());
+        Self { first, others: others.iter().map(|row| row.count).sum() }
+    }
+}
+
+/// The names of the logs. Of many, the first ones, and how many more there are.
+fn names(all: String) -> String {
+    if all.len() <= NAMES {
+        return all;
+    }
+    let shown = prefix(&all, NAMES);
+    let shown = shown.rsplit_once(", ").map_or(shown, |(whole, _)| whole);
+    match all.get(shown.len()..).map_or(0, |rest| rest.matches(", ").count()) {
+        0 => format!("{shown}…"),
+        more => format!("{shown} and {} more", count(more as u64)),
+    }
 }

@@ -6,10 +6,12 @@ use crate::{
     RequestLine,
     cli::{
         critical_path::critical_path,
+        groups::shortened,
         tally::Tally,
         timeline::{self, Timeline},
     },
     model::id::{OrderedId, Shown, unordered},
+    write::columns::printable,
 };
 
 /// How many colours and how many patterns `style.css` has for stages. The first pattern is none.
@@ -207,7 +209,7 @@ impl StageNames {
     pub(super) fn of(&self, stage: OrderedId) -> String {
         let id = Shown(unordered(stage));
         match self.0.get(&stage) {
-            Some(Some(name)) => format!("{id} {}", crate::write::columns::printable(name)),
+            Some(Some(name)) => format!("{id} {}", shortened(&printable(name))),
             _ => format!("stage {id}"),
         }
     }

@@ -6,8 +6,12 @@ use super::{
 };
 use crate::{
     cli::running::{LastReport, SHOWN, SHOWN_OPEN, StillOpen},
+    model::value::prefix,
     write::columns::{ABSENT, printable},
 };
+
+/// How many bytes of a text are shown.
+const TEXT: usize = 200;
 
 /// The last report of each file; `None` if there is none.
 pub(super) fn last_reports(reports: &[LastReport]) -> Option<Table> {
@@ -35,7 +39,9 @@ pub(super) fn last_reports(reports: &[LastReport]) -> Option<Table> {
 /// The requests that were still open; `None` if there are none.
 pub(super) fn still_open(open: &[StillOpen]) -> Option<Table> {
     let row = |request: &StillOpen| {
-        let text = |text: Option<&str>| text.map_or(ABSENT.to_owned(), |text| printable(text).into_owned());
+        let text = |text: Option<&str>| {
+            text.map_or(ABSENT.to_owned(), |text| printable(prefix(text, TEXT)).into_owned())
+        };
         vec![
             text(request.request_id.as_deref()),
             shown(request.age_ms),
