@@ -250,9 +250,44 @@ fn rows_without_a_request_are_named_alike_each_time() {
         let said = text(&omni_of(&["join"], &worker).stderr).to_owned();
         assert_eq!(
             said,
-            format!("{names}omni-metrics: 2 more rows of 2 more requests, but no line of them within 1m\n")
+            format!(
+                "{names}omni-metrics: 2 more rows of 2 more requests, but no line of them within 1m\n\
+                 omni-metrics: --keep-rows writes these rows too, for summary, check or a later join\n"
+            )
         );
     }
+}
+
+#[test]
+fn rows_without_a_request_are_written_if_asked_for_other_commands_and_for_a_later_join() {
+    let (front, worker) = run(&["a", "b", "c"]);
+    let whole = stdout(&omni_of(&["join"], &format!("{front}{worker}")));
+    let (ended, open) = front.split_at(front.match_indices('\n').nth(1).unwrap().0 + 1);
+    let log = format!("{ended}{worker}");
+    let output = omni_of(&["join", "--keep-rows"], &log);
+    let kept = stdout(&output);
+    let of_open = worker.lines().next_back().unwrap();
+    let expected: Vec<_> = whole.lines().take(2).chain([of_open]).collect();
+    assert!(kept.lines().eq(expected), "{kept}");
+    assert_eq!(text(&output.stderr), "omni-metrics: request c: 1 row, but no line of it within 1m\n");
+    assert!(text(&omni_of(&["check"], &kept).stdout).contains("1 row names 1 request without a line"));
+    assert!(stdout(&omni_of(&["summary", "--json"], &kept)).contains(r#""detached":1"#));
+    assert_eq!(stdout(&omni_of(&["join"], &format!("{kept}{open}"))), whole);
+
+    // Also a row that is too far from the line with its id, after that line.
+    let far = at("2026-02-02", &worker);
+    let kept = stdout(&omni_of(&["join", "--keep-rows"], &format!("{front}{worker}{far}")));
+    let expected: Vec<_> = whole.lines().zip(far.lines()).flat_map(|(line, row)| [line, row]).collect();
+    assert!(kept.lines().eq(expected), "{kept}");
+
+    let counts = |args: &[&str]| {
+        let output = omni_of(&[&["join", "--json", "--keep-rows"], args].concat(), &log);
+        let json = report(&text(&output.stderr));
+        (stdout(&output).lines().count(), json["requests"].clone(), json["left_out_lines"].clone())
+    };
+    assert_eq!(counts(&[]), (3, json!(2), json!(0)));
+    assert_eq!(counts(&["--by", "file"]), (3, json!(2), json!(0)));
+    assert_eq!(counts(&["--where", "request_id != 'a'"]), (2, json!(1), json!(1)));
 }
 
 /// A line of a worker: a row of stage 1 of a request, with further fields.

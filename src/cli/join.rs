@@ -42,7 +42,7 @@ use super::{
     selection::{Selection, Sieve, Sifted},
     spool::Spool,
 };
-use crate::{model::line_buffer::LineBuffer, write::lines::write_summary};
+use crate::{Line, model::line_buffer::LineBuffer, write::lines::write_summary};
 
 /// Over how many files the lines are spread.
 const FILES: usize = 128;
@@ -70,6 +70,10 @@ pub(super) const HELP: Help = Help {
         (
             "With a table that has a row for each stage of each process",
             "omni-metrics join --by stage_name,file /var/log/pods -o joined.jsonl",
+        ),
+        (
+            "With the rows that have no request, for `summary`, `check` and a later `join`",
+            "omni-metrics join --keep-rows front.log worker-*.log -o joined.jsonl",
         ),
         (
             "How many rows have no request",
@@ -113,6 +117,13 @@ pub(super) struct Args {
     /// the same workers serve them; such a request has `clock_moved_ms` under `fields`.
     #[arg(long)]
     align_clocks: bool,
+    /// Write the rows of workers that go into no request, too, as lines of their own
+    ///
+    /// So `summary` and `check` of the output count them, and a later `join` of the output and the log with
+    /// the line of the request puts them there. They stand at the place of the first row with their id, or
+    /// after the request that they are too far from, and are not moved.
+    #[arg(long)]
+    keep_rows: bool,
     /// The report on the join as one line of JSON: to standard output with -o, else to stderr
     ///
     /// It has the counts of the sentences that are on stderr otherwise. Example:
@@ -139,12 +150,12 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         (parts, clocks) = estimate_clocks(parts)?;
     }
     let (mut completed, mut oddities) = (Vec::new(), Oddities::of(&sample));
-    oddities.nameless = nameless;
+    (oddities.nameless, oddities.keeps_rows) = (nameless, args.keep_rows);
     let unnamed = Origins::default();
     let named = if are_several { &origins } else { &unnamed };
-    for (part, of_part) in
-        on_all_cores(parts, |part, bytes| match_rows(part, bytes, &sample, limits, &clocks, named))?
-    {
+    for (part, of_part) in on_all_cores(parts, |part, bytes| {
+        match_rows(part, bytes, &sample, limits, &clocks, named, args.keep_rows)
+    })? {
         completed.push(part);
         oddities.merge(of_part);
     }
@@ -185,10 +196,15 @@ fn write(
     let written = match groups {
         None if selection.is_everything() => Sifted { kept: merge(completed, out)?, left_out: 0 },
         mut groups => {
-            let add = |line: &LogLine| groups.iter_mut().for_each(|groups| groups.add(line));
+            let mut rows = 0;
+            let add = |line: &LogLine| {
+                rows += u64::from(!matches!(line.line, Line::Request(_)));
+                groups.iter_mut().for_each(|groups| groups.add(line));
+            };
             let mut sieve = Sieve::new(selection, log_name, &mut *out, add);
             merge(completed, &mut sieve)?;
-            sieve.finish()?
+            let Sifted { kept, left_out } = sieve.finish()?;
+            Sifted { kept: kept - rows, left_out }
         }
     };
     out.flush()?;
@@ -276,7 +292,7 @@ fn on_all_cores<T: Send>(
 }
 
 /// Writes the requests in the order in which they came, with the totals of their run corrected. The rest
-/// stays as it is. Returns how many there are.
+/// stays as it is, and so do rows. Returns how many requests there are.
 fn merge(parts: Vec<Spool<2, 3>>, out: &mut impl Write) -> Result<u64> {
     let mut parts = parts.into_iter().map(Spool::into_records).collect::<io::Result<Vec<_>>>()?;
     let mut next = BinaryHeap::new();
@@ -288,6 +304,12 @@ fn merge(parts: Vec<Spool<2, 3>>, out: &mut impl Write) -> Result<u64> {
     while let Some(Reverse(([_, run], at))) = next.pop() {
         let Some(records) = parts.get_mut(at) else { continue };
         let [step, before, after] = &records.texts;
+        if step.is_empty() {
+            // A row that is kept.
+            out.write_all(before)?;
+            next.extend(records.next()?.map(|numbers| Reverse((numbers, at))));
+            continue;
+        }
         let step = Step::unpack(step).ok_or_else(garbled)?;
         totals.clear();
         write_summary(&mut totals, &corrections.entry(run).or_default().apply(step));

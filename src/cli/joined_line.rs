@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Detached, Line, RequestLine, Timestamp,
     model::line_buffer::LineBuffer,
-    write::lines::{RequestParts, write_request},
+    write::lines::{RequestParts, write_request, write_stage, write_transfer},
 };
 
 const REQUEST: u8 = b'r';
@@ -76,6 +76,22 @@ impl JoinedLine {
 pub(super) fn write(out: &mut LineBuffer, request: &RequestLine) {
     let (stages, transfers) = (request.stage_table.iter(), request.transfer_table.iter());
     write_request(out, &RequestParts::of(request), stages, transfers);
+}
+
+/// Appends the line of a row of a request with this id, which has no line, from this log.
+pub(super) fn write_row(out: &mut LineBuffer, row: &mut Line, id: &str, log: Option<&str>) {
+    match row {
+        Line::Stage(line) => {
+            line.request_id = Some(id.to_owned());
+            origins::name(&mut line.row.fields, log);
+            write_stage(out, line);
+        }
+        Line::Transfer(line) => {
+            line.request_id = Some(id.to_owned());
+            write_transfer(out, line);
+        }
+        Line::Request(_) | Line::Summary(_) | Line::Open(_) => {}
+    }
 }
 
 /// Whether the bytes are those of a row.

@@ -69,7 +69,8 @@ struct Request<'a> {
 /// the log of a row; the texts are those of [`JoinedLine::parts`]. Each record of the result is which of all
 /// lines the request is, and its run; a [`Step`]; and the request's line up to the totals of the run, and
 /// after them. Rows that lie outside of each request with their id by more than the limits are left out. If
-/// there are several logs, requests and rows name theirs.
+/// there are several logs, requests and rows name theirs. Rows that go into no request are among the records
+/// too, if they are to be kept: without a step, and with their whole line before the totals.
 ///
 /// [`JoinedLine::parts`]: joined_line::JoinedLine::parts
 pub(super) fn match_rows(
@@ -79,6 +80,7 @@ pub(super) fn match_rows(
     limits: Limits,
     clocks: &Clocks,
     origins: &Origins,
+    keeps_rows: bool,
 ) -> Result<(Spool<2, 3>, Oddities)> {
     let file = part.read_into(bytes)?;
     let mut oddities = Oddities::of(sample);
@@ -86,7 +88,12 @@ pub(super) fn match_rows(
     let (mut request_reader, mut row_reader) = (RequestReader::default(), RowReader::default());
     let mut completed = Spool::over(file)?;
     let (mut packed_step, mut line) = (Vec::new(), LineBuffer::new());
-    for Request { received, rows } in distribute(&mut lines, &mut oddities, clocks)? {
+    let mut lone = Vec::new();
+    for Request { received, rows } in distribute(&mut lines, &mut oddities, clocks, keeps_rows)? {
+        if is_row(received.line) {
+            write_lone(&rows, &received, &mut line, origins, &mut completed)?;
+            continue;
+        }
         let log = origins.of_run(received.source);
         let mut request = request_reader.named(received.line, log).ok_or_else(garbled)?;
         let (mut step, mut far_off, mut left_out) = (received.step, 0, 0);
@@ -99,20 +106,22 @@ pub(super) fn match_rows(
             let mut completion = Completion::of(request, &senders);
             let (mut early, mut earliest) = (0, 0);
             let mut longest_before = 0;
-            for row in rows {
-                let by = row.offset(clocks, received.source);
-                let is_known = clocks.is_known(received.source, row.source, row.sequence);
-                let log = origins.of_row(row.source);
-                let row = row_reader.read(row.line).ok_or_else(garbled)?;
+            for of_worker in rows {
+                let by = of_worker.offset(clocks, received.source);
+                let is_known = clocks.is_known(received.source, of_worker.source, of_worker.sequence);
+                let log = origins.of_row(of_worker.source);
+                let row = row_reader.read(of_worker.line).ok_or_else(garbled)?;
                 senders.align(row, by);
                 let (outside, ..) = fit(with_flight(row), times);
                 if outside > limits.outside {
                     far_off += 1;
+                    lone.push(of_worker);
                     continue;
                 }
                 let before = times.0.saturating_sub(with_queue(row).1);
                 if is_known && before > limits.before {
                     (left_out, longest_before) = (left_out + 1, before.max(longest_before));
+                    lone.push(of_worker);
                     continue;
                 }
                 oddities.add_offset(by);
@@ -150,8 +159,30 @@ pub(super) fn match_rows(
         joined_line::write(&mut line, request);
         let (before, after) = around_totals(line.line()).ok_or_else(garbled)?;
         completed.write([received.sequence, received.source], [step, before, after])?;
+        if keeps_rows {
+            write_lone(&lone, &received, &mut line, origins, &mut completed)?;
+        }
+        lone.clear();
     }
     Ok((completed, oddities))
+}
+
+/// Writes rows that go into no request, at the place of a line.
+fn write_lone(
+    rows: &[Received<'_>],
+    place: &Received<'_>,
+    line: &mut LineBuffer,
+    origins: &Origins,
+    completed: &mut Spool<2, 3>,
+) -> Result<()> {
+    let mut reader = RowReader::default();
+    for row in rows {
+        let (id, log) = (utf8(row.id)?, origins.of_row(row.source));
+        line.clear();
+        joined_line::write_row(line, reader.read(row.line).ok_or_else(garbled)?, id, log);
+        completed.write([place.sequence, place.source], [b"", line.line(), b""])?;
+    }
+    Ok(())
 }
 
 /// What stands before the totals of the run in a line, and after them.
@@ -191,11 +222,13 @@ fn without_copies<'a>(bytes: &'a [u8], oddities: &mut Oddities) -> Vec<Received<
     lines
 }
 
-/// The requests in their order, with their rows.
+/// The requests in their order, with their rows. Among them are the rows of each id without a line, if they
+/// are to be kept, with the first of them in place of the request.
 fn distribute<'a>(
     lines: &mut [Received<'a>],
     oddities: &mut Oddities,
     clocks: &Clocks,
+    keeps_rows: bool,
 ) -> Result<Vec<Request<'a>>> {
     let mut requests = Vec::new();
     for lines in lines.chunk_by_mut(|one, next| one.id == next.id) {
@@ -206,8 +239,10 @@ fn distribute<'a>(
         requests.extend(of_id.iter().map(|received| Request { received: *received, rows: Vec::new() }));
         match requests.get_mut(first..).unwrap_or_default() {
             [] => {
-                let id = lines.first().map_or(&b""[..], |received| received.id);
-                oddities.add(utf8(id)?, rows.len() as u64);
+                let Some(first) = lines.first() else { continue };
+                if oddities.add(utf8(first.id)?, rows.len() as u64) && keeps_rows {
+                    requests.push(Request { received: *first, rows: rows.collect() });
+                }
             }
             [request] => request.rows = rows.collect(),
             candidates => to_nearest(rows, candidates, clocks).ok_or_else(garbled)?,

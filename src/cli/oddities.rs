@@ -23,6 +23,9 @@ pub(super) struct Oddities {
     pub(super) nameless: u64,
     #[serde(rename = "rows_without_request")]
     lone: Lone,
+    /// Whether rows that go into no request are written.
+    #[serde(skip)]
+    pub(super) keeps_rows: bool,
     /// Those of them that name a request of another time.
     #[serde(rename = "rows_beyond_max_offset")]
     far_off: u64,
@@ -129,12 +132,13 @@ impl Oddities {
         Self { sample: sample.clone(), ..Self::default() }
     }
 
-    /// Adds rows of a request of which there is no line.
-    pub(super) fn add(&mut self, id: &str, rows: u64) {
-        if self.sample.explains(id, rows) {
-            return;
+    /// Adds rows of a request of which there is no line. Returns whether that is odd.
+    pub(super) fn add(&mut self, id: &str, rows: u64) -> bool {
+        let is_explained = self.sample.explains(id, rows);
+        if !is_explained {
+            self.lone.merge(Lone { rows, requests: 1, ids: [(id.to_owned(), rows)].into() });
         }
-        self.lone.merge(Lone { rows, requests: 1, ids: [(id.to_owned(), rows)].into() });
+        !is_explained
     }
 
     /// Adds rows that are too far from each line of the request that they name.
@@ -204,6 +208,10 @@ impl Oddities {
             ));
         }
         sentences.extend(lone.sentences(&within));
+        if lone.rows > 0 && !self.keeps_rows {
+            sentences
+                .push("--keep-rows writes these rows too, for summary, check or a later join".to_owned());
+        }
         sentences
     }
 }
