@@ -449,7 +449,10 @@ def check_large(browser):
     same("the list is of the sample", f"{shown:,} requests of the {shown:,} in this page, 200 of them are listed", browser.text("#found"))
     same("a density", True, browser.run("return document.querySelectorAll('#latency path.density').length > 3"))
     keys = browser.run("return [...document.querySelectorAll('#latency .key')].map(e => e.textContent)")
-    assert any(key.endswith(" of 999,000 as points") for key in keys) and "failed, not aborted: 200 of 1,000 as points" in keys, keys
+    points = {key.split(":")[0]: key.split()[-5:-2] for key in keys if key.endswith(" as points")}
+    of = {name: int(total.replace(",", "")) for name, (_, _, total) in points.items()}
+    assert of == {"completed": 999_000, "failed, not aborted": 1_000}, keys
+    same("the points are the sample", shown, sum(int(some) for some, _, _ in points.values()))
     browser.drag("#latency .field", 0.25, 0.5)
     assert browser.run("return sum(selectedStretches()).requests") > 200_000
     assert browser.run("return listed.every(isSelected) && listed.length > 10")
