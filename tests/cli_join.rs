@@ -508,6 +508,10 @@ fn requests_of_several_processes_are_moved_to_one_clock_if_a_worker_serves_both_
     assert!(said.contains(sentence), "{said}");
     let (_, json) = join(&["--align-clocks", "--json"]);
     assert_eq!(report(&json)["request_clocks"], clocks(Value::Null));
+
+    // Without rows of workers, as in lines that were joined before, nothing compares clocks.
+    write(&ahead, &[]);
+    assert!(!join(&["--align-clocks"]).1.contains("keep their clock"));
 }
 
 #[test]

@@ -121,9 +121,11 @@ impl ClockReport {
         sentences
     }
 
-    /// Which requests were moved, and which were not since nothing tells their clock.
+    /// Which requests were moved, and which were not since nothing tells their clock. Nothing without rows of
+    /// workers, as after another `join`.
     fn of_requests(&self) -> Vec<String> {
-        let Some(reference) = self.request_clocks.iter().find(|clock| clock.is_reference) else {
+        let reference = self.request_clocks.iter().find(|clock| clock.is_reference);
+        let Some(reference) = reference.filter(|_| !self.clocks.is_empty()) else {
             return Vec::new();
         };
         let (all, reference) = (self.request_clocks.len(), &reference.log_file);
