@@ -486,7 +486,8 @@ fn join_counts_equal_rows_of_one_moment_and_no_copy_of_them() {
     let other = row.replace("req-0001", "req-0002");
     let later = other.replace("40.082580Z", "40.082581Z");
     let file = format!("{row}{other}{row}{later}");
-    let lost = "request req-0002: 2 rows, but no line of it within 1m\n";
+    let lost = "request req-0002: 2 rows, but no line of it within 1m\n\
+                omni-metrics: --keep-rows writes these rows too, for summary, check or a later join\n";
     let (bytes, said) = joined_bytes(&format!("{request}{file}"));
     assert_eq!((bytes, said), (10, format!("omni-metrics: {lost}")));
     let (bytes, said) = joined_bytes(&format!("{file}{request}{file}"));

@@ -326,7 +326,7 @@ fn summary_shows_outputs_waiting_and_errors() {
 fn a_report_shows_outputs_waiting_and_errors() {
     let page = stdout(&omni_of(&["report"], &log()));
     for shown in [
-        "<div><dt>waiting</dt><dd>2.8 %</dd></div>",
+        "<div><dt>waiting, of e2e</dt><dd>2.8 %</dd></div>",
         "<dt>failed</dt><dd>100 % (2, of which 1 aborted)</dd>",
         "<th scope=\"row\">stage 0</th><td>3</td><td>17.5 ms</td><td>25.0 ms</td><td>24.0 ms</td><td>1.79</td><td>2</td><td>19.0 ms</td></tr>",
         "<li>1 request had an error, first: boom</li>",
