@@ -310,13 +310,10 @@ impl Inputs {
         let mut place = Place { file: name, number, index, log, twin: None };
         match parsed {
             Parsed::Line(Ok((trace, mapped))) => {
-                self.read.lines += 1;
                 let relation =
                     trace.map(|trace| history.add(log, (index, number), trace)).unwrap_or_default();
                 self.read.has_forgotten = history.has_forgotten();
-                self.read.late += u64::from(relation.is_late);
-                let is_row = trace.is_some_and(Trace::is_row_with_id);
-                self.read.rows_of_workers += u64::from(is_row && !relation.is_late);
+                self.read.add(trace, relation.is_late);
                 if let Some((file, number)) = relation.twin {
                     self.read.doubles += 1;
                     let file = names.get(file).map_or("", String::as_str);

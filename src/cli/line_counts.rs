@@ -1,6 +1,6 @@
 //! How many lines of each kind a log has.
 
-use super::amount::amount;
+use super::{amount::amount, history::Trace};
 
 /// How many lines of each kind were read.
 #[derive(Debug, Default, Clone, Copy)]
@@ -30,6 +30,14 @@ pub(super) struct LineCounts {
 }
 
 impl LineCounts {
+    /// Counts a line of the layer; `is_late` if it is a row that came after the line of its request.
+    pub(super) fn add(&mut self, trace: Option<Trace>, is_late: bool) {
+        let is_row = trace.is_some_and(Trace::is_row_with_id);
+        self.lines += 1;
+        self.late += u64::from(is_late);
+        self.rows_of_workers += u64::from(is_row && !is_late);
+    }
+
     /// What precedes the number of lines that occur twice in a sentence.
     pub(super) fn at_least(&self) -> &'static str {
         if self.has_forgotten { "at least " } else { "" }
