@@ -89,8 +89,10 @@ impl Answer {
         } else {
             String::new()
         };
+        let is_latest = self.same_id.iter().all(|other| other.ended <= self.ended);
+        let which = if is_latest { "the last one" } else { "the last one in the order of the lines" };
         Some(format!(
-            "{all} requests have this id, and this is the last one; the {} ended {}.{how}",
+            "{all} requests have this id, and this is {which}; the {} ended {}.{how}",
             if all > 2 { "others" } else { "other" },
             listed(&others)
         ))
