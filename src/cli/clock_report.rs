@@ -34,6 +34,20 @@ struct RowClock {
     requests_moved_ms: f64,
 }
 
+impl RowClock {
+    /// By how much the clock is off at most and, in words, from which offset to which, if it is off by much.
+    fn off(&self) -> Option<(f64, String)> {
+        let moved = || self.offsets_ms.iter().map(|by| by + self.requests_moved_ms);
+        let most = moved().map(f64::abs).fold(0.0, f64::max);
+        let [back, forth] = [moved().fold(f64::MAX, f64::min), moved().fold(f64::MIN, f64::max)];
+        let by = match back < forth {
+            true => format!("from {} to {}", ahead(forth), ahead(back)),
+            false => ahead(back),
+        };
+        (most >= MUCH_MS).then(|| (most, format!("{} {by}", self.log_file)))
+    }
+}
+
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
@@ -81,16 +95,19 @@ impl ClockReport {
             let count = named.len();
             sentences.extend(list(named).map(|names| sentence(&names, count)));
         };
-        let differing = largest(self.clocks.iter().flat_map(|clock| {
-            let moved = clock.offsets_ms.iter().map(|by| (&*clock.log_file, by + clock.requests_moved_ms));
-            moved.filter(|(_, by)| by.abs() >= MUCH_MS)
-        }));
+        let mut differing = BTreeMap::<_, (f64, String)>::new();
+        for (clock, off) in self.clocks.iter().filter_map(|clock| Some((clock, clock.off()?))) {
+            let known = differing.entry(&*clock.log_file).or_default();
+            if off.0 > known.0 {
+                *known = off;
+            }
+        }
         add(
             &|names, count| {
                 let clocks = amount(count as u64, "log of rows has a clock", "logs of rows have clocks");
                 format!("{clocks} off by {MUCH_MS} ms or more from that of the requests: {names}")
             },
-            differing.into_iter().map(|(log, by)| (by.abs(), format!("{log} {}", ahead(by)))).collect(),
+            differing.into_values().collect(),
         );
         let starts = largest(self.clocks.iter().filter_map(|clock| {
             let again = clock.offsets_ms.len().saturating_sub(1);
@@ -170,7 +187,12 @@ fn largest<'a>(numbers: impl Iterator<Item = (&'a str, f64)>) -> BTreeMap<&'a st
 
 /// By how much a clock is off whose moments were moved by this much.
 fn ahead(moved_ms: f64) -> String {
-    format!("{:.3} ms {}", moved_ms.abs(), if moved_ms < 0.0 { "ahead" } else { "behind" })
+    let off = match moved_ms {
+        moved if moved < 0.0 => "ahead",
+        moved if moved > 0.0 => "behind",
+        _ => "off",
+    };
+    format!("{:.3} ms {off}", moved_ms.abs())
 }
 
 fn times(log: &str, count: f64) -> String {
