@@ -15,7 +15,7 @@ const IDS: usize = 1 << 16;
 #[derive(Debug)]
 pub(super) struct Attempts {
     ids: ByHash<OfId>,
-    /// Only hashes that begin with so many zero bits are remembered.
+    /// The number of zero bits that a hash begins with, at least, if it is remembered.
     zeros: u32,
     limit: usize,
 }

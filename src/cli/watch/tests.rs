@@ -89,7 +89,7 @@ fn all_that_matters_is_on_80_columns_and_24_lines() {
     assert_eq!(shown, include_str!("screens/list.txt").trim_end(), "\n{shown}");
 }
 
-/// A log of so many stages, whose failures are of five kinds.
+/// A log of this number of stages, whose failures are of five kinds.
 fn fleet(stages: u64) -> App {
     let mut app = app(&["e2e=150ms@99%", "gen@2=80ms"], 0);
     for n in 1..=100 {

@@ -208,7 +208,7 @@ fn grows(waits: &[u64]) -> bool {
 }
 
 impl Prediction {
-    /// That the log is not joined comes first, then the sentences on what is left out.
+    /// The sentence that the log needs `join` comes first, then those on lines and rows that are left out.
     pub(super) fn new(
         unjoined: Option<String>,
         mut sentences: Vec<String>,
