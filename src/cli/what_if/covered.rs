@@ -7,7 +7,7 @@ use crate::cli::selection::Selection;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Covered {
     start: i64,
-    /// Absent if the time ends with the last end of a request, whenever that is.
+    /// Absent if the time ends with the [`Period`](super::period::Period) of the run, whenever that is.
     end: Option<i64>,
 }
 
@@ -30,11 +30,14 @@ impl Covered {
         }
     }
 
-    /// How many nanoseconds it has in a run whose last request ends this long after the first creation.
-    pub(super) fn nanos(self, last: u64) -> u64 {
-        let last = last.cast_signed();
-        let end = self.end.map_or(last, |end| end.max(last));
-        u64::try_from(end.saturating_sub(self.start)).unwrap_or(0)
+    /// When it ends, in a run whose period ends this long after the first creation.
+    pub(super) fn until(self, end: u64) -> u64 {
+        self.end.map_or(end, |selected| end.max(u64::try_from(selected).unwrap_or(0)))
+    }
+
+    /// How many nanoseconds it has until then.
+    pub(super) fn nanos(self, until: u64) -> u64 {
+        u64::try_from(until.cast_signed().saturating_sub(self.start)).unwrap_or(0)
     }
 }
 
@@ -43,12 +46,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_ends_with_its_own_last_request_unless_the_selection_ends_later() {
+    fn a_run_ends_with_its_own_requests_unless_the_selection_ends_later() {
+        let nanos = |covered: Covered, end| covered.nanos(covered.until(end));
         let all = Covered::of(&Selection::default(), [1_000, 3_000], false);
-        assert_eq!([all.nanos(2_000), all.replayed(Arrivals::Open(2.0)).nanos(500)], [2_000, 500]);
+        assert_eq!([nanos(all, 2_000), nanos(all.replayed(Arrivals::Open(2.0)), 500)], [2_000, 500]);
         let selected = Covered { start: -200, end: Some(4_000) };
-        assert_eq!([selected.nanos(2_000), selected.nanos(5_000)], [4_200, 5_200]);
-        assert_eq!(selected.replayed(Arrivals::Open(2.0)).nanos(1_000), 2_100);
-        assert_eq!(selected.replayed(Arrivals::Closed(3)).nanos(1_000), 1_000);
+        assert_eq!([nanos(selected, 2_000), nanos(selected, 5_000)], [4_200, 5_200]);
+        assert_eq!(nanos(selected.replayed(Arrivals::Open(2.0)), 1_000), 2_100);
+        assert_eq!(nanos(selected.replayed(Arrivals::Closed(3)), 1_000), 1_000);
     }
 }

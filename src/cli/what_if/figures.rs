@@ -9,6 +9,7 @@ use super::{
     covered::Covered,
     groups::PredictedGroups,
     period::Period,
+    rate::Rate,
     replay::{Arrivals, Outcome, StageOutcome},
     station::Station,
     times::Times,
@@ -19,7 +20,6 @@ use crate::{
     cli::{
         failure::Result, groups::Percent, percentiles::PercentileArgs, ratio::as_change, sentence::in_lines,
     },
-    fold::totals::per_second,
     model::id::{OrderedId, unordered},
     write::columns::{Cell, Columns},
 };
@@ -43,7 +43,8 @@ const FEW: [Percent; 2] = [Percent::USUAL[0], Percent::USUAL[2]];
 /// A run in numbers.
 #[derive(Debug, Serialize)]
 pub(super) struct Run {
-    pub(super) requests_per_s: f64,
+    #[serde(rename = "requests_per_s")]
+    pub(super) rate: Rate,
     pub(super) e2e_total_ms: Times,
     pub(super) stages: Vec<StageFigures>,
 }
@@ -114,11 +115,10 @@ impl Run {
         percents: &[Percent],
     ) -> Self {
         let Outcome { e2e, created, mut stages } = outcome;
-        let ends = || created.iter().zip(&e2e).map(|(created, e2e)| created + e2e);
-        let period = Period::of(created.iter().copied().zip(ends()));
+        let ends: Vec<_> = created.iter().zip(&e2e).map(|(created, e2e)| created + e2e).collect();
+        let period = Period::of(created.iter().copied().zip(ends.iter().copied()));
         let first = created.iter().min().copied().unwrap_or_default();
-        let last = ends().max().unwrap_or_default().saturating_sub(first);
-        let requests_per_s = per_second(e2e.len() as u64, covered.nanos(last));
+        let rate = Rate::of(&ends, first, period, covered);
         let stages = stations.iter().map(|(stage, station)| {
             let StageOutcome { waits, services } = stages.remove(stage).unwrap_or_default();
             let worked = period.within(services.into_iter());
@@ -133,7 +133,7 @@ impl Run {
                 waiting_ms: Times::of(waits, percents),
             }
         });
-        Self { requests_per_s, stages: stages.collect(), e2e_total_ms: Times::of(e2e, percents) }
+        Self { rate, stages: stages.collect(), e2e_total_ms: Times::of(e2e, percents) }
     }
 }
 
@@ -245,6 +245,7 @@ impl Prediction {
                     .to_owned(),
             );
         }
+        sentences.extend(Rate::remark([&logged, &replayed, &predicted].map(|run| run.rate)));
         sentences.extend(predicted.on_stages(&logged, is_open));
         let is_unjoined = unjoined.is_some();
         let sentences = unjoined.into_iter().chain(sentences).collect();
@@ -260,8 +261,8 @@ impl Prediction {
         let runs = [logged, replayed, predicted];
         let heads = ["logged", "replayed", "predicted", "change"];
         let mut table = Columns::named("What if", heads);
-        let rate = relative([replayed, predicted].map(|run| run.requests_per_s));
-        let cells = runs.iter().map(|run| Cell::Decimal(run.requests_per_s));
+        let rate = relative([replayed, predicted].map(|run| run.rate.per_s));
+        let cells = runs.iter().map(|run| Cell::Decimal(run.rate.per_s));
         table.row("requests a second", cells.chain([Cell::Text(&rate)]));
         let mut row = |name: &str, of: &dyn Fn(&Times) -> Millis| {
             let change = relative([replayed, predicted].map(|run| of(&run.e2e_total_ms).as_f64()));

@@ -30,6 +30,7 @@ mod figures;
 mod groups;
 mod period;
 mod processes;
+mod rate;
 mod replay;
 mod rows;
 mod setting;

@@ -1,7 +1,7 @@
-//! The time of a run over which utilisations are counted.
+//! The time of a run over which utilisations and ended requests are counted.
 
 /// This share of the requests at either end of a run does not extend the period: one request that lasts for
-/// minutes after all others would dilute every share of the time.
+/// minutes after all others would dilute every share of the time, and lower the requests a second.
 const OUTSIDE: usize = 100;
 
 /// From the creation of the first requests to the end of the last ones, in nanoseconds; 1 % of the requests
@@ -21,6 +21,10 @@ impl Period {
         let inner = |times: &[u64]| times.get(times.len() / OUTSIDE).copied().unwrap_or_default();
         let (start, end) = (inner(&starts), inner(&ends));
         Self { start, end: end.max(start.saturating_add(1)) }
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.end
     }
 
     pub(super) fn seconds(&self) -> f64 {

@@ -66,7 +66,7 @@ impl Prediction {
         rows.records.write(of_groups.chain(HEADS).map(str::to_owned))?;
         let runs = [logged, replayed, predicted];
         let of_run = |number| ["run", "", "", number];
-        rows.write(None, of_run("requests_per_s"), "", runs.map(|run| run.requests_per_s.to_string()))?;
+        rows.write(None, of_run("requests_per_s"), "", runs.map(|run| run.rate.per_s.to_string()))?;
         rows.write_times(None, of_run("e2e_total_ms"), runs.map(|run| &run.e2e_total_ms))?;
         for ((logged, replayed), predicted) in
             logged.stages.iter().zip(&replayed.stages).zip(&predicted.stages)
