@@ -94,7 +94,7 @@ fn a_stage_that_became_a_tenth_slower_is_named_and_no_other() {
     {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    assert!(!shown.contains("gen@0") && shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
+    assert!(!shown.contains("| gen@0") && shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
     let all = stdout(&omni_of(&["compare", "--all", &before, &after], ""));
     assert!(all.contains("| gen@0.mean ms  "), "{all}");
 
@@ -388,6 +388,76 @@ fn a_group_whose_latency_changed_is_marked_and_no_other() {
     let page = fs::read_to_string(page).unwrap();
     let row = between(&page, "<th scope=\"row\">&lt;small&gt;</th>", "</tr>");
     assert!(row.contains("<td>e2e p50</td><td>200</td><td>200</td>"), "{row}");
+}
+
+#[test]
+fn what_has_no_interval_is_not_counted_as_unchanged_and_has_a_reason() {
+    // Two errors in each log; one request in the second log has a finish_reason of its own.
+    let before = file("undecided_before.jsonl", &log(1, 400, 0, 150));
+    let after = log(2, 400, 0, 150).replacen("\"stop\"", "\"length\"", 1);
+    let after = file("undecided_after.jsonl", &after);
+    let args = ["--by", "finish_reason", &before, &after];
+    let found = compared(&args);
+    let group = |name: &str| named(&found["by_group"]["groups"], "group", name).clone();
+    for (name, reason) in [("error", "few_reach_it"), ("length", "missing")] {
+        for percentile in ["p50", "p99"] {
+            let change = &group(name)[percentile];
+            assert_eq!((&change["is_changed"], &change["no_interval"]), (&Value::Null, &reason.into()));
+        }
+    }
+    assert!(group("stop")["p50"].get("no_interval").is_none());
+
+    let shown = text(&omni_of(&[&["compare"], &args[..]].concat(), "").stdout).replace('\n', " ");
+    let change = &group("error")["p99"];
+    let values = ["before", "after"].map(|log| format!("{:.2}", number(&change[log])));
+    for part in [
+        "Of 6 percentiles of groups, 1 has an interval, and 0 of these changed",
+        "It is not known whether 5 percentiles changed, since they have no interval: 2 are in only one of \
+         the logs and 3 are reached by requests in fewer than 5 blocks of time. The largest differences \
+         among those that both logs have: ",
+        &format!("error e2e p99, {} to {} ms", values[0], values[1]),
+        "other figures changed, since they have no interval",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[test]
+fn zeros_have_no_share_of_a_change_and_any_rise_from_zero_is_beyond_a_percentage() {
+    let log = log(7, 200, 0, 1_000);
+    let before = file("zero_before.jsonl", &with_busy_times(&log, [0.0, 0.0, 0.0]));
+    // In one request of four, the times are above zero.
+    let [few, many] = [4.0, 0.0].map(|rise| with_busy_times(&log, [0.0, rise, 5.0]));
+    let after = few.lines().zip(many.lines()).enumerate();
+    let after = after.map(|(at, (few, many))| if at % 4 == 0 { few } else { many });
+    let after = file("zero_after.jsonl", &after.collect::<Vec<_>>().join("\n"));
+    for (condition, code, said) in [
+        (
+            "busy@0.p99 > +5%",
+            0,
+            "passed: `busy@0.p99 > +5%` is not so: busy@0.p99 was 0.000 ms and is 0.000 ms",
+        ),
+        (
+            "busy@1.p50 > +5%",
+            0,
+            "passed: `busy@1.p50 > +5%` is not so: busy@1.p50 was 0.000 ms and is 0.000 ms",
+        ),
+        (
+            "busy@1.p90 < -5%",
+            0,
+            "passed: `busy@1.p90 < -5%` is not so: busy@1.p90 was 0.000 ms and is 4.000 ms",
+        ),
+        (
+            "busy@1.p90 > +5%",
+            1,
+            "failed: `busy@1.p90 > +5%`: busy@1.p90 was 0.000 ms and is 4.000 ms (+4.000 ms, ",
+        ),
+        ("busy@2.mean > +900%", 1, "failed: `busy@2.mean > +900%`: busy@2.mean was 0.000 ms and is 5.000 ms"),
+    ] {
+        let output = omni_of(&["compare", "--fail-if", condition, &before, &after], "");
+        let shown = text(&output.stdout).replace('\n', " ");
+        assert!(output.status.code() == Some(code) && shown.contains(said), "{condition}: {shown}");
+    }
 }
 
 #[test]

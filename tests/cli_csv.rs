@@ -188,6 +188,7 @@ fn assert_is_change(record: &Record, change: &Value) {
             assert_is(record, &format!("{interval}_{end}"), &change[format!("{interval}_interval")][at]);
         }
     }
+    assert_eq!(record["no_interval"], change["no_interval"].as_str().unwrap_or_default());
     assert_eq!(
         record["is_changed"],
         change["is_changed"].as_bool().map_or(String::new(), |is| is.to_string())
@@ -201,7 +202,7 @@ fn a_comparison_has_a_row_for_each_figure_part_and_percentile_of_a_group() {
     let (json, (head, records)) = (json(&args, ""), csv(&args, ""));
     let columns = "of,place,stage_name,figure,unit,count_before,count_after,before,after,after_low,after_high,\
                    difference,difference_low,difference_high,ratio,ratio_low,ratio_high,p_value,is_changed,\
-                   is_main";
+                   is_main,no_interval";
     assert_eq!(head, columns);
     let mut rows = 0;
     for figure in list(&json["figures"]) {
@@ -252,7 +253,7 @@ fn a_condition_that_holds_is_said_beside_csv() {
     let output = omni_of(&["compare", "--csv", "--fail-if", "e2e.p50 > 1us", log, log], "");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("failed: `e2e.p50 > 1us`"), "{output:?}");
-    assert!(text(&output.stdout).lines().skip(1).all(|line| line.matches(',').count() == 19), "{output:?}");
+    assert!(text(&output.stdout).lines().skip(1).all(|line| line.matches(',').count() == 20), "{output:?}");
 }
 
 #[test]

@@ -99,7 +99,8 @@ impl Cumulated {
 
     /// The values at these ranks, which are shares of the whole, if each histogram is multiplied by its entry
     /// in `times`.
-    /// Values are taken to be spread evenly over their bin, so that a quantile moves smoothly with counts.
+    /// Values are taken to be spread evenly over the whole numbers of their bin, so that a quantile moves
+    /// smoothly with counts, and is 0 among zeros.
     pub(super) fn quantiles(&self, times: &[f64], ranks: &[f64]) -> Option<Vec<f64>> {
         let whole = self.sum(self.places.len(), times);
         if whole <= 0.0 {
@@ -111,7 +112,7 @@ impl Cumulated {
             let at = self.first(wanted, times);
             let (place, below) = (*self.places.get(at)?, self.sum(at, times));
             let count = self.sum(at + 1, times) - below;
-            let (start, end) = (least(place) as f64, least(place + 1) as f64);
+            let (start, end) = (least(place) as f64, (least(place + 1) - 1) as f64);
             let value = start + (end - start) * ((wanted - below) / count).clamp(0.0, 1.0);
             Some(value.clamp(low as f64, high as f64))
         };
@@ -160,6 +161,7 @@ mod tests {
     fn equal_values_are_exact_and_no_values_have_no_quantile() {
         assert_eq!(quantile(&bins(&[400_000_123; 7]), 0.99), Some(400_000_123.0));
         assert_eq!(quantile(&bins(&[0, 0, 0]), 0.5), Some(0.0));
+        assert_eq!(quantile(&bins(&[0, 0, 0, 1_000]), 0.5), Some(0.0), "a longer time does not lift it");
         assert_eq!(quantile(&Bins::default(), 0.5), None);
         let one = bins(&[5]);
         let cumulated = Cumulated::new(&[Some(&one), None]).unwrap();

@@ -1,5 +1,7 @@
 //! The change of a figure between two logs, with its confidence interval.
 
+use std::fmt;
+
 use super::{
     sample::{Error, Estimate, Lack},
     student::{CONFIDENCE, half_width, two_sided},
@@ -25,9 +27,30 @@ pub(super) struct Change {
     /// Whether there is a change, with all figures of the comparison taken into account; `None` if that can't
     /// be said.
     pub(super) is_changed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) no_interval: Option<NoInterval>,
     /// Why each of the logs has no interval.
     #[serde(skip)]
     pub(super) lacks: [Option<Lack>; 2],
+}
+
+/// Why a change has no interval, so that it can't be said whether it is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum NoInterval {
+    /// One of the logs does not have the figure, or both.
+    Missing,
+    /// A log has requests in too few blocks of time.
+    FewBlocks,
+    /// The requests of a log that reach the percentile ended in too few blocks of time.
+    FewReachIt,
+}
+
+impl fmt::Display for NoInterval {
+    /// As JSON has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 impl Change {
@@ -41,6 +64,13 @@ impl Change {
         let of_value = errors.and_then(|errors| combined(errors, |error| Some(error.of_value)));
         let of_log = errors.and_then(|errors| combined(errors, |error| error.of_log));
         let log = ratio.map(f64::ln).filter(|log| log.is_finite());
+        let is_short = |lack: &Option<Lack>| matches!(lack, Some(Lack::Blocks(_)));
+        let no_interval = match (difference, of_value) {
+            (None, _) => Some(NoInterval::Missing),
+            (Some(_), Some(_)) => None,
+            (Some(_), None) if lacks.iter().any(is_short) => Some(NoInterval::FewBlocks),
+            (Some(_), None) => Some(NoInterval::FewReachIt),
+        };
         let p_of_ratio = log.zip(of_log).map(|(log, spread)| spread.p_value(log));
         Self {
             before: old,
@@ -51,6 +81,7 @@ impl Change {
             ratio_interval: log.zip(of_log).map(|(log, spread)| spread.interval(log).map(f64::exp)),
             p_value: p_of_ratio.or(difference.zip(of_value).map(|(value, spread)| spread.p_value(value))),
             is_changed: None,
+            no_interval,
             lacks,
         }
     }
@@ -59,6 +90,11 @@ impl Change {
     /// for all figures asks for more.
     pub(super) fn is_changed_alone(&self) -> bool {
         self.is_changed == Some(false) && self.p_value.is_some_and(|p_value| p_value < 1.0 - CONFIDENCE)
+    }
+
+    /// Whether a ratio is without meaning, since the first value is 0.
+    pub(super) fn is_from_zero(&self) -> bool {
+        self.before == Some(0.0)
     }
 
     /// Takes it for no change, whatever chance explains, if both values are below this one.

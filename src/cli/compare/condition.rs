@@ -201,13 +201,10 @@ impl Condition {
             false => (lower.change.before, "first"),
         };
         let value = value.map_or_else(String::new, |value| format!(" ({})", Amount(value, lower.unit)));
-        let interval = match self.threshold {
-            Threshold::Ratio(_) => lower.change.ratio_interval.map(as_changes),
-            Threshold::Difference(_) => {
-                lower.change.difference_interval.map(|ends| range(ends, lower.unit, DECIMALS))
-            }
-            Threshold::Value(_) => lower.after_interval.map(|ends| range(ends, lower.unit, DECIMALS)),
-        };
+        let interval = self.interval(lower).map(|ends| match self.threshold {
+            Threshold::Ratio(_) if !lower.change.is_from_zero() => as_changes(ends),
+            _ => range(ends, lower.unit, DECIMALS),
+        });
         format!(
             "no interval: {}, but with the smaller {} of the {log} log{value} in its place, the 95 % \
              interval is already {}",
@@ -231,26 +228,31 @@ impl Condition {
         }
         let reason = lacking(figure);
         let names = ["p90", "p50", "mean"].map(|statistic| format!("{}.{statistic}", self.number));
-        let has_interval = |name: &&String| {
-            let found = comparison.figure(name);
-            found.is_some_and(|figure| match self.threshold {
-                Threshold::Ratio(_) => figure.change.ratio_interval.is_some(),
-                Threshold::Difference(_) => figure.change.difference_interval.is_some(),
-                Threshold::Value(_) => figure.after_interval.is_some(),
-            })
-        };
+        let has_interval =
+            |name: &&String| comparison.figure(name).is_some_and(|figure| self.interval(figure).is_some());
         match names.iter().find(has_interval) {
             Some(name) => format!("no interval: {reason}; {name} can be decided"),
             None => format!("no interval: {reason}"),
         }
     }
 
+    /// The interval that decides it for a figure.
+    fn interval(&self, figure: &Figure) -> Option<Interval> {
+        match self.threshold {
+            Threshold::Ratio(_) if !figure.change.is_from_zero() => figure.change.ratio_interval,
+            Threshold::Ratio(_) | Threshold::Difference(_) => figure.change.difference_interval,
+            Threshold::Value(_) => figure.after_interval,
+        }
+    }
+
     fn outcome(&self, figure: &Figure, is_certain: bool) -> Outcome {
-        let change = &figure.change;
-        let (found, interval, threshold, none) = match self.threshold {
-            Threshold::Ratio(ratio) => (change.ratio, change.ratio_interval, ratio, Some(1.0)),
-            Threshold::Difference(more) => (change.difference, change.difference_interval, more, Some(0.0)),
-            Threshold::Value(value) => (change.after, figure.after_interval, value, None),
+        let (change, interval) = (&figure.change, self.interval(figure));
+        let (found, threshold, none) = match self.threshold {
+            // A rise from 0 is larger than any percentage of it.
+            Threshold::Ratio(_) if change.is_from_zero() => (change.difference, 0.0, Some(0.0)),
+            Threshold::Ratio(ratio) => (change.ratio, ratio, Some(1.0)),
+            Threshold::Difference(more) => (change.difference, more, Some(0.0)),
+            Threshold::Value(value) => (change.after, value, None),
         };
         let Some(found) = found else { return Outcome::Unknown };
         if !self.is_beyond(found, threshold) {

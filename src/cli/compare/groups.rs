@@ -7,12 +7,16 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::{
     bins::Bins,
     change::{Change, decide},
+    comparison::Measure,
     sample::{Estimate, Sample},
+    shown::cells,
+    undecided::Undecided,
 };
 use crate::{
     Millis, RequestLine,
     cli::{
-        groups::{By, Grouped, Merge, Name, Percent, REST, TIMES_OF_STAGE},
+        amount::amount,
+        groups::{By, Grouped, Merge, Name, Percent, REST, TIMES_OF_STAGE, shortened},
         log_line::LogLine,
         quantity::short,
     },
@@ -148,11 +152,32 @@ impl ByGroup {
         Self { by: by.to_string(), is_of_stages: by.is_of_stages(), groups }
     }
 
-    /// How many changes of percentiles are known, and how many of them are more than chance.
-    pub(super) fn counts(&self) -> (usize, usize) {
-        let changes = self.groups.iter().flat_map(Group::changes);
-        let known: Vec<_> = changes.filter_map(|change| change.is_changed).collect();
-        (known.len(), known.iter().filter(|is_changed| **is_changed).count())
+    /// How many percentiles have an interval, how many of these changed, and what is known of the others.
+    pub(super) fn conclusion(&self) -> String {
+        let rows = || {
+            let groups = self.groups.iter();
+            groups.flat_map(|group| group.percentiles().map(move |percentile| (group, percentile)))
+        };
+        let shown = || rows().filter(|(_, (.., change))| cells(change, Measure::Time).is_some());
+        let undecided = Undecided::of(rows().map(|(group, (number, percent, change))| {
+            (format!("{} {number} {percent}", shortened(&group.group)), change, Measure::Time)
+        }));
+        let (all, changed) =
+            (shown().count(), shown().filter(|(_, (.., change))| change.is_changed == Some(true)).count());
+        let known = match all - undecided.count() {
+            0 => "none has an interval.".to_owned(),
+            known => format!(
+                "{} an interval, and {changed} of these changed; the probability that chance marks any is \
+                 at most 5 %.",
+                amount(known as u64, "has", "have"),
+            ),
+        };
+        let others = undecided.sentence("percentile", "percentiles").map(|text| format!(" {text}"));
+        format!(
+            "Of {} of groups, {known}{}",
+            amount(all as u64, "percentile", "percentiles"),
+            others.unwrap_or_default()
+        )
     }
 
     pub(super) fn name(&self) -> &str {

@@ -35,6 +35,7 @@ mod shown;
 mod sides;
 mod student;
 mod text;
+mod undecided;
 
 #[cfg(test)]
 mod simulated;

@@ -62,6 +62,7 @@ pub(super) fn html(
         changed => Value::from(Serde(&table(&mut changed.shown.iter().copied()))),
         without_reach => report.without_reach(),
         repeated => changed.sentence(),
+        undecided => report.undecided().map(|sentence| printable(&sentence).into_owned()),
         partial => report.partial(figures.iter()),
         others => Value::from(Serde(&table(&mut figures.iter().filter(is_other)))),
         parts => Value::from(Serde(&rows(parts_of_time.chain(ends)))),

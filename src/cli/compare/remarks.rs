@@ -8,6 +8,7 @@ use super::{
     groups::Group,
     sample::Lack,
     shown::{TOO_WIDE, cells},
+    undecided::Undecided,
 };
 use crate::{cli::sentence::listed, write::columns::grouped};
 
@@ -27,6 +28,15 @@ impl Report {
         };
         let short = main.filter(|figure| figure.change.lacks.iter().any(is_short)).map(sentence);
         short.chain(self.too_wide()).collect()
+    }
+
+    /// What is to be said of the figures without an interval that are not main ones.
+    pub(super) fn undecided(&self) -> Option<String> {
+        let Comparison { figures, parts, .. } = &self.comparison;
+        let figures = figures.iter().filter(|figure| !figure.is_main);
+        let figures = figures.map(|figure| (figure.name.clone(), &figure.change, figure.unit));
+        let parts = parts.iter().map(|part| (part.named(), &part.change, Measure::Time));
+        Undecided::of(figures.chain(parts)).sentence("other figure", "other figures")
     }
 
     /// What an interval is that is too wide, if one is shown.

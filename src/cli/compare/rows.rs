@@ -16,7 +16,7 @@ use crate::cli::{
 
 /// What a figure is of, its name, and its unit.
 const NAMES: [&str; 5] = ["of", "place", "stage_name", "figure", "unit"];
-const NUMBERS: [&str; 15] = [
+const NUMBERS: [&str; 16] = [
     "count_before",
     "count_after",
     "before",
@@ -32,6 +32,7 @@ const NUMBERS: [&str; 15] = [
     "p_value",
     "is_changed",
     "is_main",
+    "no_interval",
 ];
 
 /// A figure, as JSON has it.
@@ -73,6 +74,7 @@ impl Row<'_> {
             number(change.p_value),
             cell(change.is_changed),
             is_main.to_string(),
+            cell(change.no_interval),
         ];
         names.into_iter().chain(numbers)
     }

@@ -82,6 +82,12 @@ pub(super) fn difference(change: &Change, unit: Measure) -> Option<String> {
     Some(format!("{difference}{}", unit.name()))
 }
 
+/// Both values of a figure with its unit, as its row has them.
+pub(super) fn from_to(change: &Change, unit: Measure) -> Option<String> {
+    let [before, after, ..] = cells(change, unit)?;
+    Some(format!("{before} to {after}{}", unit.name()))
+}
+
 /// What the cells of a row of figures say.
 pub(super) const HEADS: [&str; 5] = ["before", "after", "difference", "change", "95 % interval"];
 

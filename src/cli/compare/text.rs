@@ -48,7 +48,7 @@ impl Report {
         if let Some(sentence) = self.partial(shown.into_iter()) {
             text += &format!("{}\n\n", in_lines(&sentence));
         }
-        if let Some(sentence) = changed.sentence().filter(|_| !is_all) {
+        for sentence in changed.sentence().filter(|_| !is_all).into_iter().chain(self.undecided()) {
             text += &format!("{}\n\n", in_lines(&sentence));
         }
         text += &format!("{}\n\n", parts(&self.comparison.parts, self.comparison.figure("e2e.mean")));
@@ -115,11 +115,7 @@ impl Report {
         text = in_lines(&text) + "\n";
         text += &self.most_of_it().unwrap_or_default();
         let Some(groups) = &self.by_group else { return text };
-        let (known, changed) = groups.counts();
-        text + &in_lines(&format!(
-            "Of {known} percentiles of groups that have an interval, {changed} changed; the probability that \
-             chance marks any is at most 5 %."
-        )) + "\n"
+        text + &in_lines(&groups.conclusion()) + "\n"
     }
 
     /// Which part of the time differs most, if any part has changed. That part may differ by chance.
