@@ -162,7 +162,7 @@ pub(super) struct AtStage {
     pub(super) meanwhile: Meanwhile,
 }
 
-fn as_text<S: serde::Serializer>(part: &Part, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<S: serde::Serializer>(part: &Part, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(part)
 }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{
     answer::{Answer, MeanRequest},
+    mostly::Mostly,
     sentences::{time, times_as_long},
     survey::{Mean, Survey},
 };
@@ -28,6 +29,7 @@ pub(super) struct Few {
     /// Of the time by which all of the slowest took longer than the median request.
     share: f64,
     slowest: Vec<Slow>,
+    mostly: Mostly,
     others: MeanRequest,
     #[serde(skip)]
     pub(super) others_mean: Mean,
@@ -45,6 +47,7 @@ impl Few {
         let bins = tail.iter().map(|bucket| (bucket.requests(), bucket.longer_than(median)));
         let (few, share) = few(&bins.collect::<Vec<_>>())?;
         let (few, others) = tail.split_at_checked(few)?;
+        let mostly = Mostly::of(&Mean::of(few.iter().copied())?);
         let others = Mean::of(others.iter().copied())?;
         let named = few.iter().filter_map(|bucket| bucket.slowest_request()).take(NAMED);
         Some(Self {
@@ -53,6 +56,7 @@ impl Few {
             slowest: named
                 .map(|(request_id, e2e_total_ms)| Slow { request_id: request_id.to_owned(), e2e_total_ms })
                 .collect(),
+            mostly,
             others: MeanRequest::of(&others, survey),
             others_mean: others,
         })
@@ -84,7 +88,7 @@ impl Answer {
     /// That few of the slowest requests make up most of the difference, and where the time of the others
     /// went.
     pub(super) fn about_few(&self, few: &Few) -> Vec<String> {
-        let Few { requests, share, slowest, others, .. } = few;
+        let Few { requests, share, slowest, mostly, others, .. } = few;
         let mut named: Vec<_> = slowest
             .iter()
             .map(|Slow { request_id, e2e_total_ms }| format!("{request_id} ({})", time(*e2e_total_ms)))
@@ -97,7 +101,7 @@ impl Answer {
         let [some, all] =
             [*requests, requests + others.requests].map(|requests| grouped(&requests.to_string()));
         let few = format!(
-            "{some} of these {all} requests {make_up} {:.0} % of that difference: {}.",
+            "{some} of these {all} requests {make_up} {:.0} % of the difference from the median request: {}.",
             share * 100.0,
             listed(&named)
         );
@@ -105,7 +109,8 @@ impl Answer {
         let length = format!("The other {other} took {} on average{}.", time(e2e), times_as_long(self, e2e));
         let differences = self.differences(e2e, |part| part.others_ms.unwrap_or_default());
         let differences = differences.map(|differences| format!("They took {differences}."));
-        [Some(few), Some(length), differences].into_iter().flatten().collect()
+        let mostly = self.where_most_were(mostly).map(|most| format!("Of these few, {most}."));
+        [Some(few), mostly, Some(length), differences].into_iter().flatten().collect()
     }
 }
 

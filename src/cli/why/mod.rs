@@ -31,6 +31,7 @@ use crate::{Line, RequestLine, write::columns::printable};
 mod answer;
 mod earlier;
 mod few;
+mod mostly;
 mod rows;
 mod sentences;
 mod survey;

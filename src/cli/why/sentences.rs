@@ -106,8 +106,7 @@ impl Answer {
         let is_unknown = largest.part == Part::Unattributed && self.stage_without_row.is_some();
         let doing = match largest.part {
             Part::Unattributed => "in no stage or transfer".to_owned(),
-            Part::Waiting(_) => largest.name(),
-            _ => format!("in {}", largest.subject()),
+            _ => largest.place(),
         };
         if is_unknown {
             return Some(format!("It is not known where it spent {most} of its time, {length}."));
@@ -292,6 +291,14 @@ impl Compared {
         match (self.part, &self.stage_name) {
             (part, Some(name)) => format!("{part} {name}"),
             (part, None) => part.to_string(),
+        }
+    }
+
+    /// Where a request is during the part.
+    pub(super) fn place(&self) -> String {
+        match self.part {
+            Part::Waiting(_) => self.name(),
+            _ => format!("in {}", self.subject()),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
         latency_bins::{bin_of, fine_bin, slowest},
         missing_rows::stage_without_row,
         tally::Tally,
-        timeline::{Part, Timeline},
+        timeline::{Interval, Part, Timeline},
     },
     model::id::OrderedId,
 };
@@ -50,6 +50,8 @@ pub(super) struct Bucket {
     /// These are weighted sums.
     e2e: u128,
     parts: Tally<Part>,
+    /// Requests by the part that each spent the largest part of its time in.
+    mostly: Tally<Part>,
     /// Of whole rows, whether they are on the path or not.
     stages: Tally<OrderedId>,
     /// Requests without a row of a stage that they were sent to, by that stage.
@@ -65,6 +67,7 @@ pub(super) struct Mean {
     pub(super) slowest: Millis,
     pub(super) e2e: Millis,
     parts: Tally<Part>,
+    mostly: Tally<Part>,
     stages: Tally<OrderedId>,
     without_row: Tally<OrderedId>,
     weight: u64,
@@ -152,14 +155,22 @@ impl Mean {
             Some(whole)
         });
         whole.map(|whole| {
-            let Bucket { requests, weight, fastest, slowest, e2e, parts, stages, without_row, .. } = whole;
-            Self { requests, fastest, slowest, e2e: mean(e2e, weight), parts, stages, without_row, weight }
+            let Bucket {
+                requests, weight, fastest, slowest, e2e, parts, mostly, stages, without_row, ..
+            } = whole;
+            let e2e = mean(e2e, weight);
+            Self { requests, fastest, slowest, e2e, parts, mostly, stages, without_row, weight }
         })
     }
 
     /// The mean of each part. Parts that are not told apart are left out.
     pub(super) fn parts(&self) -> impl Iterator<Item = (Part, Millis)> {
         self.parts.iter().map(|(part, time)| (*part, mean(time, self.weight)))
+    }
+
+    /// How many requests spent the largest part of their time in each part.
+    pub(super) fn mostly(&self) -> impl Iterator<Item = (Part, u64)> {
+        self.mostly.iter().map(|(part, requests)| (*part, requests as u64))
     }
 
     /// How many requests have no row of a stage that they were sent to, though others of the survey have.
@@ -189,6 +200,7 @@ impl Bucket {
             slowest: e2e,
             e2e: 0,
             parts: Tally::default(),
+            mostly: Tally::default(),
             stages: Tally::default(),
             without_row: Tally::default(),
             slowest_request: None,
@@ -218,9 +230,18 @@ impl Bucket {
         (self.fastest, self.slowest) = (self.fastest.min(e2e), self.slowest.max(e2e));
         self.e2e += u128::from(e2e.as_nanos()) * u128::from(weight);
         let timeline = Timeline::of(line);
-        for segment in critical_path(&timeline) {
-            self.parts.add(&segment.part, u128::from(segment.length()) * u128::from(weight));
+        let mut path = critical_path(&timeline);
+        path.sort_unstable_by_key(|segment| segment.part);
+        let parts = path.chunk_by(|one, other| one.part == other.part).filter_map(|segments| {
+            let length = segments.iter().map(Interval::length).sum::<u64>();
+            segments.first().map(|segment| (length, segment.part))
+        });
+        let mut mostly = None;
+        for (length, part) in parts {
+            self.parts.add(&part, u128::from(length) * u128::from(weight));
+            mostly = mostly.max(Some((length, part)));
         }
+        mostly.iter().for_each(|(_, part)| self.mostly.add(part, 1));
         for row in timeline.rows {
             if let Part::Stage(stage) = row.part {
                 self.stages.add(&stage, u128::from(row.length()) * u128::from(weight));
@@ -248,6 +269,7 @@ impl Bucket {
         self.slowest = self.slowest.max(other.slowest);
         self.e2e += other.e2e;
         self.parts.merge(&other.parts);
+        self.mostly.merge(&other.mostly);
         self.stages.merge(&other.stages);
         self.without_row.merge(&other.without_row);
     }

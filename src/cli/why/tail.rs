@@ -5,10 +5,11 @@ use serde::Serialize;
 use super::{
     answer::{Answer, MeanRequest},
     few::Few,
+    mostly::Mostly,
     sentences::{time, times_as_long},
     survey::{Mean, Survey},
 };
-use crate::{Millis, cli::amount::amount};
+use crate::{Millis, cli::amount::amount, write::columns::grouped};
 
 /// The mean of the slowest requests, as `report` has it of the slowest hundredth.
 #[derive(Debug, Serialize)]
@@ -17,6 +18,7 @@ pub(super) struct Tail {
     percent: f64,
     #[serde(flatten)]
     pub(super) mean: MeanRequest,
+    mostly: Mostly,
     /// Few of them that make up most of the difference from the median request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) few: Option<Few>,
@@ -31,7 +33,7 @@ impl Tail {
         let percent = ((100.0 - percentile) * 1e9).round() / 1e9;
         let all = survey.slowest(percent).filter(|_| (0.0..100.0).contains(&percent))?;
         let few = Few::of(survey, percent, median);
-        Some(Self { percent, mean: MeanRequest::of(&all, survey), few, all })
+        Some(Self { percent, mean: MeanRequest::of(&all, survey), mostly: Mostly::of(&all), few, all })
     }
 
     pub(super) fn name(&self) -> String {
@@ -40,20 +42,26 @@ impl Tail {
 }
 
 impl Answer {
-    /// Why the slowest requests took as long as they did.
+    /// Why the slowest requests took as long as they did: where most of them spent their time, then the mean.
+    /// If few requests rule the mean, that of the others is explained in its place.
     pub(super) fn about_the_tail(&self) -> Vec<String> {
         let Some(tail) = &self.tail else { return Vec::new() };
         let e2e = tail.mean.e2e_total_ms;
         let of_group = if self.group.is_some() { " of the group" } else { "" };
+        let name = format!("{}{of_group}", tail.name());
         let requests = amount(tail.mean.requests, "request", "requests");
-        let length = format!(
-            "The {}{of_group} ({requests}) took {} on average{}.",
-            tail.name(),
-            time(e2e),
-            times_as_long(self, e2e)
-        );
+        let mostly =
+            self.where_most_were(&tail.mostly).map(|most| format!("Of the {name} ({requests}), {most}."));
+        let subject = match mostly {
+            Some(_) => format!("All {}", grouped(&tail.mean.requests.to_string())),
+            None => format!("The {name} ({requests})"),
+        };
+        let length = format!("{subject} took {} on average{}.", time(e2e), times_as_long(self, e2e));
         let differences = self.differences(e2e, |part| part.tail_ms.unwrap_or_default());
-        let differences = differences.map(|differences| format!("They took {differences}."));
+        let why = match tail.few.as_ref().filter(|_| differences.is_some()) {
+            Some(few) => self.about_few(few),
+            None => differences.into_iter().map(|differences| format!("They took {differences}.")).collect(),
+        };
         let without_rows = (tail.mean.without_rows > 0).then(|| {
             let (one, many) = ("lacks rows of a stage that it was", "lack rows of a stage that they were");
             let requests = amount(tail.mean.without_rows, one, many);
@@ -62,9 +70,7 @@ impl Answer {
                 tail.name()
             )
         });
-        let few = tail.few.as_ref().map(|few| self.about_few(few)).filter(|_| differences.is_some());
-        let sentences = [Some(length), differences].into_iter().flatten();
-        sentences.chain(few.into_iter().flatten()).chain(without_rows).collect()
+        mostly.into_iter().chain([length]).chain(why).chain(without_rows).collect()
     }
 
     /// Which requests the slowest ones are.
