@@ -250,3 +250,35 @@ fn rows_whose_request_a_sample_has_left_out_need_no_line() {
     let said = check(&[&more[..], &front].concat()).1;
     assert!(said.contains(" requests without a line, "), "{said}");
 }
+
+#[test]
+fn check_notes_an_attempt_without_a_line_whose_id_has_another_line() {
+    // The lines of a front that sends a message for each request.
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        for n in 0..10 {
+            let _request = info_span!("request", request_id = format!("r{n}")).entered();
+            info_span!("transfer", from_stage = 0, to_stage = 1).in_scope(|| rig.wait_ms(1));
+        }
+    });
+    let front: Vec<_> = rig.log.text().lines().map(str::to_owned).collect();
+    // Those of a worker that receives them. The front was killed in the first attempt of `r3`.
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        for n in (0..4).chain(3..10) {
+            let request_id = format!("r{n}");
+            let received = info_span!("transfer", request_id, from_stage = 0, to_stage = 1, phase = "rx");
+            received.in_scope(|| rig.wait_ms(1));
+        }
+    });
+    let worker: Vec<_> = rig.log.text().lines().map(str::to_owned).collect();
+    let note = "note: no line sent 1 message of 1 request that stage 1 received from stage 0, and this row is \
+                of the first such request: another attempt with its id is still open, or the line of that \
+                attempt is in another log or missing, or a message was received twice\n21 lines are sound";
+    for (lines, first) in [([&front[..], &worker].concat(), 15), ([&worker[..], &front].concat(), 4)] {
+        let said = check(&lines).1;
+        assert!(said.starts_with(&format!("-:{first}: {note}")), "{said}");
+    }
+    let said = check(&[&front[..], &worker[..4], &worker[5..]].concat()).1;
+    assert!(said.starts_with("20 lines are sound"), "{said}");
+}

@@ -2,7 +2,7 @@
 
 use std::{fmt, mem};
 
-use super::holes::Work;
+use super::work::Work;
 use crate::{
     Line, Timestamp,
     cli::{

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::work::Work;
 use crate::{
-    Line, Timestamp, TransferRow,
+    Timestamp,
     cli::place::Place,
-    model::id::{OrderedId, ordered, unordered},
+    model::id::{OrderedId, unordered},
     write::columns::{grouped, id},
 };
 
@@ -23,34 +24,6 @@ const CERTAIN: f64 = 6.0;
 const STRETCH: u64 = 5_000_000;
 /// Of how many stretches of stages the counts are kept.
 const STRETCHES: usize = 1 << 17;
-
-/// The stages of a line: that of a detached row, and those to which messages were sent.
-#[derive(Debug, Default)]
-pub(super) struct Work {
-    pub(super) row: Option<OrderedId>,
-    pub(super) sent: Vec<OrderedId>,
-    pub(super) is_sampled: bool,
-}
-
-impl Work {
-    pub(super) fn of(line: &Line) -> Self {
-        let to = |row: &TransferRow| row.tx_time_ms.map(|_| ordered(row.to_stage));
-        match line {
-            Line::Request(line) => Self {
-                row: None,
-                sent: line.transfer_table.iter().filter_map(to).collect(),
-                is_sampled: line.sample_rate.is_some(),
-            },
-            Line::Stage(line) => Self {
-                row: Some(line.row.order()),
-                is_sampled: line.sample_rate.is_some(),
-                ..Self::default()
-            },
-            Line::Transfer(line) => Self { sent: to(&line.row).into_iter().collect(), ..Self::default() },
-            Line::Summary(_) | Line::Open(_) => Self::default(),
-        }
-    }
-}
 
 /// The logs in turn.
 #[derive(Debug, Default)]
@@ -92,7 +65,8 @@ impl Holes {
             let counts = self.counts.entry((stage, at / STRETCH)).or_default();
             counts.get_mut(what).into_iter().for_each(|count| *count += 1);
         };
-        work.sent.iter().for_each(|stage| count(*stage, 0));
+        let sent = work.messages.iter().filter(|messages| messages.sent > 0);
+        sent.for_each(|messages| count(messages.edge.1, 0));
         if let Some(stage) = work.row {
             count(stage, 1);
             self.workers.entry((place.log, stage)).or_default().add(at, file, place.number);
@@ -162,7 +136,9 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::work::Messages, *};
+
+    const SENT: Messages = Messages { edge: (0, 3), sent: 1, received: 0 };
 
     /// The sentences about a stage with these numbers of workers, which take messages in turn, ten a second
     /// for 600 seconds. `is_lost` says of the second and the worker whether a row is missing, `is_idle`
@@ -178,7 +154,7 @@ mod tests {
             let at = Timestamp::from_unix_micros(number * 100_000);
             let place = |log| Place { file: "a", number, index: log, log, twin: None };
             let worker = number % workers;
-            holes.add(place(0), &Work { sent: vec![3], is_sampled, ..Work::default() }, at);
+            holes.add(place(0), &Work { messages: vec![SENT], is_sampled, ..Work::default() }, at);
             if !is_lost(number / 10, worker) {
                 holes.add(place(worker as usize + 1), &Work { row: Some(3), ..Work::default() }, at);
             }
@@ -210,8 +186,8 @@ mod tests {
         let mut holes = Holes::default();
         for number in 0..6_000 {
             let is_hole = (2_000..3_500).contains(&number);
-            let sent = if (2_200..3_300).contains(&number) { vec![3] } else { Vec::new() };
-            let work = Work { row: (!is_hole).then_some(3), sent, is_sampled: false };
+            let messages = if (2_200..3_300).contains(&number) { vec![SENT] } else { Vec::new() };
+            let work = Work { row: (!is_hole).then_some(3), messages, is_sampled: false };
             let place = Place { file: "a", number, index: 0, log: 0, twin: None };
             holes.add(place, &work, Timestamp::from_unix_micros(number * 100_000));
         }

@@ -92,7 +92,7 @@ impl Log {
             self.run_times.add(place, &found.witness);
             if place.twin.is_none() {
                 self.holes.add(place, &found.work, found.timestamp);
-                self.lone_rows.add(place, &found.witness, found.timestamp);
+                self.lone_rows.add(place, &found.witness, &found.work, found.timestamp);
                 if let Some(RequestNumber::Summary(ending)) = found.number {
                     self.losses.add(place.number, ending.lost);
                 }

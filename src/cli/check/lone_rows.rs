@@ -2,10 +2,10 @@
 
 use std::mem;
 
+use super::{ids::Ids, surplus::Surplus, work::Work};
 use crate::{
     Timestamp,
     cli::{amount::amount, by_hash::ByHash, place::Place, rates::Rates, sample_check::Witness},
-    write::columns::grouped,
 };
 
 /// How many ids of requests are remembered. Of more, those with the smallest hashes are.
@@ -27,9 +27,8 @@ pub(super) struct LoneRows {
     /// Requests that are not in `requests` yet: most logs have no rows to look for there.
     unsorted: Vec<u64>,
     waiting: ByHash<Waiting>,
-    /// How many times the number of remembered ids was halved, and the greatest hash of those.
-    halved: u32,
-    greatest: u64,
+    ids: Ids,
+    surplus: Surplus,
     rates: Rates,
     /// The files with rows: which of all files each is, and its name.
     files: Vec<(usize, String)>,
@@ -48,27 +47,31 @@ impl LoneRows {
             requests: ByHash::default(),
             unsorted: Vec::new(),
             waiting: ByHash::default(),
-            halved: 0,
-            greatest: u64::MAX,
+            ids: Ids::ALL,
+            surplus: Surplus::default(),
             rates: Rates::default(),
             files: Vec::new(),
             limit,
         }
     }
 
-    pub(super) fn add(&mut self, place: Place<'_>, witness: &Witness, timestamp: Timestamp) {
+    pub(super) fn add(&mut self, place: Place<'_>, witness: &Witness, work: &Work, timestamp: Timestamp) {
         match witness {
             Witness::Request(request) => {
                 self.rates.note(request.sample_rate);
                 self.add_request(request.id);
+                self.surplus.add(request.id, None, &work.messages);
             }
-            Witness::Row { named: Some(id), .. } => self.add_row(place, *id, timestamp),
+            Witness::Row { named: Some(id), .. } => {
+                let file = self.add_row(place, *id, timestamp);
+                self.surplus.add(*id, Some((file, place.number)), &work.messages);
+            }
             Witness::Row { named: None, .. } | Witness::Summary(_) | Witness::Open => {}
         }
     }
 
     fn add_request(&mut self, id: u64) {
-        if id > self.greatest {
+        if !self.ids.have(id) {
             return;
         }
         if self.requests.is_empty() && self.waiting.is_empty() {
@@ -80,19 +83,21 @@ impl LoneRows {
         self.limit_ids();
     }
 
-    fn add_row(&mut self, place: Place<'_>, id: u64, timestamp: Timestamp) {
+    /// Returns which of the files with rows it is in.
+    fn add_row(&mut self, place: Place<'_>, id: u64, timestamp: Timestamp) -> u32 {
         if self.files.last().is_none_or(|(last, _)| *last != place.index) {
             self.files.push((place.index, place.file.to_owned()));
         }
         self.sort();
-        if id <= self.greatest && !self.requests.contains_key(&id) {
-            let file = u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX);
+        let file = u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX);
+        if self.ids.have(id) && !self.requests.contains_key(&id) {
             let first = Waiting { rows: 0, file, line: place.number, times: [timestamp; 2] };
             let waiting = self.waiting.entry(id).or_insert(first);
             waiting.rows = waiting.rows.saturating_add(1);
             waiting.times = joined(waiting.times, [timestamp; 2]);
             self.limit_ids();
         }
+        file
     }
 
     fn sort(&mut self) {
@@ -109,16 +114,24 @@ impl LoneRows {
             self.sort();
         }
         if self.is_full() {
-            self.halved += 1;
-            self.greatest /= 2;
-            self.requests.retain(|id, ()| *id <= self.greatest);
-            self.waiting.retain(|id, _| *id <= self.greatest);
+            self.ids.halve();
+            self.requests.retain(|id, ()| self.ids.have(*id));
+            self.waiting.retain(|id, _| self.ids.have(*id));
         }
     }
 
-    /// The place of the first row whose request has no line, and a sentence about all of them. Rows alone say
-    /// nothing: the log of a worker has no requests.
-    pub(super) fn finish(&self) -> Option<(Place<'_>, String)> {
+    /// The place of the first row whose request, or another attempt of it, has no line, and a sentence about
+    /// all of them. Rows alone say nothing: the log of a worker has no requests.
+    pub(super) fn finish(&self) -> impl Iterator<Item = (Place<'_>, String)> {
+        let has_line = |id| self.requests.contains_key(&id) && !self.rates.leave_out(id);
+        let found = [self.without_line(), self.surplus.finish(self.ids, has_line)];
+        found.into_iter().flatten().filter_map(|((file, number), sentence)| {
+            let (index, file) = self.files.get(file as usize)?;
+            Some((Place { file, number, index: *index, log: 0, twin: None }, sentence))
+        })
+    }
+
+    fn without_line(&self) -> Option<((u32, u64), String)> {
         if self.requests.is_empty() {
             return None;
         }
@@ -130,22 +143,15 @@ impl LoneRows {
             times = Some(times.map_or(*of_rows, |times| joined(times, *of_rows)));
             first = first.into_iter().chain([(*file, *line)]).min();
         }
-        let ((file, number), [begin, end]) = first.zip(times)?;
-        let (index, file) = self.files.get(file as usize)?;
-        let place = Place { file, number, index: *index, log: 0, twin: None };
+        let (first, [begin, end]) = first.zip(times)?;
         let rows = amount(rows, "row names", "rows name");
         let requests = amount(requests, "request", "requests");
-        let checked = match self.halved {
-            0 => String::new(),
-            halved => {
-                format!("; of the requests, one in {} was checked", grouped(&(1_u64 << halved).to_string()))
-            }
-        };
         Some((
-            place,
+            first,
             format!(
                 "{rows} {requests} without a line, from {begin} to {end}, and this row is the first: the \
-                 request is still open, or its line is in another log or missing{checked}"
+                 request is still open, or its line is in another log or missing{}",
+                self.ids.share()
             ),
         ))
     }
@@ -174,7 +180,7 @@ mod tests {
             }
             assert!(!lone_rows.is_full());
         }
-        lone_rows.finish().map(|(place, sentence)| (place.number, sentence))
+        lone_rows.without_line().map(|((_, number), sentence)| (number, sentence))
     }
 
     #[test]

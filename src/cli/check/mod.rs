@@ -17,6 +17,7 @@ mod finding;
 mod found;
 mod groups;
 mod holes;
+mod ids;
 mod kinds;
 mod log;
 mod log_ends;
@@ -24,8 +25,10 @@ mod lone_rows;
 mod restarts;
 mod run_times;
 mod stage_walls;
+mod surplus;
 mod verdict;
 mod whole_run;
+mod work;
 
 use finding::{Finding, Form, record, say};
 use found::Found;
@@ -44,9 +47,10 @@ pub(super) const HELP: Help = Help {
         "Requests are numbered in each process, so a gap shows that lines are missing. Missing lines at the \
          end are noticed only if a summary line comes after them. Rows of workers have no numbers, so a \
          missing row does not show. If all logs of a fleet are given at once, notes count the rows whose \
-         request has no line (`join` names them), and name logs that end before the others, as when a \
-         process dies or hangs. A note also says when the numbers of a log begin anew, as after a restart. \
-         Of each kind of note and of violation, 20 are named; --json and --csv have all.",
+         request has no line (`join` names them) and the messages that no line has sent, and name logs that \
+         end before the others, as when a process dies or hangs. A note also says when the numbers of a log \
+         begin anew, as after a restart. Of each kind of note and of violation, 20 are named; --json and \
+         --csv have all.",
     ),
     zero: Some("Every line is sound."),
     one: Some("A line is broken or violates a rule, or lines are missing."),
