@@ -305,7 +305,7 @@ fn summary_shows_outputs_waiting_and_errors() {
     let log = log();
     let said = stdout(&omni_of(&["summary"], &log));
     for row in [
-        "| waiting             |   3.000 |  2.8 % | #                  |",
+        "| waiting for stages  |   3.000 |  2.8 % | #                  |",
         "| stage 0 |       3 |   17.500 |  25.000 |   24.000 |     1.792 |         2 | 19.000 |",
         "| Requests by their first error | count |",
         "| boom                          |     1 |",

@@ -11,6 +11,20 @@ use crate::{
     write::columns::id,
 };
 
+/// What people read for `queue`, which is easily taken for a queue_time_ms.
+pub(super) const BEFORE_STAGES: &str = "before any stage";
+/// And for `waiting`.
+const WAITING: &str = "waiting for stages";
+
+/// A part as people read it, if that is not its name.
+pub(super) fn shown(part: &str) -> &str {
+    match part {
+        "queue" => BEFORE_STAGES,
+        "waiting" => WAITING,
+        part => part,
+    }
+}
+
 /// Something that a request's time goes into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use super::parts::shown;
 use crate::{
     Line, StageRow, Timestamp,
     model::{
@@ -81,9 +82,9 @@ impl StageNames {
         self.0.iter().filter(move |(_, (_, known))| known == name).map(|(stage, _)| *stage)
     }
 
-    /// A part of a request's time, with the name of its stage.
+    /// A part of a request's time as people read it, with the name of its stage.
     pub(super) fn of_part(&self, part: &str) -> String {
-        self.in_part(part).map_or_else(|| part.to_owned(), |(stage, _)| self.of(stage))
+        self.in_part(part).map_or_else(|| shown(part).to_owned(), |(stage, _)| self.of(stage))
     }
 
     /// The whole name of the stage that a part of a request's time is of.
@@ -127,7 +128,7 @@ mod tests {
         other.add(&line(3, &[Some("second"), None]));
         one.merge(&other);
         let parts = ["stage 0", "stage 1", "stage 2", "queue"].map(|part| one.of_part(part));
-        assert_eq!(parts, ["stage 0 last", "stage 1", "stage 2 a name of more than …", "queue"]);
+        assert_eq!(parts, ["stage 0 last", "stage 1", "stage 2 a name of more than …", "before any stage"]);
         other.merge(&one);
         assert_eq!(other.of_part("stage 0"), "stage 0 last");
     }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     cli::{
         groups::Percent,
+        parts::shown,
         stage_names::{StageNames, shortened},
         timeline::Part,
     },
@@ -161,7 +162,7 @@ impl PartOfTime {
     /// The part, with the name of its stage.
     pub(super) fn named(&self) -> String {
         let name = self.stage_name.as_deref().map(|name| format!(" {}", shortened(name)));
-        format!("{}{}", self.part, name.unwrap_or_default())
+        format!("{}{}", shown(&self.part), name.unwrap_or_default())
     }
 }
 

@@ -107,7 +107,7 @@ impl Bar {
         let whole = spent.total();
         let each = |time: u128| Millis::from_f64(spent.each_ms(time)).unwrap_or_default();
         let parts = spent.times(parts).filter(|(_, time)| *time > 0).map(|(part, time)| BarPart {
-            part: part.name(stages),
+            part: part.key(stages),
             time_ms: each(time),
             share: (time as f64 / whole.max(1) as f64 * 1e6).round() / 1e6,
         });

@@ -7,6 +7,7 @@ use crate::{
     cli::{
         critical_path::critical_path,
         groups::shortened,
+        parts::BEFORE_STAGES,
         tally::Tally,
         timeline::{self, Timeline},
     },
@@ -50,13 +51,18 @@ impl Part {
 
     pub(in crate::cli) fn name(self, stages: &StageNames) -> String {
         match self {
-            Self::Queue => "queue".to_owned(),
+            Self::Queue => BEFORE_STAGES.to_owned(),
             Self::Transfers => "transfers".to_owned(),
             Self::Unattributed => "unattributed".to_owned(),
             Self::Waiting(stage) => format!("waiting for {}", stages.of(stage)),
             Self::Stage(stage) => stages.of(stage),
             Self::Others => "other parts".to_owned(),
         }
+    }
+
+    /// The name that JSON has.
+    pub(super) fn key(self, stages: &StageNames) -> String {
+        if self == Self::Queue { "queue".to_owned() } else { self.name(stages) }
     }
 
     /// The classes of its colour, the same wherever it is shown.

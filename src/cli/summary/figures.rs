@@ -21,7 +21,7 @@ use crate::{
 
 /// How the queue time of a stage differs from the time that a request waited.
 const SUMMED: &str = "it adds up the queue times of the stage's spans, which may wait at the same time. \
-                      `waiting` counts each moment once.";
+                      `waiting for stages` counts each moment once.";
 
 /// The figures of a log, as `summary` and `report` show them.
 #[derive(Serialize)]

@@ -62,10 +62,10 @@ pub(super) const HELP: Help = Help {
         "Percentiles are the middles of the buckets of a histogram, and less than 1 % from the exact ones; \
          counts, means and the largest values are exact. `compare` interpolates its percentiles, so the two \
          may differ by 1 %. The queue_time_ms of a stage adds up those of its spans, which may wait at the \
-         same time, so it can be more than e2e_total_ms; `waiting` counts each moment once. In the table of \
-         --by or --every, `first` is the time to the first output of any stage. That of each stage is in \
-         the table of --by stage_name; --slo first_output@STAGE=LIMIT says how many requests have that of \
-         one stage within a limit.",
+         same time, so it can be more than e2e_total_ms; `waiting for stages` counts each moment once. In \
+         the table of --by or --every, `first` is the time to the first output of any stage. That of each \
+         stage is in the table of --by stage_name; --slo first_output@STAGE=LIMIT says how many requests \
+         have that of one stage within a limit.",
     ),
     two: Some("Or no request has a value for an objective of `--slo`."),
     ..Help::NONE

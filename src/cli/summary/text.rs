@@ -25,6 +25,10 @@ use crate::{
 const AVERAGE: &str =
     "e2e_avg_time_per_request_ms is wall time / requests, not the mean latency (e2e_total_ms)";
 
+/// What the two numbers of this name are.
+const QUEUE_TIME: &str = "queue_time_ms: of a request, until its first stage began; of a stage, from the \
+                          creation of its span\nuntil it began";
+
 /// How wide the names of counts are, in columns.
 const NAMES: usize = 76;
 
@@ -56,6 +60,15 @@ impl LogSummary {
         format!("{failed} of {all} requests failed ({share:.1} %){kinds}.")
     }
 
+    /// What the parts mean in which nothing ran.
+    fn idle_parts(&self) -> String {
+        let before = "before any stage: until the first stage of a request began, without the wait for it";
+        let has_waits = self.shares_of_e2e.iter().any(|share| share.part == "waiting");
+        let waiting = "; waiting for stages: the span of one was open and had not begun, and nothing of the \
+                       request ran";
+        format!("{before}{}", if has_waits { waiting } else { "" })
+    }
+
     pub(super) fn print(&self, percents: &[Percent], out: &mut impl Write) -> Result<()> {
         let OverallSummary { e2e_requests, .. } = self.line.overall_summary;
         if let Some(sentence) = self.on_missing_rows() {
@@ -82,6 +95,7 @@ impl LogSummary {
             let rates = format!("{}. {}{}", self.rates(), self.failures(), of_attempts.unwrap_or_default());
             writeln!(out, "{}\n", in_lines(&rates))?;
             writeln!(out, "Percentiles until {}\n{table}", self.line.timestamp)?;
+            writeln!(out, "{QUEUE_TIME}")?;
             if let Some(sentence) = self.on_summed_queues() {
                 writeln!(out, "{}", in_lines(&sentence))?;
             }
@@ -94,6 +108,7 @@ impl LogSummary {
             }
             table.left(3);
             writeln!(out, "{table}")?;
+            writeln!(out, "{}", in_lines(&self.idle_parts()))?;
             let sum: f64 = self.shares_of_e2e.iter().map(|part| part.share).sum();
             if sum >= 1.0005 {
                 let percent = sum * 100.0;

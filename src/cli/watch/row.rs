@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use crate::{
     Millis, OpenLine, RequestLine, StageRow,
     cli::{
-        amount::amount, critical_path::critical_path, parts::dominating, running::StillOpen,
+        amount::amount,
+        critical_path::critical_path,
+        parts::{dominating, shown},
+        running::StillOpen,
         timeline::Timeline,
     },
     model::{keep::is_failed, value::prefix},
@@ -63,7 +66,7 @@ impl Row {
         Self {
             id: prefix(&line.request_id, ID).to_owned(),
             time: e2e.e2e_total_ms,
-            part: part + &name,
+            part: shown(&part).to_owned() + &name,
             part_time: Some(part_time),
             ended: Some(ended),
             outcome: prefix(outcome, OUTCOME).to_owned(),
@@ -136,7 +139,7 @@ fn where_the_time_went(line: &RequestLine) -> String {
     for (part, nanos) in times {
         let row = line.stage_table.iter().find(|row| part.stage() == Some(row.order()));
         let name = row.and_then(|row| row.stage_name.as_deref());
-        let name = name.map_or_else(|| part.to_string(), |name| format!("{part} {name}"));
+        let name = name.map_or_else(|| shown(&part.to_string()).to_owned(), |name| format!("{part} {name}"));
         let time = Millis::from_nanos(nanos);
         let share = time.ratio(total).unwrap_or(0.0);
         let (percent, bar) = (format!("{:.1} %", share * 100.0), "#".repeat((share * BAR).round() as usize));

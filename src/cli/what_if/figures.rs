@@ -40,6 +40,9 @@ const FELT: u64 = 100;
 /// Which percentiles the text has of stages and groups if none are chosen.
 const FEW: [Percent; 2] = [Percent::USUAL[0], Percent::USUAL[2]];
 
+/// What the numbers of stages are. Queue times of the layer begin with a span.
+const WAITING: &str = "waiting_ms: from the arrival of a request at the stage until a worker takes it";
+
 /// A run in numbers.
 #[derive(Debug, Serialize)]
 pub(super) struct Run {
@@ -289,7 +292,7 @@ impl Prediction {
                 table.row(&stage.stage, cells.into_iter().chain(waits));
             }
         }
-        writeln!(out, "{table}\n")?;
+        writeln!(out, "{table}\n{WAITING}\n")?;
         if let Some(groups) = groups {
             writeln!(out, "{}\n", groups.table(few))?;
         }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Millis,
-    cli::{amount::amount, sentence::listed, timeline::Part},
+    cli::{amount::amount, parts::BEFORE_STAGES, sentence::listed, timeline::Part},
     model::id::Shown,
     write::columns::{Cell, Columns, grouped},
 };
@@ -253,7 +253,24 @@ impl Answer {
             "Other requests are placed by the timestamps of their lines, to the microsecond.".to_owned()
         });
         let (comparison, tail) = (Some(self.comparison()), self.note_on_the_tail());
-        [choice, comparison, tail, sampled, without_start, clock].into_iter().flatten().collect()
+        let idle = self.idle_parts();
+        [choice, comparison, tail, idle, sampled, without_start, clock].into_iter().flatten().collect()
+    }
+
+    /// What the times mean in which nothing ran.
+    fn idle_parts(&self) -> Option<String> {
+        let has = |is_part: fn(Part) -> bool| self.parts.iter().any(|compared| is_part(compared.part));
+        let waiting = "waiting for a stage (its span was open and had not begun)".to_owned();
+        let before = format!("{BEFORE_STAGES} (none was waited for, and none had begun)");
+        let meanings = [
+            has(|part| matches!(part, Part::Waiting(_))).then_some(waiting),
+            has(|part| part == Part::Queue).then_some(before),
+            has(|part| part == Part::Unattributed).then(|| "unattributed (none was waited for)".to_owned()),
+        ];
+        let meanings: Vec<_> = meanings.into_iter().flatten().collect();
+        let times = if meanings.len() == 1 { "this time" } else { "these times" };
+        (!meanings.is_empty())
+            .then(|| format!("No stage or transfer of a request ran in {times}: {}.", listed(&meanings)))
     }
 
     fn comparison(&self) -> String {
@@ -290,6 +307,7 @@ impl Compared {
     fn name(&self) -> String {
         match (self.part, &self.stage_name) {
             (part, Some(name)) => format!("{part} {name}"),
+            (Part::Queue, None) => BEFORE_STAGES.to_owned(),
             (part, None) => part.to_string(),
         }
     }
@@ -297,7 +315,7 @@ impl Compared {
     /// Where a request is during the part.
     pub(super) fn place(&self) -> String {
         match self.part {
-            Part::Waiting(_) => self.name(),
+            Part::Queue | Part::Waiting(_) => self.name(),
             _ => format!("in {}", self.subject()),
         }
     }
@@ -305,7 +323,7 @@ impl Compared {
     /// The part in a sentence.
     fn subject(&self) -> String {
         match self.part {
-            Part::Queue => "the queue".to_owned(),
+            Part::Queue => format!("the time {BEFORE_STAGES}"),
             Part::Unattributed => "unattributed time".to_owned(),
             _ => self.name(),
         }
