@@ -129,6 +129,19 @@ fn check_notes_that_a_process_was_started_again() {
     let note = "-:300: note: the numbers of requests begin anew (e2e_requests 1 at 21";
     assert!(code == Some(0) && said.contains(note) && said.contains(", after 299 at 20"), "{said}");
     assert!(said.ends_with(", 1 note\n"), "{said}");
+    let noted = |first: &[String], then: &[&String]| {
+        let lines: Vec<_> = first.iter().cloned().chain(then.iter().map(|line| later(line))).collect();
+        let said = check(&lines).1;
+        let note = said.lines().find(|line| line.contains("begin anew"));
+        note.map(|note| note.split(" at ").next().unwrap_or_default().to_owned())
+    };
+    let anew = |line, number| {
+        Some(format!("-:{line}: note: the numbers of requests begin anew (e2e_requests {number}"))
+    };
+    let then: Vec<_> = then.iter().collect();
+    assert_eq!(noted(&first[..1], &then), anew(2, 1), "after a run of one request");
+    assert_eq!(noted(&first[..1], &[then[1], then[0], then[2]]), anew(3, 1), "out of order");
+    assert_eq!(noted(&first[..2], &[then[2], then[3]]), None, "only the clock has jumped");
     let sampled = |requests| log_with(Keep::one_in(10), requests);
     let (first, then) = (sampled(3_000), sampled(3_000));
     assert!(!check(&first).1.contains("anew"));

@@ -97,8 +97,12 @@ impl Log {
                     self.losses.add(place.number, ending.lost);
                 }
             }
-            notes.extend(self.restarts.add(&found.witness, found.timestamp, &self.sample));
             sentences.extend(self.sample.add(place, found.witness));
+            if let Some(RequestNumber::Request(number)) = found.number
+                && let Some(runs) = self.sample.runs_in_turn()
+            {
+                notes.extend(self.restarts.add(number, found.timestamp, runs));
+            }
         }
         notes.iter().try_for_each(|note| self.note(place, note, out))?;
         self.write(place, &sentences, out)

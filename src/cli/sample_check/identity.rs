@@ -140,8 +140,13 @@ impl<T> Runs<T> {
         self.0
     }
 
-    pub(super) fn all(&self) -> &[T] {
-        &self.0
+    pub(super) fn last(&self) -> Option<&T> {
+        self.0.last()
+    }
+
+    pub(super) fn last_and_others(&mut self) -> Option<(&mut T, &[T])> {
+        let (last, others) = self.0.split_last_mut()?;
+        Some((last, others))
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct SampleCheck {
     is_sampled: bool,
     counters: LineCounters,
     runs: Runs<Run>,
+    /// How many runs began after all runs before them, by their first request.
+    in_turn: u64,
     /// Whether lines are of several runs that overlap, so that a line may be of either.
     is_mixed: bool,
     ids: Recent<()>,
@@ -84,6 +86,7 @@ impl Default for SampleCheck {
             is_sampled: false,
             counters: LineCounters::default(),
             runs: Runs::default(),
+            in_turn: 0,
             is_mixed: false,
             ids: Recent::new(IDS),
             ids_repeat: false,
@@ -120,17 +123,25 @@ impl SampleCheck {
             self.ids_repeat |= self.ids.insert(request.id, ()).is_some();
         }
         let (state, end) = (request.run, request.end);
-        if !self.runs.find(|run| run.identity.distance(&state, end)) {
-            // A process has one run at a time.
-            self.is_mixed |= self.runs.all().iter().any(|run| run.identity.is_at(&state, end));
+        let is_known = self.runs.find(|run| run.identity.distance(&state, end));
+        if !is_known {
             self.begin(begin_of(&state, end));
         }
-        self.runs.last_mut().and_then(|run| run.add(request, &place)).filter(|_| self.is_sampled)
+        let (run, others) = self.runs.last_and_others()?;
+        if run.is_without_requests() {
+            let overlaps = others.iter().any(|other| other.identity.is_at(&state, end));
+            // A process has one run at a time.
+            self.is_mixed |= !is_known && overlaps;
+            self.in_turn += u64::from(!overlaps);
+            run.in_turn = self.in_turn;
+        }
+        run.add(request, &place).filter(|_| self.is_sampled)
     }
 
-    /// Whether the run of a line begins after the runs of the lines before it.
-    pub(super) fn is_after_all_runs(&self, request: &Request) -> bool {
-        !self.is_mixed && !self.runs.all().iter().any(|run| run.identity.is_at(&request.run, request.end))
+    /// How many runs in turn there are up to that of the request that was added last; `None` if runs overlap,
+    /// as those of several processes do.
+    pub(super) fn runs_in_turn(&self) -> Option<u64> {
+        self.runs.last().map(|run| run.in_turn).filter(|_| !self.is_mixed)
     }
 
     fn add_totals(&mut self, totals: Totals, place: Place<'_>) {

@@ -38,6 +38,8 @@ struct Named {
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) identity: Identity,
+    /// Which of the runs that follow each other it is.
+    pub(super) in_turn: u64,
     /// The greatest number.
     last: u64,
     /// The smallest number of a line.
@@ -76,6 +78,7 @@ impl Run {
     pub(super) fn new(begin: u64) -> Self {
         Self {
             identity: Identity::new(begin),
+            in_turn: 0,
             last: 0,
             rate: None,
             ahead: InOrder::default(),
@@ -92,6 +95,10 @@ impl Run {
             violations: Vec::new(),
             shortages: Vec::new(),
         }
+    }
+
+    pub(super) fn is_without_requests(&self) -> bool {
+        self.first == u64::MAX
     }
 
     /// How far the number of the summary line is from the last one of this run; `None` if its totals do not
