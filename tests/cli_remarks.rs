@@ -64,8 +64,8 @@ fn the_part_that_differs_most_is_named_even_if_that_may_be_chance() {
     assert!(said.replace('\n', " ").contains(end), "{said}");
 }
 
-/// Four requests: one has the rows of both stages, one was not sent to stage 1, and two that were sent there have
-/// no row of it, of which one failed.
+/// Five requests: one has the rows of both stages, one was not sent to stage 1, and three that were sent there have
+/// no row of it, of which two failed, one after stage 1 had received it.
 fn without_rows() -> String {
     let rig = Rig::new();
     rig.run_text(|rig| {
@@ -74,6 +74,7 @@ fn without_rows() -> String {
             ("skipped", false, false, "stop"),
             ("lost", true, false, "stop"),
             ("failed", true, false, "abort"),
+            ("killed", true, true, "error"),
         ] {
             info_span!(parent: None, "request", request_id = id, finish_reason = reason).in_scope(|| {
                 info_span!("stage", stage_id = 0).in_scope(|| rig.wait_ms(1));
@@ -84,6 +85,8 @@ fn without_rows() -> String {
                 if is_received {
                     let received = info_span!("transfer", from_stage = 0, to_stage = 1, phase = "rx");
                     received.in_scope(|| rig.wait_ms(1));
+                }
+                if id == "whole" {
                     info_span!("stage", stage_id = 1).in_scope(|| rig.wait_ms(1));
                 }
             });
@@ -97,11 +100,11 @@ fn json(command: &str, log: &str) -> serde_json::Value {
 }
 
 #[test]
-fn requests_without_rows_of_a_stage_are_counted_unless_they_skipped_it_or_failed() {
+fn requests_without_rows_of_a_stage_are_counted_unless_they_skipped_it_and_failed_ones_if_it_received_them() {
     let log = without_rows();
     let said = |args: &[&str], log: &str| stdout(&omni_of(args, log)).replace('\n', " ");
     let sentence =
-        "1 of 4 requests did not fail and has no row of a stage that it was sent to, so waiting and";
+        "1 of 5 requests did not fail and has no row of a stage that it was sent to, so waiting and";
     for command in ["summary", "report"] {
         assert!(said(&[command], &log).contains(sentence), "{command}");
         assert!(!said(&[command], PIPELINE).contains("no row of a stage"), "{command}");
@@ -109,10 +112,18 @@ fn requests_without_rows_of_a_stage_are_counted_unless_they_skipped_it_or_failed
     assert_eq!(json("summary", &log)["requests_without_rows"], 1);
     assert_eq!(json("report", &log)["summary"]["requests_without_rows"], 1);
     assert!(json("summary", PIPELINE).get("requests_without_rows").is_none());
+    let killed = "Besides: 1 failed request has no row of a stage that received it (the stage never began";
+    assert!(said(&["summary"], &log).contains(killed), "{}", said(&["summary"], &log));
+    assert!(json("summary", PIPELINE).get("failed_requests_without_rows").is_none());
+    // Of a stage without rows in any request, nothing is missing.
+    let unmeasured: String =
+        log.lines().filter(|line| !line.contains("whole")).collect::<Vec<_>>().join("\n");
+    assert!(json("summary", &unmeasured).get("failed_requests_without_rows").is_none());
     // A line stands for as many requests as its rate says.
     let sampled = log.replace("\"overall_summary\":", "\"sample_rate\":10,\"overall_summary\":");
     assert_eq!(json("summary", &sampled)["requests_without_rows"], 10);
-    let many = "10 of 40 requests did not fail and have no row of a stage that they were sent to";
+    assert_eq!(json("summary", &sampled)["failed_requests_without_rows"], 10);
+    let many = "10 of 50 requests did not fail and have no row of a stage that they were sent to";
     assert!(said(&["summary"], &sampled).contains(many), "{}", said(&["summary"], &sampled));
 }
 

@@ -1,7 +1,7 @@
 //! Requests whose line lacks rows of workers.
 
 use crate::{
-    RequestLine,
+    RequestLine, TransferRow,
     model::id::{OrderedId, ordered},
 };
 
@@ -9,10 +9,19 @@ use crate::{
 /// transfer. Either the stage never began, or its process left the rows out: a process that samples by the
 /// hash of the id does not know that another one keeps the request for being slow.
 pub(super) fn stage_without_row(line: &RequestLine) -> Option<OrderedId> {
-    let sent = line.transfer_table.iter();
-    let sent = sent.filter(|edge| edge.tx_time_ms.is_some() && edge.rx_decode_time_ms.is_none());
+    without_row(line, |edge| edge.tx_time_ms.is_some() && edge.rx_decode_time_ms.is_none())
+}
+
+/// The stage that received the request, but of which it has no row. The stage never began, is still open, or
+/// its process died; or it writes no rows at all.
+pub(super) fn received_without_row(line: &RequestLine) -> Option<OrderedId> {
+    without_row(line, |edge| edge.rx_decode_time_ms.is_some())
+}
+
+fn without_row(line: &RequestLine, is_meant: impl Fn(&TransferRow) -> bool) -> Option<OrderedId> {
+    let edges = line.transfer_table.iter().filter(|edge| is_meant(edge));
     let has_row = |stage: &OrderedId| line.stage_table.iter().any(|row| row.order() == *stage);
-    sent.map(|edge| ordered(edge.to_stage)).find(|stage| !has_row(stage))
+    edges.map(|edge| ordered(edge.to_stage)).find(|stage| !has_row(stage))
 }
 
 #[cfg(test)]
@@ -29,13 +38,17 @@ mod tests {
             rx_decode_time_ms: is_received.then_some(Millis::ZERO),
             ..TransferRow::default()
         };
-        let of = |transfer_table: Vec<TransferRow>| {
+        let line = |transfer_table: Vec<TransferRow>| {
             let stage_table = [0, 1].map(|id| StageRow { stage_id: Some(id), ..StageRow::default() }).into();
-            stage_without_row(&RequestLine { stage_table, transfer_table, ..RequestLine::default() })
+            RequestLine { stage_table, transfer_table, ..RequestLine::default() }
         };
+        let of = |edges| stage_without_row(&line(edges));
         assert_eq!(of(vec![edge(1, false), edge(2, true)]), None);
         assert_eq!(of(vec![edge(1, true), edge(2, false)]), Some(ordered(Some(2))));
         let received = TransferRow { tx_time_ms: None, ..edge(2, false) };
         assert_eq!(of(vec![received]), None);
+        let of = |edges| received_without_row(&line(edges));
+        assert_eq!(of(vec![edge(1, true), edge(2, false)]), None);
+        assert_eq!(of(vec![edge(1, true), edge(2, true)]), Some(ordered(Some(2))));
     }
 }

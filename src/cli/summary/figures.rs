@@ -62,6 +62,9 @@ pub(in crate::cli) struct LogSummary {
     /// Requests that did not fail and have no row of a stage that they were sent to.
     #[serde(rename = "requests_without_rows", skip_serializing_if = "is_zero")]
     pub(super) without_rows: u64,
+    /// Requests that failed and have no row of a stage that received them, though other requests have one.
+    #[serde(rename = "failed_requests_without_rows", skip_serializing_if = "is_zero")]
+    pub(super) received_without_rows: u64,
     /// All errors of all requests.
     #[serde(skip_serializing_if = "is_zero")]
     pub(in crate::cli) errors: u64,
@@ -134,6 +137,13 @@ impl LogSummary {
                 "old requests are named in no line that was read (a report names a request once)",
             ),
             (self.errors, "error in a request", "errors in requests"),
+            (
+                self.received_without_rows,
+                "failed request has no row of a stage that received it (the stage never began or is still \
+                 open, or its process died)",
+                "failed requests have no row of a stage that received them (the stage never began or is \
+                 still open, or its process died)",
+            ),
             (self.late_rows, LATE_ROW, LATE_ROWS),
             (nameless, "row that names no request", "rows that name no request"),
             (self.foreign_lines, "foreign line", "foreign lines"),

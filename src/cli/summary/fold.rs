@@ -10,7 +10,7 @@ use crate::{
         chosen::Chosen,
         groups::Percent,
         line_counts::LineCounts,
-        missing_rows::stage_without_row,
+        missing_rows::{received_without_row, stage_without_row},
         objectives::{ObjectiveCounts, Objectives},
         parts::{Part, Times, dominating, longest_wait},
         running::{Running, Standing},
@@ -25,7 +25,11 @@ use crate::{
         totals::{Totals, per_second},
         walls::StageWall,
     },
-    model::{id::unordered, keep::is_failed, value::prefix},
+    model::{
+        id::{OrderedId, ordered, unordered},
+        keep::is_failed,
+        value::prefix,
+    },
 };
 
 /// How many bytes of an error's text are kept.
@@ -48,6 +52,8 @@ pub(in crate::cli) struct Summary {
     attempts: Attempts,
     /// Requests that did not fail and have no row of a stage that they were sent to.
     without_rows: u64,
+    /// Requests that failed and have no row of a stage that received them, by the stage.
+    received_without_rows: Tally<OrderedId>,
     /// All errors of all requests.
     errors: u64,
     sampling: Sampling,
@@ -73,6 +79,7 @@ impl Summary {
             failed_requests: 0,
             attempts: Attempts::default(),
             without_rows: 0,
+            received_without_rows: Tally::default(),
             errors: 0,
             sampling: Sampling::default(),
             objectives: ObjectiveCounts::default(),
@@ -133,6 +140,7 @@ impl Summary {
         self.failed_requests = self.failed_requests.saturating_add(other.failed_requests);
         self.attempts.merge(&other.attempts);
         self.without_rows = self.without_rows.saturating_add(other.without_rows);
+        self.received_without_rows.merge(&other.received_without_rows);
         self.errors = self.errors.saturating_add(other.errors);
         self.names.merge(&other.names);
         self.slowest.append(&mut other.slowest);
@@ -165,6 +173,8 @@ impl Summary {
         self.attempts.add(line);
         if is_failed(e2e) {
             self.failed_requests = self.failed_requests.saturating_add(weight);
+            let stage = received_without_row(line);
+            stage.iter().for_each(|stage| self.received_without_rows.add(stage, weight.into()));
         } else if stage_without_row(line).is_some() {
             // A failed request may have ended before the stage began.
             self.without_rows = self.without_rows.saturating_add(weight);
@@ -211,12 +221,18 @@ impl Summary {
             running.figures();
         let reason = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "none".to_owned());
         let sampled = self.sampling.figures();
+        let percentiles = self.histograms.percentiles();
+        // A stage without any row is not measured.
+        let is_measured =
+            |stage: &OrderedId| percentiles.stages.iter().any(|other| ordered(other.stage_id) == *stage);
+        let received = self.received_without_rows.iter().filter(|(stage, _)| is_measured(stage));
+        let received_without_rows = received.map(|(_, requests)| requests as u64).sum();
         LogSummary {
             line: SummaryLine {
                 schema: SCHEMA,
                 timestamp: self.last,
                 overall_summary,
-                percentiles: self.histograms.percentiles(),
+                percentiles,
                 ..SummaryLine::default()
             },
             chosen: Vec::new(),
@@ -233,6 +249,7 @@ impl Summary {
             requests_per_s,
             failed_requests: self.failed_requests,
             without_rows: self.without_rows,
+            received_without_rows,
             errors: self.errors,
             slowest: self.slowest.into_sorted_vec().into_iter().map(|Reverse(slow)| slow).collect(),
             warnings: counted(&self.warnings, String::clone),

@@ -134,6 +134,8 @@ impl LogSummary {
             ("errors", self.errors.to_string()),
             ("detached", self.detached.to_string()),
             ("late_rows", self.late_rows.to_string()),
+            ("requests_without_rows", self.without_rows.to_string()),
+            ("failed_requests_without_rows", self.received_without_rows.to_string()),
             ("rows_of_workers", self.rows_of_workers.to_string()),
             ("foreign_lines", self.foreign_lines.to_string()),
             ("broken_lines", self.broken_lines.to_string()),
