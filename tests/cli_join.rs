@@ -290,6 +290,47 @@ fn rows_without_a_request_are_written_if_asked_for_other_commands_and_for_a_late
     assert_eq!(counts(&["--where", "request_id != 'a'"]), (2, json!(1), json!(1)));
 }
 
+#[test]
+fn a_request_keeps_when_its_own_process_ended_it_if_its_workers_went_on() {
+    let (front, worker) = (Rig::new(), Rig::new());
+    for (id, reason, own, worked) in [("aborted", "abort", 2, 1_420), ("answered", "stop", 9, 4)] {
+        front.run(|front| {
+            let request = info_span!("request", request_id = id, finish_reason = reason);
+            worker.run(|worker| {
+                let stage = info_span!("stage", stage_id = 1, request_id = id);
+                stage.in_scope(|| worker.wait_ms(worked));
+            });
+            request.in_scope(|| front.wait_ms(own));
+        });
+        // Both clocks go on to the same moment.
+        front.wait_ms(5_000 - own);
+        worker.wait_ms(5_000 - worked);
+    }
+    let logs = format!("{}{}", front.log.text(), worker.log.text());
+    let joined = stdout(&omni_of(&["join"], &logs));
+    let own_times: Vec<_> = requests(&joined)
+        .iter()
+        .map(|request| serde_json::to_value(request.fields.get("e2e_before_join_ms")).unwrap())
+        .collect();
+    assert_eq!(own_times, [json!(2.0), Value::Null]);
+    // The time of the first join stays.
+    let later = row("aborted", "").replace("00.008000", "02.000000");
+    let again = requests(&stdout(&omni_of(&["join"], &format!("{joined}{later}"))));
+    assert_eq!(again[0].e2e_table.e2e_total_ms.as_f64(), 2_000.0);
+    assert_eq!(serde_json::to_value(&again[0].fields).unwrap(), json!({ "e2e_before_join_ms": 2.0 }));
+
+    let said = |args: &[&str]| stdout(&omni_of(args, &joined)).replace('\n', " ");
+    let (why, sentence) = (said(&["why", "aborted"]), "its rows in other processes went on until 1,420 ms.");
+    assert!(why.contains(&format!("In its own process it ended (abort) after 2.00 ms; {sentence}")), "{why}");
+    assert!(!said(&["why", "answered"]).contains("In its own process"));
+    let json: Value = serde_json::from_str(&said(&["why", "--json", "aborted"])).unwrap();
+    assert_eq!(json["e2e_before_join_ms"], 2.0);
+    let sentence = "1 failed request was over before the last row of a worker, by up to 1,418 ms. e2e_total_ms \
+                    counts until that row; `e2e_before_join_ms` in `fields` is the time until the request";
+    assert!(said(&["summary"]).contains(sentence), "{}", said(&["summary"]));
+    assert!(!said(&["summary", "--where", "!failed"]).contains("over before the last row"));
+}
+
 /// A line of a worker: a row of stage 1 of a request, with further fields.
 fn row(id: &str, fields: &str) -> String {
     format!(

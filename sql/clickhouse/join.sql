@@ -5,7 +5,8 @@
 -- times are milliseconds, points in time since the request was created; sums are rounded to the nanosecond.
 -- What is not summed is of the last row by time, where the reader takes the last that it read.
 -- `waiting_time_ms` is as the request's own line has it; `omni-metrics join` adds the waits of workers' rows, and
--- the field `log_file`, which names the log that a request or the row of a stage comes from.
+-- the fields `log_file`, which names the log that a request or the row of a stage comes from, and
+-- `e2e_before_join_ms`, the `e2e_total_ms` of the request's own line, if rows have made it longer.
 --
 -- A line with `sample_rate` n stands for n requests, another line for one: that is its `weight`, and the weight
 -- of the request's rows. Sums and percentiles of a sampled log need it: see `parts.sql`, `percentiles.sql`.

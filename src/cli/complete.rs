@@ -3,7 +3,8 @@
 use std::mem;
 
 use super::{
-    aligned::Senders, joined_outputs::JoinedOutputs, joined_waits::JoinedWaits, origins, timeline::Timeline,
+    aligned::Senders, joined_outputs::JoinedOutputs, joined_waits::JoinedWaits, origins, own_end,
+    timeline::Timeline,
 };
 use crate::{
     Line, Millis, RequestLine, StageRow, Timestamp, TransferRow,
@@ -119,6 +120,7 @@ impl<'a> Completion<'a> {
         let (bytes, transfer_time) = total_transfers(request.transfer_table.iter(), unread);
         if grown > Millis::ZERO {
             request.timestamp = Timestamp::from_unix_micros(end / 1_000);
+            own_end::keep(request, old_e2e);
         }
         let e2e = &mut request.e2e_table;
         e2e.e2e_total_ms = e2e_total;

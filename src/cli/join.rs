@@ -83,7 +83,8 @@ pub(super) const HELP: Help = Help {
     ],
     note: Some(
         "A request lasts until its last row ends, also if its own process was done before, as with a request \
-         that the client aborted. If a stage or requests have several logs, the field `log_file` names the \
+         that the client aborted. `e2e_before_join_ms` under `fields` is then the time until its own process \
+         was done. If a stage or requests have several logs, the field `log_file` names the \
          one that a request or the row of a stage comes from. With --by or --every, the table of \
          `omni-metrics summary` of the joined requests is printed too: on standard output with -o, else on \
          stderr. With --json, the groups are in its line.",

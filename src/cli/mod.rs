@@ -62,6 +62,7 @@ mod objectives;
 mod oddities;
 mod origins;
 mod output;
+mod own_end;
 pub(crate) mod packed;
 mod paint;
 mod parsed;

@@ -195,6 +195,7 @@ impl Page {
             groups => Value::from(Serde(&groups)),
             percents => percents,
             summed_queues => summary.on_summed_queues(),
+            outlasted => summary.outlasted.sentence(),
             missing_rows => summary.on_missing_rows(),
             sampled => summary.sampled.map(|sampled| sampled.sentence()),
             lines => count(self.lines),

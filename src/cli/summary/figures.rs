@@ -9,6 +9,7 @@ use crate::{
         attainment::Attainment,
         attempts::RequestsById,
         chosen::Chosen,
+        own_end::Outlasted,
         parts::Share,
         running::{LastReport, StillOpen, left_out},
         sampling::Sampled,
@@ -44,6 +45,8 @@ pub(in crate::cli) struct LogSummary {
     /// Requests in which the queue times of a stage add up to more than the request took.
     #[serde(skip)]
     pub(super) summed_queues: u64,
+    #[serde(skip)]
+    pub(in crate::cli) outlasted: Outlasted,
     /// How many requests met the objectives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) objectives: Option<Attainment>,

@@ -12,6 +12,7 @@ use crate::{
         line_counts::LineCounts,
         missing_rows::{received_without_row, stage_without_row},
         objectives::{ObjectiveCounts, Objectives},
+        own_end::Outlasted,
         parts::{Part, Times, dominating, longest_wait},
         running::{Running, Standing},
         sampling::Sampling,
@@ -46,6 +47,7 @@ pub(in crate::cli) struct Summary {
     outputs: StageOutputs,
     /// Requests that were shorter than the sum of the queue times of the spans of a stage.
     summed_queues: u64,
+    outlasted: Outlasted,
     /// Requests with errors, by the text of their first one.
     failed: Tally<String>,
     failed_requests: u64,
@@ -75,6 +77,7 @@ impl Summary {
             warnings: Tally::default(),
             outputs: StageOutputs::default(),
             summed_queues: 0,
+            outlasted: Outlasted::default(),
             failed: Tally::default(),
             failed_requests: 0,
             attempts: Attempts::default(),
@@ -135,6 +138,7 @@ impl Summary {
         self.warnings.merge(&other.warnings);
         self.outputs.merge(&other.outputs);
         self.summed_queues = self.summed_queues.saturating_add(other.summed_queues);
+        self.outlasted.merge(other.outlasted);
         self.objectives.merge(&other.objectives);
         self.failed.merge(&other.failed);
         self.failed_requests = self.failed_requests.saturating_add(other.failed_requests);
@@ -169,6 +173,7 @@ impl Summary {
         if line.stage_table.iter().any(|row| row.events > 1 && row.queue_time_ms > Some(e2e.e2e_total_ms)) {
             self.summed_queues = self.summed_queues.saturating_add(weight);
         }
+        self.outlasted.add(line);
         self.objectives.add(line);
         self.attempts.add(line);
         if is_failed(e2e) {
@@ -243,6 +248,7 @@ impl Summary {
             shares_of_e2e: self.times.shares().collect(),
             outputs: self.outputs.figures(),
             summed_queues: self.summed_queues,
+            outlasted: self.outlasted,
             objectives,
             finish_reasons: counted(&self.reasons, reason),
             failed: counted(&self.failed, String::clone),

@@ -96,7 +96,7 @@ impl LogSummary {
             writeln!(out, "{}\n", in_lines(&rates))?;
             writeln!(out, "Percentiles until {}\n{table}", self.line.timestamp)?;
             writeln!(out, "{QUEUE_TIME}")?;
-            if let Some(sentence) = self.on_summed_queues() {
+            for sentence in self.outlasted.sentence().into_iter().chain(self.on_summed_queues()) {
                 writeln!(out, "{}", in_lines(&sentence))?;
             }
             writeln!(out)?;

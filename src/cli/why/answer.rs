@@ -15,6 +15,7 @@ use crate::{
         critical_path::critical_path,
         groups::Heading,
         in_the_way::Meanwhile,
+        own_end::own_e2e,
         stage_names::StageNames,
         timeline::{Part, Timeline},
     },
@@ -68,6 +69,9 @@ pub(super) struct Answer {
     pub(super) began: Timestamp,
     pub(super) ended: Timestamp,
     pub(super) e2e_total_ms: Millis,
+    /// Until the end of the request in its own process, if rows of workers went on for notably longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) e2e_before_join_ms: Option<Millis>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) finish_reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -245,6 +249,7 @@ impl Answer {
             began: Timestamp::from_unix_micros(line.timestamp.unix_micros().saturating_sub(micros)),
             ended: line.timestamp,
             e2e_total_ms: *e2e_total_ms,
+            e2e_before_join_ms: own_e2e(line),
             finish_reason: finish_reason.clone(),
             errors: *errors,
             error: error.clone(),

@@ -28,6 +28,7 @@ const NAME_BESIDE_TAIL: usize = 28;
 impl Answer {
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut sentences = vec![self.length()];
+        sentences.extend(self.own_end());
         sentences.extend(self.same_id());
         if let Some(errors) = self.errors {
             let text = self.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
@@ -70,6 +71,16 @@ impl Answer {
         let (took, against) = (time(*e2e_total_ms), times_as_long(self, *e2e_total_ms));
         let reason = self.finish_reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
         format!("{request_id} took {took}{against}. It began at {began} and ended at {ended}{reason}.")
+    }
+
+    /// That it was over earlier for its client.
+    fn own_end(&self) -> Option<String> {
+        let own = time(self.e2e_before_join_ms?);
+        let reason = self.finish_reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
+        Some(format!(
+            "In its own process it ended{reason} after {own}; its rows in other processes went on until {}.",
+            time(self.e2e_total_ms)
+        ))
     }
 
     /// Which others have its id, and how to choose one of them.
