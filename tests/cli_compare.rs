@@ -351,6 +351,34 @@ fn the_page_needs_nothing_else_and_shows_names_as_text() {
     assert!(!error.contains(".omni-metrics-"), "{error}");
 }
 
+#[test]
+fn of_many_groups_those_that_differ_most_are_shown() {
+    // In 70 groups of the same size, only the last one differs.
+    let with_groups = |log: &str, other: &str| {
+        let lines = log.lines().zip(other.lines()).enumerate().map(|(at, (line, other))| {
+            let line = if at % 70 == 69 { other } else { line };
+            format!("{},\"fields\":{{\"m\":{}}}}}", line.strip_suffix('}').unwrap(), at % 70)
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let (one, slow) = (log(1, 700, 0, 1_000), log(1, 700, 2_000, 1_000));
+    let before = file("seventy_before.jsonl", &with_groups(&one, &one));
+    let after = file("seventy_after.jsonl", &with_groups(&one, &slow));
+    let shown = |args: &[&str]| {
+        let args = [&["compare", "--by", "fields.m", &before, &after], args].concat();
+        text(&omni_of(&args, "").stdout).replace('\n', " ")
+    };
+    let (few, all) = (shown(&[]), shown(&["--all"]));
+    let note = "These are 64 of 70 groups: those that changed, and those that differ most.";
+    assert!(few.contains(note) && few.matches(" e2e p50 ").count() == 64, "{few}");
+    assert!(few.contains("| 69 ") && !few.contains("| 68 "), "{few}");
+    assert!(!all.contains("These are ") && all.matches(" e2e p50 ").count() == 70, "{all}");
+    assert_eq!(
+        compared(&["--by", "fields.m", &before, &after])["by_group"]["groups"].as_array().unwrap().len(),
+        70
+    );
+}
+
 /// The same log, with a field `model` that divides the requests, one in `others` of which is a `small` one.
 fn with_models(log: &str, others: usize) -> String {
     let lines = log.lines().enumerate().map(|(at, line)| {
@@ -534,10 +562,12 @@ fn groups_are_few_and_lose_no_request() {
         (file("many.jsonl", &log(1, 300, 0, 1_000)), file("few.jsonl", &log(2, 20, 0, 1_000)));
     let found = compared(&["--by", "request_id", &before, &after]);
     let groups = found["by_group"]["groups"].as_array().unwrap();
-    assert_eq!((groups.len(), &groups[64]["group"]), (65, &"others".into()));
+    assert_eq!((groups.len(), &groups[256]["group"]), (257, &"others".into()));
     for (side, requests) in [("requests_before", 300.0), ("requests_after", 20.0)] {
         assert_eq!(groups.iter().map(|group| number(&group[side])).sum::<f64>(), requests);
     }
+    let shown = text(&omni_of(&["compare", "--by", "request_id", &before, &after], "").stdout);
+    assert!(shown.contains("others: all groups but the 256 whose names come first."), "{shown}");
     // A request has a row of each of its stages.
     let found = compared(&["--by", "stage_id", &before, &after]);
     let groups = found["by_group"]["groups"].as_array().unwrap();

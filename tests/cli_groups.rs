@@ -111,8 +111,10 @@ fn why_compares_a_request_with_its_group_and_says_so() {
     assert!(words.starts_with("finish_reason length\n\nreq-0004 took "), "{words}");
     assert!(words.contains("the 2 requests in the middle fifth of its group by e2e_total_ms"), "{words}");
     // A request of a group that is not told apart is in that of all others.
-    let answers = lines(&of_pipeline(&["why", "--json", "req-0040", "--by", "request_id", "--every", "1s"]));
-    assert_eq!((&answers[0]["group"], &answers[0]["request_id"]), (&"others".into(), &"req-0040".into()));
+    let log = of_ids(300);
+    let args = ["why", "--json", "g-299", "--by", "request_id", "--every", "1h"];
+    let answers = lines(&stdout(&omni_of(&args, &log)));
+    assert_eq!((&answers[0]["group"], &answers[0]["request_id"]), (&"others".into(), &"g-299".into()));
 }
 
 #[test]
@@ -356,6 +358,57 @@ fn values_that_differ_have_different_names_in_every_output_and_equal_ones_one() 
     }
 }
 
+/// A log of a request for each of these ids, `g-000` and so on, one in two seconds. The last one is slow.
+fn of_ids(count: usize) -> String {
+    let line = requests().swap_remove(0);
+    let of = |n: usize| {
+        let mut line = line.clone();
+        line["request_id"] = format!("g-{n:03}").into();
+        line["timestamp"] = format!("2026-01-31T12:{:02}:{:02}Z", n / 30, n % 30 * 2).into();
+        if n + 1 == count {
+            line["e2e_table"]["e2e_total_ms"] = 4_321.0.into();
+        }
+        line.to_string() + "\n"
+    };
+    (0..count).map(of).collect()
+}
+
+#[test]
+fn as_many_groups_are_told_apart_as_the_stretches_of_time_leave_room_for() {
+    let log = of_ids(300);
+    let reversed: String = log.lines().rev().flat_map(|line| [line, "\n"]).collect();
+    let groups = |args: &[&str], log: &str| {
+        let args = [&["summary", "--json", "--by", "request_id"], args].concat();
+        lines(&stdout(&omni_of(&args, log))).swap_remove(0)["groups"].as_array().unwrap().clone()
+    };
+    // The log spans 600 s.
+    for (every, told_apart) in
+        [(None, 256), (Some("1h"), 256), (Some("5s"), 16_000 / 120), (Some("100ms"), 16)]
+    {
+        let args: Vec<_> = every.map(|every| ["--every", every]).into_iter().flatten().collect();
+        let rows = groups(&args, &log);
+        let names: BTreeSet<_> = column(&rows, "group").into_iter().collect();
+        assert_eq!(names.len(), told_apart + 1, "{every:?}");
+        let is_first = |name: &&&str| **name < &*format!("g-{told_apart:03}");
+        assert!(names.contains("others") && names.iter().filter(is_first).count() == told_apart, "{names:?}");
+        assert_eq!(rows.iter().map(|row| row["count"].as_u64().unwrap()).sum::<u64>(), 300, "{every:?}");
+        assert_eq!(rows, groups(&args, &reversed), "the order of lines does not matter");
+        let of_rest = rows.iter().rfind(|row| row["group"] == "others").unwrap();
+        assert_eq!(of_rest["slowest_group"], "g-299", "{of_rest}");
+        assert!(rows.iter().all(|row| row["group"] == "others" || row.get("slowest_group").is_none()));
+
+        let args = [&["summary", "--by", "request_id"][..], &args].concat();
+        let shown = stdout(&omni_of(&args, &log)).replace('\n', " ");
+        let note = format!(
+            "others: all groups but the {told_apart} whose names come first. The slowest of their \
+                            requests (4,321 ms) is of g-299. To bound memory, a table has at most 256 groups"
+        );
+        assert!(shown.contains(&note), "{shown}");
+        assert_eq!(shown.contains("256 groups, and 16,000 with those of each stretch."), every.is_some());
+    }
+    assert!(!of_pipeline(&["summary", "--by", "request_id"]).contains("others:"));
+}
+
 #[test]
 fn a_long_name_is_short_in_tables_and_whole_in_data() {
     let [one, other] = ["1", "2"].map(|end| "x".repeat(2 << 20) + end);
@@ -588,6 +641,17 @@ fn joined_lines_have_the_groups_of_the_logs_that_they_come_from() {
     let of_joined = groups("stage_name,file", &joined);
     assert_eq!(of_joined, groups("stage_name,file", &logs));
     assert_eq!((of_joined.len(), &of_joined[4][0]), (5, &"vocoder, b".into()));
+    let joined_lines = fs::read_to_string(&joined).unwrap();
+    assert!(!stdout(&omni_of(&["summary", "--by", "stage_name,file", &joined], "")).contains("file: "));
+    let both = joined_lines.replace("\"log_file\":\"a.log\"", "\"log_file\":\"a.log, b\"");
+    for args in [
+        &["summary", "--by", "stage_name,file", "-"][..],
+        &["compare", "--by", "file,stage_name", &joined, "-"],
+    ] {
+        let shown = stdout(&omni_of(args, &both)).replace('\n', " ");
+        let note = "file: a.log, b is no log of its own. The spans of such a row are in each of these logs,";
+        assert!(shown.contains(note), "{shown}");
+    }
     let of_requests = groups("file", &joined);
     assert_eq!((of_requests.len(), &of_requests[0][0]), (1, &"front.log".into()));
 }

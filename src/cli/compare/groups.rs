@@ -16,7 +16,7 @@ use crate::{
     Millis, RequestLine,
     cli::{
         amount::amount,
-        groups::{By, Grouped, Merge, Name, Percent, REST, TIMES_OF_STAGE, shortened},
+        groups::{By, GROUPS, Grouped, Merge, Name, Percent, REST, TIMES_OF_STAGE, shortened},
         log_line::LogLine,
         quantity::short,
     },
@@ -25,8 +25,8 @@ use crate::{
 /// The percentiles that are compared if none are chosen.
 pub(super) const USUAL: [Percent; 2] = [Percent::P50, Percent::P99];
 
-/// How many groups are told apart.
-const GROUPS: usize = 64;
+/// How many groups the text and the page show, unless all are asked for.
+const SHOWN: usize = 64;
 
 /// The times of a block, by group. Of each block, the groups whose names come first are kept, and so the same
 /// ones of all blocks.
@@ -49,6 +49,9 @@ pub(super) struct ByGroup {
     #[serde(skip)]
     is_of_stages: bool,
     pub(super) groups: Vec<Group>,
+    /// What a group of several logs is, if there is one.
+    #[serde(skip)]
+    on_several_logs: Option<String>,
 }
 
 /// A group in both logs.
@@ -139,6 +142,7 @@ impl ByGroup {
             (&*sample, groups)
         });
         let all: BTreeSet<_> = before.1.iter().chain(&after.1).flat_map(BTreeMap::keys).cloned().collect();
+        let on_several_logs = by.on_several_logs(all.iter().flatten());
         let mut groups: Vec<_> =
             all.into_iter().map(|name| Group::of(name, &times, [&before, &after])).collect();
         groups.sort_by_key(|(is_rest, group)| {
@@ -149,7 +153,7 @@ impl ByGroup {
         let changes = groups.iter_mut().flat_map(|group| &mut group.times);
         let changes = changes.flat_map(|time| time.percentiles.values_mut());
         decide(&mut changes.collect::<Vec<_>>());
-        Self { by: by.to_string(), is_of_stages: by.is_of_stages(), groups }
+        Self { by: by.to_string(), is_of_stages: by.is_of_stages(), groups, on_several_logs }
     }
 
     /// How many percentiles have an interval, how many of these changed, and what is known of the others.
@@ -178,6 +182,38 @@ impl ByGroup {
             amount(all as u64, "percentile", "percentiles"),
             others.unwrap_or_default()
         )
+    }
+
+    /// Of many groups, those that changed, and those that differ most.
+    pub(super) fn shown(&self, is_all: bool) -> Vec<&Group> {
+        let mut groups: Vec<_> = self.groups.iter().enumerate().collect();
+        if !is_all {
+            groups.sort_by(|(_, one), (_, other)| {
+                let ((is_changed, size), (has_changed, most)) = (one.difference(), other.difference());
+                has_changed.cmp(&is_changed).then(most.total_cmp(&size))
+            });
+            groups.truncate(SHOWN);
+            groups.sort_by_key(|(at, _)| *at);
+        }
+        groups.into_iter().map(|(_, group)| group).collect()
+    }
+
+    /// What there is to say below the table.
+    pub(super) fn notes(&self, is_all: bool) -> impl Iterator<Item = String> {
+        let (shown, all) = (self.shown(is_all).len(), self.groups.len());
+        let few = (shown < all).then(|| {
+            format!(
+                "These are {shown} of {all} groups: those that changed, and those that differ most. `--all`, \
+                 `--json` and `--csv` show all."
+            )
+        });
+        let rest = self.groups.iter().any(|group| group.group == REST).then(|| {
+            format!(
+                "{REST}: all groups but the {GROUPS} whose names come first. To bound memory, at most these \
+                 are told apart; fewer logs or --where leave fewer groups."
+            )
+        });
+        few.into_iter().chain(rest).chain(self.on_several_logs.clone())
     }
 
     pub(super) fn name(&self) -> &str {
@@ -221,6 +257,13 @@ impl Group {
         let times = times.iter().enumerate().map(time).collect();
         let group = name.as_ref().map_or_else(|| REST.to_owned(), Name::to_string);
         (name.is_none(), Self { group, is_of_stages, counts, times })
+    }
+
+    /// Whether any percentile is known to have changed, and the largest difference of one, in milliseconds.
+    fn difference(&self) -> (bool, f64) {
+        let is_changed = self.changes().any(|change| change.is_changed == Some(true));
+        let sizes = self.changes().filter_map(|change| Some(change.difference?.abs()));
+        (is_changed, sizes.fold(0.0, f64::max))
     }
 
     pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {

@@ -120,12 +120,13 @@ pub(super) struct Args {
     /// Also compare the end-to-end time for each value of the key (finish_reason, fields.NAME, …); for
     /// stage_name, the stages' own times
     ///
-    /// At most 64 groups, those whose keys come first; the rest is `others`. For stage_name and stage_id, the
-    /// groups are of rows of stages, and have the times of `summary --by stage_name`: the percentiles of gen,
-    /// the highest one of queue, and the lowest one of first_output. Rows in no request do not count.
+    /// At most 256 groups, those whose names come first; the rest is `others`. The table shows at most 64:
+    /// those that changed, and those that differ most. For stage_name and stage_id, the groups are of rows of
+    /// stages, and have the times of `summary --by stage_name`: the percentiles of gen, the highest one of
+    /// queue, and the lowest one of first_output. Rows that belong to no request do not count.
     #[arg(long, value_name = "KEYS", value_parser = By::parse)]
     by: Option<By>,
-    /// Every figure, not only the main ones and those that changed
+    /// Every figure and every group, not only the main figures and what changed
     #[arg(long)]
     all: bool,
     /// Also write a page for the browser to this file, with both distributions

@@ -68,6 +68,7 @@ pub(super) fn html(
         parts => Value::from(Serde(&rows(parts_of_time.chain(ends)))),
         by => report.by_group.as_ref().map(|groups| printable(groups.name())),
         groups => report.by_group.iter().flat_map(group_rows).collect::<Vec<_>>(),
+        notes_on_groups => report.by_group.iter().flat_map(|groups| groups.notes(false)).collect::<Vec<_>>(),
         heads_of_groups => report.by_group.as_ref().map(ByGroup::heads),
         bars => Value::from(Serde(&bars)),
         legend => Value::from(Serde(&legend(&bars))),
@@ -109,7 +110,7 @@ fn of_bar(part: Part, stages: &StageNames) -> String {
 
 /// The cells of each row of the table of groups.
 fn group_rows(groups: &ByGroup) -> impl Iterator<Item = Vec<String>> {
-    let rows = groups.groups.iter().flat_map(Group::rows);
+    let rows = groups.shown(false).into_iter().flat_map(Group::rows);
     rows.map(|cells| cells.map(|cell| printable(&cell).into_owned()).into())
 }
 

@@ -53,7 +53,10 @@ impl Report {
         }
         text += &format!("{}\n\n", parts(&self.comparison.parts, self.comparison.figure("e2e.mean")));
         if let Some(groups) = &self.by_group {
-            text += &format!("{}\n\n", by_group(groups));
+            text += &format!("{}\n\n", by_group(groups, is_all));
+            for note in groups.notes(is_all) {
+                text += &format!("{}\n\n", in_lines(&note));
+            }
         }
         let same = others().filter(|figure| !is_all && figure.change.is_changed != Some(true)).count();
         if same > 0 {
@@ -233,8 +236,9 @@ fn parts(parts: &[PartOfTime], whole: Option<&Figure>) -> Columns {
     fitted("Time of a request, ms", &HEADS, &rows, DIFFERENCE)
 }
 
-fn by_group(groups: &ByGroup) -> Columns {
-    let rows: Vec<_> = groups.groups.iter().flat_map(Group::rows).map(Vec::from).collect();
+fn by_group(groups: &ByGroup, is_all: bool) -> Columns {
+    let shown = groups.shown(is_all).into_iter();
+    let rows: Vec<_> = shown.flat_map(Group::rows).map(Vec::from).collect();
     fitted(groups.name(), &groups.heads(), &rows, COUNTS)
 }
 

@@ -37,6 +37,16 @@ impl<K: Ord, T: Default + Merge> Grouped<K, T> {
         self.known.entry(key).or_default()
     }
 
+    /// Tells at most `limit` keys apart from now on, if that is less than before.
+    pub(in crate::cli) fn limit_to(&mut self, limit: usize) {
+        self.limit = self.limit.min(limit);
+        while self.known.len() > self.limit
+            && let Some((_, value)) = self.known.pop_last()
+        {
+            self.rest.get_or_insert_default().merge(value);
+        }
+    }
+
     pub(in crate::cli) fn names(&self) -> impl Iterator<Item = &K> {
         self.known.keys()
     }

@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use super::Merge;
 
 /// How many stretches there are at most, from the first to the last.
-const LIMIT: u64 = 1_000;
+pub(super) const LIMIT: u64 = 1_000;
 
 /// Values by stretches of time of the same length. If there would be too many, the length doubles.
 #[derive(Debug, Clone)]
 pub(super) struct Buckets<T> {
     width: u64,
+    is_widened: bool,
     /// By the number of the stretch since the Unix epoch.
     buckets: BTreeMap<u64, T>,
 }
 
 impl<T: Merge> Buckets<T> {
     pub(super) fn new(width: u64) -> Self {
-        Self { width: width.max(1), buckets: BTreeMap::new() }
+        Self { width: width.max(1), is_widened: false, buckets: BTreeMap::new() }
     }
 
     pub(super) fn width(&self) -> u64 {
@@ -32,6 +33,17 @@ impl<T: Merge> Buckets<T> {
         self.buckets.entry(micros / self.width).or_insert_with(new)
     }
 
+    /// How many stretches there are from the first to the last, or [`LIMIT`] once there were more. This never
+    /// falls.
+    pub(super) fn count(&self) -> u64 {
+        let ends = self.buckets.first_key_value().zip(self.buckets.last_key_value());
+        match ends {
+            _ if self.is_widened => LIMIT,
+            Some(((first, _), (last, _))) => last - first + 1,
+            None => 0,
+        }
+    }
+
     fn has_room_for(&self, at: u64) -> bool {
         let first = self.buckets.first_key_value().map_or(at, |(first, _)| at.min(*first));
         let last = self.buckets.last_key_value().map_or(at, |(last, _)| at.max(*last));
@@ -39,7 +51,7 @@ impl<T: Merge> Buckets<T> {
     }
 
     fn widen(&mut self) {
-        self.width = self.width.saturating_mul(2);
+        (self.width, self.is_widened) = (self.width.saturating_mul(2), true);
         for (at, value) in std::mem::take(&mut self.buckets) {
             self.put(at / 2, value);
         }
@@ -69,6 +81,10 @@ impl<T: Merge> Buckets<T> {
     /// The stretches in which something was, by their beginning.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         self.buckets.iter().map(|(at, value)| (at * self.width, value))
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.buckets.values_mut()
     }
 
     pub(super) fn into_stretches(self) -> impl Iterator<Item = (u64, T)> {

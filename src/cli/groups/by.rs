@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{Name, key::Key};
-use crate::{Line, StageRow, cli::log_line::LogLine};
+use crate::{
+    Line, StageRow,
+    cli::{log_line::LogLine, origins::each},
+};
 
 /// The keys that lines are grouped by. Lines with the same value of each are one group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +58,22 @@ impl By {
             _ => BTreeSet::new(),
         };
         if names.is_empty() { vec![self.name(line, None)] } else { names.into_iter().collect() }
+    }
+
+    /// What a group is whose rows come from several logs, if one of these is.
+    pub(in crate::cli) fn on_several_logs<'a>(
+        &self,
+        mut names: impl Iterator<Item = &'a Name>,
+    ) -> Option<String> {
+        let at = self.0.iter().position(|key| *key == Key::File)?;
+        let logs = names.find_map(|name| match name.parts().get(at)? {
+            Name::Text(logs) if each(logs).count() > 1 => Some(logs),
+            _ => None,
+        })?;
+        Some(format!(
+            "file: {logs} is no log of its own. The spans of such a row are in each of these logs, as of a \
+             request that was sent to a stage again and served by another process; they are one row."
+        ))
     }
 
     /// The fields that no request had, a sentence each.

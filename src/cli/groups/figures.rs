@@ -1,7 +1,9 @@
 //! The figures of requests, or of rows of stages, by group.
 
+use std::cmp::Reverse;
+
 use super::{
-    By, GroupTable, Grouping, Groups, Merge, Percent, Spread,
+    By, GroupTable, Grouping, Groups, Merge, Name, Percent, Spread,
     table::{Figure, Shown},
 };
 use crate::{
@@ -71,6 +73,9 @@ pub(super) struct Figures {
     pub(super) times: [Spread; 3],
     /// `None` before the first request, and for rows of stages.
     pub(super) objectives: Option<ObjectiveCounts>,
+    /// The first of the times of the slowest request or row, and its group. Of equally slow ones, the name
+    /// that comes first.
+    pub(super) slowest: Option<(Millis, Reverse<Name>)>,
 }
 
 impl Figures {
@@ -94,11 +99,12 @@ impl Figures {
 
 impl Merge for Figures {
     fn merge(&mut self, other: Self) {
-        let Self { count, judged, failed, tokens, times, objectives } = other;
+        let Self { count, judged, failed, tokens, times, objectives, slowest } = other;
         self.count = self.count.saturating_add(count);
         self.judged = self.judged.saturating_add(judged);
         self.failed = self.failed.saturating_add(failed);
         self.tokens = self.tokens.saturating_add(tokens);
+        self.slowest = self.slowest.take().max(slowest);
         self.times.iter_mut().zip(times).for_each(|(spread, times)| spread.merge(times));
         match (&mut self.objectives, objectives) {
             (Some(ours), Some(theirs)) => ours.merge(&theirs),
@@ -131,14 +137,14 @@ impl RequestGroups {
         self.widen(request.timestamp, e2e.e2e_total_ms, covered_from(request));
         if self.grouping.is_of_stages() {
             for row in &request.stage_table {
-                let figures = self.at(line, request.timestamp, Some(row));
+                let figures = self.at(line, request.timestamp, Some(row), row.stage_gen_time_ms);
                 figures.add(weight, row.num_tokens_out.unwrap_or(0), row, &TIMES_OF_STAGE);
                 figures.judge(request);
             }
             return;
         }
         let objectives = self.objectives.clone();
-        let figures = self.at(line, request.timestamp, None);
+        let figures = self.at(line, request.timestamp, None, Some(e2e.e2e_total_ms));
         figures.add(weight, e2e.e2e_total_tokens, request, &TIMES_OF_REQUEST);
         figures.judge(request);
         figures.objectives.get_or_insert(objectives).add(request);
@@ -147,14 +153,25 @@ impl RequestGroups {
     fn add_detached(&mut self, line: &LogLine, detached: &DetachedStage) {
         let DetachedStage { row, timestamp, .. } = detached;
         self.widen(*timestamp, row.wall_time_ms.unwrap_or_default(), *timestamp);
-        let figures = self.at(line, *timestamp, Some(row));
+        let figures = self.at(line, *timestamp, Some(row), row.stage_gen_time_ms);
         figures.add(detached.weight(), row.num_tokens_out.unwrap_or(0), row, &TIMES_OF_STAGE);
     }
 
-    /// The figures of the group of a line, or of this row of it.
-    fn at(&mut self, line: &LogLine, timestamp: Timestamp, row: Option<&StageRow>) -> &mut Figures {
-        let name = self.grouping.by.as_ref().map(|by| by.name(line, row));
-        self.groups.at(timestamp, name)
+    /// The figures of the group of a line, or of this row of it, which took this time.
+    fn at(
+        &mut self,
+        line: &LogLine,
+        timestamp: Timestamp,
+        row: Option<&StageRow>,
+        time: Option<Millis>,
+    ) -> &mut Figures {
+        let name = || self.grouping.by.as_ref().map(|by| by.name(line, row));
+        let figures = self.groups.at(timestamp, name());
+        let is_slow = |time: &Millis| figures.slowest.as_ref().is_none_or(|(slowest, _)| time >= slowest);
+        if let Some((time, name)) = time.filter(is_slow).zip(name()) {
+            figures.slowest = figures.slowest.take().max(Some((time, Reverse(name))));
+        }
+        figures
     }
 
     /// Adds a request or a row that ended then, after this time.

@@ -33,9 +33,11 @@ pub(in crate::cli) use spread::{Percent, Spread};
 pub(in crate::cli) use table::{GroupRows, GroupTable};
 
 /// How many groups are told apart; the rest is one more, `others`.
-const GROUPS: usize = 256;
-/// The same if there are stretches of time as well.
+pub(in crate::cli) const GROUPS: usize = 256;
+/// The same if there are as many stretches of time as there can be. With fewer stretches, more groups are
+/// told apart, up to the same number of groups of all stretches.
 const GROUPS_OF_BUCKET: usize = 16;
+const GROUPS_OF_ALL: usize = GROUPS_OF_BUCKET * buckets::LIMIT as usize;
 
 #[derive(Debug, Default, Clone, clap::Args)]
 #[command(next_help_heading = "Groups")]
@@ -46,12 +48,11 @@ pub(in crate::cli) struct GroupArgs {
     /// line or a row of a stage comes from, so that of a process if each writes its own, before and after
     /// `join`.
     ///
-    /// At most 256 groups (16 with --every): those whose names come first. The others are combined as
-    /// `others`, except in `export --format csv`, which names the group of each row. The groups with the most
-    /// requests come first; those of several keys or with --every are in the order of their names. For
-    /// stage_name and
-    /// stage_id, `summary` and `report` count rows of stages, also those of workers that are not in a
-    /// request; elsewhere, a request belongs to each of its stages. Example:
+    /// At most 256 groups, and with --every 16,000 in all stretches together: those whose names come first.
+    /// The rest is `others`, except in `export --format csv`, which names the group of each row. The groups
+    /// with the most requests come first; those of several keys or with --every are in the order of their
+    /// names. For stage_name and stage_id, `summary` and `report` count rows of stages, also those of workers
+    /// that are not in a request; elsewhere, a request belongs to each of its stages. Example:
     /// `omni-metrics summary --by fields.model FILE`
     #[arg(long, value_name = "KEYS", value_parser = By::parse)]
     by: Option<By>,
@@ -162,6 +163,7 @@ pub(in crate::cli) fn groups_of<T>(
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Groups<T> {
     buckets: Buckets<Grouped<Name, T>>,
+    /// How many groups are told apart. This never rises.
     limit: usize,
 }
 
@@ -198,8 +200,7 @@ impl<T> Group<T> {
 
 impl<T: Default + Merge> Groups<T> {
     pub(in crate::cli) fn new(grouping: &Grouping) -> Self {
-        let limit = if grouping.width.is_some() { GROUPS_OF_BUCKET } else { GROUPS };
-        Self { buckets: Buckets::new(grouping.width.unwrap_or(u64::MAX)), limit }
+        Self { buckets: Buckets::new(grouping.width.unwrap_or(u64::MAX)), limit: GROUPS }
     }
 
     /// The groups of one stretch of several.
@@ -210,6 +211,9 @@ impl<T: Default + Merge> Groups<T> {
     /// The value of a group. Without a key, there is one group for a stretch of time.
     pub(in crate::cli) fn at(&mut self, timestamp: Timestamp, name: Option<Name>) -> &mut T {
         let limit = self.limit;
+        self.buckets.at(timestamp.unix_micros(), || Grouped::new(limit));
+        self.settle();
+        let limit = self.limit;
         let groups = self.buckets.at(timestamp.unix_micros(), || Grouped::new(limit));
         groups.at(name.unwrap_or(Name::Absent))
     }
@@ -217,6 +221,18 @@ impl<T: Default + Merge> Groups<T> {
     pub(in crate::cli) fn merge(&mut self, other: &mut Self) {
         let (width, limit) = (other.buckets.width(), self.limit);
         self.buckets.merge(mem::replace(&mut other.buckets, Buckets::new(width)), || Grouped::new(limit));
+        self.settle();
+    }
+
+    /// Tells fewer groups apart if there are more stretches. So the smallest names that remain have all their
+    /// values, in whatever order lines were added.
+    fn settle(&mut self) {
+        let stretches = usize::try_from(self.buckets.count()).unwrap_or(usize::MAX);
+        let limit = self.limit.min(GROUPS_OF_ALL / stretches.max(1));
+        if limit < self.limit {
+            self.limit = limit;
+            self.buckets.values_mut().for_each(|groups| groups.limit_to(limit));
+        }
     }
 
     /// The length of the stretches of time, in microseconds.

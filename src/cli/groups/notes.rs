@@ -1,9 +1,17 @@
 //! What there is to say below the table of groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{GroupTable, heading::moment, table::Times};
-use crate::cli::sentence::listed;
+use super::{
+    GROUPS, GROUPS_OF_ALL, GroupTable, REST,
+    heading::moment,
+    shortened,
+    table::{Row, Times},
+};
+use crate::{
+    cli::{percentile_table::short, sentence::listed},
+    write::columns::grouped,
+};
 
 /// Times that are shorter are shown as 0, in milliseconds.
 const LEAST_SHOWN: f64 = 0.0005;
@@ -42,8 +50,41 @@ impl GroupTable {
         })
     }
 
+    /// Which groups are told apart, and where the slowest of the others is, if there are others.
+    fn on_rest(&self) -> Option<String> {
+        let is_rest = |row: &&Row| row.group.as_deref() == Some(REST);
+        let rows = || self.rows.groups.iter();
+        let slowest = |row: &&Row| row.times.get(self.times.first()?.name)?.as_ref().map(|times| times.max);
+        let rest = rows().filter(is_rest).max_by(|one, other| {
+            slowest(one).unwrap_or_default().total_cmp(&slowest(other).unwrap_or_default())
+        })?;
+        let known = rows().filter(|row| !is_rest(row)).filter_map(|row| row.group.as_deref());
+        let known = known.collect::<BTreeSet<_>>().len() as u64;
+        let time = slowest(&rest).map(|time| format!(" ({} ms)", short(time)));
+        let of = rest.slowest_group.as_ref().map(|group| {
+            let counted = if self.rows.counted == "requests" { "requests" } else { "rows" };
+            let time = time.unwrap_or_default();
+            format!(" The slowest of their {counted}{time} is of {}.", shortened(group))
+        });
+        let (pairs, fewer) = match self.rows.every_ms {
+            Some(_) => (
+                format!(", and {} with those of each stretch", grouped(&GROUPS_OF_ALL.to_string())),
+                "Longer stretches, fewer logs",
+            ),
+            None => (String::new(), "Fewer logs"),
+        };
+        Some(format!(
+            "{REST}: all groups but the {} whose names come first.{} To bound memory, a table has at most \
+             {GROUPS} groups{pairs}. {fewer} or --where leave fewer groups; `export --format csv` \
+             names the group of each request and row.",
+            grouped(&known.to_string()),
+            of.unwrap_or_default(),
+        ))
+    }
+
     /// What there is to say below the table.
     pub(in crate::cli) fn notes(&self) -> impl Iterator<Item = String> {
-        self.on_ends().into_iter().chain(self.on_queues())
+        let notes = [self.on_ends(), self.on_rest(), self.on_several_logs.clone(), self.on_queues()];
+        notes.into_iter().flatten()
     }
 }

@@ -62,6 +62,8 @@ pub(in crate::cli) struct GroupTable {
     percents: Vec<Percent>,
     #[serde(skip)]
     remarks: Vec<String>,
+    #[serde(skip)]
+    pub(super) on_several_logs: Option<String>,
     /// The objectives for which no request has a value, a sentence each.
     #[serde(skip)]
     pub(in crate::cli) missing: Vec<String>,
@@ -88,6 +90,9 @@ pub(in crate::cli) struct Row {
     until: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::cli) group: Option<String>,
+    /// Of `others`, the group of the slowest request or row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) slowest_group: Option<String>,
     /// The value of each key.
     #[serde(skip)]
     parts: Vec<String>,
@@ -127,6 +132,8 @@ impl GroupTable {
     ) -> Self {
         let row = |group: Group<Figures>| Row::of(group, span, &times, percents);
         let remarks = grouping.remarks(width);
+        let names = || groups.iter().filter_map(|group| group.name.as_ref());
+        let on_several_logs = grouping.by.as_ref().and_then(|by| by.on_several_logs(names()));
         let mut rows = Vec::new();
         for group in groups {
             // Where nothing has ended, there is a row of zeros, unless each row has a name.
@@ -155,6 +162,7 @@ impl GroupTable {
             times,
             percents: percents.to_vec(),
             remarks,
+            on_several_logs,
             missing: Vec::new(),
         }
     }
@@ -324,7 +332,8 @@ impl Row {
             // The rest has one name.
             None => label.iter().cloned().collect(),
         };
-        let Group { stretch, value, .. } = group;
+        let Group { stretch, is_rest, value, .. } = group;
+        let slowest = value.slowest.filter(|_| is_rest);
         // The log covers the first and the last stretch in part.
         let (start, end) = stretch.map_or(span, |(start, end)| (start.max(span.0), end.min(span.1)));
         let is_part = stretch.is_some_and(|stretch| stretch != (start, end));
@@ -348,6 +357,7 @@ impl Row {
             from,
             until,
             group: label,
+            slowest_group: slowest.map(|(_, Reverse(name))| name.to_string()),
             parts,
             covered_ms: is_part.then_some(seconds * 1e3),
             count: value.count,

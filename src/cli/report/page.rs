@@ -26,7 +26,7 @@ use crate::{
     cli::{
         amount::amount,
         failure::{Failure, Result},
-        groups::{Grouping, Percent, RequestGroups, shortened},
+        groups::{GroupTable, Grouping, Percent, RequestGroups, shortened},
         in_the_way::{Meanwhile, Waiter},
         input::Inputs,
         log_line::LogLine,
@@ -193,6 +193,7 @@ impl Page {
             chosen_percentiles => chosen,
             run => run,
             groups => Value::from(Serde(&groups)),
+            notes_on_groups => groups.iter().flat_map(GroupTable::notes).collect::<Vec<_>>(),
             percents => percents,
             summed_queues => summary.on_summed_queues(),
             outlasted => summary.outlasted.sentence(),
