@@ -201,7 +201,7 @@ enum Command {
     Check(check::Args),
     /// Puts the rows of worker processes into their requests, and writes these; the rest is reported
     Join(join::Args),
-    /// Says where the time of one request went, against the median request, and which others were in the way
+    /// Says where the time of a request, or of the slowest ones, went, compared with the median request
     Why(why::Args),
     /// Writes a page for the browser: distributions, where the time goes, and waterfalls of requests
     Report(report::Args),
@@ -211,7 +211,7 @@ enum Command {
     Compare(compare::Args),
     /// Follows a growing log, and shows its rates, percentiles and slowest requests on the terminal
     Watch(watch::Args),
-    /// Predicts a run with other numbers of workers, batch sizes or rates
+    /// Predicts the run of a log with other numbers of workers, batch sizes or rates of requests
     WhatIf(what_if::Args),
     /// Prints shell completions
     Completions {

@@ -60,16 +60,20 @@ pub(super) const HELP: Help = Help {
         ),
         ("A load test with 16 clients", "omni-metrics what-if --concurrency 16 --batch 0=16 run.log"),
         (
-            "The p99.9 end to end if half as many requests again arrive, for a spreadsheet",
+            "The p99.9 end to end if 1.5 times as many requests arrive, for a spreadsheet",
             "omni-metrics what-if --rate 1.5 --percentiles 99.9 --csv run.log",
         ),
-        ("What that means for each model", "omni-metrics what-if --workers 2=2 --by fields.model run.log"),
+        (
+            "Two workers for stage 2, and the times of each model",
+            "omni-metrics what-if --workers 2=2 --by fields.model run.log",
+        ),
     ],
     note: Some(
         "A worker is a slot of a stage that serves one request, or one batch, at a time; the log's number is \
          the most that were served at once for at least 1 % of the time in which the stage worked. Several \
-         processes of a stage are taken for one with the workers of all. --by and --every group requests by \
-         what they are, and by when they ended, in the log; all groups are replayed together.",
+         processes of a stage are replayed as one that has the workers of all. Requests a second are counted \
+         until 99 % of the requests have ended. --by and --every group the requests by their values and \
+         their ends in the log; all groups are replayed together.",
     ),
     ..Help::NONE
 };
@@ -77,18 +81,18 @@ pub(super) const HELP: Help = Help {
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("percentiles", |arg| with_default(arg, "50,90,99; of stages and groups: 50,99")))]
 pub(super) struct Args {
-    /// How many workers a stage has; the stage is an id or a name; with a sign, how many more or fewer
+    /// The number of workers of a stage, or with a sign how many more or fewer than in the log
     ///
-    /// Examples: `--workers code2wav=4`, `--workers code2wav=+1`
+    /// STAGE is the id or the name of the stage. Examples: `--workers code2wav=4`, `--workers code2wav=+1`
     #[arg(long, value_name = "STAGE=N", value_parser = Setting::parse)]
     workers: Vec<Setting>,
-    /// How many requests a batch of a stage may have; with a sign, how many more or fewer
+    /// The most requests in a batch of a stage, or with a sign how many more or fewer than in the log
     #[arg(long, value_name = "STAGE=N", value_parser = Setting::parse)]
     batch: Vec<Setting>,
-    /// The factor by which more requests arrive: 2 for twice as many
+    /// How many times as many requests arrive a second: 2 for twice as many, 0.5 for half
     #[arg(long, value_name = "FACTOR", value_parser = factor, default_value_t = 1.0)]
     rate: f64,
-    /// Instead of the log's arrivals, N clients, each of which sends its next request when it has an answer
+    /// N clients instead of the arrivals of the log; each sends a request when its last one is answered
     #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = at_least_one,
           allow_negative_numbers = true)]
     concurrency: Option<NonZeroU32>,
@@ -109,7 +113,7 @@ pub(super) struct Args {
 fn factor(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(factor) if (0.001..=1000.0).contains(&factor) => Ok(factor),
-        _ => Err("expected a number from 0.001 to 1000, such as `1.5` for half as many again".to_owned()),
+        _ => Err("expected a number from 0.001 to 1000, such as `1.5` for 1.5 times as many".to_owned()),
     }
 }
 

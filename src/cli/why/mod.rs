@@ -51,14 +51,16 @@ pub(super) const HELP: Help = Help {
         ("The slowest request of each model", "omni-metrics why --slowest --by fields.model service.log"),
         ("A row for each part of its time, for a spreadsheet", "omni-metrics why --csv req-0004 service.log"),
         (
-            "Requests with rows of worker processes",
+            "The slowest request, with the rows of worker processes",
             "omni-metrics join --align-clocks *.log | omni-metrics why --slowest",
         ),
     ],
     note: Some(
-        "A percentile also shows the mean of all requests at or above it: with --p99, of the slowest \
-         hundredth, as `report` has it. With --by or --every, the percentile and the median request are \
-         those of each group, and of a request chosen by its id those of its group.",
+        "The median request is the mean of the fifth of the requests in the middle of the end-to-end times. \
+         With a percentile, the answer begins with all requests from it on: with --p99, with the slowest \
+         hundredth, as `report` has it. With --by or --every, there is an answer for each group, with a \
+         percentile and a median request of its own; a request that is chosen by its id is compared with the \
+         median request of its group.",
     ),
     one: Some("The log has no line of the request."),
     ..Help::NONE
@@ -69,7 +71,7 @@ pub(super) const HELP: Help = Help {
                       omni-metrics why [OPTIONS] <--slowest|--p50|--p90|--p99|--p999|--percentile P> \
                       [FILE]...")]
 pub(super) struct Args {
-    /// The request, if no option chooses it; of several with the same id, the last one
+    /// The id of the request, if no option chooses one; if several requests have it, the last of them
     #[arg(value_name = "ID")]
     id: Option<PathBuf>,
     #[command(flatten)]
@@ -80,7 +82,7 @@ pub(super) struct Args {
     /// Comma-separated values: a row for each part of the time
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// How many of the requests that were in the way are named for each stage; the others are only counted
+    /// How many requests are named that a stage worked for while this one waited; the rest is counted
     #[arg(long, value_name = "N", default_value = "3", value_parser = count, allow_negative_numbers = true)]
     others: u32,
     #[command(flatten)]
