@@ -520,6 +520,46 @@ fn every_command_divides_by_the_selected_time_also_if_a_request_began_long_befor
 }
 
 #[test]
+fn a_rate_that_counts_time_which_where_leaves_out_is_said_to() {
+    // Requests end at 12:00:06, 07 and so on until 15; the first one was created half a second before.
+    let log = file("slices_where.jsonl", one_a_second(1));
+    let page = file("slices_where.html", "");
+    let note = "--where selects requests, not time: rates a second are of all 9.500 s, but no selected request \
+                ended in the first 4.500 s of them. --since and --until select time.";
+    let said = |args: &[&str], condition: &str| {
+        let output = omni_of(&[args, &["--where", condition, &log]].concat(), "");
+        let page = fs::read_to_string(&page).unwrap();
+        format!("{}{}{page}", text(&output.stdout), text(&output.stderr)).replace('\n', " ")
+    };
+    let late = "timestamp >= '2026-01-31T12:00:10'";
+    for args in [
+        &["summary"][..],
+        &["summary", "--csv"],
+        &["summary", "--by", "file"],
+        &["report", "-o", &page],
+        &["compare", &log],
+        &["what-if"],
+    ] {
+        let said = said(args, late);
+        assert!(said.contains(note), "{args:?}: {said}");
+    }
+    fs::write(&page, "").unwrap();
+    assert!(!said(&["summary", "--every", "1s"], late).contains("selects requests"));
+    let ends = "timestamp >= '2026-01-31T12:00:07' && timestamp < '2026-01-31T12:00:13'";
+    let both = said(&["summary"], ends);
+    assert!(both.contains("ended in the first 1.500 s and in the last 3.000 s of them."), "{both}");
+    let spread = said(&["summary"], "timestamp < '2026-01-31T12:00:07' || timestamp > '2026-01-31T12:00:14'");
+    assert!(!spread.contains("selects requests"), "{spread}");
+    // Both select the same requests.
+    let wall = |args: &[&str]| -> Value {
+        let summary: Value = serde_json::from_str(&stdout(&[&["summary", "--json"], args].concat())).unwrap();
+        summary["overall_summary"]["e2e_wall_time_ms"].clone()
+    };
+    assert_eq!(wall(&["--since", "12:00:10", &log]), 5_000.0);
+    assert_eq!(wall(&["--where", late, &log]), 9_500.0);
+}
+
+#[test]
 fn more_groups_than_the_limit_are_one_with_all_that_they_have() {
     let line = |n: u64| {
         let (at, id) = (format!("2026-01-31T22:00:00.{n:06}Z"), format!("r{n:04}"));

@@ -173,6 +173,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let has_unknown = sides.iter().any(|side| side.unknown > 0);
     let names = sides.each_ref().map(|side| side.name.clone());
     let attained = sides.each_ref().map(Side::attainment);
+    let [rates_before, rates_after] = sides.each_ref().map(Side::on_rates);
     let [before, after] = sides;
     let (mut before, mut after) = (before.into_sample(SEEDS[0])?, after.into_sample(SEEDS[1])?);
     let further = conditions.iter().filter_map(Condition::percent);
@@ -185,7 +186,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let conditions = verdicts.collect();
     let distribution = Distribution::of([&before.latencies, &after.latencies]);
     let ([first, second], [one, other]) = (names, attained);
-    let (before, after) = (Log::of(first, &before, one), Log::of(second, &after, other));
+    let before = Log { on_rates: rates_before, ..Log::of(first, &before, one) };
+    let after = Log { on_rates: rates_after, ..Log::of(second, &after, other) };
     let report = Report { before, after, comparison, by_group, conditions, remarks, stages };
     if let Some(path) = &args.output {
         std::fs::write(path, page::html(&report, distribution, &args.objectives)?)
@@ -245,6 +247,9 @@ struct Log {
     /// The same as a sentence, if there are any.
     #[serde(skip)]
     note: Option<String>,
+    /// Which of the time that rates are of has no selected request.
+    #[serde(skip)]
+    on_rates: Option<String>,
 }
 
 impl Log {
@@ -257,6 +262,7 @@ impl Log {
             block_ms: sample.micros as f64 / 1e3,
             met_without_value: attained.as_ref().map(|attained| attained.met_without_value),
             note: attained.and_then(|attained| attained.met_without_value()),
+            on_rates: None,
         }
     }
 }

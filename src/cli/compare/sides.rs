@@ -24,6 +24,8 @@ pub(super) struct Side {
     blocks: Blocks,
     /// The time that rates are divided by, from its start to its end in nanoseconds.
     covered: [u64; 2],
+    /// Which of this time has no selected request, if much of it has none.
+    on_rates: Option<String>,
     /// Lines of an unknown schema.
     pub(super) unknown: u64,
 }
@@ -42,8 +44,10 @@ impl Side {
         let mut inputs = Inputs::new(files)?.of_several();
         let blocks = inputs.fold(|| new(args), Blocks::add, Blocks::merge)?;
         inputs.warn_of_doubles();
-        let covered = inputs.selection.covered(blocks.span().unwrap_or_default());
-        Ok(Self { name: inputs.names(), blocks, covered, unknown: inputs.read.unknown })
+        let span = blocks.span().unwrap_or_default();
+        let covered = inputs.selection.covered(span);
+        let on_rates = inputs.selection.on_rates(covered);
+        Ok(Self { name: inputs.names(), blocks, covered, on_rates, unknown: inputs.read.unknown })
     }
 
     pub(super) fn into_sample(self, seed: u64) -> Result<Sample> {
@@ -57,6 +61,11 @@ impl Side {
     /// How the requests stand to the objectives, if there are any.
     pub(super) fn attainment(&self) -> Option<Attainment> {
         self.blocks.objectives().figures(Millis::ZERO)
+    }
+
+    /// Which of the time that rates are of has no selected request.
+    pub(super) fn on_rates(&self) -> Option<String> {
+        self.on_rates.clone()
     }
 
     pub(super) fn stage_names(&self) -> &StageNames {
@@ -131,7 +140,7 @@ fn halves(args: &Args, split: &str) -> Result<[Side; 2]> {
     let middle = split.unix_micros().saturating_mul(1_000);
     let side = |blocks, when: &str, covered| {
         let name = format!("{} {when} {split}", inputs.names());
-        Side { name, blocks, covered, unknown: 0 }
+        Side { name, blocks, covered, on_rates: None, unknown: 0 }
     };
     let before = Side { unknown: inputs.read.unknown, ..side(before, "before", [start, middle]) };
     Ok([before, side(after, "from", [middle, end])])

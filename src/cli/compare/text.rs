@@ -76,7 +76,7 @@ impl Report {
 
     /// What must be known of each log.
     pub(super) fn notes(&self) -> impl Iterator<Item = String> {
-        self.without_intervals().chain(self.without_values())
+        self.without_intervals().chain(self.of_logs())
     }
 
     /// Which of the logs has no intervals.
@@ -93,10 +93,14 @@ impl Report {
         })
     }
 
-    /// Which of the logs has requests that met all objectives, but have no value for some.
-    fn without_values(&self) -> impl Iterator<Item = String> {
+    /// Which of the logs has requests that met all objectives, but have no value for some, and which covers
+    /// time without a selected request.
+    fn of_logs(&self) -> impl Iterator<Item = String> {
         let logs = [&self.before, &self.after].into_iter();
-        logs.filter_map(|log| Some(format!("{}: {}", printable(&log.files), log.note.as_ref()?)))
+        logs.flat_map(|log| {
+            let notes = log.note.iter().chain(&log.on_rates);
+            notes.map(|note| format!("{}: {note}", printable(&log.files)))
+        })
     }
 
     /// What changed, and how sure that is.

@@ -200,8 +200,11 @@ impl RequestGroups {
         if self.grouping.width.is_some() {
             span.0 = self.covered_from.unwrap_or_default();
         }
-        let [start, end] = selection.covered([span.0, span.1].map(|micros| micros.saturating_mul(1_000)));
-        self.into_table_of((start / 1_000, end / 1_000), percents)
+        let span = [span.0, span.1].map(|micros| micros.saturating_mul(1_000));
+        let covered @ [start, end] = selection.covered(span);
+        // The rates of stretches of time are of each of them.
+        let on_rates = selection.on_rates(covered).filter(|_| self.grouping.width.is_none());
+        self.into_table_of((start / 1_000, end / 1_000), percents).with_note_on_rates(on_rates)
     }
 
     /// The same for lines that cover `span`, in microseconds.

@@ -84,7 +84,13 @@ impl GroupTable {
 
     /// What there is to say below the table.
     pub(in crate::cli) fn notes(&self) -> impl Iterator<Item = String> {
-        let notes = [self.on_ends(), self.on_rest(), self.on_several_logs.clone(), self.on_queues()];
+        let notes = [
+            self.on_ends(),
+            self.on_rates.clone(),
+            self.on_rest(),
+            self.on_several_logs.clone(),
+            self.on_queues(),
+        ];
         notes.into_iter().flatten()
     }
 }

@@ -64,6 +64,8 @@ pub(in crate::cli) struct GroupTable {
     remarks: Vec<String>,
     #[serde(skip)]
     pub(super) on_several_logs: Option<String>,
+    #[serde(skip)]
+    pub(super) on_rates: Option<String>,
     /// The objectives for which no request has a value, a sentence each.
     #[serde(skip)]
     pub(in crate::cli) missing: Vec<String>,
@@ -163,12 +165,17 @@ impl GroupTable {
             percents: percents.to_vec(),
             remarks,
             on_several_logs,
+            on_rates: None,
             missing: Vec::new(),
         }
     }
 
     pub(super) fn with_missing(self, missing: Vec<String>) -> Self {
         Self { missing, ..self }
+    }
+
+    pub(super) fn with_note_on_rates(self, on_rates: Option<String>) -> Self {
+        Self { on_rates, ..self }
     }
 
     pub(in crate::cli) fn with_rows_of_workers(self, rows: u64) -> Self {

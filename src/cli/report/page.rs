@@ -182,6 +182,7 @@ impl Page {
         let run = of_run.context(&summary, self.points.in_order().as_deref());
         let mut besides = summary.besides();
         besides.extend(summary.requests_by_id.map(|by_id| by_id.sentence()));
+        besides.extend(summary.on_rates.clone());
         besides.extend(inputs.selection.remark(inputs.read.outside, inputs.read.unmatched));
         let groups = self.groups.map(|groups| groups.into_table(percents, &inputs.selection));
         let percents: Vec<_> = percents.iter().map(Percent::to_string).collect();

@@ -9,6 +9,7 @@ use super::{
     amount::amount,
     failure::{Failure, Result},
     log_file::LogFile,
+    sentence::listed,
 };
 use crate::{Line, RequestLine, Timestamp, write::columns::printable};
 
@@ -46,11 +47,15 @@ pub(in crate::cli) struct SelectionArgs {
     /// Names: the numbers of the line's table (e2e_total_ms), finish_reason, request_id, type, timestamp,
     /// trace_id, fields.NAME, warnings, and the lists stages and transfers. A number that a line lacks is
     /// null: `x != 5` is true for it, and `x < 5` and `!(x < 5)` select no line. Lines of type summary and
-    /// open are left out, unless the expression names the type. Example:
+    /// open are left out, unless the expression names the type. Rates remain per second of the log: --since
+    /// and --until select time. Example:
     /// `omni-metrics summary --where 'finish_reason == "error" && e2e_total_ms > 500' FILE`
     #[arg(long = "where", value_name = "EXPR")]
     condition: Option<String>,
 }
+
+/// A sentence names what is at least one in this many parts of the time.
+const LEAST_NAMED: u64 = 20;
 
 /// The lines that a command takes into account.
 #[derive(Debug, Default)]
@@ -73,6 +78,8 @@ struct LeftOutTimes {
     /// Of the requests that `--where` has left out: from the creation of the first one if it is known that
     /// none ended before it, or else from its end.
     requests: Span,
+    /// When requests ended that are not left out.
+    selected: Span,
 }
 
 /// Why a line is left out.
@@ -132,7 +139,12 @@ impl Selection {
         let reason = match &self.condition {
             _ if !is_in_time => LeftOut::ByTime,
             Some(condition) if !condition.is_met_by(line) => LeftOut::ByCondition,
-            _ => return None,
+            is_any => {
+                if let (Some(_), Line::Request(line)) = (is_any, line) {
+                    left_out.selected.add(line.timestamp);
+                }
+                return None;
+            }
         };
         left_out.all.add(timestamp);
         if let (LeftOut::ByCondition, Line::Request(line)) = (reason, line) {
@@ -146,7 +158,7 @@ impl Selection {
     /// selected lines are all that was selected of the log, where the selected requests alone cover `first`
     /// to `last`. It is the run, or as much of it as lies in the selected time.
     pub(in crate::cli) fn covered(&self, [first, last]: [u64; 2]) -> [u64; 2] {
-        let Some(LeftOutTimes { all, requests }) = self.left_out.as_deref() else { return [first, last] };
+        let Some(LeftOutTimes { all, requests, .. }) = self.left_out.as_deref() else { return [first, last] };
         let ((left_first, left_last), run) = (all.ends(), requests.ends());
         let since = self.since.map(Timestamp::unix_micros);
         let until = self.until.map(Timestamp::unix_micros).filter(|until| left_last >= *until);
@@ -156,6 +168,27 @@ impl Selection {
             since => first.min(nanos(run.0)).max(since.map_or(0, nanos)),
         };
         [start, until.map_or_else(|| last.max(nanos(run.1)), nanos)]
+    }
+
+    /// That rates also count time in which only requests ended that `--where` leaves out, if that is a
+    /// twentieth of the covered time or more.
+    pub(in crate::cli) fn on_rates(&self, [start, end]: [u64; 2]) -> Option<String> {
+        self.condition.as_ref()?;
+        let LeftOutTimes { requests, selected, .. } = self.left_out.as_deref()?;
+        let ((first, last), (begin, stop)) = (requests.ends(), selected.ends());
+        let gaps = [(begin.saturating_sub(first), "first"), (last.saturating_sub(stop), "last")];
+        let is_long = |micros: u64| micros.saturating_mul(1_000) >= end.saturating_sub(start) / LEAST_NAMED;
+        let seconds = |micros: u64| format!("{:.3} s", micros as f64 / 1e6);
+        let gaps = gaps.into_iter().filter(|(gap, _)| is_long(*gap));
+        let gaps: Vec<_> = gaps.map(|(gap, at)| format!("in the {at} {}", seconds(gap))).collect();
+        (!gaps.is_empty()).then(|| {
+            format!(
+                "--where selects requests, not time: rates a second are of all {}, but no selected request \
+                 ended {} of them. --since and --until select time.",
+                seconds(end.saturating_sub(start) / 1_000),
+                listed(&gaps),
+            )
+        })
     }
 
     /// How many lines each argument has left out; `None` if all count.

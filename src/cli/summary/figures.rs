@@ -56,6 +56,9 @@ pub(in crate::cli) struct LogSummary {
     pub(in crate::cli) failed: Vec<NamedCount>,
     /// Requests a second of `e2e_wall_time_ms`.
     pub(super) requests_per_s: f64,
+    /// Which time it counts though no request of it is selected.
+    #[serde(skip)]
+    pub(in crate::cli) on_rates: Option<String>,
     /// Requests that failed, with errors or by their `finish_reason`.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) failed_requests: u64,

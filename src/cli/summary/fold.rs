@@ -215,9 +215,11 @@ impl Summary {
         running: Running,
         selection: &Selection,
     ) -> LogSummary {
-        if let Some(span) = self.totals.span() {
-            self.totals.limit(selection.covered(span));
-        }
+        let on_rates = self.totals.span().and_then(|span| {
+            let covered = selection.covered(span);
+            self.totals.limit(covered);
+            selection.on_rates(covered)
+        });
         let overall_summary = self.totals.summary();
         let OverallSummary { e2e_requests, e2e_wall_time_ms, .. } = overall_summary;
         let requests_per_s = per_second(e2e_requests, e2e_wall_time_ms.as_nanos());
@@ -253,6 +255,7 @@ impl Summary {
             finish_reasons: counted(&self.reasons, reason),
             failed: counted(&self.failed, String::clone),
             requests_per_s,
+            on_rates,
             failed_requests: self.failed_requests,
             without_rows: self.without_rows,
             received_without_rows,

@@ -119,6 +119,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let log_summary =
         LogSummary { chosen, ..summary.into_log_summary(inputs.read, running, &inputs.selection) };
     inputs.warn_of_doubles();
+    log_summary.on_rates.iter().filter(|_| !is_text).for_each(|sentence| complain(sentence));
     if args.json {
         json::write(out, &log_summary)?;
     } else if args.csv {

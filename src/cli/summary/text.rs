@@ -94,6 +94,9 @@ impl LogSummary {
             let of_attempts = self.requests_by_id.map(|by_id| format!(" {}", by_id.sentence()));
             let rates = format!("{}. {}{}", self.rates(), self.failures(), of_attempts.unwrap_or_default());
             writeln!(out, "{}\n", in_lines(&rates))?;
+            if let Some(sentence) = &self.on_rates {
+                writeln!(out, "{}\n", in_lines(sentence))?;
+            }
             writeln!(out, "Percentiles until {}\n{table}", self.line.timestamp)?;
             writeln!(out, "{QUEUE_TIME}")?;
             for sentence in self.outlasted.sentence().into_iter().chain(self.on_summed_queues()) {

@@ -239,7 +239,9 @@ fn predict(
         Run::of(predicted, &scenario, covered.replayed(as_asked), percents),
     ];
     let unjoined = unjoined(rows_of_workers).map(|sentence| format!("{sentence} {MISSING}"));
+    let on_rates = selection.on_rates(selection.covered([first, last]));
     let sentences = left_out(rows.saturating_sub(rows_of_workers), more).chain(processes.remark(&scenario));
+    let sentences = sentences.chain(on_rates);
     Ok(Prediction::new(unjoined, sentences.collect(), runs, groups, as_asked, in_flight))
 }
 
