@@ -320,7 +320,8 @@ fn a_request_keeps_when_its_own_process_ended_it_if_its_workers_went_on() {
     assert_eq!(serde_json::to_value(&again[0].fields).unwrap(), json!({ "e2e_before_join_ms": 2.0 }));
 
     let said = |args: &[&str]| stdout(&omni_of(args, &joined)).replace('\n', " ");
-    let (why, sentence) = (said(&["why", "aborted"]), "its rows in other processes went on until 1,420 ms.");
+    let (why, sentence) =
+        (said(&["why", "aborted"]), "its rows in other processes went on until 1,420 ms, by");
     assert!(why.contains(&format!("In its own process it ended (abort) after 2.00 ms; {sentence}")), "{why}");
     assert!(!said(&["why", "answered"]).contains("In its own process"));
     let json: Value = serde_json::from_str(&said(&["why", "--json", "aborted"])).unwrap();

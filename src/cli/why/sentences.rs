@@ -78,7 +78,8 @@ impl Answer {
         let own = time(self.e2e_before_join_ms?);
         let reason = self.finish_reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
         Some(format!(
-            "In its own process it ended{reason} after {own}; its rows in other processes went on until {}.",
+            "In its own process it ended{reason} after {own}; its rows in other processes went on until {}, \
+             by their clocks.",
             time(self.e2e_total_ms)
         ))
     }
