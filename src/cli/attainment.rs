@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{amount::amount, sentence::listed};
+use super::{
+    amount::amount,
+    sentence::{WIDTH, in_lines, listed},
+};
 use crate::write::columns::{Cell, Columns, grouped};
 
 /// Why an objective does not count: no request has its stage or edge, if it is named, or else its number.
@@ -89,8 +92,8 @@ impl fmt::Display for Attainment {
             table.row(&row.objective, cells.chain(rest));
         }
         table.left(6 + usize::from(are_several));
-        writeln!(f, "{table}")?;
-        self.sentences().iter().try_for_each(|sentence| writeln!(f, "{sentence}"))
+        writeln!(f, "{}", table.fitted(WIDTH))?;
+        self.sentences().iter().try_for_each(|sentence| writeln!(f, "{}", in_lines(sentence)))
     }
 }
 

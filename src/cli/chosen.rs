@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::groups::Percent;
-use crate::{
-    fold::histograms::{Histograms, Quantiles, Whose},
-    write::columns::{Cell, Columns, id},
-};
+use crate::fold::histograms::{Histograms, Quantiles, Whose};
 
 /// The chosen percentiles of one number.
 #[derive(Debug, Serialize)]
@@ -56,24 +53,5 @@ impl Chosen {
         };
         let values = values.map(|(percent, value)| (percent.to_string(), value)).collect();
         Self { whose, number, stage_id, from_stage, to_stage, count, mean, values, max }
-    }
-
-    /// A row for each number.
-    pub(super) fn table(rows: &[Self], percents: &[Percent]) -> Columns {
-        let names: Vec<_> = percents.iter().map(ToString::to_string).collect();
-        let heads = ["count", "mean"].map(str::to_owned).into_iter().chain(names.clone());
-        let mut table = Columns::titled("Field", heads.chain(["max".to_owned()]));
-        for Self { whose, number, count, mean, values, max, .. } in rows {
-            let name = match *whose {
-                Whose::Request => (*number).to_owned(),
-                Whose::Stage(stage) => format!("stage {} {number}", id(stage)),
-                Whose::Edge(from, to) => format!("{}->{} {number}", id(from), id(to)),
-            };
-            let value = |name: &String| values.get(name).map_or(Cell::Absent, |value| Cell::Decimal(*value));
-            let cells =
-                [Cell::Count(*count), Cell::Decimal(*mean)].into_iter().chain(names.iter().map(value));
-            table.row(&name, cells.chain([Cell::Decimal(*max)]));
-        }
-        table
     }
 }

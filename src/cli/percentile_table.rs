@@ -1,8 +1,9 @@
 //! The percentiles of a log as a table that fits a terminal: the numbers of a stage stand below its name.
 
-use super::stage_names::StageNames;
+use super::{chosen::Chosen, groups::Percent, stage_names::StageNames};
 use crate::{
     Millis, Percentiles,
+    fold::histograms::Whose,
     model::{id::ordered, percentiles::Distribution},
     write::columns::{Cell, Columns, grouped, id},
 };
@@ -17,7 +18,7 @@ pub(super) fn percentile_table(percentiles: &Percentiles, names: &StageNames) ->
     }
     row(&mut table, "tokens_per_s", percentiles.tokens_per_s, short);
     for stage in &percentiles.stages {
-        head(&mut table, &names.of(ordered(stage.stage_id)));
+        head(&mut table, &names.of(ordered(stage.stage_id)), 7);
         for (number, times) in stage.named_times() {
             row(&mut table, &below(number), times, millis);
         }
@@ -27,7 +28,7 @@ pub(super) fn percentile_table(percentiles: &Percentiles, names: &StageNames) ->
         }
     }
     for edge in &percentiles.transfers {
-        head(&mut table, &format!("transfer {}->{}", id(edge.from_stage), id(edge.to_stage)));
+        head(&mut table, &transfer(edge.from_stage, edge.to_stage), 7);
         for (number, times) in edge.named_times() {
             row(&mut table, &below(number), times, millis);
         }
@@ -38,12 +39,40 @@ pub(super) fn percentile_table(percentiles: &Percentiles, names: &StageNames) ->
     table
 }
 
+/// The same with the percentiles that were chosen.
+pub(super) fn chosen_table(rows: &[Chosen], percents: &[Percent], names: &StageNames) -> Columns {
+    let percents: Vec<_> = percents.iter().map(ToString::to_string).collect();
+    let heads = ["count", "mean"].map(str::to_owned).into_iter().chain(percents.clone());
+    let mut table = Columns::titled("Field", heads.chain(["max".to_owned()]));
+    for rows in rows.chunk_by(|row, next| row.whose == next.whose) {
+        let name = rows.first().and_then(|row| match row.whose {
+            Whose::Request => None,
+            Whose::Stage(stage) => Some(names.of(ordered(stage))),
+            Whose::Edge(from, to) => Some(transfer(from, to)),
+        });
+        name.iter().for_each(|name| head(&mut table, name, percents.len() + 3));
+        for Chosen { number, count, mean, values, max, .. } in rows {
+            let values = percents.iter().map(|percent| values.get(percent));
+            let values = [Some(mean)].into_iter().chain(values).chain([Some(max)]);
+            let values: Vec<_> = values.map(|value| value.map(|value| short(*value))).collect();
+            let cells = values.iter().map(|value| value.as_deref().map_or(Cell::Absent, Cell::Text));
+            let number = if name.is_some() { below(number) } else { (*number).to_owned() };
+            table.row(&number, [Cell::Count(*count)].into_iter().chain(cells));
+        }
+    }
+    table
+}
+
+fn transfer(from: Option<u64>, to: Option<u64>) -> String {
+    format!("transfer {}->{}", id(from), id(to))
+}
+
 fn below(number: &str) -> String {
     format!("  {number}")
 }
 
-fn head(table: &mut Columns, name: &str) {
-    table.row(name, std::iter::repeat_with(|| Cell::Text("")).take(7));
+fn head(table: &mut Columns, name: &str, columns: usize) {
+    table.row(name, std::iter::repeat_with(|| Cell::Text("")).take(columns));
 }
 
 fn row<T: Copy>(

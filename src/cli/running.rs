@@ -290,7 +290,7 @@ pub(super) fn still_open(open: &[StillOpen]) -> Columns {
     let mut table =
         Columns::named("Requests still open", ["age_ms", "stage", "stage_age_ms", "tokens", "open since"]);
     for request in open.iter().take(SHOWN_OPEN) {
-        let since = request.since.to_string();
+        let since = month_to_second(request.since);
         let cells = [
             Cell::Time(request.age_ms),
             request.stage.as_deref().map_or(Cell::Absent, Cell::Text),
@@ -301,6 +301,13 @@ pub(super) fn still_open(open: &[StillOpen]) -> Columns {
         table.row(request.request_id.as_deref().unwrap_or("-"), cells.into_iter());
     }
     table
+}
+
+/// Month, day and time, which leaves room for a long request id.
+pub(super) fn month_to_second(timestamp: Timestamp) -> String {
+    let text = timestamp.to_string();
+    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{} {}", date.get(5..).unwrap_or(date), time.get(..8).unwrap_or(time))
 }
 
 /// How many files and requests the tables leave out.

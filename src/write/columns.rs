@@ -3,6 +3,8 @@
 use std::{borrow::Cow, fmt, ops::RangeInclusive};
 
 use comfy_table::{CellAlignment, presets::ASCII_MARKDOWN};
+#[cfg(feature = "cli")]
+use comfy_table::{ColumnConstraint, Width};
 
 use crate::{FieldValue, Millis};
 
@@ -68,6 +70,51 @@ impl Columns {
     /// How many characters wide it is.
     pub(crate) fn width(&self) -> usize {
         self.to_string().lines().next().map_or(0, |line| line.chars().count())
+    }
+
+    /// The table in lines of at most `width` characters: with less space between its columns or, if that does
+    /// not suffice, in several tables, which all have the column of names. What is wider than a line is
+    /// wrapped.
+    pub(crate) fn fitted(&self, width: usize) -> String {
+        let widths = self.0.column_max_content_widths();
+        let mut widths: Vec<_> = widths.into_iter().map(usize::from).collect();
+        let with_space = |space: usize| 1 + widths.iter().map(|width| width + 1 + space).sum::<usize>();
+        if with_space(2) <= width {
+            return self.to_string();
+        }
+        let mut table = self.0.clone();
+        if with_space(1) <= width {
+            table.column_iter_mut().for_each(|column| _ = column.set_padding((1, 0)));
+            return table.to_string();
+        }
+        let mut most = width * 7 / 10;
+        for (column, width_of) in table.column_iter_mut().zip(&mut widths) {
+            if *width_of > most {
+                *width_of = most;
+                let with_padding = u16::try_from(most + 2).unwrap_or(u16::MAX);
+                column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(with_padding)));
+            }
+            if column.index == 0 {
+                // What the names, three borders and the spaces beside them leave for values.
+                most = width.saturating_sub(*width_of + 3 + 2 * 2);
+            }
+        }
+        let mut tables = Vec::new();
+        let mut begin = 1;
+        while begin < widths.len() {
+            let mut filled = 0;
+            let fitting = widths.iter().skip(begin).take_while(|width| {
+                filled += *width + 3;
+                filled <= most + 3
+            });
+            let shown = begin..begin + fitting.count().max(1);
+            let mut part = table.clone();
+            let hidden = part.column_iter_mut().skip(1).filter(|column| !shown.contains(&column.index));
+            hidden.for_each(|column| _ = column.set_constraint(ColumnConstraint::Hidden));
+            tables.push(part.to_string());
+            begin = shown.end;
+        }
+        tables.join("\n\n")
     }
 
     /// Aligns a column to the left.
@@ -188,6 +235,33 @@ mod tests {
         ] {
             assert_eq!(grouped(decimal), text);
         }
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn a_table_that_is_too_wide_has_less_space_or_parts_and_every_cell() {
+        let table = |name: &str, columns: usize| {
+            let cells: Vec<_> = (0..columns).map(|at| 10_u64.pow(9) + at as u64).collect();
+            let mut table = Columns::titled("Field", (0..columns).map(|at| format!("head {at}")));
+            table.row(name, cells.iter().map(|count| Cell::Count(*count)));
+            table.row("second", cells.iter().map(|_| Cell::Text("x")));
+            table
+        };
+        let long = "a_name_of_half_a_line_and_more ".repeat(4);
+        for (name, columns, heads) in
+            [("name", 5, 1), ("name", 6, 1), ("name", 7, 2), (long.trim(), 7, 7), (&"n".repeat(300), 1, 1)]
+        {
+            let fitted = table(name, columns).fitted(100);
+            assert!(fitted.lines().all(|line| line.chars().count() <= 100), "{fitted}");
+            assert_eq!(fitted.matches("| Field").count(), heads, "{fitted}");
+            let has = |at: &usize| fitted.contains(&format!(" 1,000,000,00{at}"));
+            assert!((0..columns).all(|at| has(&at) && fitted.contains(&format!("head {at}"))), "{fitted}");
+        }
+        let [whole, tight] = [5, 6].map(|columns| table("name", columns).fitted(100));
+        assert!(whole.contains("| name   | 1,") && tight.contains("| name  | 1,000,000,000|"), "{tight}");
+        let mut wide = table("name", 1);
+        wide.row("third", [Cell::Text(&"v".repeat(300))].into_iter());
+        assert!(wide.fitted(100).lines().all(|line| line.chars().count() <= 100));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::cli::{
     paint,
     percentiles::{PercentileArgs, with_default},
     running::{Running, Signs},
-    sentence::in_lines,
+    sentence::{WIDTH, in_lines},
     unjoined::unjoined,
 };
 
@@ -168,7 +168,7 @@ pub(super) fn print_groups(table: &GroupTable, grouping: &Grouping, out: &mut im
     if table.is_empty() {
         return Ok(writeln!(out, "no requests")?);
     }
-    writeln!(out, "{}", paint::tables(&table.text().to_string()))?;
+    writeln!(out, "{}", paint::tables(&table.text().fitted(WIDTH)))?;
     if !grouping.is_of_stages() {
         writeln!(out, "{FIRST}")?;
     }

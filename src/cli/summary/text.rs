@@ -4,16 +4,15 @@ use std::io::Write;
 
 use super::figures::{LogSummary, NamedCount};
 use crate::{
-    Millis, OverallSummary, Timestamp,
+    Millis, OverallSummary,
     cli::{
         attainment::percent,
-        chosen::Chosen,
         failure::Result,
         groups::Percent,
         parts::Share,
-        percentile_table::{percentile_table, short},
-        running::{last_reports, still_open},
-        sentence::{in_lines, lines_of},
+        percentile_table::{chosen_table, percentile_table, short},
+        running::{last_reports, month_to_second, still_open},
+        sentence::{WIDTH, in_lines, lines_of},
         stage_names::StageNames,
         stage_outputs::OutputsOfStage,
     },
@@ -30,10 +29,10 @@ const QUEUE_TIME: &str = "queue_time_ms: of a request, until its first stage beg
                           creation of its span\nuntil it began";
 
 /// How wide the names of counts are, in columns.
-const NAMES: usize = 76;
+const NAMES: usize = 64;
 
-/// How wide the bar of 100 % is.
-const BAR: f64 = 40.0;
+/// How wide the bar of 100 % is, the widest first.
+const BARS: [f64; 3] = [40.0, 20.0, 10.0];
 
 impl LogSummary {
     fn rates(&self) -> String {
@@ -69,6 +68,23 @@ impl LogSummary {
         format!("{before}{}", if has_waits { waiting } else { "" })
     }
 
+    /// The sum of each part, with a bar as long as there is room for.
+    fn parts(&self) -> String {
+        let with_bars = |whole: &f64| {
+            let mut table = Columns::named("Sum of rows by part", ["time_ms", "of e2e", ""]);
+            for Share { part, time_ms, share } in &self.shares_of_e2e {
+                let (percent, bar) = (format!("{:.1} %", share * 100.0), bar(*share, *whole));
+                let part = self.names.of_part(part);
+                table.row(&part, [Cell::Time(*time_ms), Cell::Text(&percent), Cell::Text(&bar)].into_iter());
+            }
+            table.left(3);
+            table
+        };
+        let mut tables = BARS.iter().map(with_bars);
+        let fitting = tables.find(|table| table.width() <= WIDTH);
+        fitting.unwrap_or_else(|| with_bars(&0.0)).fitted(WIDTH)
+    }
+
     pub(super) fn print(&self, percents: &[Percent], out: &mut impl Write) -> Result<()> {
         let OverallSummary { e2e_requests, .. } = self.line.overall_summary;
         if let Some(sentence) = self.on_missing_rows() {
@@ -87,8 +103,9 @@ impl LogSummary {
         } else {
             let table = match percents {
                 [] => percentile_table(&self.line.percentiles, &self.names),
-                percents => Chosen::table(&self.chosen, percents),
+                percents => chosen_table(&self.chosen, percents, &self.names),
             };
+            let table = table.fitted(WIDTH);
             writeln!(out, "{}", self.line.overall_summary)?;
             writeln!(out, "{AVERAGE}")?;
             let of_attempts = self.requests_by_id.map(|by_id| format!(" {}", by_id.sentence()));
@@ -103,14 +120,7 @@ impl LogSummary {
                 writeln!(out, "{}", in_lines(&sentence))?;
             }
             writeln!(out)?;
-            let mut table = Columns::named("Sum of rows by part", ["time_ms", "of e2e", ""]);
-            for Share { part, time_ms, share } in &self.shares_of_e2e {
-                let (percent, bar) = (format!("{:.1} %", share * 100.0), bar(*share));
-                let part = self.names.of_part(part);
-                table.row(&part, [Cell::Time(*time_ms), Cell::Text(&percent), Cell::Text(&bar)].into_iter());
-            }
-            table.left(3);
-            writeln!(out, "{table}")?;
+            writeln!(out, "{}", self.parts())?;
             writeln!(out, "{}", in_lines(&self.idle_parts()))?;
             let sum: f64 = self.shares_of_e2e.iter().map(|part| part.share).sum();
             if sum >= 1.0005 {
@@ -133,7 +143,7 @@ impl LogSummary {
                     Some(stage) => format!("waiting for {}", self.names.of(ordered(Some(stage)))),
                     None => self.names.of_part(&slow.dominating_part),
                 };
-                let ended = ended(slow.timestamp);
+                let ended = month_to_second(slow.timestamp);
                 let cells = [
                     Cell::Time(slow.e2e_total_ms),
                     Cell::Text(&part),
@@ -142,10 +152,10 @@ impl LogSummary {
                 ];
                 table.row(&slow.request_id, cells.into_iter());
             }
-            writeln!(out, "{table}\n")?;
+            writeln!(out, "{}\n", table.fitted(WIDTH))?;
         }
         if !self.outputs.is_empty() {
-            writeln!(out, "{}\n", outputs(&self.outputs, &self.names))?;
+            writeln!(out, "{}\n", outputs(&self.outputs, &self.names).fitted(WIDTH))?;
         }
         let share = |count: u64| percent(count as f64 / e2e_requests.max(1) as f64);
         let counts = [
@@ -167,14 +177,14 @@ impl LogSummary {
                     let empty = || (0..width).map(|_| Cell::Text(""));
                     lines.for_each(|rest| table.row(&format!("  {rest}"), empty()));
                 }
-                writeln!(out, "{table}\n")?;
+                writeln!(out, "{}\n", table.fitted(WIDTH))?;
             }
         }
         if !self.last_reports.is_empty() {
-            writeln!(out, "{}\n", last_reports(&self.last_reports))?;
+            writeln!(out, "{}\n", last_reports(&self.last_reports).fitted(WIDTH))?;
         }
         if !self.still_open.is_empty() {
-            writeln!(out, "{}\n", still_open(&self.still_open))?;
+            writeln!(out, "{}\n", still_open(&self.still_open).fitted(WIDTH))?;
         }
         let rest = self.besides();
         if !rest.is_empty() {
@@ -214,13 +224,6 @@ fn outputs(stages: &[OutputsOfStage], names: &StageNames) -> Columns {
     table
 }
 
-/// Month, day and time, which leaves room for a long request id.
-fn ended(timestamp: Timestamp) -> String {
-    let text = timestamp.to_string();
-    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
-    format!("{} {}", date.get(5..).unwrap_or(date), time.get(..8).unwrap_or(time))
-}
-
-fn bar(share: f64) -> String {
-    "#".repeat((share * BAR).round().clamp(0.0, 2.0 * BAR) as usize)
+fn bar(share: f64, whole: f64) -> String {
+    "#".repeat((share * whole).round().clamp(0.0, 2.0 * whole) as usize)
 }
