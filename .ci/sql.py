@@ -20,6 +20,8 @@ from chdb import session
 TARGET = pathlib.Path(sys.argv[1]).resolve()
 WORK = pathlib.Path(sys.argv[2]).resolve()
 READER = TARGET / "omni-metrics"
+# With a limit that is set, times alone decide which request a row belongs to, as in the views.
+JOIN = [READER, "join", "--max-offset", "1m"]
 EXAMPLES = TARGET / "examples"
 SQL = pathlib.Path("sql")
 QUERIES = ["percentiles", "slowest", "parts"]
@@ -325,7 +327,7 @@ def compare_parts(summary, database):
 
 
 def complete(logs):
-    return [json.loads(line) for line in run(READER, "join", *logs).stdout.splitlines()]
+    return [json.loads(line) for line in run(*JOIN, *logs).stdout.splitlines()]
 
 
 def compare(what, logs, is_large=False):
@@ -333,7 +335,7 @@ def compare(what, logs, is_large=False):
     request, but the figures of all."""
     complete = WORK / "complete.jsonl"
     with complete.open("w") as out:
-        join = subprocess.run([READER, "join", *logs], check=True, stdout=out, stderr=subprocess.PIPE, text=True)
+        join = subprocess.run([*JOIN, *logs], check=True, stdout=out, stderr=subprocess.PIPE, text=True)
     with complete.open() as lines:
         joined = [None if is_large else json.loads(line) for line in lines]
     lost = {id: int(rows) for id, rows in re.findall(r"request (\S+): (\d+) rows?, but no line", join.stderr)}

@@ -15,6 +15,11 @@ use tracing::info_span;
 /// The lines of a front and of its worker, for requests of these ids, which begin five minutes apart. Each
 /// takes 10 ms, 4 of them in the stage of the worker.
 fn run(ids: &[&'static str]) -> (String, String) {
+    run_with(ids, |_, _| {})
+}
+
+/// The same, and then something else in both processes.
+fn run_with(ids: &[&'static str], last: impl FnOnce(&Rig, &Rig)) -> (String, String) {
     let (front, worker) = (Rig::new(), Rig::new());
     for id in ids {
         front.run(|front| {
@@ -29,7 +34,13 @@ fn run(ids: &[&'static str]) -> (String, String) {
         front.wait_ms(300_000 - 10);
         worker.wait_ms(300_000 - 7);
     }
+    last(&front, &worker);
     (front.log.text(), worker.log.text())
+}
+
+/// The tables of the last request.
+fn tables(lines: &str) -> &str {
+    lines.rsplit(r#""e2e_table""#).next().unwrap()
 }
 
 fn at(day: &str, lines: &str) -> String {
@@ -233,6 +244,144 @@ fn a_row_of_an_attempt_without_a_line_is_left_out_if_its_clock_is_known() {
     let late = format!("{front}{worker}{}\n", earlier.replace("T13:34:55", "T13:35:05"));
     let joined = requests(&stdout(&omni_of(&["join", "--align-clocks"], &late)));
     assert_eq!(joined.last().unwrap().stage_table[0].events, 2);
+}
+
+/// The logs of a front, a thinker and a talker, whose clocks differ by up to half a minute. All serve three
+/// attempts with one id, which begin six seconds apart and take 10 ms.
+fn attempts_with_messages() -> [String; 3] {
+    const AHEAD: [u64; 3] = [20_000, 35_000, 0];
+    let rigs = AHEAD.map(|_| Rig::new());
+    let wait = |ms| rigs.iter().for_each(|rig| rig.wait_ms(ms));
+    rigs.iter().zip(AHEAD).for_each(|(rig, ahead)| rig.wait_ms(ahead));
+    let [front, thinker, talker] = &rigs;
+    let send = |from_stage: u64, at: u64| {
+        let edge =
+            info_span!("transfer", from_stage, to_stage = from_stage + 1, phase = "tx", request_id = "a");
+        edge.in_scope(|| wait(1));
+        1_769_860_800_000.0 + (at + 1 + AHEAD[from_stage as usize]) as f64
+    };
+    let receive = |from_stage: u64, sent: f64| {
+        let (to_stage, phase) = (from_stage + 1, "rx");
+        info_span!("transfer", from_stage, to_stage, phase, sent_at_unix_ms = sent, request_id = "a")
+            .in_scope(|| wait(1));
+    };
+    let work = |stage_id: u64| info_span!("stage", stage_id, request_id = "a").in_scope(|| wait(1));
+    for at in [0, 6_000, 12_000] {
+        front.run(|_| {
+            let _request = info_span!("request", request_id = "a").entered();
+            let sent = send(0, at);
+            wait(1);
+            thinker.run(|_| {
+                receive(0, sent);
+                work(1);
+                let sent = send(1, at + 4);
+                wait(1);
+                talker.run(|_| {
+                    receive(1, sent);
+                    work(2);
+                });
+            });
+            wait(2);
+        });
+        wait(6_000 - 10);
+    }
+    rigs.map(|rig| rig.log.text())
+}
+
+#[test]
+fn rows_of_an_attempt_without_a_line_go_to_no_other_one_as_its_messages_tell_whatever_the_clocks() {
+    let [front, thinker, talker] = attempts_with_messages();
+    let logs = ["lost-front.log", "lost-thinker.log", "lost-talker.log"].map(path);
+    let join = |kept: &[usize], thinker: &str, args: &[&str]| {
+        let lines: Vec<_> = front.lines().collect();
+        let lines: Vec<_> = kept.iter().map(|at| lines[*at]).collect();
+        fs::write(&logs[0], lines.join("\n")).unwrap();
+        fs::write(&logs[1], thinker).unwrap();
+        fs::write(&logs[2], &talker).unwrap();
+        let output = omni_of(&[&["join", "--json"], args, &logs.each_ref().map(String::as_str)].concat(), "");
+        let events = requests(&stdout(&output)).into_iter().map(|line| {
+            let stages = line.stage_table.iter().map(|row| row.events);
+            stages.chain(line.transfer_table.iter().map(|row| row.events)).collect::<Vec<_>>()
+        });
+        (events.collect::<Vec<_>>(), report(&text(&output.stderr))["rows_of_lost_attempts"].clone())
+    };
+    let whole = vec![1, 1, 2, 2];
+    let none = json!({ "rows": 0, "requests": 0, "most_ms": 0.0 });
+    assert_eq!(join(&[0, 1, 2], &thinker, &[]), (vec![whole.clone(); 3], none));
+    for (kept, rows, most_ms) in [
+        (&[0, 1][..], 5, 5_991.0),
+        (&[0, 2], 5, 5_991.0),
+        (&[1, 2], 5, 5_999.0),
+        (&[0], 10, 11_991.0),
+        (&[1], 10, 5_999.0),
+        (&[2], 10, 11_999.0),
+    ] {
+        let expected = json!({ "rows": rows, "requests": 1, "most_ms": most_ms, "example": "a" });
+        assert_eq!(join(kept, &thinker, &[]), (vec![whole.clone(); kept.len()], expected), "{kept:?}");
+    }
+    // A set limit decides alone, and without a message that a request has sent, its clock is not known.
+    assert_eq!(join(&[0], &thinker, &["--max-offset", "1m"]).0, [[3, 3, 4, 6]]);
+    let later: Vec<_> = thinker.lines().skip(1).collect();
+    assert_eq!(join(&[0], &later.join("\n"), &[]).0, [[3, 3, 3, 6]]);
+}
+
+#[test]
+fn a_row_stays_that_a_message_of_its_request_has_led_to_however_early_it_ended_by_a_clock_that_was_known() {
+    let ids: Vec<_> = (0..40).map(|id| &*format!("request {id}").leak()).collect();
+    // The worker is started again with a clock that is five seconds behind, and writes two rows.
+    let again = Rig::new();
+    again.wait_ms(40 * 300_000 - 5_000);
+    let (front, worker) = run_with(&ids, |front, _| {
+        front.run(|front| {
+            let _request = info_span!("request", request_id = "z").entered();
+            let edge = info_span!("transfer", from_stage = 0, to_stage = 1, phase = "tx", request_id = "z");
+            edge.in_scope(|| front.wait_ms(1));
+            front.wait_ms(9);
+        });
+        again.run(|rig| {
+            let sent = 1_769_860_800_000.0 + f64::from(40 * 300_000 + 1);
+            let (from_stage, to_stage, phase) = (0, 1, "rx");
+            info_span!("transfer", from_stage, to_stage, phase, sent_at_unix_ms = sent, request_id = "z")
+                .in_scope(|| rig.wait_ms(1));
+            info_span!("stage", stage_id = 1, request_id = "z").in_scope(|| rig.wait_ms(1));
+        });
+    });
+    let rows = again.log.text();
+    let output = omni_of(&["join", "--align-clocks", "--json"], &format!("{front}{worker}{rows}"));
+    let joined = requests(&stdout(&output));
+    let request = joined.last().unwrap();
+    assert_eq!((request.stage_table.len(), request.transfer_table[0].events), (1, 2));
+    assert_eq!(report(&text(&output.stderr))["rows_of_earlier_attempts"]["rows"], 0);
+    // A row of which no message tells is left out.
+    let stage = rows.lines().next_back().unwrap();
+    let output = omni_of(&["join", "--align-clocks"], &format!("{front}{worker}{stage}"));
+    assert_eq!(tables(&stdout(&output)), tables(&front));
+}
+
+#[test]
+fn a_request_keeps_its_own_rows_as_they_are_if_all_rows_of_workers_are_too_far_away() {
+    let ids =
+        ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"];
+    let sender = Rig::new();
+    let (front, worker) = run_with(&ids, |front, _| {
+        let edge = |phase, sent_at_unix_ms: Option<f64>| {
+            info_span!("transfer", from_stage = 1, to_stage = 0, phase, sent_at_unix_ms, request_id = "z")
+        };
+        sender.run(|rig| edge("tx", None).in_scope(|| rig.wait_ms(1)));
+        front.wait_ms(1_010);
+        front.run(|rig| {
+            let _request = info_span!("request", request_id = "z").entered();
+            let sent = 1_769_860_800_000.0 + f64::from(20 * 300_000);
+            edge("rx", Some(sent)).in_scope(|| rig.wait_ms(1));
+        });
+    });
+    // The clock of the worker is known, so that of its message to the front is, whose flight is a second.
+    let log = format!("{}{worker}{}", front.replace(":00.0", ":00.2"), sender.log.text());
+    let output = omni_of(&["join", "--align-clocks"], &log);
+    let said = text(&output.stderr);
+    assert!(said.contains("200.000 ms behind") && said.contains("request z: 1 row, but no line"), "{said}");
+    assert!(front.contains(r#""in_flight_time_ms":1010.0"#), "{front}");
+    assert_eq!(tables(&stdout(&output)), tables(&front));
 }
 
 #[test]
@@ -452,6 +601,7 @@ fn the_report_as_json_counts_what_the_sentences_say() {
         "rows_beyond_max_offset": 2, "rows_far_from_request": 1,
         "rows_before_request": { "rows": 0, "requests": 0, "most_ms": 0.0 },
         "rows_of_earlier_attempts": { "rows": 0, "requests": 0, "most_ms": 0.0 },
+        "rows_of_lost_attempts": { "rows": 0, "requests": 0, "most_ms": 0.0 },
         "moved_rows": { "rows": 0, "most_ms": 0.0 },
         "sample": { "requests": 2, "requests_without_rows": 0, "rows_without_request": 0 },
     });

@@ -27,7 +27,7 @@ const KEPT: usize = 20;
 pub struct Findings {
     /// Joined requests that were compared.
     pub requests: u64,
-    /// Joined requests that were left out: an earlier or later attempt has no line, and its rows went to them.
+    /// Joined requests that were left out: an earlier or later attempt has no line, and may have given them rows.
     pub left_out: u64,
     /// Ids of which rows were written, but no line of a request.
     pub without_line: u64,

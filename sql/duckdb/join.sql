@@ -1,5 +1,6 @@
--- Puts the rows of worker processes into their requests, as `omni-metrics join` does: the views `request`,
--- `stage_row` and `transfer_row`, with the names of the tables of a line. DuckDB, after `schema.sql`.
+-- Puts the rows of worker processes into their requests, as `omni-metrics join --max-offset 1m` does, by their
+-- times alone: the views `request`, `stage_row` and `transfer_row`, with the names of the tables of a line.
+-- DuckDB, after `schema.sql`.
 --
 -- A request is known by (request_id, attempt): an id may come back, and its attempts are counted by time. All
 -- times are milliseconds, points in time since the request was created; sums are rounded to the nanosecond.

@@ -104,9 +104,10 @@ pub(super) struct Args {
     /// How far before or after its request a row may lie, by the clocks of their processes
     ///
     /// A row that is farther from each line of its request is left out, and named on stderr: it is taken to
-    /// belong to another request with the same id. Without this option, the limit is 1m, and with
-    /// --align-clocks rows are also left out that ended more than a second before their request, if the clock
-    /// of their log is known: they are of an earlier attempt that has no line.
+    /// belong to another request with the same id. Without this option, the limit is 1m, and rows of an
+    /// attempt without a line are left out too: those of messages that were sent more than a second before or
+    /// after each request with the id, and with --align-clocks those that ended more than a second before
+    /// their request, if the clock of their log is known.
     #[arg(long, value_name = "TIME", value_parser = time)]
     max_offset: Option<Duration>,
     /// Move the rows of each log by an estimate of how much its clock differs from that of the requests

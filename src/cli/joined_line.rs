@@ -1,6 +1,7 @@
 //! A line on its way through the temporary files of `join`, as packed values.
 
 use super::{
+    causes::Sent,
     origins,
     packed::{self, Packed},
     run_correction::Step,
@@ -21,8 +22,8 @@ pub(super) struct JoinedLine {
     pub(super) run: Option<State>,
     pub(super) sample_rate: Option<u32>,
     pub(super) timestamp: Timestamp,
-    /// Where the id of its request begins, if it names one; of a request, a [`Step`]; and then the line
-    /// itself; and where it ends.
+    /// Where the id of its request begins, if it names one; then a [`Step`] of a request, or the message that
+    /// a row has [received](Sent); and then the line itself; and where it ends.
     id: Option<usize>,
     step: usize,
     line: usize,
@@ -35,8 +36,9 @@ impl JoinedLine {
         let id = line.request_id().map(|_| bytes.len());
         bytes.extend_from_slice(line.request_id().unwrap_or_default().as_bytes());
         let step = bytes.len();
-        if let Line::Request(line) = line {
-            Step::of(line).pack(bytes);
+        match line {
+            Line::Request(line) => Step::of(line).pack(bytes),
+            _ => Sent::of(line).into_iter().for_each(|sent| sent.pack(bytes)),
         }
         let start = bytes.len();
         let (sample_rate, timestamp) = match line {
@@ -64,8 +66,8 @@ impl JoinedLine {
         Some(Self { run, sample_rate, timestamp, id, step, line: start, end: bytes.len() })
     }
 
-    /// The id of its request, if it names one; its step; and the line itself. The same line has the same
-    /// bytes, however it was spelt.
+    /// The id of its request, if it names one; its step or message; and the line itself. The same line has
+    /// the same bytes, however it was spelt.
     pub(super) fn parts<'a>(&self, bytes: &'a [u8]) -> Option<[&'a [u8]; 3]> {
         let Self { id, step, line, end, .. } = *self;
         Some([bytes.get(id?..step)?, bytes.get(step..line)?, bytes.get(line..end)?])

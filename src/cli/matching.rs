@@ -1,15 +1,17 @@
 //! Finds the request of each row of a worker, among the lines of one part of the logs.
 
-use std::cmp::Reverse;
+use std::cell::OnceCell;
 
 use memchr::memmem;
 
 use super::{
     aligned::{Senders, move_by, move_request},
+    causes::{Cause, Causes, FAR, Sent},
     clocks::{ClockRows, Clocks},
-    complete::{Completion, extent, time_before, times},
+    complete::{Completion, times},
     doubles::Doubles,
     failure::Result,
+    fit::{fit, with_flight, with_queue},
     join::garbled,
     joined_line::{self, RequestReader, RowReader, is_row},
     joined_sample::JoinedSample,
@@ -19,27 +21,28 @@ use super::{
     run_correction::Step,
     spool::{Spool, records},
 };
-use crate::{Line, model::line_buffer::LineBuffer};
+use crate::{Line, RequestLine, model::line_buffer::LineBuffer};
 
-/// A row that lies more than this outside of its request, in nanoseconds, is reported.
-const FAR: u64 = 1_000_000_000;
-/// So is one that begins more than this before its request: clocks that are kept in step differ by less.
+/// A row that begins more than this before its request, in nanoseconds, is reported: clocks that are kept in
+/// step differ by less.
 const EARLY: u64 = 1_000_000;
 
-/// How far a row may lie outside of its request, in nanoseconds.
+/// Which rows are those of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// At most.
+    /// How far a row may lie outside of its request at most, in nanoseconds.
     pub(super) outside: u64,
     /// How long before its request a row may end, if its clock is known.
     pub(super) before: u64,
+    /// Whether messages tell too.
+    by_messages: bool,
 }
 
 impl Limits {
     /// A limit that the user has set decides alone. Without one, it is `usual`.
     pub(super) fn new(set: Option<u64>, usual: u64) -> Self {
         let outside = set.unwrap_or(usual);
-        Self { outside, before: if set.is_some() { outside } else { FAR } }
+        Self { outside, before: if set.is_some() { outside } else { FAR }, by_messages: set.is_none() }
     }
 }
 
@@ -55,6 +58,7 @@ pub(super) struct Received<'a> {
     moment: u64,
     /// The run of a request, or the log of a row.
     source: u64,
+    /// The step of a request, or the message that a row has received.
     step: &'a [u8],
 }
 
@@ -62,15 +66,19 @@ pub(super) struct Received<'a> {
 struct Request<'a> {
     received: Received<'a>,
     rows: Vec<Received<'a>>,
+    /// Rows of attempts with its id that have no line, and how far outside of each request the message was
+    /// sent that led to them, in nanoseconds.
+    lost: Vec<(Received<'a>, u64)>,
 }
 
 /// Adds the rows of a part to its requests. The numbers of its records are: which of all lines it is, the
 /// stretch of equal timestamps that it stands in, the hash of its request's id, and the run of a request or
 /// the log of a row; the texts are those of [`JoinedLine::parts`]. Each record of the result is which of all
 /// lines the request is, and its run; a [`Step`]; and the request's line up to the totals of the run, and
-/// after them. Rows that lie outside of each request with their id by more than the limits are left out. If
-/// there are several logs, requests and rows name theirs. Rows that go into no request are among the records
-/// too, if they are to be kept: without a step, and with their whole line before the totals.
+/// after them. Rows that lie outside of each request with their id by more than the limits are left out, and
+/// so are those of an attempt without a line. If there are several logs, requests and rows name theirs. Rows
+/// that go into no request are among the records too, if they are to be kept: without a step, and with their
+/// whole line before the totals.
 ///
 /// [`JoinedLine::parts`]: joined_line::JoinedLine::parts
 pub(super) fn match_rows(
@@ -89,13 +97,33 @@ pub(super) fn match_rows(
     let mut completed = Spool::over(file)?;
     let (mut packed_step, mut line) = (Vec::new(), LineBuffer::new());
     let mut lone = Vec::new();
-    for Request { received, rows } in distribute(&mut lines, &mut oddities, clocks, keeps_rows)? {
+    for of_id in distribute(&mut lines, &mut oddities, clocks, limits, keeps_rows)? {
+        let Request { received, mut rows, mut lost } = of_id;
         if is_row(received.line) {
             write_lone(&rows, &received, &mut line, origins, &mut completed)?;
             continue;
         }
         let log = origins.of_run(received.source);
         let mut request = request_reader.named(received.line, log).ok_or_else(garbled)?;
+        if limits.by_messages && rows.iter().any(|row| row.is_of_another_attempt(request)) {
+            let mut causes = causes(&[received], &rows).ok_or_else(garbled)?.into_iter();
+            rows.retain(|row| match causes.next() {
+                Some(Cause::Lost(outside)) => {
+                    lost.push((*row, outside));
+                    false
+                }
+                _ => true,
+            });
+        }
+        if let Some(most) = lost.iter().map(|(_, outside)| *outside).max() {
+            oddities.of_lost_attempts.add(utf8(received.id)?, lost.len() as u64, most);
+            lone.extend(lost.iter().map(|(row, _)| *row));
+        }
+        let known_causes = OnceCell::new();
+        let is_sent_by_request = |at: usize| {
+            let causes = known_causes.get_or_init(|| causes(&[received], &rows).unwrap_or_default());
+            limits.by_messages && causes.get(at) == Some(&Cause::Request(0))
+        };
         let (mut step, mut far_off, mut left_out) = (received.step, 0, 0);
         if !rows.is_empty() {
             let all = rows.len() as u64;
@@ -106,7 +134,7 @@ pub(super) fn match_rows(
             let mut completion = Completion::of(request, &senders);
             let (mut early, mut earliest) = (0, 0);
             let mut longest_before = 0;
-            for of_worker in rows {
+            for (at, of_worker) in rows.iter().enumerate() {
                 let by = of_worker.offset(clocks, received.source);
                 let is_known = clocks.is_known(received.source, of_worker.source, of_worker.sequence);
                 let log = origins.of_row(of_worker.source);
@@ -115,13 +143,13 @@ pub(super) fn match_rows(
                 let (outside, ..) = fit(with_flight(row), times);
                 if outside > limits.outside {
                     far_off += 1;
-                    lone.push(of_worker);
+                    lone.push(*of_worker);
                     continue;
                 }
                 let before = times.0.saturating_sub(with_queue(row).1);
-                if is_known && before > limits.before {
+                if is_known && before > limits.before && !is_sent_by_request(at) {
                     (left_out, longest_before) = (left_out + 1, before.max(longest_before));
-                    lone.push(of_worker);
+                    lone.push(*of_worker);
                     continue;
                 }
                 oddities.add_offset(by);
@@ -228,28 +256,63 @@ fn distribute<'a>(
     lines: &mut [Received<'a>],
     oddities: &mut Oddities,
     clocks: &Clocks,
+    limits: Limits,
     keeps_rows: bool,
 ) -> Result<Vec<Request<'a>>> {
     let mut requests = Vec::new();
     for lines in lines.chunk_by_mut(|one, next| one.id == next.id) {
         lines.sort_unstable_by_key(|received| (is_row(received.line), received.sequence));
         let (of_id, rows) = lines.split_at(lines.partition_point(|received| !is_row(received.line)));
-        let rows = rows.iter().copied();
         let first = requests.len();
-        requests.extend(of_id.iter().map(|received| Request { received: *received, rows: Vec::new() }));
+        requests.extend(of_id.iter().map(|received| Request::of(*received, Vec::new())));
         match requests.get_mut(first..).unwrap_or_default() {
             [] => {
                 let Some(first) = lines.first() else { continue };
                 if oddities.add(utf8(first.id)?, rows.len() as u64) && keeps_rows {
-                    requests.push(Request { received: *first, rows: rows.collect() });
+                    requests.push(Request::of(*first, rows.to_vec()));
                 }
             }
-            [request] => request.rows = rows.collect(),
-            candidates => to_nearest(rows, candidates, clocks).ok_or_else(garbled)?,
+            [request] => request.rows = rows.to_vec(),
+            candidates if limits.by_messages => {
+                let rows = to_senders(of_id, rows, candidates).ok_or_else(garbled)?;
+                to_nearest(rows.into_iter(), candidates, clocks).ok_or_else(garbled)?;
+            }
+            candidates => to_nearest(rows.iter().copied(), candidates, clocks).ok_or_else(garbled)?,
         }
     }
     requests.sort_unstable_by_key(|request| request.received.sequence);
     Ok(requests)
+}
+
+/// Gives rows to that one of several requests with the same id which has sent the messages that led to them.
+/// Returns those of which no message tells.
+fn to_senders<'a>(
+    of_id: &[Received<'a>],
+    rows: &[Received<'a>],
+    requests: &mut [Request<'a>],
+) -> Option<Vec<Received<'a>>> {
+    let mut others = Vec::new();
+    for (row, cause) in rows.iter().zip(causes(of_id, rows)?) {
+        match cause {
+            Cause::Request(at) => requests.get_mut(at)?.rows.push(*row),
+            Cause::Lost(outside) => requests.first_mut()?.lost.push((*row, outside)),
+            Cause::Unknown => others.push(*row),
+        }
+    }
+    Some(others)
+}
+
+/// What has caused each of the rows, which have the id of these requests.
+fn causes(requests: &[Received<'_>], rows: &[Received<'_>]) -> Option<Vec<Cause>> {
+    let (mut request_reader, mut row_reader) = (RequestReader::default(), RowReader::default());
+    let mut causes = Causes::default();
+    for request in requests {
+        causes.add_request(request_reader.read(request.line)?);
+    }
+    for row in rows {
+        causes.add_row(row_reader.read(row.line)?, row.source);
+    }
+    Some(causes.find())
 }
 
 /// Gives each row to one of several requests that have the same id: the one that it lies in or nearest to; of
@@ -314,31 +377,20 @@ pub(super) fn clock_rows(part: &mut Spool<4, 3>, bytes: &mut Vec<u8>) -> Result<
     Ok(clock_rows)
 }
 
+impl<'a> Request<'a> {
+    fn of(received: Received<'a>, rows: Vec<Received<'a>>) -> Self {
+        Self { received, rows, lost: Vec::new() }
+    }
+}
+
 impl Received<'_> {
+    /// Whether this row of a worker has received a message of an attempt that is not this request.
+    fn is_of_another_attempt(&self, request: &RequestLine) -> bool {
+        Sent::unpack(self.step).is_some_and(|sent| sent.is_of_another_attempt(request))
+    }
+
     /// By how much this row is moved in a request of this run, in microseconds.
     pub(super) fn offset(&self, clocks: &Clocks, run: u64) -> i64 {
         clocks.offset(run, self.source, self.sequence)
     }
-}
-
-/// When a row began, by the clock of its process alone, and ended: a stage begins with its queue.
-fn with_queue(row: &Line) -> (u64, u64) {
-    let (start, end) = extent(row).unwrap_or_default();
-    let queue = if matches!(row, Line::Stage(_)) { time_before(row) } else { 0 };
-    (start.saturating_sub(queue), end)
-}
-
-/// When a row began and ended. A row that waited in a queue, or for its message, begins with that.
-fn with_flight(row: &Line) -> (u64, u64) {
-    let (start, end) = extent(row).unwrap_or_default();
-    (start.saturating_sub(time_before(row)), end)
-}
-
-/// How well a row that began and ended at these times fits to a request that was created and ended at those,
-/// in nanoseconds: how far it lies outside, how much of it lies inside, and how far its ends are from the
-/// request's. The least fits best.
-fn fit((start, end): (u64, u64), (created, ended): (u64, u64)) -> (u64, Reverse<u64>, u64) {
-    let gap = start.saturating_sub(ended).max(created.saturating_sub(end));
-    let overlap = ended.min(end).saturating_sub(created.max(start));
-    (gap, Reverse(overlap), created.abs_diff(start).saturating_add(ended.abs_diff(end)))
 }

@@ -37,6 +37,9 @@ pub(super) struct Oddities {
     /// Rows that ended before their request by a clock that is known.
     #[serde(rename = "rows_of_earlier_attempts")]
     pub(super) of_earlier_attempts: Early,
+    /// Rows of attempts without a line, as their messages tell.
+    #[serde(rename = "rows_of_lost_attempts")]
+    pub(super) of_lost_attempts: Early,
     moved_rows: Moved,
     pub(super) sample: JoinedSample,
 }
@@ -85,6 +88,21 @@ impl Early {
         if (other.most_ms, Reverse(&other.id)) > (self.most_ms, Reverse(&self.id)) {
             (self.most_ms, self.id) = (other.most_ms, other.id);
         }
+    }
+
+    /// If the rows are left out since their attempt has no line.
+    fn lost(&self) -> Option<String> {
+        let Self { rows, requests, most_ms, id } = self;
+        let rows_are = amount(*rows, "row is", "rows are");
+        let ids = amount(*requests, "request_id", "request_ids");
+        let (most, id) = (most_ms.as_f64(), printable(id));
+        (*rows > 0).then(|| {
+            format!(
+                "{rows_are} of other attempts with {ids}, which have no line, and left out: their first \
+                 message was sent more than a second before or after each request with the id, by up to \
+                 {most:.3} ms ({id}); with --max-offset TIME, times alone decide"
+            )
+        })
     }
 
     /// If the rows are left out since they ended before their request.
@@ -165,6 +183,7 @@ impl Oddities {
         self.far_away += other.far_away;
         self.early.merge(other.early);
         self.of_earlier_attempts.merge(other.of_earlier_attempts);
+        self.of_lost_attempts.merge(other.of_lost_attempts);
         self.moved_rows.rows += other.moved_rows.rows;
         self.moved_rows.most_ms = self.moved_rows.most_ms.max(other.moved_rows.most_ms);
         self.sample.merge(&other.sample);
@@ -186,6 +205,7 @@ impl Oddities {
                  same id, or do clocks differ? --max-offset sets the limit"
             ));
         }
+        sentences.extend(self.of_lost_attempts.lost());
         sentences.extend(self.of_earlier_attempts.left_out());
         sentences.extend(sample.sentences());
         if *doubles > 0 {
