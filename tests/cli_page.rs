@@ -504,6 +504,26 @@ fn no_log_makes_a_page_that_is_too_large() {
 }
 
 #[test]
+fn a_page_shows_the_first_of_many_objectives_and_says_so() {
+    let slow: Vec<_> = (1..=1_000).map(|millis| format!("e2e={millis}ms")).collect();
+    // No request has this stage.
+    let absent: Vec<_> = (1..=1_000).map(|millis| format!("gen@7{}={millis}ms", "7".repeat(15))).collect();
+    let slo: Vec<_> = slow.iter().chain(&absent).flat_map(|slo| ["--slo", slo]).collect();
+    let path = file("many_slo.html", 0);
+    for (command, size) in [("report", 250_000), ("compare", 250_000)] {
+        let logs = if command == "report" { &[PIPELINE][..] } else { &[PIPELINE, PIPELINE] };
+        omni(&[&[command, "-o", &path], &slo[..], logs].concat());
+        let page = fs::read_to_string(&path).unwrap();
+        assert!(page.len() < size, "{command}: {}", page.len());
+        let said = "The page shows the first 16 of 2,000 objectives. Requests that met all objectives also met those";
+        assert!(page.contains(said), "{command}");
+        assert!(page.contains("objective e2e=16ms") && !page.contains("e2e=17ms"), "{command}");
+    }
+    let page = stdout(&omni(&["report", "--slo", "e2e=17ms", PIPELINE]));
+    assert!(page.contains("objective e2e=17ms") && !page.contains("The page shows the first"), "{page}");
+}
+
+#[test]
 fn many_logs_are_named_in_few_words() {
     let logs: Vec<_> = (0..300).map(|n| file(&format!("{n:0100}.jsonl"), n % 2)).collect();
     let logs: Vec<_> = logs.iter().map(String::as_str).collect();

@@ -13,6 +13,7 @@ use crate::{
     Millis, RequestLine,
     fold::totals::per_second,
     model::{keep::is_failed, numbers::Unit},
+    write::columns::grouped,
 };
 
 /// The objectives that the arguments of a command name.
@@ -22,6 +23,28 @@ pub(super) struct Objectives {
     /// With `@99%` at the end, such a share of the requests is to meet it
     #[arg(long = "slo", value_name = "NUMBER[@STAGE]=LIMIT")]
     pub(super) slo: Vec<Objective>,
+}
+
+/// How many objectives a page shows.
+const ON_A_PAGE: usize = 16;
+
+impl Objectives {
+    /// Those that a page shows: the first ones.
+    pub(super) fn on_a_page(&self) -> Self {
+        Self { slo: self.slo.iter().take(ON_A_PAGE).cloned().collect() }
+    }
+
+    /// That a page does not show all, if so.
+    pub(super) fn left_out_of_a_page(&self) -> Option<String> {
+        let all = self.slo.len();
+        (all > ON_A_PAGE).then(|| {
+            format!(
+                "The page shows the first {ON_A_PAGE} of {} objectives. Requests that met all objectives \
+                 also met those that are not shown.",
+                grouped(&all.to_string())
+            )
+        })
+    }
 }
 
 /// What a number of each request is to be at most.

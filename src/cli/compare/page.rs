@@ -48,14 +48,16 @@ pub(super) fn html(
     let parts_of_time =
         parts.iter().map(|part| (printable(&part.named()).into_owned(), part.change, Measure::Time));
     let bars = bars(&report.comparison, &report.stages);
-    let plot = distribution.as_ref().map(|found| found.plot(&marks(&report.comparison), objectives));
+    let plot =
+        distribution.as_ref().map(|found| found.plot(&marks(&report.comparison), &objectives.on_a_page()));
     let conditions = report.conditions.iter().map(|verdict| printable(&verdict.to_string()).into_owned());
     let page = context! {
         before => printable(&report.before.files),
         after => printable(&report.after.files),
         logs => [report.before.text(), report.after.text()],
         notes => report.notes().chain(report.remarks.iter().cloned()).collect::<Vec<_>>(),
-        conclusion => report.conclusion().lines().map(str::to_owned).collect::<Vec<_>>(),
+        left_out => objectives.left_out_of_a_page(),
+        conclusion => report.conclusion().iter().map(|text| plain(text)).collect::<Vec<_>>(),
         conditions => conditions.collect::<Vec<_>>(),
         heads => HEADS,
         main => Value::from(Serde(&table(&mut figures.iter().filter(|figure| figure.is_main)))),
@@ -96,6 +98,11 @@ impl Report {
         let names = names.map(|names| format!(" ({})", printable(&names))).unwrap_or_default();
         format!("{}{names}", named(figure))
     }
+}
+
+/// Sentences without control characters.
+fn plain(text: &str) -> String {
+    printable(&text.replace('\u{a0}', " ")).into_owned()
 }
 
 /// The name of a part of a bar, with that of its stage.

@@ -30,7 +30,8 @@ const COUNTS: Range<usize> = 1..3;
 impl Report {
     pub(super) fn text(&self, is_all: bool) -> String {
         let mut text = format!("Before: {}\nAfter:  {}\n\n", self.before.text(), self.after.text());
-        text += &format!("{}\n", self.conclusion());
+        self.conclusion().iter().for_each(|sentences| text += &format!("{}\n", in_lines(sentences)));
+        text.push('\n');
         self.notes().for_each(|sentence| text += &format!("{}\n\n", in_lines(&sentence)));
         let figures = || self.comparison.figures.iter();
         text += &format!("{}\n\n", table("Figure", figures().filter(|figure| figure.is_main)));
@@ -103,8 +104,8 @@ impl Report {
         })
     }
 
-    /// What changed, and how sure that is.
-    pub(super) fn conclusion(&self) -> String {
+    /// What changed, and how sure that is, a sentence or a few in each paragraph.
+    pub(super) fn conclusion(&self) -> Vec<String> {
         let [main, others] = [true, false].map(|is_main| Counts::of(&self.comparison, is_main));
         let (of_main, of_others) = (main.of_all("main figures"), others.of_all("others"));
         let mut text = match (main.changed, others.changed) {
@@ -119,14 +120,13 @@ impl Report {
             text += " An interval is that of one figure alone, so it may not contain \"no change\" though \
                      the figure has no mark.";
         }
-        text = in_lines(&text) + "\n";
-        text += &self.most_of_it().unwrap_or_default();
-        let Some(groups) = &self.by_group else { return text };
-        text + &in_lines(&groups.conclusion()) + "\n"
+        let of_groups = self.by_group.as_ref().map(ByGroup::conclusion);
+        let of_parts = self.most_of_it().unwrap_or_default();
+        [text].into_iter().chain(of_parts).chain(of_groups).collect()
     }
 
     /// Which part of the time differs most, if any part has changed. That part may differ by chance.
-    fn most_of_it(&self) -> Option<String> {
+    fn most_of_it(&self) -> Option<Vec<String>> {
         let parts = &self.comparison.parts;
         let is_changed = |part: &PartOfTime| part.change.is_changed == Some(true);
         if !parts.iter().any(is_changed) {
@@ -143,21 +143,19 @@ impl Report {
             unbroken(&part.change)?,
         );
         let (doubt, earlier) = (self.doubt(&part.change), self.earlier_stage(part, time));
-        Some(format!("{}\n{doubt}{}", in_lines(&most), earlier.unwrap_or_default()))
+        Some([most].into_iter().chain(doubt).chain(earlier).collect())
     }
 
     /// Why the change of a part may be chance, unless it is known to have changed.
-    fn doubt(&self, change: &Change) -> String {
+    fn doubt(&self, change: &Change) -> Option<String> {
         match change.is_changed {
-            Some(true) => String::new(),
-            _ if change.is_changed_alone() => {
-                in_lines(&format!(
-                    "The change of this part may be chance: it is not marked. Its interval does not contain \
-                     \"no change\", but of {} intervals, some do not by chance.",
-                    Counts::of(&self.comparison, false).known(),
-                )) + "\n"
-            }
-            _ => "The change of this part may be chance.\n".to_owned(),
+            Some(true) => None,
+            _ if change.is_changed_alone() => Some(format!(
+                "The change of this part may be chance: it is not marked. Its interval does not contain \
+                 \"no change\", but of {} intervals, some do not by chance.",
+                Counts::of(&self.comparison, false).known(),
+            )),
+            _ => Some("The change of this part may be chance.".to_owned()),
         }
     }
 
@@ -177,8 +175,8 @@ impl Report {
         });
         let (_, earlier, figure) = changes.max_by(|(one, ..), (other, ..)| one.total_cmp(other))?;
         Some(format!(
-            "{} comes before it, and its own time ({}) changed by {}.\nIf the stages stream, the \
-             earlier one may be the cause.\n",
+            "{} comes before it, and its own time ({}) changed by {}. If the stages stream, the \
+             earlier one may be the cause.",
             capital(&printable(&earlier.named())),
             figure.name,
             difference(&figure.change, Measure::Time)?,

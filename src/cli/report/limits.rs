@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{axis::Axis, plot::Mark};
-use crate::cli::{objectives::Objectives, quantity::Stage};
+use crate::cli::{groups::shortened, objectives::Objectives, quantity::Stage};
 
 /// The numbers that a waterfall draws as moments. All count from the creation of the request.
 const MOMENTS: [&str; 4] = ["e2e_total_ms", "start_ms", "first_output_ms", "last_output_ms"];
@@ -28,7 +28,7 @@ pub(super) fn moments(objectives: &Objectives) -> Vec<Moment<'_>> {
         let (quantity, limit) = (objective.quantity(), objective.limit() / 1e6);
         let (key, stage) = (quantity.key(), quantity.stage());
         let is_drawn = MOMENTS.contains(&key) && of_stage_or_e2e(stage, key);
-        is_drawn.then(|| Moment { key, stage, limit, text: objective.to_string() })
+        is_drawn.then(|| Moment { key, stage, limit, text: shortened(&objective.to_string()).into_owned() })
     });
     moments.collect()
 }

@@ -55,7 +55,9 @@ const ARGUMENTS: usize = 10_000;
 /// The figures of the lines so far. Their size does not depend on how many lines there are.
 pub(super) struct Page {
     summary: Summary,
+    /// Those that the page shows, and how many it does not.
     objectives: Objectives,
+    left_out: Option<String>,
     groups: Option<RequestGroups>,
     percentiles: PercentileArgs,
     /// How many lines of requests there are; each may stand for several requests.
@@ -78,7 +80,8 @@ impl Page {
         Self {
             groups: grouping.map(|grouping| RequestGroups::new(grouping, objectives)),
             summary: Summary::new(SLOWEST).with_objectives(objectives),
-            objectives: objectives.clone(),
+            objectives: objectives.on_a_page(),
+            left_out: objectives.left_out_of_a_page(),
             percentiles: percentiles.clone(),
             lines: 0,
             endings: Endings::default(),
@@ -169,7 +172,9 @@ impl Page {
         let percents = &first(self.percentiles.or(&Percent::USUAL))[..];
         let of_table = &first(self.percentiles.or(&Percent::OF_RUN))[..];
         let percentiles = self.summary.chosen(of_table);
-        let summary = self.summary.into_log_summary(inputs.read, running, &inputs.selection);
+        let mut summary = self.summary.into_log_summary(inputs.read, running, &inputs.selection);
+        let shown = self.objectives.slo.len();
+        summary.objectives.iter_mut().for_each(|objectives| objectives.each.truncate(shown));
         let of_run = Run {
             endings: self.endings,
             latencies: self.latencies,
@@ -189,6 +194,7 @@ impl Page {
         let arguments = Some(inputs.arguments()).filter(|all| all.len() <= ARGUMENTS);
         let arguments = arguments.unwrap_or_else(|| "FILE...".to_owned());
         context! {
+            left_out => self.left_out,
             files => names(inputs.names()),
             arguments => arguments,
             chosen_percentiles => chosen,

@@ -6,7 +6,8 @@ use super::{ending::Ending, spent::Part};
 use crate::{
     E2eTable, FieldValue, Fields, Millis, RequestLine, StageRow, TransferRow,
     cli::{
-        critical_path::critical_path, objectives::Objectives, report::stretches::extent, timeline::Timeline,
+        critical_path::critical_path, groups::shortened, objectives::Objectives, report::stretches::extent,
+        timeline::Timeline,
     },
     model::{
         numbers::{Number, Table, Unit},
@@ -186,7 +187,7 @@ fn json(line: &RequestLine, objectives: &Objectives, rows: usize) -> String {
         weight: line.weight(),
         fields: further(&line.fields),
         warnings: line.warnings.iter().take(16).map(|warning| cut(warning)).collect(),
-        broke: broke.map(ToString::to_string).collect(),
+        broke: broke.map(|objective| shortened(&objective.to_string()).into_owned()).collect(),
     };
     // Numbers and strings go into a `String` without an error.
     serde_json::to_string(&shown).unwrap_or_default()
