@@ -82,9 +82,10 @@ pub(super) const HELP: Help = Help {
     one: Some("A condition of `--fail-if` holds."),
     two: Some(
         "Or a condition of `--fail-if` is undecided: its figure is beyond the limit, but has no interval \
-         that tells a change from chance, or neither log has it. An interval needs requests in eight blocks \
-         of time, and for a percentile in five that reach it: p90 usually has one with 200 requests, p99 \
-         with 1,000, unless the slowest requests ended close together. Or no request has a value for an \
+         that tells a change from chance, or a log does not have it. For an interval, requests must have \
+         ended in at least eight blocks of time; for that of a percentile, requests that reach it in at \
+         least five of them. p90 usually has an interval with 200 requests, and p99 with 1,000, unless the \
+         slowest requests ended close together. Or no request has a value for an \
          objective of `--slo`.",
     ),
     ..Help::NONE
@@ -96,11 +97,11 @@ pub(super) const HELP: Help = Help {
                       omni-metrics compare [OPTIONS] BEFORE... -- AFTER...\n       \
                       omni-metrics compare [OPTIONS] --split TIME LOG...")]
 pub(super) struct Args {
-    /// The first log and the second one; `-` is standard input. If a log has several files, those of the
-    /// first log
+    /// The first log and the second one; `-` is standard input. If one of them has several files, the files
+    /// of the first log
     #[arg(value_name = "BEFORE")]
     logs: Vec<PathBuf>,
-    /// The files of the second log, if one of the logs has several
+    /// The files of the second log, after `--`, if one of the logs has several
     #[arg(last = true, value_name = "AFTER")]
     after: Vec<PathBuf>,
     /// Compare the lines of one log before this time with those from it on
@@ -109,21 +110,26 @@ pub(super) struct Args {
     /// limit the two halves. Example: `omni-metrics compare --split 12:05 --since 11:55 --until 12:15 FILE`
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, conflicts_with = "after")]
     split: Option<String>,
-    /// Exit code 1 if this holds, such as `e2e.p99 > +5%`, `requests_per_s < -10%` or `failed > 1%`; may be
-    /// given several times. The figure is beyond the limit, and its 95 % interval does not contain "no
-    /// change"
+    /// Exit code 1 if this condition holds, such as `e2e.p99 > +5%`, `requests_per_s < -10%` or `failed >
+    /// 1%`; may be given several times
+    ///
+    /// A limit with a sign is for the change: the condition holds if the figure changed by more than that,
+    /// and the 95 % interval of the change does not contain "no change". If a change beyond the limit has no
+    /// interval, the exit code is 2. A limit without a sign is for the value in the second log, which is
+    /// taken as it is.
     #[arg(long, value_name = "CONDITION")]
     fail_if: Vec<Condition>,
-    /// A condition of --fail-if holds only if the whole 95 % interval is beyond the limit
+    /// The conditions of --fail-if hold only if the whole 95 % interval is beyond the limit
     #[arg(long, requires = "fail_if")]
     certain: bool,
-    /// Also compare the end-to-end time for each value of the key (finish_reason, fields.NAME, …); for
-    /// stage_name, the stages' own times
+    /// Also compare groups: the end-to-end time of the requests with each value of the key (finish_reason,
+    /// fields.NAME, …), or for stage_name the times of each stage
     ///
     /// At most 256 groups, those whose names come first; the rest is `others`. The table shows at most 64:
-    /// those that changed, and those that differ most. For stage_name and stage_id, the groups are of rows of
-    /// stages, and have the times of `summary --by stage_name`: the percentiles of gen, the highest one of
-    /// queue, and the lowest one of first_output. Rows that belong to no request do not count.
+    /// those that changed, and those that differ most. For stage_name and stage_id, the groups are of rows
+    /// of stages, and have the times of `summary --by stage_name`: all percentiles of gen, the highest
+    /// percentile of queue, and the lowest percentile of first_output. Rows that belong to no request do not
+    /// count.
     #[arg(long, value_name = "KEYS", value_parser = By::parse)]
     by: Option<By>,
     /// Every figure and every group, not only the main figures and what changed

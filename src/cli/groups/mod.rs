@@ -45,8 +45,8 @@ pub(in crate::cli) struct GroupArgs {
     /// A group for each value: finish_reason, error, request_id, stage_name, stage_id, file, fields.NAME
     ///
     /// Of several keys, such as `stage_name,file`, a group for each combination. `file` is the log that a
-    /// line or a row of a stage comes from, so that of a process if each writes its own, before and after
-    /// `join`.
+    /// line or a row of a stage comes from, also after `join`. If each process writes its own log, the log
+    /// stands for the process.
     ///
     /// At most 256 groups, and with --every 16,000 in all stretches together: those whose names come first.
     /// The rest is `others`, except in `export --format csv`, which names the group of each row. The groups

@@ -70,11 +70,19 @@ pub(super) const HELP: Help = Help {
             "ssh host cat service.log | omni-metrics report -o page.html",
         ),
         (
+            "With the requests that met an objective, and a table of the models",
+            "omni-metrics report --slo e2e=2s --by fields.model service.log -o report.html",
+        ),
+        (
             "Where the time of the slowest tenth goes",
             "omni-metrics report --json service.log | jq '.where_the_time_goes[2].parts'",
         ),
     ],
-    note: Some("Percentiles are those of `summary`: less than 1 % from the exact ones."),
+    note: Some(
+        "All requests count in the figures and charts. The page has at most 1.5 MB: of a long log, it lists \
+         the slowest requests, some that failed, and a sample of the others. Percentiles are those of \
+         `summary`: less than 1 % from the exact ones.",
+    ),
     two: Some("Or no request has a value for an objective of `--slo`."),
     ..Help::NONE
 };
@@ -82,11 +90,11 @@ pub(super) const HELP: Help = Help {
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("percentiles", |arg| with_default(arg, "50,90,99; in the table of the run also 99.9")))]
 pub(super) struct Args {
-    /// Where the page goes; without it, to standard output, unless that is a terminal
+    /// The file for the page; without it, the page goes to standard output, unless that is a terminal
     #[arg(short, long, value_name = "PAGE")]
     output: Option<PathBuf>,
-    /// The figures of the page as one line of JSON, in place of the page: `summary` has the keys of `summary
-    /// --json`
+    /// One line of JSON with the figures of the page, in place of the page; its key `summary` has what
+    /// `summary --json` prints
     #[arg(long)]
     json: bool,
     #[command(flatten)]
