@@ -421,7 +421,7 @@ fn groups_are_a_table_with_the_figures_of_the_summary() {
     let page = stdout(&omni_of(&["report", "--by", "request_id"], &log));
     assert!(page.contains("<th scope=\"row\">&quot;a\\u202eb&quot;</th>"), "control characters are escaped");
     let page = stdout(&omni(&["report", "--every", "20ms", PIPELINE]));
-    assert!(page.contains("<h2>By time</h2>") && page.contains("<th scope=\"col\">until</th>"));
+    assert!(page.contains("<h2>By time</h2>") && page.contains("<th scope=\"col\">from</th>"));
     let page = stdout(&omni(&["report", "--by", "stage_name", PIPELINE]));
     assert!(page.contains("<th scope=\"row\">code2wav</th><td>40</td>"), "{page}");
 }

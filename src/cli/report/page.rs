@@ -249,6 +249,7 @@ impl SampledPage {
         templates.add_filter("time", |millis: f64| shown(Millis::from_f64(millis).unwrap_or_default()));
         templates.add_filter("decimal", decimal);
         templates.add_filter("count", count);
+        templates.add_filter("moment", |at: &str| at.replace(".000000Z", "Z"));
         templates.add_filter("short", |name: &str| shortened(name).into_owned());
         templates.set_auto_escape_callback(|_| AutoEscape::Html);
         let rendered =
