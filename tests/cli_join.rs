@@ -723,6 +723,27 @@ fn a_process_that_was_started_again_with_another_clock_is_named() {
 }
 
 #[test]
+fn rows_in_between_that_agree_on_another_clock_are_named_with_their_times_and_the_difference() {
+    let ids: Vec<_> = (0..200).map(|id| &*format!("request {id}").leak()).collect();
+    let (front, worker) = run(&ids);
+    let rows = worker.lines().enumerate().map(|(at, row)| match at {
+        100..108 => row.replace(":00.0", ":03.0") + "\n",
+        _ => row.to_owned() + "\n",
+    });
+    let log = front + &rows.collect::<String>();
+    let said = text(&omni_of(&["join", "--align-clocks"], &log).stderr);
+    let sentence = "omni-metrics: 1 log has rows in succession that agree on another time than they were moved \
+                    by, so their flights and starts may be wrong: standard input by 3000.000 ms from \
+                    2026-01-31T20:20:03.007000Z to 2026-01-31T20:55:03.007000Z\n";
+    assert!(said.contains(sentence), "{said}");
+    let json = report(&text(&omni_of(&["join", "--align-clocks", "--json"], &log).stderr));
+    let expected = json!([{
+        "from": "2026-01-31T20:20:03.007000Z", "to": "2026-01-31T20:55:03.007000Z", "by_ms": -3_000.0
+    }]);
+    assert_eq!(json["clocks"][0]["doubtful"], expected);
+}
+
+#[test]
 fn groups_of_joined_requests_are_those_of_summary_of_the_joined_lines() {
     let (front, worker) = run(&["a", "b", "c"]);
     let [of_front, of_worker, of_sibling] = ["groups-front.log", "groups-1.log", "groups-2.log"].map(path);

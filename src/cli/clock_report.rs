@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{amount::amount, clocks::Clocks, origins::Origins};
+use super::{
+    amount::amount,
+    clocks::{Clocks, Doubt},
+    origins::Origins,
+};
+use crate::Timestamp;
 
 /// Clocks that differ by this much, in milliseconds, are named.
 const MUCH_MS: f64 = 10.0;
@@ -26,9 +31,9 @@ struct RowClock {
     requests_from: String,
     /// One for each start of the process that wrote the rows; none if there is no estimate.
     offsets_ms: Vec<f64>,
-    /// How often rows in succession agree on another time, although they are moved by one of these.
-    #[serde(skip_serializing_if = "is_zero")]
-    doubtful: usize,
+    /// Where rows in succession agree on another time, although they are moved by one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    doubtful: Vec<Doubtful>,
     /// By how much these requests were moved themselves.
     #[serde(skip)]
     requests_moved_ms: f64,
@@ -48,8 +53,14 @@ impl RowClock {
     }
 }
 
-fn is_zero(count: &usize) -> bool {
-    *count == 0
+/// Rows in succession that agree on another time than they were moved by.
+#[derive(Serialize)]
+struct Doubtful {
+    /// When the first and the last one of them ended, by the clock of their process.
+    from: Timestamp,
+    to: Timestamp,
+    /// By how much more they would have to be moved.
+    by_ms: f64,
 }
 
 /// By how much the requests of a run are moved.
@@ -72,11 +83,15 @@ impl ClockReport {
     pub(super) fn of(clocks: &Clocks, logs: &Origins) -> Self {
         let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
         let millis = |micros: i64| micros as f64 / 1e3;
+        let doubtful = |doubt: &Doubt| {
+            let [from, to] = doubt.times;
+            Doubtful { from, to, by_ms: millis(doubt.by) }
+        };
         let of_pair = clocks.pairs().iter().map(|((run, log), offsets)| RowClock {
             log_file: name(logs.of_row(*log)),
             requests_from: name(logs.of_run(*run)),
             offsets_ms: offsets.micros().map(millis).collect(),
-            doubtful: offsets.doubts(),
+            doubtful: offsets.doubts().iter().map(doubtful).collect(),
             requests_moved_ms: millis(clocks.of_requests(*run)),
         });
         let of_run = clocks.runs().map(|(run, requests, moved)| RequestClock {
@@ -95,13 +110,8 @@ impl ClockReport {
             let count = named.len();
             sentences.extend(list(named).map(|names| sentence(&names, count)));
         };
-        let mut differing = BTreeMap::<_, (f64, String)>::new();
-        for (clock, off) in self.clocks.iter().filter_map(|clock| Some((clock, clock.off()?))) {
-            let known = differing.entry(&*clock.log_file).or_default();
-            if off.0 > known.0 {
-                *known = off;
-            }
-        }
+        let differing =
+            farthest(self.clocks.iter().filter_map(|clock| Some((&*clock.log_file, clock.off()?))));
         add(
             &|names, count| {
                 let clocks = amount(count as u64, "log of rows has a clock", "logs of rows have clocks");
@@ -120,10 +130,14 @@ impl ClockReport {
             },
             starts.into_iter().map(|(log, again)| (again, times(log, again))).collect(),
         );
-        let doubtful =
-            largest(self.clocks.iter().filter_map(|clock| {
-                (clock.doubtful > 0).then_some((&*clock.log_file, clock.doubtful as f64))
-            }));
+        let doubtful = self.clocks.iter().flat_map(|clock| {
+            clock.doubtful.iter().map(|doubt| {
+                let Doubtful { from, to, by_ms } = doubt;
+                let text = format!("{} by {:.3} ms from {from} to {to}", clock.log_file, by_ms.abs());
+                (&*clock.log_file, (by_ms.abs(), text))
+            })
+        });
+        let doubtful = farthest(doubtful);
         add(
             &|names, count| {
                 let logs = amount(count as u64, "log has", "logs have");
@@ -132,7 +146,7 @@ impl ClockReport {
                      flights and starts may be wrong: {names}"
                 )
             },
-            doubtful.into_iter().map(|(log, often)| (often, times(log, often))).collect(),
+            doubtful.into_values().collect(),
         );
         sentences.extend(self.of_requests());
         sentences
@@ -171,6 +185,18 @@ impl ClockReport {
         }));
         sentences
     }
+}
+
+/// The largest number of each log, and its text.
+fn farthest<'a>(texts: impl Iterator<Item = (&'a str, (f64, String))>) -> BTreeMap<&'a str, (f64, String)> {
+    let mut of_logs = BTreeMap::<_, (f64, String)>::new();
+    for (log, text) in texts {
+        let known = of_logs.entry(log).or_default();
+        if text.0 > known.0 {
+            *known = text;
+        }
+    }
+    of_logs
 }
 
 /// The largest number of each log.

@@ -4,15 +4,16 @@
 use std::{cmp::Reverse, collections::BTreeMap, mem, ops::Range};
 
 use super::{messages::Path, request_clocks::Links};
+use crate::Timestamp;
 
 /// Fewer rows than these tell nothing.
 pub(super) const FEWEST: usize = 8;
 /// How many rows of one log in the requests of one run are looked at.
 const MOST: usize = 1_024;
 
-/// A row of a worker: which of all lines it is, and by how much it has to be moved, at least and at most, to
-/// lie inside of its request and between its messages, in microseconds.
-type Row = (u64, i64, i64);
+/// A row of a worker: which of all lines it is; by how much it has to be moved, at least and at most, to lie
+/// inside of its request and between its messages; and when it ended. Times are microseconds.
+type Row = (u64, i64, i64, u64);
 
 /// The rows of a log in the requests of a run. Of many, one in two to the power of `halved` is kept: the same
 /// ones, in whatever order they come.
@@ -92,7 +93,7 @@ impl ClockRows {
         // A row that is longer than its request tells nothing.
         if least <= most {
             let rows = self.pairs.entry(run_and_log).or_default();
-            rows.add((sequence, least, most));
+            rows.add((sequence, least, most, row.1 / 1_000));
             for (count, path) in rows.messages.iter_mut().zip(paths) {
                 // The end of the request itself counts as a message.
                 *count += path.map_or(1, |path| path.messages);
@@ -113,7 +114,7 @@ impl ClockRows {
         for ((run, log), Rows { mut kept, messages, .. }) in self.pairs {
             kept.sort_unstable();
             let offsets = offsets(&kept, messages);
-            let of_pair = Offsets { doubtful: doubtful(&kept, &offsets, messages), offsets };
+            let of_pair = Offsets { doubts: doubts(&kept, &offsets, messages), offsets };
             let rows = kept.iter().map(|(sequence, ..)| *sequence);
             let rows = rows.filter(|sequence| of_pair.is_known(*sequence));
             let rows = rows.map(|sequence| (sequence, offset_at(&of_pair.offsets, sequence)));
@@ -131,8 +132,10 @@ impl ClockRows {
 /// The offsets of rows in their order, and from which line on each one holds. `messages` is how many led to
 /// the rows, and how many back.
 fn offsets(rows: &[Row], messages: [u64; 2]) -> Vec<(u64, i64)> {
-    let (mut lives, mut offsets, mut from) = (Vec::new(), Vec::new(), 0);
-    add_lives(rows, 0..rows.len(), messages, &mut lives);
+    let (mut long, mut offsets, mut from) = (Vec::new(), Vec::new(), 0);
+    add_lives(rows, 0..rows.len(), messages, &mut long);
+    let lives = (0..long.len()).flat_map(|at| with_short_ones(rows, &long, at, messages));
+    let lives: Vec<_> = lives.collect();
     for (at, (_, offset)) in lives.iter().enumerate() {
         offsets.extend(rows.get(from).map(|(first, ..)| (*first, *offset)));
         if let Some((next, its_offset)) = lives.get(at + 1) {
@@ -143,21 +146,60 @@ fn offsets(rows: &[Row], messages: [u64; 2]) -> Vec<(u64, i64)> {
     offsets
 }
 
+/// One of several lives, between those that are too short to tell in it: rows at its begin or its end that
+/// agree on another offset, up to or from [`FEWEST`] rows in succession that do not fit.
+fn with_short_ones(
+    rows: &[Row],
+    lives: &[(Range<usize>, i64)],
+    at: usize,
+    messages: [u64; 2],
+) -> impl Iterator<Item = (Range<usize>, i64)> {
+    let (range, offset) = lives.get(at).cloned().unwrap_or_default();
+    let (mut first, mut last, mut start) = (None, None, range.start);
+    let fits = |row: &Row| fits(row, offset);
+    let of_life = rows.get(range.clone()).unwrap_or_default();
+    for stretch in of_life.chunk_by(|one, other| fits(one) == fits(other)) {
+        let end = start + stretch.len();
+        if stretch.len() >= FEWEST && stretch.first().is_some_and(|row| !fits(row)) {
+            first = first.or(Some(end));
+            last = Some(start);
+        }
+        start = end;
+    }
+    // Rows of the life before this one or after it are no life of their own.
+    let life = |range: Range<usize>, next: Option<&(Range<usize>, i64)>| {
+        let rows = rows.get(range.clone())?;
+        let fitting =
+            next.map_or(0, |(_, offset)| rows.iter().filter(|row| self::fits(row, *offset)).count());
+        let offset = offset_of(rows, messages).filter(|_| !are_most(fitting, rows.len()))?;
+        Some((range, offset))
+    };
+    let before = first.and_then(|end| life(range.start..end, lives.get(at.wrapping_sub(1))));
+    let after = last.and_then(|start| life(start..range.end, lives.get(at + 1)));
+    let from = before.as_ref().map_or(range.start, |(before, _)| before.end);
+    let to = after.as_ref().map_or(range.end, |(after, _)| after.start);
+    before.into_iter().chain((from < to).then_some((from..to, offset))).chain(after)
+}
+
 /// Where at least [`FEWEST`] rows in succession do not fit to the offset that holds there, but agree on
 /// another one: their process may have been started again in between.
-fn doubtful(rows: &[Row], offsets: &[(u64, i64)], messages: [u64; 2]) -> Vec<Range<u64>> {
-    let fits = |(sequence, least, most): &Row| (*least..=*most).contains(&offset_at(offsets, *sequence));
-    let (mut doubtful, mut from, mut stretches) = (Vec::new(), 0, rows.chunk_by(|a, b| fits(a) == fits(b)));
+fn doubts(rows: &[Row], offsets: &[(u64, i64)], messages: [u64; 2]) -> Vec<Doubt> {
+    let fits = |row: &Row| fits(row, offset_at(offsets, row.0));
+    let (mut doubts, mut from, mut stretches) = (Vec::new(), 0, rows.chunk_by(|a, b| fits(a) == fits(b)));
     let mut next = stretches.next();
     while let Some(stretch) = next {
         next = stretches.next();
         let to = next.and_then(<[Row]>::first).map_or(u64::MAX, |(sequence, ..)| *sequence);
-        if stretch.first().is_some_and(|row| !fits(row)) && offset_of(stretch, messages).is_some() {
-            doubtful.push(from..to);
+        let doubtful = stretch.first().zip(stretch.last()).filter(|(row, _)| !fits(row));
+        if let Some(((at, .., first), (.., last))) = doubtful
+            && let Some(offset) = offset_of(stretch, messages)
+        {
+            let times = [first, last].map(|micros| Timestamp::from_unix_micros(*micros));
+            doubts.push(Doubt { lines: from..to, times, by: offset - offset_at(offsets, *at) });
         }
         from = stretch.last().map_or(from, |(sequence, ..)| *sequence);
     }
-    doubtful
+    doubts
 }
 
 /// Of offsets one after the other, the one that holds at `sequence`; 0 if there is none.
@@ -184,9 +226,19 @@ fn add_lives(rows: &[Row], range: Range<usize>, messages: [u64; 2], lives: &mut 
     }
 }
 
+/// Whether a row lies inside of its request and between its messages at this offset.
+fn fits((_, least, most, _): &Row, offset: i64) -> bool {
+    (*least..=*most).contains(&offset)
+}
+
+/// Nineteen in twenty.
+fn are_most(fitting: usize, rows: usize) -> bool {
+    fitting * 20 >= rows * 19
+}
+
 /// How many of the rows, from the first one on, have the offset `before` if most rows are to fit.
 fn boundary(rows: &[Row], before: i64, after: i64) -> usize {
-    let fits = |offset: i64, (_, least, most): &Row| i64::from((*least..=*most).contains(&offset));
+    let fits = |offset: i64, row: &Row| i64::from(fits(row, offset));
     let (mut fitting, mut best) = (0, (0, 0));
     for (at, row) in rows.iter().enumerate() {
         fitting += fits(before, row) - fits(after, row);
@@ -202,7 +254,7 @@ fn offset_of(rows: &[Row], [there, back]: [u64; 2]) -> Option<i64> {
         return None;
     }
     // An offset at which a row begins to fit comes before the same one at which another row ceases to.
-    let ends = rows.iter().flat_map(|(_, least, most)| [(*least, false), (*most, true)]);
+    let ends = rows.iter().flat_map(|(_, least, most, _)| [(*least, false), (*most, true)]);
     let mut ends: Vec<_> = ends.collect();
     ends.sort_unstable();
     let (mut fitting, mut most, mut from, mut to) = (0, 0, 0, None);
@@ -219,8 +271,8 @@ fn offset_of(rows: &[Row], [there, back]: [u64; 2]) -> Option<i64> {
             }
         }
     }
-    let unmoved = rows.iter().filter(|(_, least, most)| (*least..=*most).contains(&0)).count();
-    if most * 20 < rows.len() * 19 {
+    let unmoved = rows.iter().filter(|row| fits(row, 0)).count();
+    if !are_most(most, rows.len()) {
         return None;
     }
     let share = there as f64 / (there + back) as f64;
@@ -245,8 +297,17 @@ pub(super) struct Clocks {
 pub(super) struct Offsets {
     /// From which line on each one holds, one after the other, in microseconds.
     offsets: Vec<(u64, i64)>,
-    /// The lines at which they may be wrong.
-    doubtful: Vec<Range<u64>>,
+    doubts: Vec<Doubt>,
+}
+
+/// Where an offset may be wrong.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    lines: Range<u64>,
+    /// When the first and the last row ended that do not fit, by the clock of their process.
+    pub(super) times: [Timestamp; 2],
+    /// By how much more these rows would have to be moved, in microseconds.
+    pub(super) by: i64,
 }
 
 impl Offsets {
@@ -255,13 +316,12 @@ impl Offsets {
         self.offsets.iter().map(|(_, offset)| *offset)
     }
 
-    /// How many stretches of lines there are at which they may be wrong.
-    pub(super) fn doubts(&self) -> usize {
-        self.doubtful.len()
+    pub(super) fn doubts(&self) -> &[Doubt] {
+        &self.doubts
     }
 
     fn is_known(&self, sequence: u64) -> bool {
-        !self.offsets.is_empty() && !self.doubtful.iter().any(|lines| lines.contains(&sequence))
+        !self.offsets.is_empty() && !self.doubts.iter().any(|doubt| doubt.lines.contains(&sequence))
     }
 }
 
@@ -310,7 +370,7 @@ mod tests {
     fn rows(first: u64, count: u64, ahead: i64) -> impl Iterator<Item = Row> {
         (first..first + count).map(move |sequence| {
             let begin = (sequence * 7 % 50).cast_signed() * 1_000;
-            (sequence, -begin - ahead, 50_000 - begin - ahead)
+            (sequence, -begin - ahead, 50_000 - begin - ahead, sequence)
         })
     }
 
@@ -336,7 +396,7 @@ mod tests {
         for (restart, all) in [(700, 1_024), (100, 1_024), (20, 40), (24, 40)] {
             let rows: Vec<_> =
                 rows(0, restart, 90_000).chain(rows(restart, all - restart, -150_000)).collect();
-            let offsets = Offsets { offsets: offsets(&rows, [1, 1]), doubtful: Vec::new() };
+            let offsets = Offsets { offsets: offsets(&rows, [1, 1]), doubts: Vec::new() };
             let clocks = Clocks { pairs: [((1, 2), offsets)].into(), ..Clocks::default() };
             for at in 0..all {
                 let ahead = if at < restart { 90_000 } else { -150_000 };
@@ -354,11 +414,31 @@ mod tests {
             let all: Vec<_> = rows(0, 400, 0).chain(others).chain(rows(500, 500, 0)).collect();
             let offsets = offsets(&all, [1, 1]);
             assert_eq!(offsets, [(0, 0)]);
-            doubtful(&all, &offsets, [1, 1])
+            let doubts = doubts(&all, &offsets, [1, 1]).into_iter();
+            doubts.map(|doubt| (doubt.lines, doubt.times.map(Timestamp::unix_micros))).collect::<Vec<_>>()
         };
-        assert_eq!(others(8, |_| -5_000_000), [Range { start: 399, end: 500 }]);
+        assert_eq!(others(8, |_| -5_000_000), [(399..500, [400, 407])]);
         assert_eq!(others(7, |_| -5_000_000), []);
         assert_eq!(others(40, |at| -at * 100_000), []);
+    }
+
+    #[test]
+    fn a_start_with_few_of_all_rows_has_an_offset_of_its_own_from_eight_rows_on() {
+        let offsets = |first: u64, last: u64| {
+            let after = rows(first, 500 - first - last, 0).chain(rows(500 - last, last, 264_000));
+            offsets(&rows(0, first, -64_000).chain(after).collect::<Vec<_>>(), [1, 1])
+        };
+        let off = |offset: i64, ahead: i64| (offset + ahead).abs() <= 10_000;
+        assert_eq!(offsets(7, 7), [(0, 0)]);
+        let found = offsets(0, 8);
+        assert!(matches!(found[..], [(0, 0), (492, by)] if off(by, 264_000)), "{found:?}");
+        let found = offsets(12, 0);
+        assert!(matches!(found[..], [(0, by), (12, 0)] if off(by, -64_000)), "{found:?}");
+        let found = offsets(10, 10);
+        assert!(
+            matches!(found[..], [(0, by), (10, 0), (490, last)] if off(by, -64_000) && off(last, 264_000)),
+            "{found:?}"
+        );
     }
 
     #[test]

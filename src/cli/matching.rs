@@ -361,6 +361,10 @@ pub(super) fn clock_rows(part: &mut Spool<4, 3>, bytes: &mut Vec<u8>) -> Result<
         let run = request.source;
         clock_rows.add_request(run);
         let request = request_reader.read(request.line).ok_or_else(garbled)?;
+        // Of a lost attempt, the rows that are left may agree on a time of another attempt.
+        if rows.iter().any(|row| row.is_of_another_attempt(request)) {
+            continue;
+        }
         let (times, mut messages) = (times(request), Messages::default());
         request.transfer_table.iter().for_each(|row| messages.add(row, &request.warnings, None));
         for Received { line, source, .. } in rows {
