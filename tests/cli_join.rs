@@ -717,7 +717,7 @@ fn a_process_that_was_started_again_with_another_clock_is_named() {
     fs::write(&logs[1], before.to_owned() + &after.replace(":00.0", ":03.0")).unwrap();
     let said = text(&omni_of(&["join", "--align-clocks", &logs[0], &logs[1]], "").stderr);
     let expected = "omni-metrics: 1 log of rows has a clock off by 10 ms or more from that of the requests: \
-                    again-worker.log from 0.000 ms off to 3000.000 ms ahead\n\
+                    again-worker.log between 0.000 ms off and 3000.000 ms ahead\n\
                     omni-metrics: 1 process was started again with another clock: again-worker.log\n";
     assert!(said.starts_with(expected), "{said}");
 }

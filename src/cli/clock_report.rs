@@ -40,13 +40,13 @@ struct RowClock {
 }
 
 impl RowClock {
-    /// By how much the clock is off at most and, in words, from which offset to which, if it is off by much.
+    /// By how much the clock is off at most and, in words, between which offsets, if it is off by much.
     fn off(&self) -> Option<(f64, String)> {
         let moved = || self.offsets_ms.iter().map(|by| by + self.requests_moved_ms);
         let most = moved().map(f64::abs).fold(0.0, f64::max);
         let [back, forth] = [moved().fold(f64::MAX, f64::min), moved().fold(f64::MIN, f64::max)];
         let by = match back < forth {
-            true => format!("from {} to {}", ahead(forth), ahead(back)),
+            true => format!("between {} and {}", ahead(forth), ahead(back)),
             false => ahead(back),
         };
         (most >= MUCH_MS).then(|| (most, format!("{} {by}", self.log_file)))

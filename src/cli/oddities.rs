@@ -223,8 +223,9 @@ impl Oddities {
         if *far_away > 0 {
             let rows = amount(*far_away, "row lies", "rows lie");
             sentences.push(format!(
-                "{rows} more than a second outside of the request: do clocks differ, or is the id that of \
-                 another attempt too, which has no line? --max-offset 1s leaves such rows out"
+                "{rows} more than a second outside of the request: workers went on after the request had \
+                 ended, as after an abort, or clocks differ, or the id is that of another attempt too, which \
+                 has no line; --max-offset 1s leaves out the rows in each of these cases"
             ));
         }
         sentences.extend(lone.sentences(&within));
