@@ -174,8 +174,9 @@ def fields(found):
 
 
 def fields_of(row):
-    """Those that the views have: without the log that `join` names."""
-    return {name: value for name, value in row.get("fields", {}).items() if name != "log_file"}
+    """Those that the views have: without the ones that `join` adds."""
+    added = ["log_file", "e2e_before_join_ms"]
+    return {name: value for name, value in row.get("fields", {}).items() if name not in added}
 
 
 def attempts(logs):
