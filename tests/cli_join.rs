@@ -744,6 +744,41 @@ fn rows_in_between_that_agree_on_another_clock_are_named_with_their_times_and_th
 }
 
 #[test]
+fn rows_of_attempts_without_a_line_do_not_tell_of_clocks() {
+    let (front, worker) = run_with(&["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"], |front, worker| {
+        let wait = |ms| [front, worker].iter().for_each(|rig| rig.wait_ms(ms));
+        let receive = |request_id: &str, at: u64| {
+            let sent_at_unix_ms = 1_769_860_800_000.0 + (3_000_000 + at) as f64;
+            let (from_stage, to_stage, phase) = (0, 1, "rx");
+            wait(1);
+            worker.run(|_| {
+                info_span!("transfer", from_stage, to_stage, phase, sent_at_unix_ms, request_id)
+                    .in_scope(|| wait(1));
+            });
+        };
+        for (at, id) in (0..).zip(["k", "l", "m", "n", "o", "p", "q", "r"]) {
+            front.run(|_| {
+                let _request = info_span!("request", request_id = id).entered();
+                info_span!("transfer", from_stage = 0, to_stage = 1, phase = "tx", request_id = id)
+                    .in_scope(|| wait(1));
+                receive(id, at * 10_000 + 1);
+                wait(7);
+            });
+            wait(4_990);
+            // The front was killed before it wrote the line of the second attempt.
+            receive(id, at * 10_000 + 5_000);
+            wait(4_998);
+        }
+    });
+    // Each half of the rows has some of them.
+    let rows: Vec<_> = worker.lines().skip(10).chain(worker.lines().take(10)).collect();
+    let output = omni_of(&["join", "--align-clocks", "--json"], &format!("{front}{}", rows.join("\n")));
+    let report = report(&text(&output.stderr));
+    assert_eq!(report["rows_of_lost_attempts"]["rows"], 8);
+    assert_eq!(report["clocks"][0]["offsets_ms"], json!([0.0]));
+}
+
+#[test]
 fn groups_of_joined_requests_are_those_of_summary_of_the_joined_lines() {
     let (front, worker) = run(&["a", "b", "c"]);
     let [of_front, of_worker, of_sibling] = ["groups-front.log", "groups-1.log", "groups-2.log"].map(path);

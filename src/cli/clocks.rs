@@ -155,28 +155,30 @@ fn with_short_ones(
     messages: [u64; 2],
 ) -> impl Iterator<Item = (Range<usize>, i64)> {
     let (range, offset) = lives.get(at).cloned().unwrap_or_default();
-    let (mut first, mut last, mut start) = (None, None, range.start);
-    let fits = |row: &Row| fits(row, offset);
+    let (mut misfits, mut start) = (Vec::new(), range.start);
     let of_life = rows.get(range.clone()).unwrap_or_default();
-    for stretch in of_life.chunk_by(|one, other| fits(one) == fits(other)) {
+    for stretch in of_life.chunk_by(|one, other| fits(one, offset) == fits(other, offset)) {
         let end = start + stretch.len();
-        if stretch.len() >= FEWEST && stretch.first().is_some_and(|row| !fits(row)) {
-            first = first.or(Some(end));
-            last = Some(start);
+        if stretch.len() >= FEWEST && stretch.first().is_some_and(|row| !fits(row, offset)) {
+            misfits.push(start..end);
         }
         start = end;
     }
-    // Rows of the life before this one or after it are no life of their own.
-    let life = |range: Range<usize>, next: Option<&(Range<usize>, i64)>| {
-        let rows = rows.get(range.clone())?;
-        let fitting =
-            next.map_or(0, |(_, offset)| rows.iter().filter(|row| self::fits(row, *offset)).count());
-        let offset = offset_of(rows, messages).filter(|_| !are_most(fitting, rows.len()))?;
-        Some((range, offset))
+    let fit = |range: &Range<usize>, offset: i64| {
+        let rows = rows.get(range.clone()).unwrap_or_default();
+        are_most(rows.iter().filter(|row| fits(row, offset)).count(), rows.len())
     };
-    let before = first.and_then(|end| life(range.start..end, lives.get(at.wrapping_sub(1))));
-    let after = last.and_then(|start| life(start..range.end, lives.get(at + 1)));
+    // Rows of the life before this one or after it are no life of their own.
+    let life = |range: Range<usize>, misfit: &Range<usize>, next: Option<&(Range<usize>, i64)>| {
+        let offset = offset_of(rows.get(range.clone())?, messages)?;
+        let is_new = fit(misfit, offset) && !next.is_some_and(|(_, offset)| fit(&range, *offset));
+        is_new.then_some((range, offset))
+    };
+    let (previous, next) = (at.checked_sub(1).and_then(|at| lives.get(at)), lives.get(at + 1));
+    let before = misfits.first().and_then(|misfit| life(range.start..misfit.end, misfit, previous));
     let from = before.as_ref().map_or(range.start, |(before, _)| before.end);
+    let last = misfits.last().filter(|misfit| misfit.start >= from);
+    let after = last.and_then(|misfit| life(misfit.start..range.end, misfit, next));
     let to = after.as_ref().map_or(range.end, |(after, _)| after.start);
     before.into_iter().chain((from < to).then_some((from..to, offset))).chain(after)
 }
@@ -439,6 +441,15 @@ mod tests {
             matches!(found[..], [(0, by), (10, 0), (490, last)] if off(by, -64_000) && off(last, 264_000)),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn rows_at_the_end_of_a_start_that_are_of_the_next_one_are_no_start_of_their_own() {
+        // The halves meet 10 rows after the start.
+        let ahead = |at: u64| if at < 502 { 0 } else { 264_000 };
+        let all: Vec<_> = (0..1_024).flat_map(|at| rows(at, 1, ahead(at))).collect();
+        let found = offsets(&all, [1, 1]);
+        assert!(matches!(found[..], [(0, 0), (502, _)]), "{found:?}");
     }
 
     #[test]

@@ -126,6 +126,22 @@ mod tests {
     }
 
     #[test]
+    fn rows_tell_nothing_from_a_time_in_which_the_worker_served_one_of_the_runs_alone() {
+        // It was started again after the last row of the first run.
+        let (run, mut late) = rows(2, 1, 20, 250);
+        late.extend(rows(2, 101, 30, -700_000).1);
+        let mut links = Links::default();
+        links.add(vec![rows(1, 0, 21, 0), (run, late)]);
+        assert_eq!(links.moves(1), [(1, 0), (2, -250)].into());
+        // A single row of the first run is from the time of the second one.
+        let (run, mut early) = rows(1, 0, 30, 0);
+        early.extend(rows(1, 100, 1, 0).1);
+        let mut links = Links::default();
+        links.add(vec![(run, early), rows(2, 61, 19, 250)]);
+        assert_eq!(links.moves(1), [(1, 0)].into());
+    }
+
+    #[test]
     fn a_worker_that_is_started_again_tells_by_its_rows_of_each_start() {
         let started_again = |run, first, ahead: i64| {
             let (_, mut all) = rows(run, first, 20, ahead);
