@@ -672,8 +672,8 @@ fn a_table_says_how_much_of_its_first_and_last_stretch_the_log_covers() {
     let log = fs::read_to_string(PIPELINE).unwrap();
     let of = |args: &[&str]| stdout(&omni_of(args, &log)).replace('\n', " ");
     let said = of(&["summary", "--every", "1m"]);
-    let note = "Stretches are of 60 s. The log, as far as it is selected, covers 0.102 s of that from \
-                2026-11-24T08:46:00Z only: their counts are of that time, and their rates per second of it.";
+    let note = "Stretches are of 60 s. The log, or its selected part, covers only 0.102 s of that from \
+                2026-11-24T08:46:00Z: their counts are of that time, and their rates per second of it.";
     assert!(said.contains(note), "{said}");
     let json = &lines(&stdout(&omni_of(&["summary", "--json", "--every", "1m"], &log)))[0];
     assert_eq!(json["groups"][0]["covered_ms"].as_f64().unwrap().round(), 102.0);

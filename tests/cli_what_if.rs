@@ -212,8 +212,9 @@ fn a_stage_without_a_queue_may_have_had_more_workers() {
     assert!(text.contains(queue) && !text.contains(guess), "{text}");
     // The claim is in the sentence of its condition.
     let text = said(&["--rate", "3"]);
-    let claim = "If stage 2 vocoder has no more workers than the log shows (1, the most that worked at once, \
-                 while it had no queue), it has no room left: its queue grows";
+    let claim = "If stage 2 vocoder has no more workers than the log shows (1, the most that worked at once \
+                 for at least 1 % of the time in which it worked, while it had no queue), it has no room \
+                 left: its queue grows";
     assert!(text.contains(claim) && text.contains("--workers sets the number."), "{text}");
     assert!(!text.contains(queue) && !text.contains("Stage 2 vocoder has no room"), "{text}");
     // With one client per worker of the log, the stage works all the time.

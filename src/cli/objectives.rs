@@ -19,8 +19,11 @@ use crate::{
 /// The objectives that the arguments of a command name.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct Objectives {
-    /// An objective for each request, such as `e2e=2s` or `first_output@0=200ms`; may be given several times.
-    /// With `@99%` at the end, such a share of the requests is to meet it
+    /// An objective for each request, such as `e2e=2s` or `first_output@code2wav=400ms`; may be given several
+    /// times. With `@99%` at the end, such a share of the requests is to meet it
+    ///
+    /// STAGE is the id or the name of a stage. Its first output counts from the creation of the request.
+    /// Example: `omni-metrics summary --slo e2e=2s --slo first_output@code2wav=400ms FILE`
     #[arg(long = "slo", value_name = "NUMBER[@STAGE]=LIMIT")]
     pub(super) slo: Vec<Objective>,
 }

@@ -58,9 +58,10 @@ pub(in crate::cli) struct GroupArgs {
     by: Option<By>,
     /// A group for each stretch of time of this length (10s, 5m, 1h), by the end of the requests
     ///
-    /// The first and the last stretch may be longer than the log, and a sentence says by how much. If that
-    /// makes more than 1,000 groups, the stretches are 2, 4, 8… times as long. With --by, a group for
-    /// each pair. Example: `omni-metrics summary --every 10s --by finish_reason FILE`
+    /// Stretches begin at full multiples of their length by the clock, in UTC (12:00, 12:05, …), not when the
+    /// run begins. So the log may cover only a part of the first and of the last one; a sentence says how
+    /// much. If there were more than 1,000 groups, the stretches are 2, 4, 8… times as long. With --by, a
+    /// group for each pair. Example: `omni-metrics summary --every 10s --by finish_reason FILE`
     #[arg(long, value_name = "SPAN", value_parser = width)]
     every: Option<Duration>,
 }

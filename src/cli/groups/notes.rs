@@ -28,8 +28,8 @@ impl GroupTable {
         let seconds = self.rows.every_ms? / 1e3;
         (!ends.is_empty()).then(|| {
             format!(
-                "Stretches are of {seconds} s. The log, as far as it is selected, covers {} only: their \
-                 counts are of that time, and their rates per second of it.",
+                "Stretches are of {seconds} s. The log, or its selected part, covers only {}: their counts \
+                 are of that time, and their rates per second of it.",
                 listed(&ends)
             )
         })
@@ -43,8 +43,9 @@ impl GroupTable {
         let is_zero = |times: &Times| times.max < LEAST_SHOWN;
         (is_zero(first) && times.all(is_zero)).then(|| {
             format!(
-                "queue: {} is 0 in each row, since each span was entered when it was created. Where requests \
-                 wait inside the span, it must record `scheduled` for a queue to show.",
+                "queue: {} is 0 in each row. It is the time from the creation of a span to its first enter, \
+                 and each span was entered at once. Where requests wait inside the span, it must record \
+                 `scheduled` for a queue to show.",
                 queue.name
             )
         })

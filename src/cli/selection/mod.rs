@@ -44,12 +44,14 @@ pub(in crate::cli) struct SelectionArgs {
     until: Option<String>,
     /// Only lines for which the expression is true, in the Common Expression Language (CEL, cel.dev)
     ///
-    /// Names: the numbers of the line's table (e2e_total_ms), finish_reason, request_id, type, timestamp,
-    /// trace_id, fields.NAME, warnings, and the lists stages and transfers. A number that a line lacks is
-    /// null: `x != 5` is true for it, and `x < 5` and `!(x < 5)` select no line. Lines of type summary and
-    /// open are left out, unless the expression names the type. Rates remain per second of the log: --since
-    /// and --until select time. Example:
-    /// `omni-metrics summary --where 'finish_reason == "error" && e2e_total_ms > 500' FILE`
+    /// Names: the numbers of the line's table (e2e_total_ms), finish_reason, failed, request_id, type,
+    /// timestamp, trace_id, fields.NAME, warnings, the lists stages and transfers, and stage_name: of a row
+    /// in stages, or of a line that is a row of a stage. If a line has no value for a number, `number != 5`
+    /// selects the line, and neither `number < 5` nor `!(number < 5)` does. Lines of type summary and open
+    /// are left out, unless the expression names the type. Rates remain per second of the log: --since and
+    /// --until select time. Examples:
+    /// `omni-metrics summary --where 'finish_reason == "error" && e2e_total_ms > 500' FILE`,
+    /// `omni-metrics summary --where 'stages.exists(s, s.stage_name == "talker" && failed)' FILE`
     #[arg(long = "where", value_name = "EXPR")]
     condition: Option<String>,
 }

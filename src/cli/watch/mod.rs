@@ -61,7 +61,7 @@ pub(super) const HELP: Help = Help {
         ("The stderr of a program", "service 2>&1 | omni-metrics watch"),
         (
             "How many requests of the last five minutes met their objectives",
-            "omni-metrics watch --window 5m --slo e2e=2s --slo first_output@0=200ms@99% service.log",
+            "omni-metrics watch --window 5m --slo e2e=2s --slo first_output@code2wav=400ms@99% service.log",
         ),
         ("The requests of one model", "omni-metrics watch --where 'fields.model == \"x\"' service.log"),
         (

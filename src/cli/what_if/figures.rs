@@ -165,8 +165,8 @@ impl Run {
         let guessed = (!named.is_empty()).then(|| {
             format!(
                 "No queue in the log, but one in the prediction: {}. The number of workers, in brackets, is \
-                 the most that worked at once. If there are more, requests wait less than predicted; \
-                 --workers sets the number.",
+                 the most that worked at once for at least 1 % of the time in which the stage worked. If \
+                 there are more, requests wait less than predicted; --workers sets the number.",
                 named.join(", ")
             )
         });
@@ -186,7 +186,8 @@ impl StageFigures {
             true => (
                 format!(
                     "If stage {stage} has no more workers than the log shows ({workers}, the most that \
-                     worked at once, while it had no queue), it"
+                     worked at once for at least 1 % of the time in which it worked, while it had no \
+                     queue), it"
                 ),
                 " --workers sets the number.",
             ),

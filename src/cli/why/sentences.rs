@@ -243,9 +243,9 @@ impl Answer {
     pub(super) fn notes(&self) -> Vec<String> {
         let choice = match self.percentile {
             Some(100.0) => Some("It is the slowest request.".to_owned()),
-            Some(percentile) => {
-                Some(format!("It is the slowest request within 1 % of p{percentile} of e2e_total_ms."))
-            }
+            Some(percentile) => Some(format!(
+                "It is the slowest of the requests whose e2e_total_ms is within 1 % of p{percentile}."
+            )),
             None => None,
         };
         let sampled = (self.weight > self.requests).then(|| {
