@@ -708,6 +708,61 @@ fn the_halves_of_one_log_are_compared_as_two_logs_are() {
 }
 
 #[test]
+fn a_log_that_is_not_joined_is_said_to_be_so_before_its_figures() {
+    let row = r#"{"type":"stage","schema":1,"timestamp":"2026-11-24T08:46:41.5Z","request_id":"req-0001","stage_id":7,"stage_gen_time_ms":1.0,"busy_time_ms":1.0,"queue_time_ms":0.0,"start_ms":null,"wall_time_ms":1.0,"events":1}"#;
+    let unjoined = format!("{row}\n{PIPELINE}");
+    let (apart, joined) = (file("compare_apart.jsonl", &unjoined), file("compare_joined.jsonl", PIPELINE));
+    let begin = format!("{apart}: Not joined: 1 row of a worker is in no request. So requests lack stages,");
+    let note = format!("<p class=\"note\">{}", begin.replace('/', "&#x2f;"));
+    let command = "`omni-metrics join --align-clocks LOGS > joined.jsonl`";
+    let page = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compare_apart.html");
+    let run = |args: &[&str], logs: [&str; 2]| {
+        omni_of(&[&["compare", "-o", page.to_str().unwrap()], args, &logs].concat(), "")
+    };
+    // Each side says so, and only the side that it concerns.
+    let pairs =
+        [([&apart, &joined], 1), ([&joined, &apart], 1), ([&apart, &apart], 2), ([&joined, &joined], 0)];
+    for (logs, times) in pairs {
+        let logs = logs.map(String::as_str);
+        let output = run(&[], logs);
+        let said = stdout(&output).replace('\n', " ");
+        let before_figures = said.split("Before: ").next().unwrap();
+        let html = fs::read_to_string(&page).unwrap();
+        let head = html.split("<main>").next().unwrap();
+        assert_eq!(before_figures.matches(&begin).count(), times, "{said}");
+        assert_eq!(before_figures.matches(command).count(), times, "{said}");
+        assert_eq!(said.matches("Not joined").count(), times, "{said}");
+        assert_eq!(head.matches(&note).count(), times, "{head}");
+        assert_eq!(html.matches("Not joined").count(), times);
+        assert_eq!((text(&output.stderr).as_str(), output.status.code()), ("", Some(0)));
+        // Where standard output has no sentences, standard error has these.
+        for format in ["--json", "--csv"] {
+            let output = run(&[format], logs);
+            let complaints = text(&output.stderr);
+            assert_eq!(complaints.matches(&format!("omni-metrics: {begin}")).count(), times, "{complaints}");
+            assert_eq!((complaints.lines().count(), output.status.code()), (times, Some(0)));
+        }
+        let report = compared(&logs);
+        for (side, log) in ["before", "after"].into_iter().zip(logs) {
+            let rows = (log == apart).then(|| Value::from(1));
+            assert_eq!(report[side].get("rows_of_workers"), rows.as_ref(), "{side}");
+        }
+    }
+    // Objectives without a value are said after it.
+    let slo = ["--slo", "first_output@code2wave=1s"];
+    let complaints = text(&run(&slo, [&apart, &joined]).stderr);
+    let [first, second] = complaints.lines().collect::<Vec<_>>().try_into().unwrap();
+    assert!(first.contains(command) && second.contains("so the objective"), "{complaints}");
+    // The halves of one log are one log.
+    let line: Value = serde_json::from_str(PIPELINE.lines().nth(20).unwrap()).unwrap();
+    let split = ["compare", "--split", line["timestamp"].as_str().unwrap(), &apart];
+    let said = stdout(&omni_of(&split, "")).replace('\n', " ");
+    assert!(said.starts_with(&begin) && said.matches("Not joined").count() == 1, "{said}");
+    let report = compared(&split[1..]);
+    assert!(["before", "after"].iter().all(|side| report[side]["rows_of_workers"] == 1), "{report}");
+}
+
+#[test]
 fn the_requests_that_have_a_number_are_counted_and_a_percentile_without_an_interval_is_explained() {
     let log = |seed: u64, every: u64, slowest: u64| {
         let rig = Rig::new();

@@ -174,12 +174,16 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let resolved = args.fail_if.iter().map(|condition| condition.resolved(&stages));
     let conditions: Vec<_> = resolved.collect::<Result<_, _>>().map_err(Failure::Io)?;
     let remarks = remarks(&sides);
-    remarks.iter().for_each(|remark| complain(remark));
+    let unjoined: Vec<_> = sides.iter().filter_map(|side| side.unjoined.clone()).collect();
+    let is_text = !args.json && !args.csv;
+    let on_stderr = unjoined.iter().filter(|_| !is_text || !remarks.is_empty());
+    on_stderr.chain(&remarks).for_each(|sentence| complain(sentence));
     let is_missing = !remarks.is_empty();
     let has_unknown = sides.iter().any(|side| side.unknown > 0);
     let names = sides.each_ref().map(|side| side.name.clone());
     let attained = sides.each_ref().map(Side::attainment);
     let [rates_before, rates_after] = sides.each_ref().map(Side::on_rates);
+    let [rows_before, rows_after] = sides.each_ref().map(|side| side.rows_of_workers);
     let [before, after] = sides;
     let (mut before, mut after) = (before.into_sample(SEEDS[0])?, after.into_sample(SEEDS[1])?);
     let further = conditions.iter().filter_map(Condition::percent);
@@ -192,9 +196,9 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let conditions = verdicts.collect();
     let distribution = Distribution::of([&before.latencies, &after.latencies]);
     let ([first, second], [one, other]) = (names, attained);
-    let before = Log { on_rates: rates_before, ..Log::of(first, &before, one) };
-    let after = Log { on_rates: rates_after, ..Log::of(second, &after, other) };
-    let report = Report { before, after, comparison, by_group, conditions, remarks, stages };
+    let before = Log { on_rates: rates_before, rows_of_workers: rows_before, ..Log::of(first, &before, one) };
+    let after = Log { on_rates: rates_after, rows_of_workers: rows_after, ..Log::of(second, &after, other) };
+    let report = Report { before, after, comparison, by_group, conditions, remarks, unjoined, stages };
     if let Some(path) = &args.output {
         std::fs::write(path, page::html(&report, distribution, &args.objectives)?)
             .map_err(|error| Failure::Io(format!("cannot write {}: {error}", path.display())))?;
@@ -234,6 +238,9 @@ struct Report {
     /// Objectives for which the requests of a log have no value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remarks: Vec<String>,
+    /// Which of the logs need `join`.
+    #[serde(skip)]
+    unjoined: Vec<String>,
     #[serde(skip)]
     stages: StageNames,
 }
@@ -247,6 +254,9 @@ struct Log {
     /// How many blocks of time the intervals are computed from.
     blocks: usize,
     block_ms: f64,
+    /// Rows of workers that are in no request before `join`, of the whole log.
+    #[serde(skip_serializing_if = "is_zero")]
+    rows_of_workers: u64,
     /// Requests that met all objectives, without a value for at least one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     met_without_value: Option<u64>,
@@ -256,6 +266,10 @@ struct Log {
     /// Which of the time that rates are of has no selected request.
     #[serde(skip)]
     on_rates: Option<String>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Log {
@@ -269,6 +283,7 @@ impl Log {
             met_without_value: attained.as_ref().map(|attained| attained.met_without_value),
             note: attained.and_then(|attained| attained.met_without_value()),
             on_rates: None,
+            rows_of_workers: 0,
         }
     }
 }

@@ -51,11 +51,13 @@ pub(super) fn html(
     let plot =
         distribution.as_ref().map(|found| found.plot(&marks(&report.comparison), &objectives.on_a_page()));
     let conditions = report.conditions.iter().map(|verdict| printable(&verdict.to_string()).into_owned());
+    let unjoined = report.unjoined.iter().cloned();
+    let notes = unjoined.chain(report.notes()).chain(report.remarks.iter().cloned());
     let page = context! {
         before => printable(&report.before.files),
         after => printable(&report.after.files),
         logs => [report.before.text(), report.after.text()],
-        notes => report.notes().chain(report.remarks.iter().cloned()).collect::<Vec<_>>(),
+        notes => notes.collect::<Vec<_>>(),
         left_out => objectives.left_out_of_a_page(),
         conclusion => report.conclusion().iter().map(|text| plain(text)).collect::<Vec<_>>(),
         conditions => conditions.collect::<Vec<_>>(),

@@ -13,6 +13,7 @@ use crate::{
         log_line::LogLine,
         selection::{moment_of, timestamp},
         stage_names::StageNames,
+        unjoined::unjoined,
     },
     write::columns::printable,
 };
@@ -28,6 +29,10 @@ pub(super) struct Side {
     on_rates: Option<String>,
     /// Lines of an unknown schema.
     pub(super) unknown: u64,
+    /// Rows of workers that are in no request, of the whole log.
+    pub(super) rows_of_workers: u64,
+    /// That the log needs `join`, unless the other half of the same log says so.
+    pub(super) unjoined: Option<String>,
 }
 
 impl Side {
@@ -47,7 +52,15 @@ impl Side {
         let span = blocks.span().unwrap_or_default();
         let covered = inputs.selection.covered(span);
         let on_rates = inputs.selection.on_rates(covered);
-        Ok(Self { name: inputs.names(), blocks, covered, on_rates, unknown: inputs.read.unknown })
+        Ok(Self {
+            name: inputs.names(),
+            blocks,
+            covered,
+            on_rates,
+            unknown: inputs.read.unknown,
+            rows_of_workers: inputs.read.rows_of_workers,
+            unjoined: on_join(&inputs),
+        })
     }
 
     pub(super) fn into_sample(self, seed: u64) -> Result<Sample> {
@@ -88,6 +101,12 @@ pub(super) fn remarks([before, after]: &[Side; 2]) -> Vec<String> {
     let of_after =
         other.iter().filter(|sentence| !one.contains(sentence)).map(|sentence| (&names[1], sentence));
     of_before.chain(of_after).map(|(name, sentence)| format!("{name}: {sentence}")).collect()
+}
+
+/// That the log needs `join`, if it does.
+fn on_join(inputs: &Inputs) -> Option<String> {
+    let sentence = unjoined(inputs.read.rows_of_workers)?;
+    Some(format!("{}: {sentence}", printable(&inputs.names())))
 }
 
 fn new(args: &Args) -> Blocks {
@@ -140,8 +159,13 @@ fn halves(args: &Args, split: &str) -> Result<[Side; 2]> {
     let middle = split.unix_micros().saturating_mul(1_000);
     let side = |blocks, when: &str, covered| {
         let name = format!("{} {when} {split}", inputs.names());
-        Side { name, blocks, covered, on_rates: None, unknown: 0 }
+        let rows_of_workers = inputs.read.rows_of_workers;
+        Side { name, blocks, covered, on_rates: None, unknown: 0, rows_of_workers, unjoined: None }
     };
-    let before = Side { unknown: inputs.read.unknown, ..side(before, "before", [start, middle]) };
+    let before = Side {
+        unknown: inputs.read.unknown,
+        unjoined: on_join(&inputs),
+        ..side(before, "before", [start, middle])
+    };
     Ok([before, side(after, "from", [middle, end])])
 }

@@ -29,7 +29,9 @@ const COUNTS: Range<usize> = 1..3;
 
 impl Report {
     pub(super) fn text(&self, is_all: bool) -> String {
-        let mut text = format!("Before: {}\nAfter:  {}\n\n", self.before.text(), self.after.text());
+        let mut text = String::new();
+        self.unjoined.iter().for_each(|sentence| text += &format!("{}\n\n", in_lines(sentence)));
+        text += &format!("Before: {}\nAfter:  {}\n\n", self.before.text(), self.after.text());
         self.conclusion().iter().for_each(|sentences| text += &format!("{}\n", in_lines(sentences)));
         text.push('\n');
         self.notes().for_each(|sentence| text += &format!("{}\n\n", in_lines(&sentence)));
