@@ -179,13 +179,14 @@ fn requests_with_several_attempts_are_counted_by_their_ids() {
     let once = [&once.join("\n"), &lines[3..].join("\n")].map(String::as_str).join("\n");
     let log = once.replace(&id(lines[1]), &id(lines[0]));
     let expected = serde_json::json!(
-        { "ids": 9, "retried": 1, "failed": 1, "recovered": 1, "is_estimate": false }
+        { "ids": 9, "retried": 1, "failed": 1, "failed_in_only_attempt": 1, "recovered": 1, "is_estimate": false }
     );
     assert_eq!(json("summary", &log)["requests_by_id"], expected);
     assert_eq!(json("report", &log)["summary"]["requests_by_id"], expected);
     assert!(json("summary", &once).get("requests_by_id").is_none());
     let sentence = "1 request_id has several of them, as after a retry. Of 9 different request_ids, 1 failed in \
-                    every attempt (11.1 %), and 1 failed in one attempt and succeeded in another.";
+                    every attempt (11.1 %; 1 after a single one), and 1 failed in one attempt and succeeded in \
+                    another.";
     for command in ["summary", "report"] {
         let said = stdout(&omni_of(&[command], &log)).replace('\n', " ");
         assert!(said.contains(sentence), "{command}: {said}");

@@ -232,7 +232,7 @@ fn a_percentile_answers_for_all_requests_above_it_as_the_report_does() {
     let log = rig.log.text();
     let said = words(&["--p99"], &log);
     for sentence in [
-        "Of the slowest 1 % (2 requests), all spent the largest part of their time before any stage. All 2 took \
+        "Of the slowest 1 % (2 requests, from 90.0 ms on), all spent the largest part of their time before any stage. All 2 took \
          100.0 ms on average, 10.0 times the median request (10.0 ms). They took 90.0 ms more than the median request: the time before any stage took 70.0 ms more (71.0 ms against 1.00 ms) and stage 1 \
          vocoder took 20.0 ms more (29.0 ms against 9.00 ms).",
         "usual-197 took 10.0 ms, about as long as the median request (10.0 ms).",
@@ -277,8 +277,8 @@ fn few_of_the_slowest_that_make_up_most_of_the_difference_are_told_from_the_othe
     let said = words(&["--p90"], &log(951));
     for sentence in [
         // Where most of them were comes first, though the queue rules the mean.
-        "Of the slowest 10 % (6 requests), 5 spent the largest part of their time in stage 1 vocoder. All 6 \
-         took 208.3 ms on average, 20.8 times the median request (10.0 ms). 1 of these 6 requests makes up \
+        "Of the slowest 10 % (6 requests, from 50.0 ms on), 5 spent the largest part of their time in stage 1 \
+         vocoder. All 6 took 208.3 ms on average, 20.8 times the median request (10.0 ms). 1 of these 6 requests makes up \
          83 % of the difference from the median request: stuck (1,000 ms). The other 5 took 50.0 ms on \
          average, 5.0 times the median request (10.0 ms). They took 40.0 ms more than the median request: \
          stage 1 vocoder took 40.0 ms more (49.0 ms against 9.00 ms).",

@@ -95,6 +95,7 @@ impl Attempts {
             ids: count(|_| true),
             retried,
             failed: count(|of_id| !of_id.has_succeeded),
+            failed_in_only_attempt: count(|of_id| !of_id.has_succeeded && !of_id.are_several),
             recovered: count(|of_id| of_id.has_failed && of_id.has_succeeded),
             is_estimate: self.zeros > 0,
         })
@@ -111,6 +112,8 @@ pub(super) struct RequestsById {
     pub(super) retried: u64,
     /// Ids of which every attempt failed.
     pub(super) failed: u64,
+    /// Those of them that have no other attempt.
+    pub(super) failed_in_only_attempt: u64,
     /// Ids of which one attempt failed and another did not.
     pub(super) recovered: u64,
     /// Whether the counts are estimates from a sample of the ids.
@@ -119,15 +122,16 @@ pub(super) struct RequestsById {
 
 impl RequestsById {
     pub(super) fn sentence(&self) -> String {
-        let Self { ids, retried, failed, recovered, is_estimate } = *self;
+        let Self { ids, retried, failed, failed_in_only_attempt: once, recovered, is_estimate } = *self;
         let about = if is_estimate { "about " } else { "" };
         let share = failed as f64 / ids as f64 * 100.0;
         let several = amount(retried, "request_id has", "request_ids have");
-        let [ids, failed, recovered] = [ids, failed, recovered].map(|count| grouped(&count.to_string()));
+        let [ids, failed, once, recovered] =
+            [ids, failed, once, recovered].map(|count| grouped(&count.to_string()));
         format!(
             "These are attempts: {about}{several} several of them, as after a retry. Of {about}{ids} \
-             different request_ids, {about}{failed} failed in every attempt ({share:.1} %), and \
-             {about}{recovered} failed in one attempt and succeeded in another."
+             different request_ids, {about}{failed} failed in every attempt ({share:.1} %; {about}{once} \
+             after a single one), and {about}{recovered} failed in one attempt and succeeded in another."
         )
     }
 }
@@ -162,7 +166,14 @@ mod tests {
             // A copy.
             line(5, 1, true),
         ];
-        let expected = RequestsById { ids: 5, retried: 3, failed: 2, recovered: 2, is_estimate: false };
+        let expected = RequestsById {
+            ids: 5,
+            retried: 3,
+            failed: 2,
+            failed_in_only_attempt: 1,
+            recovered: 2,
+            is_estimate: false,
+        };
         let (mut forth, mut back) = (Attempts::default(), Attempts::default());
         lines.iter().for_each(|line| forth.add(line));
         lines.iter().rev().for_each(|line| back.add(line));

@@ -166,8 +166,14 @@ impl LogSummary {
             values.add(["sampled", "", ""], numbers.map(|(number, count)| (number, count.to_string())));
         }
         if let Some(by_id) = self.requests_by_id {
-            let RequestsById { ids, retried, failed, recovered, is_estimate } = by_id;
-            let counts = [("ids", ids), ("retried", retried), ("failed", failed), ("recovered", recovered)];
+            let RequestsById { ids, retried, failed, failed_in_only_attempt, recovered, is_estimate } = by_id;
+            let counts = [
+                ("ids", ids),
+                ("retried", retried),
+                ("failed", failed),
+                ("failed_in_only_attempt", failed_in_only_attempt),
+                ("recovered", recovered),
+            ];
             values.add(["requests_by_id", "", ""], counts.map(|(number, count)| (number, count.to_string())));
             values.add(["requests_by_id", "", ""], [("is_estimate", is_estimate.to_string())]);
         }

@@ -50,6 +50,7 @@ impl Answer {
         let of_group = if self.group.is_some() { " of the group" } else { "" };
         let name = format!("{}{of_group}", tail.name());
         let requests = amount(tail.mean.requests, "request", "requests");
+        let requests = format!("{requests}, from {} on", time(tail.mean.fastest_ms));
         let mostly =
             self.where_most_were(&tail.mostly).map(|most| format!("Of the {name} ({requests}), {most}."));
         let subject = match mostly {
