@@ -339,7 +339,8 @@ fn the_page_needs_nothing_else_and_shows_names_as_text() {
     assert_eq!(omni_of(&args, "").status.code(), Some(1));
     let page = fs::read_to_string(path).unwrap();
     assert!(!page.contains("<img") && !page.contains('\u{202e}'), "{page}");
-    assert!(page.contains("&lt;img src=x&gt;&amp;") && page.contains("<li>failed: `e2e.p99 &gt; 0.1ms`"));
+    let failed = "<li>failed: <code>e2e.p99 &gt; 0.1ms</code>";
+    assert!(page.contains("&lt;img src=x&gt;&amp;") && page.contains(failed), "{page}");
     assert!(page.contains("spans too little time for intervals"), "{page}");
     assert!(!page.contains("http") && !page.contains("<script") && !page.contains("url("), "{page}");
 

@@ -165,6 +165,41 @@ fn a_log_that_is_not_joined_is_said_to_be_so_before_its_figures() {
     assert_eq!(code, Some(2));
 }
 
+/// A page without its style and its script.
+fn visible(page: &str) -> String {
+    let without = |page: &str, tag: &str| {
+        let [begin, end] = [format!("<{tag}"), format!("</{tag}>")];
+        page.split(&begin).map(|piece| piece.rsplit(&end).next().unwrap()).collect::<String>()
+    };
+    without(&without(page, "style"), "script")
+}
+
+#[test]
+fn a_page_shows_as_code_what_the_text_has_between_backticks() {
+    // A log that is not joined, a queue that is longer than its request, and a warning.
+    let warning = "span `stage`, field `num_tokens_in`: it is negative; treated as not recorded";
+    let warned = PIPELINE.replacen("}]}\n", &format!("}}],\"warnings\":[{warning:?}]}}\n"), 1);
+    let log = unjoined().replace(PIPELINE, &warned.replacen(":0.002995,", ":90000.0,", 1));
+    let folder = tempfile::tempdir().unwrap();
+    let [file, page] = ["log.jsonl", "page.html"].map(|name| folder.path().join(name));
+    std::fs::write(&file, &log).unwrap();
+    let [file, path] = [&file, &page].map(|path| path.to_str().unwrap());
+    stdout(&omni_of(&["compare", "--fail-if", "e2e.p99 > 1h", "-o", path, file, file], ""));
+    let command = "omni-metrics join --align-clocks LOGS &gt; joined.jsonl";
+    let report = ["waiting for stages", "stage", "num_tokens_in", command];
+    let pages = [
+        (stdout(&omni_of(&["report"], &log)), &report[..]),
+        (std::fs::read_to_string(&page).unwrap(), &["e2e.p99 &gt; 1h", "-", command][..]),
+    ];
+    for (page, codes) in pages {
+        let shown = visible(&page);
+        assert!(!shown.contains('`'), "{shown}");
+        for code in codes {
+            assert!(shown.contains(&format!("<code>{code}</code>")), "{code}: {shown}");
+        }
+    }
+}
+
 #[test]
 fn requests_with_several_attempts_are_counted_by_their_ids() {
     // The first two lines are attempts of one request; the third one is a request that failed.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
+use minijinja::{Value, context, value::Serde};
 use serde::Serialize;
 
 use super::{
@@ -20,7 +20,7 @@ use crate::{
     cli::{
         failure::{Failure, Result},
         objectives::Objectives,
-        report::{figures::shown, spent::Part},
+        report::{figures::shown, spent::Part, templates::templates},
         stage_names::{StageNames, shortened},
     },
     model::id::OrderedId,
@@ -80,9 +80,7 @@ pub(super) fn html(
         columns => Value::from(Serde(&distribution.map(|found| found.rows()))),
         style => Value::from_safe_string(STYLE.to_owned()),
     };
-    let mut templates = Environment::new();
-    templates.set_auto_escape_callback(|_| AutoEscape::Html);
-    let rendered = templates.render_str(TEMPLATE, page);
+    let rendered = templates().render_str(TEMPLATE, page);
     rendered.map_err(|error| Failure::Io(format!("cannot make the page: {error:#}")))
 }
 

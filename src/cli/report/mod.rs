@@ -40,6 +40,7 @@ mod stages;
 mod standing;
 mod stretch;
 mod stretches;
+pub(super) mod templates;
 mod way;
 
 use page::Page;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use minijinja::{AutoEscape, Environment, Value, context, value::Serde};
+use minijinja::{Value, context, value::Serde};
 use serde::Serialize;
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     spent::{StageNames, spent},
     stages, standing,
     stretches::Stretches,
+    templates::templates,
 };
 use crate::{
     Line, Millis, RequestLine,
@@ -244,14 +245,13 @@ impl SampledPage {
             data => Value::from_safe_string(sample.to_json(meanwhile)),
             ..figures.clone()
         };
-        let mut templates = Environment::new();
+        let mut templates = templates();
         templates.add_function("amount", |number: u64, one: &str, many: &str| amount(number, one, many));
         templates.add_filter("time", |millis: f64| shown(Millis::from_f64(millis).unwrap_or_default()));
         templates.add_filter("decimal", decimal);
         templates.add_filter("count", count);
         templates.add_filter("moment", |at: &str| at.replace(".000000Z", "Z"));
         templates.add_filter("short", |name: &str| shortened(name).into_owned());
-        templates.set_auto_escape_callback(|_| AutoEscape::Html);
         let rendered =
             templates.render_str(concat!(include_str!("plot.html"), include_str!("page.html")), page);
         rendered.map_err(|error| Failure::Io(format!("cannot make the page: {error:#}")))

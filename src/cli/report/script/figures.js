@@ -6,6 +6,12 @@ const make = (tag, className, text) => {
   if (text !== undefined) made.textContent = text;
   return made;
 };
+// A paragraph in which a text between two backticks is code.
+const sentence = (text) => {
+  const made = make("p");
+  text.split(/`([^`]*)`/).forEach((piece, n) => made.append(n % 2 ? make("code", "", piece) : piece));
+  return made;
+};
 const button = (text, label, act) => {
   const made = make("button", "", text);
   made.type = "button";

@@ -96,7 +96,7 @@ const drawRequest = (request) => {
     "marks time in which nothing of the request ran. A click on a lane, or Enter, zooms to it, and Escape back."];
   if (request.more) notes.push(`${amount(request.more, "more row is", "more rows are")} left out.`);
   notes.push(...(request.warnings ?? []).map((warning) => "Warning: " + warning));
-  waterfall.append(...notes.map((note) => make("p", "", note)));
+  waterfall.append(...notes.map(sentence));
 };
 
 // Shows a request, and brings it into view if a person has asked for it elsewhere.
