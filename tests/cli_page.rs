@@ -305,6 +305,7 @@ fn shares_and_sentences_at_the_top_are_those_of_the_summary() {
         .replace("\"events\":1", "\"events\":2");
     let sentence = |text: String| {
         let text = text.replace('\n', " ").replace("&#x27;", "'");
+        let text = text.replace("<code>", "`").replace("</code>", "`");
         let begin = text.find("In 40 requests, a stage's queue_time_ms").unwrap();
         text[begin..].split_once("once.").unwrap().0.to_owned()
     };

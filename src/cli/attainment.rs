@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{
-    amount::amount,
+    amount::{amount, decimal},
     sentence::{WIDTH, in_lines, listed},
 };
 use crate::write::columns::{Cell, Columns, grouped};
@@ -125,7 +125,6 @@ impl Attainment {
     /// How many requests met all objectives, and the goodput.
     pub(super) fn sentences(&self) -> Vec<String> {
         let count = |count: u64| grouped(&count.to_string());
-        let decimal = |number: f64| grouped(&format!("{number:.3}"));
         let share = self.share.map(|share| format!(" ({})", percent(share))).unwrap_or_default();
         let (met, judged) = (count(self.met), count(self.judged));
         let mut sentences: Vec<_> = self.missing().collect();
@@ -135,7 +134,7 @@ impl Attainment {
         };
         sentences.extend([
             format!("{met} of {judged} requests met all objectives{share}."),
-            format!("Goodput: {} requests and {} tokens a second.", decimal(requests), decimal(tokens)),
+            format!("Goodput: {} requests and {} tokens a second.", decimal(requests, 3), decimal(tokens, 3)),
         ]);
         if self.each.len() > 1 && self.broke > 0 {
             let requests = amount(self.broke, "request", "requests");

@@ -8,13 +8,14 @@ use super::{By, Group, Grouping, Name, Percent, REST, figures::Figures, heading:
 use crate::{
     Millis, Timestamp,
     cli::{
+        amount::decimal,
         attainment::{Attainment, percent},
         failure::Result,
         percentile_table::short,
         records::Records,
         sentence::WIDTH,
     },
-    write::columns::{ABSENT, Cell, Columns, grouped},
+    write::columns::{ABSENT, Cell, Columns},
 };
 
 /// A time whose percentiles are shown: its name, and a short one for the head of a column.
@@ -250,7 +251,7 @@ impl GroupTable {
             let failed = row.failed_share.map_or_else(|| ABSENT.to_owned(), percent);
             // Thousandths of a request mean little.
             let rates = [row.per_s, row.tokens_per_s]
-                .map(|rate| rate.map_or_else(|| ABSENT.to_owned(), |rate| grouped(&format!("{rate:.1}"))));
+                .map(|rate| rate.map_or_else(|| ABSENT.to_owned(), |rate| decimal(rate, 1)));
             let [per_s, tokens_per_s] = rates.each_ref().map(|rate| Cell::Text(rate));
             let times = times.iter().map(|(figure, percent)| {
                 let times = row.times.get(figure.name).and_then(Option::as_ref)?;
@@ -263,7 +264,7 @@ impl GroupTable {
             let met =
                 objectives.and_then(|objectives| objectives.share).map_or_else(|| ABSENT.to_owned(), percent);
             let goodput = objectives.and_then(|objectives| objectives.goodput_requests_per_s);
-            let goodput = goodput.map_or_else(|| ABSENT.to_owned(), |rate| grouped(&format!("{rate:.1}")));
+            let goodput = goodput.map_or_else(|| ABSENT.to_owned(), |rate| decimal(rate, 1));
             let of_objectives =
                 [Cell::Text(&met), Cell::Text(&goodput)].into_iter().take(of_objectives.len());
             let cells =

@@ -1,21 +1,19 @@
 //! Counts, numbers and times as the page shows them.
 
-use crate::{Millis, write::columns::grouped};
+use crate::{Millis, cli::amount, write::columns::grouped};
 
 /// A count, its digits in groups of three.
 pub(in crate::cli) fn count(number: u64) -> String {
     grouped(&number.to_string())
 }
 
-/// A number with two decimals below 10, one below 100, and none from there on; one below a hundredth by its
-/// exponent.
+/// A number with two decimals below 10, one below 100, and none from there on; more if it is small.
 pub(super) fn decimal(number: f64) -> String {
     match number {
         number if number >= 999.5 => count(number.round() as u64),
         number if number >= 100.0 => format!("{number:.0}"),
         number if number >= 10.0 => format!("{number:.1}"),
-        number if number > 0.0 && number < 0.01 => format!("{number:.1e}"),
-        number => format!("{number:.2}"),
+        number => amount::decimal(number, 2),
     }
 }
 
@@ -84,7 +82,7 @@ mod tests {
         let lengths =
             [0.0, 90_000.0, 4.5 * 3.6e6, 9.0 * 864e5].map(|ms| shown(Millis::from_f64(ms).unwrap()));
         assert_eq!(lengths, ["0 ms", "1.50 min", "4.50 h", "9.00 d"]);
-        assert_eq!([0.0, 0.000_02, 0.5].map(decimal), ["0.00", "2.0e-5", "0.50"]);
+        assert_eq!([0.0, 0.000_02, 0.5].map(decimal), ["0.00", "0.000020", "0.50"]);
         assert_eq!(times, ["0", "500 ns", "2 µs", "250 ms", "5 s", "2,000 s"]);
         assert_eq!(
             [0.1 + 0.2, 5e3, 25e3, 1.5e6, 1e18, 2e-6].map(round),

@@ -6,6 +6,7 @@ use super::figures::{LogSummary, NamedCount};
 use crate::{
     Millis, OverallSummary,
     cli::{
+        amount::decimal,
         attainment::percent,
         failure::Result,
         groups::Percent,
@@ -37,8 +38,7 @@ const BARS: [f64; 3] = [40.0, 20.0, 10.0];
 impl LogSummary {
     fn rates(&self) -> String {
         let OverallSummary { e2e_avg_tokens_per_s, .. } = self.line.overall_summary;
-        let [requests, tokens] =
-            [self.requests_per_s, e2e_avg_tokens_per_s].map(|rate| grouped(&format!("{rate:.1}")));
+        let [requests, tokens] = [self.requests_per_s, e2e_avg_tokens_per_s].map(|rate| decimal(rate, 1));
         format!("{requests} requests and {tokens} tokens a second")
     }
 

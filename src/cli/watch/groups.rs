@@ -8,10 +8,11 @@ use super::{
 };
 use crate::{
     cli::{
+        amount::decimal,
         attainment::percent,
         groups::{GroupTable, Percent, shortened},
     },
-    write::columns::{grouped, printable},
+    write::columns::printable,
 };
 
 /// How wide a share is.
@@ -48,7 +49,7 @@ pub(super) fn groups(groups: &GroupTable, percents: &[Percent], area: Rect) -> T
         let cells = [
             shortened(row.group.as_deref().unwrap_or_default()).into_owned(),
             amount(row.count),
-            row.per_s.map_or_else(absent, |rate| grouped(&format!("{rate:.1}"))),
+            row.per_s.map_or_else(absent, |rate| decimal(rate, 1)),
             row.failed_share.map_or_else(absent, percent),
         ];
         let times = shown.iter().map(|percent| groups.percentile(row, *percent).map_or_else(absent, millis));

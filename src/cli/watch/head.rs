@@ -3,7 +3,12 @@
 use super::figures::Figures;
 use crate::{
     Millis, SummaryLine, Timestamp,
-    cli::{amount::amount, attainment::percent, groups::GroupTable, line_counts::LineCounts},
+    cli::{
+        amount::{amount, decimal},
+        attainment::percent,
+        groups::GroupTable,
+        line_counts::LineCounts,
+    },
     write::columns::grouped,
 };
 
@@ -93,5 +98,5 @@ fn count(count: u64) -> String {
 }
 
 fn rate(rate: f64) -> String {
-    grouped(&format!("{rate:.1}"))
+    decimal(rate, 1)
 }
