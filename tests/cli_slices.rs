@@ -374,7 +374,7 @@ fn a_summary_has_a_row_for_each_value_of_a_key() {
     let per_s = errors["per_s"].as_f64().unwrap();
     assert!((per_s - 2.0 / 14_400.1).abs() < 1e-6, "{per_s}");
     let table = stdout(&["summary", "--by", "finish_reason", &log]);
-    assert!(table.contains("| error         |        2 | 0.00014 |  100 % |"), "{table}");
+    assert!(table.contains("| error         |        2 |  0.00014 |  100 % |"), "{table}");
     // Of which stage `first` is; a row of a stage is of that stage.
     let of_stages = stdout(&["summary", "--by", "stage_name", &log]);
     assert!(table.contains("the first output of any stage") && !of_stages.contains("any stage"), "{table}");
