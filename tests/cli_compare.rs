@@ -754,6 +754,11 @@ fn a_log_that_is_not_joined_is_said_to_be_so_before_its_figures() {
     let complaints = text(&run(&slo, [&apart, &joined]).stderr);
     let [first, second] = complaints.lines().collect::<Vec<_>>().try_into().unwrap();
     assert!(first.contains(command) && second.contains("so the objective"), "{complaints}");
+    // Nor are there figures without requests.
+    let rows = file("compare_rows.jsonl", row);
+    let complaints = text(&run(&[], [&rows, &joined]).stderr);
+    let [first, second] = complaints.lines().collect::<Vec<_>>().try_into().unwrap();
+    assert!(first.contains(command) && second.ends_with("has no line of a request"), "{complaints}");
     // The halves of one log are one log.
     let line: Value = serde_json::from_str(PIPELINE.lines().nth(20).unwrap()).unwrap();
     let split = ["compare", "--split", line["timestamp"].as_str().unwrap(), &apart];

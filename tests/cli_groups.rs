@@ -573,11 +573,45 @@ fn each_log_of_a_directory_is_a_group_with_the_rows_of_its_worker() {
     assert_eq!(column(&answers, "group"), expected);
     let rows = of(&["export", "--format", "csv", "--table", "stages", "--by", "file,stage_name"]);
     assert_eq!(rows.lines().filter(|row| row.starts_with("\"b, vocoder\",r")).count(), 3);
-    let alone = path("a.log");
-    let alone = omni_of(&["summary", "--json", "--by", "file", alone.to_str().unwrap()], "");
+    let worker = path("a.log");
+    let worker = worker.to_str().unwrap();
+    let alone = omni_of(&["summary", "--json", "--by", "file", worker], "");
     assert!(text(&alone.stderr).contains("2 rows of workers are in no request"), "{alone:?}");
+    assert!(lines(&stdout(&alone))[0]["groups"].as_array().unwrap().is_empty(), "{alone:?}");
     let alone = omni_of(&["summary", "--json", "--by", "file"], &fs::read_to_string(PIPELINE).unwrap());
     assert_eq!(lines(&stdout(&alone))[0]["groups"][0]["group"], "standard input");
+}
+
+#[test]
+fn a_grouping_without_a_group_says_why() {
+    let worker = worker("vocoder", &[("r1", 1.0)]);
+    let none = "Not joined: 1 row of a worker is in no request, and no line that was read is of a request,";
+    for by in [&["--by", "file"][..], &["--every", "10s"], &["--by", "fields.x", "--every", "10s"]] {
+        let said = stdout(&omni_of(&[&["summary"], by].concat(), &worker));
+        assert!(said.starts_with("Not joined") && said.ends_with("\n\nno line of a request\n"), "{said}");
+        assert!(said.replace('\n', " ").contains(none), "{said}");
+        for format in ["--json", "--csv"] {
+            let output = omni_of(&[&["summary", format], by].concat(), &worker);
+            assert_eq!(stdout(&output).lines().count(), 1, "an object, or the names of the columns");
+            assert!(text(&output.stderr).starts_with(&format!("omni-metrics: {none}")), "{output:?}");
+        }
+    }
+    // A command that fails says it as well.
+    let code = |args: &[&str]| {
+        let output = omni_of(args, &worker);
+        assert!(text(&output.stderr).starts_with(&format!("omni-metrics: {none}")), "{args:?} {output:?}");
+        output.status.code()
+    };
+    assert_eq!([code(&["why", "--slowest"]), code(&["what-if"])], [Some(1), Some(2)]);
+    // Rows of transfers have no stage, and one that names no request needs no `join`.
+    let transfer = r#"{"type":"transfer","schema":1,"timestamp":"2026-11-24T08:46:41.5Z","request_id":null,"from_stage":0,"to_stage":1,"size_bytes":null,"tx_time_ms":null,"rx_decode_time_ms":0.1,"in_flight_time_ms":null,"total_time_ms":0.1,"start_ms":null,"wall_time_ms":0.1,"events":1}"#;
+    for (by, why) in [("file", "no line of a request"), ("stage_id", "no line with a row of a stage")] {
+        assert_eq!(stdout(&omni_of(&["summary", "--by", by], transfer)), format!("{why}\n"));
+        for format in ["--json", "--csv"] {
+            let output = omni_of(&["summary", format, "--by", by], transfer);
+            assert_eq!(text(&output.stderr), format!("omni-metrics: {why}\n"));
+        }
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) struct Trace {
     line: u64,
     /// The hash of its request's id.
     request: Option<u64>,
-    is_request: bool,
+    pub(super) is_request: bool,
 }
 
 impl Trace {

@@ -1,12 +1,14 @@
 //! How many lines of each kind a log has.
 
-use super::{amount::amount, history::Trace};
+use super::{amount::amount, history::Trace, unjoined::unjoined};
 
 /// How many lines of each kind were read.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct LineCounts {
     /// Lines of the layer.
     pub(super) lines: u64,
+    /// Those of requests.
+    pub(super) requests: u64,
     /// Lines of other programs.
     pub(super) foreign: u64,
     /// Those of them that have a line of the layer past their beginning.
@@ -34,6 +36,7 @@ impl LineCounts {
     pub(super) fn add(&mut self, trace: Option<Trace>, is_late: bool) {
         let is_row = trace.is_some_and(Trace::is_row_with_id);
         self.lines += 1;
+        self.requests += u64::from(trace.is_some_and(|trace| trace.is_request));
         self.late += u64::from(is_late);
         self.rows_of_workers += u64::from(is_row && !is_late);
     }
@@ -46,6 +49,11 @@ impl LineCounts {
     /// Lines of the layer, selected or not.
     pub(super) fn of_layer(&self) -> u64 {
         self.lines + self.outside + self.unmatched
+    }
+
+    /// That the log needs `join`, if it does.
+    pub(super) fn unjoined(&self) -> Option<String> {
+        unjoined(self.rows_of_workers, self.requests > 0)
     }
 
     /// That lines of the layer were passed over because of a text before them.

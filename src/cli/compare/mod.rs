@@ -176,7 +176,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let remarks = remarks(&sides);
     let unjoined: Vec<_> = sides.iter().filter_map(|side| side.unjoined.clone()).collect();
     let is_text = !args.json && !args.csv;
-    let on_stderr = unjoined.iter().filter(|_| !is_text || !remarks.is_empty());
+    let has_figures = sides.iter().all(Side::has_requests);
+    let on_stderr = unjoined.iter().filter(|_| !is_text || !has_figures || !remarks.is_empty());
     on_stderr.chain(&remarks).for_each(|sentence| complain(sentence));
     let is_missing = !remarks.is_empty();
     let has_unknown = sides.iter().any(|side| side.unknown > 0);

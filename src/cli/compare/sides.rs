@@ -13,7 +13,6 @@ use crate::{
         log_line::LogLine,
         selection::{moment_of, timestamp},
         stage_names::StageNames,
-        unjoined::unjoined,
     },
     write::columns::printable,
 };
@@ -63,6 +62,10 @@ impl Side {
         })
     }
 
+    pub(super) fn has_requests(&self) -> bool {
+        self.blocks.span().is_some()
+    }
+
     pub(super) fn into_sample(self, seed: u64) -> Result<Sample> {
         let sample = Sample::new(self.blocks.into_settled(self.covered), seed);
         match sample.lines() {
@@ -105,7 +108,7 @@ pub(super) fn remarks([before, after]: &[Side; 2]) -> Vec<String> {
 
 /// That the log needs `join`, if it does.
 fn on_join(inputs: &Inputs) -> Option<String> {
-    let sentence = unjoined(inputs.read.rows_of_workers)?;
+    let sentence = inputs.read.unjoined()?;
     Some(format!("{}: {sentence}", printable(&inputs.names())))
 }
 

@@ -205,8 +205,13 @@ impl GroupTable {
         self.rows.groups.iter().any(|row| row.objectives.is_some())
     }
 
-    pub(in crate::cli) fn is_empty(&self) -> bool {
-        self.rows.groups.is_empty()
+    /// Why there is no group, if there is none.
+    pub(in crate::cli) fn why_empty(&self) -> Option<&'static str> {
+        let why = match self.rows.counted {
+            "requests" => "no line of a request",
+            _ => "no line with a row of a stage",
+        };
+        self.rows.groups.is_empty().then_some(why)
     }
 
     /// What is to be said of the groups besides.

@@ -17,7 +17,6 @@ use super::{
     output,
     percentiles::{PercentileArgs, with_default},
     running::{Running, Signs},
-    unjoined::unjoined,
 };
 
 pub(super) mod axis;
@@ -131,7 +130,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     )?;
     inputs.warn_of_doubles();
     let missing = page.missing();
-    unjoined(inputs.read.rows_of_workers).iter().chain(&missing).for_each(|sentence| complain(sentence));
+    inputs.read.unjoined().iter().chain(&missing).for_each(|sentence| complain(sentence));
     let mut written = Vec::new();
     if args.json {
         super::json::write(&mut written, &page.into_figures(&inputs, running))?;

@@ -178,7 +178,8 @@ impl LogSummary {
     /// What must be known before the figures are read: that rows of workers are in no request or, if they are
     /// in none of these logs, how many requests lack the rows of a stage.
     pub(in crate::cli) fn on_missing_rows(&self) -> Option<String> {
-        unjoined(self.rows_of_workers).or_else(|| self.on_requests_without_rows())
+        unjoined(self.rows_of_workers, self.line.overall_summary.e2e_requests > 0)
+            .or_else(|| self.on_requests_without_rows())
     }
 
     fn on_requests_without_rows(&self) -> Option<String> {

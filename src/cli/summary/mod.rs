@@ -15,7 +15,6 @@ use crate::cli::{
     percentiles::{PercentileArgs, with_default},
     running::{Running, Signs},
     sentence::{WIDTH, in_lines},
-    unjoined::unjoined,
 };
 
 mod figures;
@@ -109,7 +108,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     )?;
     let missing = summary.missing();
     let is_text = !args.json && !args.csv;
-    let unjoined = unjoined(inputs.read.rows_of_workers).filter(|_| !is_text || !missing.is_empty());
+    let unjoined = inputs.read.unjoined().filter(|_| !is_text || !missing.is_empty());
     unjoined.iter().chain(&missing).for_each(|sentence| complain(sentence));
     let percents = match args.percentiles.chosen() {
         [] if args.csv => &Percent::OF_RUN,
@@ -145,14 +144,16 @@ fn run_by_groups(
     let table = groups.into_table(args.percentiles.or(&Percent::USUAL), &inputs.selection);
     inputs.warn_of_doubles();
     let is_text = !args.json && !args.csv;
-    let rows = if grouping.is_of_stages() { 0 } else { inputs.read.rows_of_workers };
-    let table = table.with_rows_of_workers(rows);
-    let unjoined = unjoined(rows);
+    let is_of_stages = grouping.is_of_stages();
+    let table = table.with_rows_of_workers(if is_of_stages { 0 } else { inputs.read.rows_of_workers });
+    let unjoined = inputs.read.unjoined().filter(|_| !is_of_stages);
     if let Some(sentence) = unjoined.as_ref().filter(|_| is_text) {
         writeln!(out, "{}\n", in_lines(sentence))?;
     }
     let unjoined = unjoined.filter(|_| !is_text || !table.missing.is_empty());
-    unjoined.iter().chain(table.remarks()).chain(&table.missing).for_each(|remark| complain(remark));
+    let why_empty = table.why_empty().filter(|_| !is_text).map(str::to_owned);
+    let remarks = unjoined.or(why_empty).into_iter().chain(table.remarks().iter().cloned());
+    remarks.chain(table.missing.iter().cloned()).for_each(|remark| complain(&remark));
     match (args.json, args.csv) {
         (true, _) => {
             json::write(out, &table)?;
@@ -165,8 +166,8 @@ fn run_by_groups(
 
 /// Prints the table of groups.
 pub(super) fn print_groups(table: &GroupTable, grouping: &Grouping, out: &mut impl Write) -> Result<()> {
-    if table.is_empty() {
-        return Ok(writeln!(out, "no requests")?);
+    if let Some(why) = table.why_empty() {
+        return Ok(writeln!(out, "{why}")?);
     }
     writeln!(out, "{}", paint::tables(&table.text().fitted(WIDTH)))?;
     if !grouping.is_of_stages() {

@@ -15,8 +15,6 @@ use super::{
     paint,
     percentiles::{PercentileArgs, with_default},
     quantity::Stage,
-    selection::Selection,
-    unjoined::unjoined,
 };
 use crate::{
     Line, StageRow,
@@ -134,8 +132,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
             Ok(())
         },
     )?;
-    let rows_of_workers = inputs.read.rows_of_workers;
-    let prediction = predict(args, grouping.as_ref(), &inputs.selection, log, rows_of_workers)?;
+    let prediction = predict(args, grouping.as_ref(), &inputs, log)?;
     if args.json {
         json::write(out, &prediction)?;
     } else if args.csv {
@@ -198,14 +195,9 @@ impl Log {
     }
 }
 
-fn predict(
-    args: &Args,
-    grouping: Option<&Grouping>,
-    selection: &Selection,
-    log: Log,
-    rows_of_workers: u64,
-) -> Result<Prediction> {
+fn predict(args: &Args, grouping: Option<&Grouping>, inputs: &Inputs, log: Log) -> Result<Prediction> {
     let Log { mut requests, processes, sampled, rows, more } = log;
+    let (selection, unjoined) = (&inputs.selection, inputs.read.unjoined());
     if sampled > 0 {
         let lines = amount(sampled, "line stands", "lines stand");
         return Err(Failure::Io(format!(
@@ -213,6 +205,7 @@ fn predict(
         )));
     }
     if requests.iter().all(|request| request.visits.is_empty()) {
+        unjoined.iter().for_each(|sentence| complain(sentence));
         return Err(Failure::Io("no request of the log has a stage with a start and a time".to_owned()));
     }
     requests.sort_by_key(|request| request.created);
@@ -238,9 +231,10 @@ fn predict(
         Run::of(replayed, &stations, covered.replayed(as_logged), percents),
         Run::of(predicted, &scenario, covered.replayed(as_asked), percents),
     ];
-    let unjoined = unjoined(rows_of_workers).map(|sentence| format!("{sentence} {MISSING}"));
+    let unjoined = unjoined.map(|sentence| format!("{sentence} {MISSING}"));
     let on_rates = selection.on_rates(selection.covered([first, last]));
-    let sentences = left_out(rows.saturating_sub(rows_of_workers), more).chain(processes.remark(&scenario));
+    let sentences =
+        left_out(rows.saturating_sub(inputs.read.rows_of_workers), more).chain(processes.remark(&scenario));
     let sentences = sentences.chain(on_rates);
     Ok(Prediction::new(unjoined, sentences.collect(), runs, groups, as_asked, in_flight))
 }

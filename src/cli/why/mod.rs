@@ -24,7 +24,6 @@ use super::{
     running::{Running, Sign, Signs},
     sentence::in_lines,
     stage_names::StageNames,
-    unjoined::unjoined,
 };
 use crate::{Line, RequestLine, write::columns::printable};
 
@@ -160,6 +159,7 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
             return Ok(inputs.exit_code(1));
         }
         Found::Nothing => {
+            inputs.read.unjoined().iter().for_each(|sentence| complain(sentence));
             complain(&match id {
                 Some(id) => format!("no line of request {}", printable(&id)),
                 None => "no line of a request".to_owned(),
@@ -169,7 +169,7 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
     };
     inputs.warn_of_doubles();
     let is_text = !args.json && !args.csv;
-    if let Some(sentence) = unjoined(inputs.read.rows_of_workers) {
+    if let Some(sentence) = inputs.read.unjoined() {
         match is_text {
             true => writeln!(out, "{}\n", in_lines(&sentence))?,
             false => complain(&sentence),
