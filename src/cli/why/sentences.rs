@@ -51,6 +51,10 @@ impl Answer {
                 _ if self.stage_without_row.is_some() => {
                     "Nor does the log tell whether other requests were in its way.".to_owned()
                 }
+                true if self.waited_for_none() => {
+                    "According to the log, it waited for no stage, so no other request was in its way."
+                        .to_owned()
+                }
                 true => format!(
                     "According to the log, no other request was in its way for {percent} % of its time or \
                      more."
@@ -64,6 +68,13 @@ impl Answer {
         }
         sentences.extend(in_the_way);
         sentences
+    }
+
+    /// Whether it neither waited for a stage nor ran in a batch with others.
+    fn waited_for_none(&self) -> bool {
+        let is_wait = |part: &Compared| matches!(part.part, Part::Waiting(_)) && part.time_ms > Millis::ZERO;
+        !self.parts.iter().any(is_wait)
+            && self.meanwhile.iter().all(|stage| stage.meanwhile.batch_id.is_none())
     }
 
     fn length(&self) -> String {
