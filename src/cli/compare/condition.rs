@@ -25,6 +25,10 @@ use crate::{
     write::columns::id,
 };
 
+/// What is said of a condition that does not hold, though it may be so.
+const BEYOND_LIMIT: &str =
+    "; the 95 % interval reaches beyond the limit, so the logs do not exclude a change beyond it";
+
 /// A condition, such as `e2e.p99 > +5%`.
 #[derive(Debug, Clone)]
 pub(super) struct Condition {
@@ -179,10 +183,13 @@ impl Condition {
                     Some(bound) if self.holds_for(bound, is_certain) => {
                         verdict(Outcome::Failed, sentence(figure, &self.by_bound(figure, bound)))
                     }
-                    _ => verdict(
-                        outcome,
-                        sentence(figure, &self.without_interval(outcome, figure, comparison)),
-                    ),
+                    _ => {
+                        let mut found = sentence(figure, &self.without_interval(outcome, figure, comparison));
+                        if outcome == Outcome::Passed && self.is_open(figure) {
+                            found += BEYOND_LIMIT;
+                        }
+                        verdict(outcome, found)
+                    }
                 }
             }
         }
@@ -234,6 +241,16 @@ impl Condition {
             Some(name) => format!("no interval: {reason}; {name} can be decided"),
             None => format!("no interval: {reason}"),
         }
+    }
+
+    /// Whether the interval of a change reaches beyond the limit, so that such a change is not excluded.
+    fn is_open(&self, figure: &Figure) -> bool {
+        let limit = match self.threshold {
+            Threshold::Ratio(_) if figure.change.is_from_zero() => 0.0,
+            Threshold::Ratio(limit) | Threshold::Difference(limit) => limit,
+            Threshold::Value(_) => return false,
+        };
+        self.interval(figure).is_some_and(|ends| ends.iter().any(|end| self.is_beyond(*end, limit)))
     }
 
     /// The interval that decides it for a figure.
@@ -333,7 +350,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { condition, outcome, found } = self;
         match outcome {
-            Outcome::Passed => write!(f, "passed: `{condition}` is not so: {found}"),
+            Outcome::Passed => write!(f, "passed: `{condition}` does not hold: {found}"),
             Outcome::WithinChance => {
                 write!(
                     f,
