@@ -3,8 +3,10 @@
 use crate::write::columns::grouped;
 
 /// A detached row of a request whose own line stands before it in the same file.
-pub(super) const LATE_ROW: &str = "row came after the line of its request";
-pub(super) const LATE_ROWS: &str = "rows came after the lines of their requests";
+pub(super) const LATE_ROW: &str =
+    "row after a line with its request_id (late, or kept by `join --keep-rows`)";
+pub(super) const LATE_ROWS: &str =
+    "rows after a line with their request_id (late, or kept by `join --keep-rows`)";
 
 /// The count, its digits in groups of three, and its noun: `1 line`, `2,000 lines`.
 pub(super) fn amount(count: u64, one: &str, many: &str) -> String {
