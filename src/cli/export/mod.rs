@@ -35,7 +35,15 @@ pub(super) const HELP: Help = Help {
             "omni-metrics export --format chrome --since 12:03 --until 12:05 service.log -o trace.json",
         ),
         (
-            "The same with processes of its own for each model",
+            "The slowest request alone: its id",
+            "omni-metrics why --slowest --json service.log | jq -r .request_id",
+        ),
+        (
+            "And the trace of the request with this id",
+            "omni-metrics export --format chrome --where 'request_id == \"req-0004\"' service.log -o trace.json",
+        ),
+        (
+            "A trace with processes of its own for each model",
             "omni-metrics export --format chrome --by fields.model service.log -o trace.json",
         ),
         (
