@@ -464,17 +464,17 @@ fn zeros_have_no_share_of_a_change_and_any_rise_from_zero_is_beyond_a_percentage
         (
             "busy@0.p99 > +5%",
             0,
-            "passed: `busy@0.p99 > +5%` is not so: busy@0.p99 was 0.000 ms and is 0.000 ms",
+            "passed: `busy@0.p99 > +5%` does not hold: busy@0.p99 was 0.000 ms and is 0.000 ms",
         ),
         (
             "busy@1.p50 > +5%",
             0,
-            "passed: `busy@1.p50 > +5%` is not so: busy@1.p50 was 0.000 ms and is 0.000 ms",
+            "passed: `busy@1.p50 > +5%` does not hold: busy@1.p50 was 0.000 ms and is 0.000 ms",
         ),
         (
             "busy@1.p90 < -5%",
             0,
-            "passed: `busy@1.p90 < -5%` is not so: busy@1.p90 was 0.000 ms and is 4.000 ms",
+            "passed: `busy@1.p90 < -5%` does not hold: busy@1.p90 was 0.000 ms and is 4.000 ms",
         ),
         (
             "busy@1.p90 > +5%",
@@ -568,7 +568,10 @@ fn groups_are_few_and_lose_no_request() {
         assert_eq!(groups.iter().map(|group| number(&group[side])).sum::<f64>(), requests);
     }
     let shown = text(&omni_of(&["compare", "--by", "request_id", &before, &after], "").stdout);
-    assert!(shown.contains("others: all groups but the 256 whose names come first."), "{shown}");
+    assert!(
+        shown.contains("others: all groups but the 256 whose names are first in alphabetical order (numbers"),
+        "{shown}"
+    );
     // A request has a row of each of its stages.
     let found = compared(&["--by", "stage_id", &before, &after]);
     let groups = found["by_group"]["groups"].as_array().unwrap();
@@ -807,13 +810,31 @@ fn the_requests_that_have_a_number_are_counted_and_a_percentile_without_an_inter
 }
 
 #[test]
+fn a_condition_that_does_not_hold_is_said_not_to_be_excluded_if_the_interval_reaches_beyond_it() {
+    let log = file("open.jsonl", &log(1, 200, 0, 1_000));
+    let verdict = |condition: &str| {
+        let verdict = compared(&["--fail-if", condition, &log, &log])["conditions"][0].clone();
+        let is_open =
+            verdict["found"].as_str().unwrap().contains("the logs do not exclude a change beyond it");
+        (verdict["outcome"].as_str().unwrap().to_owned(), is_open)
+    };
+    for condition in ["e2e.mean > +0.01%", "e2e.mean < -0.01%", "e2e.mean > +1us", "e2e.mean < -1us"] {
+        assert_eq!(verdict(condition), ("passed".to_owned(), true), "{condition}");
+    }
+    // No interval reaches that far, and a value needs none.
+    for condition in ["e2e.mean > +900%", "e2e.mean < -99%", "e2e.mean > +100s", "e2e.mean > 100s"] {
+        assert_eq!(verdict(condition), ("passed".to_owned(), false), "{condition}");
+    }
+}
+
+#[test]
 fn conditions_take_names_of_stages_and_any_percentile_and_tables_have_the_names() {
     let log = "tests/data/pipeline.jsonl";
     let said = |condition: &str| stdout(&omni_of(&["compare", "--fail-if", condition, log, log], ""));
-    assert!(said("gen@code2wav.p50 > +5%").contains("is not so: gen@2.p50 was 3.015 ms and is"));
-    assert!(said("gen@code2wav > +5%").contains("is not so: gen@2.mean was"));
+    assert!(said("gen@code2wav.p50 > +5%").contains("does not hold: gen@2.p50 was 3.015 ms and is"));
+    assert!(said("gen@code2wav > +5%").contains("does not hold: gen@2.mean was"));
     let text = said("e2e.p95 > +5%");
-    assert!(text.contains("is not so: e2e.p95 was 26.083 ms and is 26.083 ms"), "{text}");
+    assert!(text.contains("does not hold: e2e.p95 was 26.083 ms and is 26.083 ms"), "{text}");
     assert!(
         text.contains("| stage 2 code2wav ") && text.contains("| waiting for stage 2 code2wav "),
         "{text}"

@@ -400,8 +400,9 @@ fn as_many_groups_are_told_apart_as_the_stretches_of_time_leave_room_for() {
         let args = [&["summary", "--by", "request_id"][..], &args].concat();
         let shown = stdout(&omni_of(&args, &log)).replace('\n', " ");
         let note = format!(
-            "others: all groups but the {told_apart} whose names come first. The slowest of their \
-                            requests (4,321 ms) is of g-299. To bound memory, a table has at most 256 groups"
+            "others: all groups but the {told_apart} whose names are first in alphabetical order (numbers \
+             before texts, capital before small letters). The slowest of their requests (4,321 ms) is of \
+             g-299. To bound memory, a table has at most 256 groups"
         );
         assert!(shown.contains(&note), "{shown}");
         assert_eq!(shown.contains("256 groups, and 16,000 with those of each stretch."), every.is_some());

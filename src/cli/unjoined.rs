@@ -12,9 +12,9 @@ pub(super) fn unjoined(rows_of_workers: u64, has_requests: bool) -> Option<Strin
         let rows = amount(rows_of_workers, "row of a worker is", "rows of workers are");
         let so = match has_requests {
             true => format!(
-                ". So requests lack stages, the time in these shows as waiting or unattributed, and transfers \
-                 from another process count the difference of the clocks as time in flight. {JOIN} puts the \
-                 rows into their requests; its output has the right figures."
+                ". So requests lack stages, the time in these shows as waiting or unattributed, and \
+                 transfers from another process count the difference of the clocks as time in flight. {JOIN} \
+                 puts the rows into their requests; its output has the right figures."
             ),
             false => format!(
                 ", and no line that was read is of a request, so there are no figures of requests. {JOIN} \

@@ -16,7 +16,7 @@ use crate::{
     Millis, RequestLine,
     cli::{
         amount::amount,
-        groups::{By, GROUPS, Grouped, Merge, Name, Percent, REST, TIMES_OF_STAGE, shortened},
+        groups::{By, FIRST_NAMES, GROUPS, Grouped, Merge, Name, Percent, REST, TIMES_OF_STAGE, shortened},
         log_line::LogLine,
         quantity::short,
     },
@@ -28,8 +28,8 @@ pub(super) const USUAL: [Percent; 2] = [Percent::P50, Percent::P99];
 /// How many groups the text and the page show, unless all are asked for.
 const SHOWN: usize = 64;
 
-/// The times of a block, by group. Of each block, the groups whose names come first are kept, and so the same
-/// ones of all blocks.
+/// The times of a block, by group. Of each block, the groups with the smallest names are kept, and so the
+/// same ones of all blocks.
 #[derive(Debug)]
 pub(super) struct Times(Grouped<Name, TimesOfGroup>);
 
@@ -209,7 +209,7 @@ impl ByGroup {
         });
         let rest = self.groups.iter().any(|group| group.group == REST).then(|| {
             format!(
-                "{REST}: all groups but the {GROUPS} whose names come first. To bound memory, at most these \
+                "{REST}: all groups but the {GROUPS} {FIRST_NAMES}. To bound memory, at most these \
                  are told apart; fewer logs or --where leave fewer groups."
             )
         });

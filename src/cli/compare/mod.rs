@@ -125,11 +125,11 @@ pub(super) struct Args {
     /// Also compare groups: the end-to-end time of the requests with each value of the key (finish_reason,
     /// fields.NAME, …), or for stage_name the times of each stage
     ///
-    /// At most 256 groups, those whose names come first; the rest is `others`. The table shows at most 64:
-    /// those that changed, and those that differ most. For stage_name and stage_id, the groups are of rows
-    /// of stages, and have the times of `summary --by stage_name`: all percentiles of gen, the highest
-    /// percentile of queue, and the lowest percentile of first_output. Rows that belong to no request do not
-    /// count.
+    /// At most 256 groups, those whose names are first in alphabetical order; the rest is `others`. The table
+    /// shows at most 64: those that changed, and those that differ most. For stage_name and stage_id, the
+    /// groups are of rows of stages, and have the times of `summary --by stage_name`: all percentiles of gen,
+    /// the highest percentile of queue, and the lowest percentile of first_output. Rows that belong to no
+    /// request do not count.
     #[arg(long, value_name = "KEYS", value_parser = By::parse)]
     by: Option<By>,
     /// Every figure and every group, not only the main figures and what changed

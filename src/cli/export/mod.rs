@@ -40,7 +40,7 @@ pub(super) const HELP: Help = Help {
         ),
         (
             "And the trace of the request with this id",
-            "omni-metrics export --format chrome --where 'request_id == \"req-0004\"' service.log -o trace.json",
+            "omni-metrics export --format chrome --where 'request_id == \"r7\"' service.log -o trace.json",
         ),
         (
             "A trace with processes of its own for each model",

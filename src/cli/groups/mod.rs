@@ -34,8 +34,11 @@ pub(in crate::cli) use table::{GroupRows, GroupTable};
 
 /// How many groups are told apart; the rest is one more, `others`.
 pub(in crate::cli) const GROUPS: usize = 256;
-/// The same if there are as many stretches of time as there can be. With fewer stretches, more groups are
-/// told apart, up to the same number of groups of all stretches.
+/// Which groups these are.
+pub(in crate::cli) const FIRST_NAMES: &str =
+    "whose names are first in alphabetical order (numbers before texts, capital before small letters)";
+/// The same number if there are as many stretches of time as there can be. With fewer stretches, more groups
+/// are told apart, up to the same number of groups of all stretches.
 const GROUPS_OF_BUCKET: usize = 16;
 const GROUPS_OF_ALL: usize = GROUPS_OF_BUCKET * buckets::LIMIT as usize;
 
@@ -48,12 +51,13 @@ pub(in crate::cli) struct GroupArgs {
     /// line or a row of a stage comes from, also after `join`. If each process writes its own log, the log
     /// stands for the process.
     ///
-    /// At most 256 groups, and with --every 16,000 in all stretches together: those whose names come first.
-    /// The rest is `others`, except in `export --format csv`, which names the group of each row. The groups
-    /// with the most requests come first; those of several keys or with --every are in the order of their
-    /// names. For stage_name and stage_id, `summary` and `report` count rows of stages, also those of workers
-    /// that are not in a request; elsewhere, a request belongs to each of its stages. Example:
-    /// `omni-metrics summary --by fields.model FILE`
+    /// At most 256 groups, and with --every 16,000 in all stretches together: those whose names are first in
+    /// alphabetical order (numbers before texts, capital before small letters). The rest is `others`, except
+    /// in `export --format csv`, which names the group of each row. The groups with the most requests come
+    /// first; those of several keys or with --every are in the order of their names. For stage_name and
+    /// stage_id, `summary` and `report` count rows of stages, also those of workers that are not in a
+    /// request; elsewhere, a request belongs to each of its stages. Example: `omni-metrics summary --by
+    /// fields.model FILE`
     #[arg(long, value_name = "KEYS", value_parser = By::parse)]
     by: Option<By>,
     /// A group for each stretch of time of this length (10s, 5m, 1h), by the end of the requests

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    GROUPS, GROUPS_OF_ALL, GroupTable, REST,
+    FIRST_NAMES, GROUPS, GROUPS_OF_ALL, GroupTable, REST,
     heading::moment,
     shortened,
     table::{Row, Times},
@@ -75,7 +75,7 @@ impl GroupTable {
             None => (String::new(), "Fewer logs"),
         };
         Some(format!(
-            "{REST}: all groups but the {} whose names come first.{} To bound memory, a table has at most \
+            "{REST}: all groups but the {} {FIRST_NAMES}.{} To bound memory, a table has at most \
              {GROUPS} groups{pairs}. {fewer} or --where leave fewer groups; `export --format csv` \
              names the group of each request and row.",
             grouped(&known.to_string()),
