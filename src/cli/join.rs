@@ -1,7 +1,7 @@
 //! `join`: the rows of worker processes, put into their requests.
 //!
-//! Lines are spread over temporary files by their request's id, so that only some of these parts are in
-//! memory at a time. The parts are merged in the order in which the requests came.
+//! Lines are spread over parts by their request's id, so that only some of them are in memory at a time. The
+//! others are in a temporary file. The parts are merged in the order in which the requests came.
 
 use std::{
     cmp::Reverse,
@@ -20,6 +20,7 @@ use foldhash::fast::RandomState;
 
 use super::{
     argument::time,
+    blocks::Blocks,
     clock_report::ClockReport,
     clocks::{ClockRows, Clocks},
     doubles::Runs,
@@ -44,8 +45,8 @@ use super::{
 };
 use crate::{Line, model::line_buffer::LineBuffer, write::lines::write_summary};
 
-/// Over how many files the lines are spread.
-const FILES: usize = 128;
+/// Over how many parts the lines are spread.
+const PARTS: usize = 128;
 /// How many of them are in memory at a time.
 const AT_ONCE: usize = 4;
 /// How far outside of its request a row may lie, if the user sets no limit.
@@ -89,10 +90,7 @@ pub(super) const HELP: Help = Help {
          `omni-metrics summary` of the joined requests is printed too: on standard output with -o, else on \
          stderr. With --json, the groups are in its line.",
     ),
-    environment: &[(
-        "TMPDIR",
-        "Where the temporary files are, which are as large as the log; /tmp by default.",
-    )],
+    environment: &[("TMPDIR", "Where the temporary file is, which is as large as the log; /tmp by default.")],
     ..Help::NONE
 };
 
@@ -215,7 +213,7 @@ fn write(
 
 /// The lines of the logs.
 struct Spread {
-    /// The files over which they are spread, as [`match_rows`] reads them.
+    /// The parts over which they are spread, as [`match_rows`] reads them.
     parts: Vec<Spool<4, 3>>,
     /// Their rates.
     sample: JoinedSample,
@@ -228,7 +226,8 @@ struct Spread {
 
 fn spread(inputs: &mut Inputs) -> Result<Spread> {
     let names = inputs.log_names();
-    let mut parts = (0..FILES).map(|_| Spool::new()).collect::<io::Result<Vec<_>>>()?;
+    let blocks = Blocks::default();
+    let mut parts: Vec<_> = (0..PARTS).map(|_| Spool::new(blocks.clone())).collect();
     let (hasher, mut sequence, mut nameless) = (RandomState::default(), 0, 0);
     let (mut sample, mut runs, mut run_numbers) =
         (JoinedSample::default(), Runs::default(), RunNumbers::default());
@@ -253,7 +252,7 @@ fn spread(inputs: &mut Inputs) -> Result<Spread> {
             return Ok(());
         };
         let hash = hasher.hash_one(texts[0]);
-        let part = parts.get_mut(hash as usize % FILES);
+        let part = parts.get_mut(hash as usize % PARTS);
         Ok(part.map_or(Ok(()), |part| part.write([sequence, moment, hash, source], texts))?)
     })?;
     let mut all = Siblings::default();
@@ -265,8 +264,8 @@ fn spread(inputs: &mut Inputs) -> Result<Spread> {
 /// By how much the clocks differ, from the rows of all parts.
 fn estimate_clocks(parts: Vec<Spool<4, 3>>) -> Result<(Vec<Spool<4, 3>>, Clocks)> {
     let rows = Mutex::new(ClockRows::default());
-    let parts = on_all_cores(parts, |mut part, bytes| {
-        let of_part = clock_rows(&mut part, bytes)?;
+    let parts = on_all_cores(parts, |part, bytes| {
+        let of_part = clock_rows(&part, bytes)?;
         rows.lock().unwrap_or_else(PoisonError::into_inner).merge(of_part);
         Ok(part)
     })?;
@@ -296,7 +295,7 @@ fn on_all_cores<T: Send>(
 /// Writes the requests in the order in which they came, with the totals of their run corrected. The rest
 /// stays as it is, and so do rows. Returns how many requests there are.
 fn merge(parts: Vec<Spool<2, 3>>, out: &mut impl Write) -> Result<u64> {
-    let mut parts = parts.into_iter().map(Spool::into_records).collect::<io::Result<Vec<_>>>()?;
+    let mut parts: Vec<_> = parts.into_iter().map(Spool::into_records).collect();
     let mut next = BinaryHeap::new();
     for (at, records) in parts.iter_mut().enumerate() {
         next.extend(records.next()?.map(|numbers| Reverse((numbers, at))));

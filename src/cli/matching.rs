@@ -90,11 +90,11 @@ pub(super) fn match_rows(
     origins: &Origins,
     keeps_rows: bool,
 ) -> Result<(Spool<2, 3>, Oddities)> {
-    let file = part.read_into(bytes)?;
+    let blocks = part.read_into(bytes)?;
     let mut oddities = Oddities::of(sample);
     let mut lines = without_copies(bytes, &mut oddities);
     let (mut request_reader, mut row_reader) = (RequestReader::default(), RowReader::default());
-    let mut completed = Spool::over(file)?;
+    let mut completed = Spool::new(blocks);
     let (mut packed_step, mut line) = (Vec::new(), LineBuffer::new());
     let mut lone = Vec::new();
     for of_id in distribute(&mut lines, &mut oddities, clocks, limits, keeps_rows)? {
@@ -346,10 +346,9 @@ fn to_nearest<'a>(
 }
 
 /// The rows of a part whose requests have an id of their own, for an estimate of the clocks.
-pub(super) fn clock_rows(part: &mut Spool<4, 3>, bytes: &mut Vec<u8>) -> Result<ClockRows> {
+pub(super) fn clock_rows(part: &Spool<4, 3>, bytes: &mut Vec<u8>) -> Result<ClockRows> {
     part.copy_into(bytes)?;
-    let mut unread = Oddities::default();
-    let mut lines = without_copies(bytes, &mut unread);
+    let mut lines = without_copies(bytes, &mut Oddities::default());
     let (mut request_reader, mut row_reader) = (RequestReader::default(), RowReader::default());
     let mut clock_rows = ClockRows::default();
     for lines in lines.chunk_by_mut(|one, next| one.id == next.id) {
@@ -365,17 +364,18 @@ pub(super) fn clock_rows(part: &mut Spool<4, 3>, bytes: &mut Vec<u8>) -> Result<
         if rows.iter().any(|row| row.is_of_another_attempt(request)) {
             continue;
         }
-        let (times, mut messages) = (times(request), Messages::default());
+        let (times, mut messages, mut extents) = (times(request), Messages::default(), Vec::new());
         request.transfer_table.iter().for_each(|row| messages.add(row, &request.warnings, None));
         for Received { line, source, .. } in rows {
-            if let Line::Transfer(line) = row_reader.read(line).ok_or_else(garbled)? {
+            let row = row_reader.read(line).ok_or_else(garbled)?;
+            if let Line::Transfer(line) = &*row {
                 messages.add(&line.row, &line.warnings, Some(*source));
             }
+            extents.push(with_queue(row));
         }
         let paths = messages.paths();
-        for Received { line, sequence, source, .. } in rows {
-            let row = row_reader.read(line).ok_or_else(garbled)?;
-            clock_rows.add((run, *source), *sequence, with_queue(row), times, paths.of(*source));
+        for (Received { sequence, source, .. }, extent) in rows.iter().zip(&extents) {
+            clock_rows.add((run, *source), *sequence, *extent, times, paths.of(*source));
         }
     }
     Ok(clock_rows)

@@ -19,6 +19,7 @@ mod argument;
 mod attainment;
 mod attempts;
 mod batch;
+mod blocks;
 mod by_hash;
 mod causes;
 mod check;

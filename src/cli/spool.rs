@@ -1,74 +1,65 @@
-//! Records in a temporary file: a few numbers and a few texts.
+//! Records that wait to be read: a few numbers and a few texts.
 
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write},
-};
+use std::{io, vec};
 
-/// How much is written and read at a time, in bytes.
-const BUFFER: usize = 1 << 16;
+use super::blocks::{BLOCK, Blocks};
 
-/// Records of `M` numbers and `N` texts that are being written.
-pub(super) struct Spool<const M: usize, const N: usize>(BufWriter<File>);
+/// Records of `M` numbers and `N` texts that are being written. What does not fill a block is in memory.
+pub(super) struct Spool<const M: usize, const N: usize> {
+    blocks: Blocks,
+    written: Vec<u64>,
+    rest: Vec<u8>,
+}
 
 impl<const M: usize, const N: usize> Spool<M, N> {
-    pub(super) fn new() -> io::Result<Self> {
-        Self::over(tempfile::tempfile()?)
-    }
-
-    /// Writes the records in place of those in the file.
-    pub(super) fn over(mut file: File) -> io::Result<Self> {
-        file.rewind()?;
-        Ok(Self(BufWriter::with_capacity(BUFFER, file)))
+    pub(super) fn new(blocks: Blocks) -> Self {
+        Self { blocks, written: Vec::new(), rest: Vec::new() }
     }
 
     pub(super) fn write(&mut self, numbers: [u64; M], texts: [&[u8]; N]) -> io::Result<()> {
-        for number in numbers {
-            self.0.write_all(&number.to_le_bytes())?;
-        }
+        numbers.iter().try_for_each(|number| self.put(&number.to_le_bytes()))?;
         for text in texts {
             let length = u32::try_from(text.len()).map_err(io::Error::other)?;
-            self.0.write_all(&length.to_le_bytes())?;
+            self.put(&length.to_le_bytes())?;
         }
-        texts.iter().try_for_each(|text| self.0.write_all(text))
+        texts.iter().try_for_each(|text| self.put(text))
     }
 
-    /// The file, from its beginning. What it had after these records is gone.
-    fn rewound(self) -> io::Result<File> {
-        let mut file = self.0.into_inner().map_err(io::IntoInnerError::into_error)?;
-        let end = file.stream_position()?;
-        file.set_len(end)?;
-        file.rewind()?;
-        Ok(file)
-    }
-
-    /// Reads all records so far in place of the bytes.
-    pub(super) fn copy_into(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
-        bytes.clear();
-        self.0.flush()?;
-        let file = self.0.get_mut();
-        let end = file.stream_position()?;
-        file.rewind()?;
-        Read::take(file, end).read_to_end(bytes)?;
+    fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while let Some((head, tail)) = bytes.split_at_checked(BLOCK - self.rest.len()) {
+            self.rest.extend_from_slice(head);
+            self.written.push(self.blocks.write(&self.rest)?);
+            self.rest.clear();
+            bytes = tail;
+        }
+        self.rest.extend_from_slice(bytes);
         Ok(())
     }
 
-    /// Reads all records in place of the bytes. The file is not needed for them any more.
-    pub(super) fn read_into(self, bytes: &mut Vec<u8>) -> io::Result<File> {
+    /// Reads all records so far in place of the bytes.
+    pub(super) fn copy_into(&self, bytes: &mut Vec<u8>) -> io::Result<()> {
         bytes.clear();
-        let mut file = self.rewound()?;
-        file.read_to_end(bytes)?;
-        Ok(file)
+        self.written.iter().try_for_each(|block| self.blocks.read(*block, bytes))?;
+        bytes.extend_from_slice(&self.rest);
+        Ok(())
+    }
+
+    /// Reads all records in place of the bytes. Their blocks may be written again.
+    pub(super) fn read_into(self, bytes: &mut Vec<u8>) -> io::Result<Blocks> {
+        self.copy_into(bytes)?;
+        self.written.iter().for_each(|block| self.blocks.free(*block));
+        Ok(self.blocks)
     }
 
     /// The records one by one.
-    pub(super) fn into_records(self) -> io::Result<Records<M, N>> {
-        let file = BufReader::with_capacity(BUFFER, self.rewound()?);
-        Ok(Records { file, texts: [const { Vec::new() }; N] })
+    pub(super) fn into_records(self) -> Records<M, N> {
+        let Self { blocks, written, rest } = self;
+        let bytes = Bytes { blocks, written: written.into_iter(), rest, block: Vec::new(), read: 0 };
+        Records { bytes, header: Vec::new(), texts: [const { Vec::new() }; N] }
     }
 }
 
-/// The records of a file, as it was read into memory.
+/// The records of a spool that was read into memory.
 pub(super) fn records<const M: usize, const N: usize>(
     mut bytes: &[u8],
 ) -> impl Iterator<Item = ([u64; M], [&[u8]; N])> {
@@ -94,7 +85,8 @@ pub(super) fn records<const M: usize, const N: usize>(
 
 /// Records that are being read.
 pub(super) struct Records<const M: usize, const N: usize> {
-    file: BufReader<File>,
+    bytes: Bytes,
+    header: Vec<u8>,
     /// The texts of the current record.
     pub(super) texts: [Vec<u8>; N],
 }
@@ -102,22 +94,66 @@ pub(super) struct Records<const M: usize, const N: usize> {
 impl<const M: usize, const N: usize> Records<M, N> {
     /// Reads the next record, and returns its numbers.
     pub(super) fn next(&mut self) -> io::Result<Option<[u64; M]>> {
-        if self.file.fill_buf()?.is_empty() {
+        if self.bytes.next()?.is_empty() {
             return Ok(None);
         }
-        let mut numbers = [0; M];
+        self.bytes.take(M * size_of::<u64>() + N * size_of::<u32>(), &mut self.header)?;
+        let (mut numbers, mut rest) = ([0; M], &self.header[..]);
         for number in &mut numbers {
-            let mut bytes = [0; 8];
-            self.file.read_exact(&mut bytes)?;
-            *number = u64::from_le_bytes(bytes);
+            let Some((eight, after)) = rest.split_first_chunk() else { break };
+            (*number, rest) = (u64::from_le_bytes(*eight), after);
         }
         for text in &mut self.texts {
-            let mut length = [0; 4];
-            self.file.read_exact(&mut length)?;
-            text.resize(u32::from_le_bytes(length) as usize, 0);
+            let Some((four, after)) = rest.split_first_chunk() else { break };
+            self.bytes.take(u32::from_le_bytes(*four) as usize, text)?;
+            rest = after;
         }
-        self.texts.iter_mut().try_for_each(|text| self.file.read_exact(text))?;
         Ok(Some(numbers))
+    }
+}
+
+/// The bytes of a spool that are being read. A block that was read may be written again.
+struct Bytes {
+    blocks: Blocks,
+    written: vec::IntoIter<u64>,
+    rest: Vec<u8>,
+    block: Vec<u8>,
+    /// How much of the block was taken.
+    read: usize,
+}
+
+impl Bytes {
+    /// Takes so many bytes in place of those in the text.
+    fn take(&mut self, mut length: usize, text: &mut Vec<u8>) -> io::Result<()> {
+        text.clear();
+        while length > 0 {
+            let next = self.next()?;
+            let some = next.get(..length).unwrap_or(next);
+            if some.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            text.extend_from_slice(some);
+            let taken = some.len();
+            self.read += taken;
+            length -= taken;
+        }
+        Ok(())
+    }
+
+    /// Bytes that come next, and none at the end.
+    fn next(&mut self) -> io::Result<&[u8]> {
+        if self.read == self.block.len() {
+            self.block.clear();
+            self.read = 0;
+            match self.written.next() {
+                Some(block) => {
+                    self.blocks.read(block, &mut self.block)?;
+                    self.blocks.free(block);
+                }
+                None => self.block = std::mem::take(&mut self.rest),
+            }
+        }
+        Ok(self.block.get(self.read..).unwrap_or_default())
     }
 }
 
@@ -127,28 +163,37 @@ mod tests {
 
     #[test]
     fn records_are_read_as_they_were_written() {
-        let written = [([7, 1], ["one", "", "x"]), ([0, u64::MAX], ["", "two\n", ""]), ([0, 0], [""; 3])];
+        let long = "long".repeat(BLOCK);
+        let written = [
+            ([7, 1], ["one", "", "x"]),
+            ([0, u64::MAX], ["", &long, ""]),
+            ([3, 0], [&long[1..], "two\n", ""]),
+            ([0, 0], [""; 3]),
+        ];
+        let blocks = Blocks::default();
         let spool = || {
-            let mut spool = Spool::new().unwrap();
+            let mut spool = Spool::new(blocks.clone());
             for (numbers, texts) in written {
                 spool.write(numbers, texts.map(str::as_bytes)).unwrap();
             }
             spool
         };
         let mut bytes = vec![7];
-        let file = spool().read_into(&mut bytes).unwrap();
-        let read: Vec<_> = records(&bytes).collect();
-        assert_eq!(read, written.map(|(numbers, texts)| (numbers, texts.map(str::as_bytes))));
-        let mut records = spool().into_records().unwrap();
-        for (numbers, texts) in written {
-            assert_eq!(records.next().unwrap(), Some(numbers));
-            assert_eq!(records.texts, texts.map(|text| text.as_bytes().to_vec()));
+        // The blocks of a spool that was read are written again, while another is not read yet.
+        let other = spool();
+        for _ in 0..3 {
+            spool().copy_into(&mut bytes).unwrap();
+            spool().read_into(&mut bytes).unwrap();
+            let read: Vec<_> = records(&bytes).collect();
+            assert_eq!(read, written.map(|(numbers, texts)| (numbers, texts.map(str::as_bytes))));
         }
-        assert_eq!(records.next().unwrap(), None);
-        let mut shorter = Spool::over(file).unwrap();
-        shorter.write([3, 4], [&b"a"[..]; 1]).unwrap();
-        let mut records = shorter.into_records().unwrap();
-        assert_eq!(records.next().unwrap(), Some([3, 4]));
-        assert_eq!(records.next().unwrap(), None);
+        for spool in [other, spool()] {
+            let mut records = spool.into_records();
+            for (numbers, texts) in written {
+                assert_eq!(records.next().unwrap(), Some(numbers));
+                assert_eq!(records.texts, texts.map(|text| text.as_bytes().to_vec()));
+            }
+            assert_eq!(records.next().unwrap(), None);
+        }
     }
 }
