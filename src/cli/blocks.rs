@@ -9,8 +9,8 @@ use std::{
 /// How long a block is, in bytes.
 pub(super) const BLOCK: usize = 1 << 15;
 
-/// Blocks that several spools keep in one file. There is no file before the first block. The lock is held while
-/// one block is written or read.
+/// Blocks that several spools keep in one file. There is no file before the first block. The lock is held
+/// while one block is written or read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Blocks(Arc<Mutex<Storage>>);
 
