@@ -42,8 +42,9 @@ fn requests_that_met_all_and_that_broke_each_are_counted() {
     let found = objectives(&["--slo", "first_output@thinker=200ms", "--slo", "e2e=0.7s@75%"], &log());
     assert_eq!((&found["met"], &found["judged"], &found["failed"]), (&json!(5), &json!(12), &json!(1)));
     let [first, e2e] = [0, 1].map(|at| found["each"][at].clone());
-    let counts = |row: &Value| ["met", "broke", "only", "absent"].map(|key| row[key].as_u64().unwrap());
-    assert_eq!((counts(&first), counts(&e2e)), ([4, 6, 3, 2], [8, 3, 0, 0]));
+    let counts =
+        |row: &Value| ["met", "broke", "only", "without_value"].map(|key| row[key].as_u64().unwrap());
+    assert_eq!((counts(&first), counts(&e2e)), ([4, 6, 3, 1], [8, 3, 0, 0]));
     // Each request is in one of them.
     assert_eq!(found["broke"], 6);
     // The failed request took 10 ms, and does not meet the objective.
@@ -113,7 +114,7 @@ fn requests_that_met_all_without_a_value_for_some_are_counted() {
     let slo = ["--slo", "first_output@0=200ms", "--slo", "e2e=700ms"];
     let found = objectives(&slo, &log());
     assert_eq!((&found["met"], &found["met_without_value"]), (&json!(5), &json!(1)));
-    let each = [0, 1].map(|at| found["each"][at]["absent_of_met"].clone());
+    let each = [0, 1].map(|at| found["each"][at]["met_without_value"].clone());
     assert_eq!(each, [json!(1), json!(0)]);
 
     let said = "Of those that met all objectives, 1 request has no value for first_output@0=200ms.";

@@ -53,10 +53,11 @@ pub(super) struct Attained {
     pub(super) judged: u64,
     /// Requests that did not fail and broke this objective alone.
     pub(super) only: u64,
-    /// Requests without the value.
-    pub(super) absent: u64,
+    /// Requests that did not fail and are without the value. With `met`, `broke` and those that failed, they
+    /// are all requests.
+    pub(super) without_value: u64,
     /// Requests that met all objectives and are without the value.
-    pub(super) absent_of_met: u64,
+    pub(super) met_without_value: u64,
     /// The stage or the edge of the objective, if no request has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) missing: Option<String>,
@@ -87,7 +88,7 @@ impl fmt::Display for Attainment {
             let share = percent(row.share);
             let only = are_several.then_some(Cell::Count(row.only));
             let cells = [Cell::Count(row.met), Cell::Count(row.broke)].into_iter().chain(only);
-            let counts = [Cell::Count(self.failed), Cell::Count(self.without_value(row))];
+            let counts = [Cell::Count(self.failed), Cell::Count(row.without_value)];
             let rest = counts.into_iter().chain([Cell::Text(&share), Cell::Text(&wanted)]);
             table.row(&row.objective, cells.chain(rest));
         }
@@ -98,13 +99,6 @@ impl fmt::Display for Attainment {
 }
 
 impl Attainment {
-    /// Requests that did not fail and are without the value of an objective. With those that met it, broke it
-    /// or failed, they are all requests.
-    pub(super) fn without_value(&self, row: &Attained) -> u64 {
-        let judged = if self.judged == 0 { self.failed } else { self.judged };
-        judged.saturating_add(self.unjudged).saturating_sub(self.failed + row.met + row.broke)
-    }
-
     /// The objectives that do not count, a sentence each.
     pub(super) fn missing(&self) -> impl Iterator<Item = String> {
         let missing = self.each.iter().filter(|row| row.judged == 0);
@@ -113,9 +107,9 @@ impl Attainment {
 
     /// How many of the requests that met all objectives have no value for some, if any.
     pub(super) fn met_without_value(&self) -> Option<String> {
-        let counted = self.each.iter().filter(|row| row.absent_of_met > 0 && row.judged > 0);
+        let counted = self.each.iter().filter(|row| row.met_without_value > 0 && row.judged > 0);
         let counts = counted.map(|row| {
-            let requests = amount(row.absent_of_met, "request has", "requests have");
+            let requests = amount(row.met_without_value, "request has", "requests have");
             format!("{requests} no value for {}", row.objective)
         });
         let counts: Vec<_> = counts.collect();

@@ -141,7 +141,7 @@ struct Counts {
     broke: u64,
     only: u64,
     absent: u64,
-    absent_of_met: u64,
+    met_without_value: u64,
     /// A request has its stage or edge.
     has_place: bool,
 }
@@ -193,7 +193,7 @@ impl ObjectiveCounts {
                 self.met_without_value += weight;
                 let absent = |(objective, _): &(&Objective, _)| objective.is_met(line).is_none();
                 let absent = self.objectives.iter().zip(&mut self.each).filter(absent);
-                absent.for_each(|(_, counts)| counts.absent_of_met += weight);
+                absent.for_each(|(_, counts)| counts.met_without_value += weight);
             }
             self.tokens = self.tokens.saturating_add(line.e2e_table.e2e_total_tokens.saturating_mul(weight));
         }
@@ -207,7 +207,7 @@ impl ObjectiveCounts {
             ours.broke += theirs.broke;
             ours.only += theirs.only;
             ours.absent += theirs.absent;
-            ours.absent_of_met += theirs.absent_of_met;
+            ours.met_without_value += theirs.met_without_value;
             ours.has_place |= theirs.has_place;
         }
         self.met += other.met;
@@ -238,6 +238,7 @@ impl ObjectiveCounts {
     pub(super) fn figures(&self, wall: Millis) -> Option<Attainment> {
         let share = |met: u64, of: u64| (of > 0).then(|| met as f64 / of as f64);
         let judged = if self.has_values() { self.judged } else { 0 };
+        let succeeded = (self.judged + self.unjudged).saturating_sub(self.failed);
         let rate = |count| self.has_values().then(|| per_second(count, wall.as_nanos()));
         let each = self.objectives.iter().zip(&self.each).map(|(objective, counts)| {
             let judged = if counts.known > 0 { counts.met + counts.broke + self.failed } else { 0 };
@@ -248,8 +249,8 @@ impl ObjectiveCounts {
                 broke: counts.broke,
                 judged,
                 only: counts.only,
-                absent: counts.absent,
-                absent_of_met: counts.absent_of_met,
+                without_value: succeeded.saturating_sub(counts.met + counts.broke),
+                met_without_value: counts.met_without_value,
                 missing: Counts::missing((objective, counts)),
                 share: attained,
                 wanted: objective.wanted,

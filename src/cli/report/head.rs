@@ -143,7 +143,7 @@ pub(super) fn objectives(attainment: &Attainment) -> Vec<Objective> {
         met: count(row.met),
         broke: count(row.broke),
         failed: count(attainment.failed),
-        without_value: count(attainment.without_value(row)),
+        without_value: count(row.without_value),
         share: share(row.met, row.judged),
         is_attained: row.is_attained,
     });

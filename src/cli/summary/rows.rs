@@ -63,14 +63,17 @@ impl Values {
             ("goodput_tokens_per_s", cell(*goodput_tokens_per_s)),
         ];
         self.add(["objectives", "", ""], numbers);
-        for Attained { objective, met, broke, judged, only, absent, absent_of_met, share, .. } in each {
+        for Attained {
+            objective, met, broke, judged, only, without_value, met_without_value, share, ..
+        } in each
+        {
             let numbers = [
                 ("met", met.to_string()),
                 ("broke", broke.to_string()),
                 ("judged", judged.to_string()),
                 ("only", only.to_string()),
-                ("absent", absent.to_string()),
-                ("absent_of_met", absent_of_met.to_string()),
+                ("without_value", without_value.to_string()),
+                ("met_without_value", met_without_value.to_string()),
                 ("share", cell(*share)),
             ];
             self.add(["objective", objective, ""], numbers);

@@ -65,11 +65,11 @@ pub(super) fn objectives(figures: &Figures, area: Rect) -> Table<'static> {
     let all = figures.objectives.as_ref().map_or(0, |objectives| objectives.each.len());
     let head = head_of("objective", room(area), all);
     let attainment = figures.objectives.as_ref();
-    let without = |row| attainment.map_or(0, |attainment| attainment.without_value(row));
     let failed = attainment.map_or(0, |attainment| attainment.failed);
     // With them, a row has all requests.
     let has_failed = area.width >= 72;
-    let has_without = has_failed && attainment.is_some_and(|all| all.each.iter().any(|row| without(row) > 0));
+    let has_without =
+        has_failed && attainment.is_some_and(|all| all.each.iter().any(|row| row.without_value > 0));
     let columns = [text(&head, None), number("met", COUNT), number("broke", COUNT)].into_iter();
     let columns = columns.chain(has_failed.then(|| number("failed", COUNT)));
     let columns = columns.chain(has_without.then(|| number("no value", COUNT)));
@@ -80,7 +80,7 @@ pub(super) fn objectives(figures: &Figures, area: Rect) -> Table<'static> {
         let name = printable(&row.objective).into_owned();
         let cells = [name, amount(row.met), amount(row.broke)].into_iter();
         let cells = cells.chain(has_failed.then(|| amount(failed)));
-        let cells = cells.chain(has_without.then(|| amount(without(row))));
+        let cells = cells.chain(has_without.then(|| amount(row.without_value)));
         (style, cells.chain([share(row.share), share(row.wanted)]).collect())
     });
     table(&columns, rows)
