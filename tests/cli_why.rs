@@ -178,6 +178,29 @@ fn a_request_that_waited_for_no_stage_is_said_to_have_had_no_other_in_its_way() 
 }
 
 #[test]
+fn a_time_without_any_span_that_the_table_cannot_place_is_named_below_it() {
+    let rig = Rig::new();
+    rig.run_text(|rig| {
+        for (id, spans) in [("one", 1), ("two", 2)] {
+            let request = info_span!(parent: None, "request", request_id = id).entered();
+            // Both run for the same 10 ms; their row has a time of 20 ms.
+            let stage = || info_span!(parent: &*request, "stage", stage_id = 1).entered();
+            let spans: Vec<_> = (0..spans).map(|_| stage()).collect();
+            rig.wait_ms(10);
+            drop(spans);
+            rig.wait_ms(10);
+        }
+    });
+    let sentence = "In all, nothing of the request ran for 0.000 ms by this table, and for 10.000 ms by its \
+                    unattributed_time_ms, which is of single spans,";
+    let said = words(&["two"], &rig.log.text());
+    assert!(said.contains(sentence), "{said}");
+    assert_eq!(answer(&["two"], &rig.log.text())["unattributed_time_ms"], 10.0);
+    let said = words(&["one"], &rig.log.text());
+    assert!(said.contains("| unattributed ") && !said.contains("In all, nothing"), "{said}");
+}
+
+#[test]
 fn the_parts_of_any_request_add_up_to_its_time() {
     for path in [PIPELINE, ENGINE] {
         let log = fs::read_to_string(path).unwrap();

@@ -69,6 +69,8 @@ pub(super) struct Answer {
     pub(super) began: Timestamp,
     pub(super) ended: Timestamp,
     pub(super) e2e_total_ms: Millis,
+    /// As it is in the line: the time without any span, while the parts have each row as one piece.
+    pub(super) unattributed_time_ms: Millis,
     /// Until the end of the request in its own process, if rows of workers went on for notably longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) e2e_before_join_ms: Option<Millis>,
@@ -207,7 +209,8 @@ impl Answer {
             rows_of_workers,
             stage_without_row,
         } = question;
-        let E2eTable { e2e_total_ms, finish_reason, errors, error, .. } = &line.e2e_table;
+        let E2eTable { e2e_total_ms, unattributed_time_ms, finish_reason, errors, error, .. } =
+            &line.e2e_table;
         let timeline = Timeline::of(line);
         let path = critical_path(&timeline);
         let mut times = BTreeMap::<_, [Millis; 4]>::new();
@@ -249,6 +252,7 @@ impl Answer {
             began: Timestamp::from_unix_micros(line.timestamp.unix_micros().saturating_sub(micros)),
             ended: line.timestamp,
             e2e_total_ms: *e2e_total_ms,
+            unattributed_time_ms: *unattributed_time_ms,
             e2e_before_join_ms: own_e2e(line),
             finish_reason: finish_reason.clone(),
             errors: *errors,

@@ -30,6 +30,7 @@ use crate::{Line, RequestLine, write::columns::printable};
 mod answer;
 mod earlier;
 mod few;
+mod idle;
 mod mostly;
 mod rows;
 mod sentences;

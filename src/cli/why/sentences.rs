@@ -276,24 +276,11 @@ impl Answer {
             "Other requests are placed by the timestamps of their lines, to the microsecond.".to_owned()
         });
         let (comparison, tail) = (Some(self.comparison()), self.note_on_the_tail());
-        let idle = self.idle_parts();
-        [choice, comparison, tail, idle, sampled, without_start, clock].into_iter().flatten().collect()
-    }
-
-    /// What the times mean in which nothing ran.
-    fn idle_parts(&self) -> Option<String> {
-        let has = |is_part: fn(Part) -> bool| self.parts.iter().any(|compared| is_part(compared.part));
-        let waiting = "waiting for a stage (its span was open and had not begun)".to_owned();
-        let before = format!("{BEFORE_STAGES} (none was waited for, and none had begun)");
-        let meanings = [
-            has(|part| matches!(part, Part::Waiting(_))).then_some(waiting),
-            has(|part| part == Part::Queue).then_some(before),
-            has(|part| part == Part::Unattributed).then(|| "unattributed (none was waited for)".to_owned()),
-        ];
-        let meanings: Vec<_> = meanings.into_iter().flatten().collect();
-        let times = if meanings.len() == 1 { "this time" } else { "these times" };
-        (!meanings.is_empty())
-            .then(|| format!("No stage or transfer of a request ran in {times}: {}.", listed(&meanings)))
+        let (idle, measured) = (self.idle_parts(), self.measured_idle());
+        [choice, comparison, tail, idle, measured, sampled, without_start, clock]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn comparison(&self) -> String {
