@@ -269,9 +269,12 @@ fn a_stage_of_several_logs_is_named_since_its_workers_may_have_queues_of_their_o
         fs::write(&path, lines.collect::<String>()).unwrap();
         predicted(&[path.to_str().unwrap()])["sentences"].to_string()
     };
-    let said = "Stage 2 code2wav has rows of several logs. If each is of a process with a queue of its own";
-    let several = sentences("several", ["a.log", "b.log"]);
-    assert!(several.contains(said), "{several}");
+    for (name, logs, count) in [("two", ["a.log", "b.log"], 2), ("three", ["a.log", "b.log, c.log"], 3)] {
+        let several = sentences(name, logs);
+        let said =
+            format!("Stages with rows of several logs: 2 code2wav ({count} logs, 2 workers). If each log");
+        assert!(several.contains(&said), "{several}");
+    }
     let one = sentences("one", ["a.log", "a.log"]);
     assert!(!one.contains("several logs"), "{one}");
 }

@@ -41,7 +41,8 @@ const FELT: u64 = 100;
 const FEW: [Percent; 2] = [Percent::USUAL[0], Percent::USUAL[2]];
 
 /// What the numbers of stages are. Queue times of the layer begin with a span.
-const WAITING: &str = "waiting_ms: from the arrival of a request at the stage until a worker takes it";
+const MEANINGS: &str = "workers: how many requests, or batches, all processes of the stage serve at once\n\
+                        waiting_ms: from the arrival of a request at the stage until a worker takes it";
 
 /// A run in numbers.
 #[derive(Debug, Serialize)]
@@ -293,7 +294,7 @@ impl Prediction {
                 table.row(&stage.stage, cells.into_iter().chain(waits));
             }
         }
-        writeln!(out, "{table}\n{WAITING}\n")?;
+        writeln!(out, "{table}\n{MEANINGS}\n")?;
         if let Some(groups) = groups {
             writeln!(out, "{}\n", groups.table(few))?;
         }

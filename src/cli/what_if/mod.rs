@@ -67,7 +67,8 @@ pub(super) const HELP: Help = Help {
         ),
     ],
     note: Some(
-        "A worker is a slot of a stage that serves one request, or one batch, at a time; the log's number is \
+        "A worker is a slot of a stage that serves one request, or one batch, at a time. It is not a \
+         process: six processes that serve four requests each at a time are 24 workers. The log's number is \
          the most that were served at once for at least 1 % of the time in which the stage worked. Several \
          processes of a stage are replayed as one that has the workers of all. Requests a second are counted \
          until 99 % of the requests have ended. --by and --every group the requests by their values and \
@@ -79,7 +80,8 @@ pub(super) const HELP: Help = Help {
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("percentiles", |arg| with_default(arg, "50,90,99; of stages and groups: 50,99")))]
 pub(super) struct Args {
-    /// The number of workers of a stage, or with a sign how many more or fewer than in the log
+    /// The number of workers of a stage, or with a sign how many more or fewer than in the log. A worker is
+    /// not a process, but serves one request, or one batch, at a time
     ///
     /// STAGE is the id or the name of the stage. Examples: `--workers code2wav=4`, `--workers code2wav=+1`
     #[arg(long, value_name = "STAGE=N", value_parser = Setting::parse)]
@@ -234,7 +236,7 @@ fn predict(args: &Args, grouping: Option<&Grouping>, inputs: &Inputs, log: Log) 
     let unjoined = unjoined.map(|sentence| format!("{sentence} {MISSING}"));
     let on_rates = selection.on_rates(selection.covered([first, last]));
     let sentences =
-        left_out(rows.saturating_sub(inputs.read.rows_of_workers), more).chain(processes.remark(&scenario));
+        left_out(rows.saturating_sub(inputs.read.rows_of_workers), more).chain(processes.remark(&stations));
     let sentences = sentences.chain(on_rates);
     Ok(Prediction::new(unjoined, sentences.collect(), runs, groups, as_asked, in_flight))
 }

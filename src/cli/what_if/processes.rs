@@ -1,51 +1,59 @@
 //! Stages of several processes, which a replay takes for one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
 use super::station::Station;
-use crate::{Line, cli::log_line::LogLine, model::id::OrderedId};
+use crate::{
+    Line,
+    cli::{amount::amount, log_line::LogLine, origins::each},
+    model::id::OrderedId,
+};
 
-/// The hash of the log of each row of a stage.
+/// The hashes of the logs of each row of a stage.
 pub(super) type RowLogs = Vec<(OrderedId, u64)>;
 
 pub(super) fn row_logs(line: &LogLine) -> RowLogs {
     let Line::Request(request) = &line.line else { return Vec::new() };
     let rows = request.stage_table.iter();
-    rows.map(|row| {
+    let logs = rows.flat_map(|row| each(line.origin(Some(row))).map(|log| (row.order(), log)));
+    logs.map(|(stage, log)| {
         let mut hasher = DefaultHasher::new();
-        line.origin(Some(row)).hash(&mut hasher);
-        (row.order(), hasher.finish())
+        log.hash(&mut hasher);
+        (stage, hasher.finish())
     })
     .collect()
 }
 
-/// The log of each stage, or `None` if it has several.
+/// The logs of each stage.
 #[derive(Debug, Default)]
-pub(super) struct Processes(BTreeMap<OrderedId, Option<u64>>);
+pub(super) struct Processes(BTreeMap<OrderedId, BTreeSet<u64>>);
 
 impl Processes {
     pub(super) fn add(&mut self, logs: RowLogs) {
         for (stage, log) in logs {
-            let known = self.0.entry(stage).or_insert(Some(log));
-            *known = known.filter(|known| *known == log);
+            self.0.entry(stage).or_default().insert(log);
         }
     }
 
-    /// What a replay does not know of the stages with several logs.
-    pub(super) fn remark(&self, stations: &BTreeMap<OrderedId, Station>) -> Option<String> {
-        let several = self.0.iter().filter(|(_, log)| log.is_none());
-        let names = several.filter_map(|(stage, _)| Some(stations.get(stage)?.called(*stage)));
-        let names: Vec<_> = names.collect();
-        let (stages, have) = if names.len() == 1 { ("Stage", "has") } else { ("Stages", "have") };
-        (!names.is_empty()).then(|| {
+    /// How many logs and workers the stages with several logs have, and what a replay does not know of them.
+    pub(super) fn remark(&self, logged: &BTreeMap<OrderedId, Station>) -> Option<String> {
+        let several = self.0.iter().filter(|(_, logs)| logs.len() > 1);
+        let stages = several.filter_map(|(stage, logs)| {
+            let station = logged.get(stage)?;
+            let workers = amount(station.workers as u64, "worker", "workers");
+            Some(format!("{} ({} logs, {workers})", station.called(*stage), logs.len()))
+        });
+        let stages: Vec<_> = stages.collect();
+        (!stages.is_empty()).then(|| {
             format!(
-                "{stages} {} {have} rows of several logs. If each is of a process with a queue of its own, \
-                 requests may wait longer than predicted: the replay has one queue for all workers of a \
-                 stage.",
-                names.join(", ")
+                "Stages with rows of several logs: {}. If each log is of a process, --workers sets the \
+                 number of workers of all these processes together, not the number of processes. If each \
+                 process has a queue of its own, requests may wait longer than predicted: the replay has one \
+                 queue for all workers of a stage.",
+                stages.join(", ")
             )
         })
     }
