@@ -119,11 +119,6 @@ impl RequestGroups {
         Self { grouping, groups, span: None, covered_from: None, objectives }
     }
 
-    /// With as many groups as those of a stretch of time.
-    pub(in crate::cli) fn of_stretch(self) -> Self {
-        Self { groups: self.groups.of_stretch(), ..self }
-    }
-
     pub(in crate::cli) fn add(&mut self, line: &LogLine) {
         match &line.line {
             Line::Request(request) => self.add_request(line, request),

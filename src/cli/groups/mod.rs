@@ -37,10 +37,8 @@ pub(in crate::cli) const GROUPS: usize = 256;
 /// Which groups these are.
 pub(in crate::cli) const FIRST_NAMES: &str =
     "whose names are first in alphabetical order (numbers before texts, capital before small letters)";
-/// The same number if there are as many stretches of time as there can be. With fewer stretches, more groups
-/// are told apart, up to the same number of groups of all stretches.
-const GROUPS_OF_BUCKET: usize = 16;
-const GROUPS_OF_ALL: usize = GROUPS_OF_BUCKET * buckets::LIMIT as usize;
+/// How many groups all stretches of time have together: 16 each, if there are as many as there can be.
+const GROUPS_OF_ALL: usize = 16 * buckets::LIMIT as usize;
 
 #[derive(Debug, Default, Clone, clap::Args)]
 #[command(next_help_heading = "Groups")]
@@ -206,11 +204,6 @@ impl<T> Group<T> {
 impl<T: Default + Merge> Groups<T> {
     pub(in crate::cli) fn new(grouping: &Grouping) -> Self {
         Self { buckets: Buckets::new(grouping.width.unwrap_or(u64::MAX)), limit: GROUPS }
-    }
-
-    /// The groups of one stretch of several.
-    fn of_stretch(self) -> Self {
-        Self { limit: GROUPS_OF_BUCKET, ..self }
     }
 
     /// The value of a group. Without a key, there is one group for a stretch of time.

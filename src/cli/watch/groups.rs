@@ -10,7 +10,7 @@ use crate::{
     cli::{
         amount::decimal,
         attainment::percent,
-        groups::{GroupTable, Percent, shortened},
+        groups::{GroupTable, Percent, REST, shortened},
     },
     write::columns::printable,
 };
@@ -24,13 +24,17 @@ pub(super) fn percentiles(percents: &[Percent], width: u16) -> Vec<Percent> {
     fitting(percents, room)
 }
 
-/// The groups that fit, the busiest ones first.
+/// The groups that fit, the busiest ones first. The row of those that are not told apart is the last one.
 pub(super) fn groups(groups: &GroupTable, percents: &[Percent], area: Rect) -> Table<'static> {
-    let rows = groups.busiest_first();
+    let mut rows = groups.busiest_first();
+    let (all, room) = (rows.len(), room(area));
+    if rows.last().is_some_and(|row| row.group.as_deref() == Some(REST)) && (2..all).contains(&room) {
+        rows.drain(room - 1..all - 1);
+    }
     let by = printable(groups.rows.by.as_deref().unwrap_or_default()).into_owned();
     let counted = if groups.rows.counted == "requests" { "requests" } else { "rows" };
     let all: [Column; 4] = [
-        text(&head_of(&by, room(area), rows.len()), None),
+        text(&head_of(&by, room, all), None),
         number(counted, COUNT),
         number("/s", COUNT),
         number("failed", SHARE),

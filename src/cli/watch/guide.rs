@@ -39,8 +39,7 @@ whole log, 100 each. \"mostly\" is the part with most of the time, and time_ms
 its time. For a request that a report names as open, e2e is its age, and
 \"mostly\" the stage that it is in, with the time there.
 Queue: from the creation of a stage's span until it begins; 0 if both are one.
-Groups: at most 16, or 256 of the whole log, in the order of their names; the
-others are one, `others`.
+Groups: at most 256, in the order of their names; the others are one, `others`.
 Failed: finish_reason is neither stop nor length, or there are errors.
 A line of a sampled log counts for all requests that it stands for.";
 

@@ -1,7 +1,7 @@
 //! What is remembered of a log: a bucket for each of the last seconds, and one for the whole log.
 //!
 //! Its size does not grow with the number of lines. A second has the counts of its times in buckets of 1 %,
-//! at most 256 kinds of failure, the figures of at most 16 groups, and the lines of at most 16 requests, of
+//! at most 256 kinds of failure, the figures of at most 256 groups, and the lines of at most 16 requests, of
 //! 8 KiB each.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -81,7 +81,7 @@ impl Log {
         let grouping = |by: &By| Grouping { by: Some(by.clone()), width: None };
         let groups = by.map(|by| RequestGroups::new(grouping(by), objectives));
         let counts = ObjectiveCounts::new(objectives);
-        let empty = Bucket::new(counts.clone(), groups.clone().map(RequestGroups::of_stretch));
+        let empty = Bucket::new(counts.clone(), groups.clone());
         Self {
             source,
             read: LineCounts::default(),

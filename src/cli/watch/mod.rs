@@ -103,8 +103,8 @@ pub(super) struct Args {
     ///
     /// The view has their table in place of that of times, and --json has `groups`, with the keys of
     /// `summary --json --by`. Keys are those of `summary`; of several keys, a group for each combination. At
-    /// most 16 groups, or 256 of the whole log, in the order of their names; the others are combined as
-    /// `others`. Example: `omni-metrics watch --json --by fields.model FILE`
+    /// most 256 groups, in the order of their names; the others are combined as `others`. Example:
+    /// `omni-metrics watch --json --by fields.model FILE`
     #[arg(long, value_name = "KEYS", value_parser = By::parse, help_heading = "Groups")]
     by: Option<By>,
     #[command(flatten)]

@@ -159,9 +159,24 @@ fn groups_are_shown_in_place_of_the_times_of_stages_until_a_key_changes_that() {
     assert_eq!(screen(&mut app, (80, 24), now), shown);
     press(&mut app, "t", now);
     let all = screen(&mut app, (80, 24), now);
-    assert!(all.contains("\nfields.model: 14 of 17 ") && !all.contains("others"), "{all}");
-    let large = screen(&mut app, (120, 60), now);
-    assert!(large.lines().any(|line| line.starts_with("others  ") && line.contains(" 20 ")), "{large}");
+    assert!(all.contains("\nfields.model: 14 of 19 ") && !all.contains("others"), "{all}");
+}
+
+#[test]
+fn groups_that_are_not_told_apart_have_a_row_in_a_small_terminal_too() {
+    let by = By::parse("request_id").unwrap();
+    let log = Log::new("service.log".to_owned(), &Objectives::default(), Some(&by), NOW);
+    let mut app = App::new(log, Period::default());
+    for n in 1..=300 {
+        app.add(read(Line::Request(request(n))), NOW + n * 10_000);
+    }
+    for (size, rows) in [((80, 24), 5), ((120, 60), 16)] {
+        let shown = screen(&mut app, size, NOW + 3_500_000);
+        let head = format!("request_id: {rows} of 257 ");
+        let mut table = shown.lines().skip_while(|line| !line.starts_with(&head));
+        let last = table.nth(rows).unwrap_or(&shown);
+        assert!(last.starts_with("others  ") && last.contains(" 44 "), "{shown}");
+    }
 }
 
 #[test]
