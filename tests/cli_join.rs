@@ -741,6 +741,12 @@ fn rows_in_between_that_agree_on_another_clock_are_named_with_their_times_and_th
         "from": "2026-01-31T20:20:03.007000Z", "to": "2026-01-31T20:55:03.007000Z", "by_ms": -3_000.0
     }]);
     assert_eq!(json["clocks"][0]["doubtful"], expected);
+
+    // A clock that is in doubt does not tell that rows before their request are of another attempt.
+    let early = log.replace(":00.0", ":06.0").replace(":03.0", ":00.0");
+    let json = report(&text(&omni_of(&["join", "--align-clocks", "--json"], &early).stderr));
+    assert_eq!(json["rows_before_request"]["rows"], 8);
+    assert_eq!(json["rows_of_earlier_attempts"]["rows"], 0);
 }
 
 #[test]
@@ -757,17 +763,16 @@ fn rows_of_attempts_without_a_line_do_not_tell_of_clocks() {
             });
         };
         for (at, id) in (0..).zip(["k", "l", "m", "n", "o", "p", "q", "r"]) {
+            // The front was killed before it wrote the line of this attempt.
+            receive(id, at * 10_000);
+            wait(4_998);
             front.run(|_| {
                 let _request = info_span!("request", request_id = id).entered();
                 info_span!("transfer", from_stage = 0, to_stage = 1, phase = "tx", request_id = id)
                     .in_scope(|| wait(1));
-                receive(id, at * 10_000 + 1);
-                wait(7);
+                receive(id, at * 10_000 + 5_001);
+                wait(4_997);
             });
-            wait(4_990);
-            // The front was killed before it wrote the line of the second attempt.
-            receive(id, at * 10_000 + 5_000);
-            wait(4_998);
         }
     });
     // Each half of the rows has some of them.
