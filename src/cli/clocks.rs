@@ -49,6 +49,11 @@ impl Rows {
         self.thin_out();
     }
 
+    /// These offsets, and where the rows in their order doubt them.
+    fn with(&self, offsets: Vec<(u64, i64)>) -> Offsets {
+        Offsets { doubts: doubts(&self.kept, &offsets, self.messages), offsets }
+    }
+
     fn thin_out(&mut self) {
         while self.kept.len() > MOST {
             self.halved += 1;
@@ -109,22 +114,21 @@ impl ClockRows {
         other.requests.into_iter().for_each(|(run, more)| *self.requests.entry(run).or_default() += more);
     }
 
-    pub(super) fn estimate(self) -> Clocks {
+    pub(super) fn estimate(mut self) -> Clocks {
         let (mut pairs, mut of_logs) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
-        for ((run, log), Rows { mut kept, messages, .. }) in self.pairs {
-            kept.sort_unstable();
-            let offsets = offsets(&kept, messages);
-            let of_pair = Offsets { doubts: doubts(&kept, &offsets, messages), offsets };
-            let rows = kept.iter().map(|(sequence, ..)| *sequence);
-            let rows = rows.filter(|sequence| of_pair.is_known(*sequence));
-            let rows = rows.map(|sequence| (sequence, offset_at(&of_pair.offsets, sequence)));
-            of_logs.entry(log).or_default().push((run, rows.collect()));
-            pairs.insert((run, log), of_pair);
+        for ((run, log), rows) in &mut self.pairs {
+            rows.kept.sort_unstable();
+            let of_pair = rows.with(offsets(&rows.kept, rows.messages));
+            let known = rows.kept.iter().map(|row| row.0).filter(|sequence| of_pair.is_known(*sequence));
+            let known = known.map(|sequence| (sequence, offset_at(&of_pair.offsets, sequence)));
+            of_logs.entry(*log).or_default().push((*run, known.collect()));
+            pairs.insert((*run, *log), of_pair);
         }
         let mut links = Links::default();
         of_logs.into_values().for_each(|runs| links.add(runs));
         let mut clocks = Clocks { pairs, requests: self.requests, ..Clocks::default() };
         clocks.moves = clocks.reference().map(|reference| links.moves(reference)).unwrap_or_default();
+        clocks.estimate_jointly(&self.pairs);
         clocks
     }
 }
@@ -328,6 +332,34 @@ impl Offsets {
 }
 
 impl Clocks {
+    /// Estimates each log anew from its rows in the requests of all runs that are moved to one clock, since
+    /// each run may have too few rows of a start of the process. Where more rows of a run fit then, this
+    /// estimate takes the place of the other one.
+    fn estimate_jointly(&mut self, pairs: &BTreeMap<(u64, u64), Rows>) {
+        let mut of_logs = BTreeMap::<u64, Rows>::new();
+        for ((run, log), rows) in pairs {
+            let Some(by) = self.moves.get(run) else { continue };
+            let of_log = of_logs.entry(*log).or_default();
+            let moved = |(sequence, least, most, end): &Row| (*sequence, least + by, most + by, *end);
+            of_log.kept.extend(rows.kept.iter().map(moved));
+            of_log.messages.iter_mut().zip(rows.messages).for_each(|(count, more)| *count += more);
+        }
+        let estimate = |(log, mut rows): (u64, Rows)| {
+            rows.kept.sort_unstable();
+            (log, offsets(&rows.kept, rows.messages))
+        };
+        let joint: BTreeMap<_, _> = of_logs.into_iter().map(estimate).collect();
+        for (((run, log), rows), of_pair) in pairs.iter().zip(self.pairs.values_mut()) {
+            let Some((by, joint)) = self.moves.get(run).zip(joint.get(log)) else { continue };
+            let joint: Vec<_> = joint.iter().map(|(first, offset)| (*first, offset - by)).collect();
+            let fit =
+                |offsets: &[_]| rows.kept.iter().filter(|row| fits(row, offset_at(offsets, row.0))).count();
+            if fit(&joint) > fit(&of_pair.offsets) {
+                *of_pair = rows.with(joint);
+            }
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }
@@ -441,6 +473,37 @@ mod tests {
             matches!(found[..], [(0, by), (10, 0), (490, last)] if off(by, -64_000) && off(last, 264_000)),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_start_with_few_rows_in_the_requests_of_a_run_has_the_offset_that_those_of_other_runs_tell() {
+        const LOG: u64 = 7;
+        // By how much the clocks of four runs are ahead of that of the first one.
+        let ahead = [0, 500_000, -700_000, 300_000];
+        let of_run = |run: u64, rows: &mut dyn Iterator<Item = Row>| {
+            let by = ahead[run as usize - 1];
+            let kept: Vec<_> = rows.map(|(at, least, most, end)| (at, least + by, most + by, end)).collect();
+            Rows { kept, messages: [1, 1], halved: 0 }
+        };
+        let all = || rows(0, 200, 90_000).chain(rows(200, 600, -150_000));
+        let unlike = || (400..405).flat_map(|at| rows(at, 1, at.cast_signed() * 100_000));
+        let pairs = [
+            ((1, LOG), of_run(1, &mut all().step_by(2))),
+            // Five rows before the process was started again.
+            ((2, LOG), of_run(2, &mut all().skip(191).step_by(2))),
+            // No rows but five.
+            ((3, LOG), of_run(3, &mut all().skip(301).step_by(2).take(5))),
+            ((4, LOG), of_run(4, &mut unlike())),
+        ];
+        // Another worker compares all runs.
+        let others = (1..=4).map(|run| ((run, 8), of_run(run, &mut rows(run, 40, 0))));
+        let requests = [(1, 9), (2, 3), (3, 2), (4, 1)].into();
+        let clocks = ClockRows { pairs: pairs.into_iter().chain(others).collect(), requests }.estimate();
+        for (run, at, offset) in [(1, 0, -90_000), (2, 199, 410_000), (2, 201, 650_000), (3, 301, -550_000)] {
+            let found = clocks.offset(run, LOG, at);
+            assert!((found - offset).abs() <= 15_000 && clocks.is_known(run, LOG, at), "{run} {at} {found}");
+        }
+        assert!(!clocks.is_known(4, LOG, 401));
     }
 
     #[test]
