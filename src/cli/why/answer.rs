@@ -15,6 +15,7 @@ use crate::{
         critical_path::critical_path,
         groups::Heading,
         in_the_way::Meanwhile,
+        missing_rows::received_without_row,
         own_end::own_e2e,
         stage_names::StageNames,
         timeline::{Part, Timeline},
@@ -128,6 +129,9 @@ pub(super) struct WithoutRow {
     pub(super) stage_id: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stage_name: Option<String>,
+    /// Whether the stage received the request.
+    #[serde(skip)]
+    pub(super) has_received: bool,
 }
 
 /// A part of the time: in the request, in the median request, and in the mean of the slowest ones.
@@ -279,8 +283,11 @@ impl Answer {
                 })
                 .collect(),
             tells_of_queues: line.stage_table.iter().any(|row| row.queue_time_ms.is_some()),
-            stage_without_row: stage_without_row
-                .map(|stage| WithoutRow { stage_id: unordered(stage), stage_name: name(stage) }),
+            stage_without_row: stage_without_row.map(|stage| WithoutRow {
+                stage_id: unordered(stage),
+                stage_name: name(stage),
+                has_received: received_without_row(line) == Some(stage),
+            }),
             rows_without_start: starts.filter(Option::is_none).count(),
             requests,
             weight,

@@ -56,11 +56,11 @@ pub(super) const HELP: Help = Help {
         ),
     ],
     note: Some(
-        "The median request is the mean of the fifth of the requests in the middle of the end-to-end times. \
-         With a percentile, the answer begins with all requests from it on: with --p99, with the slowest \
-         hundredth, as `report` has it. With --by or --every, there is an answer for each group, with a \
-         percentile and a median request of its own; a request that is chosen by its id is compared with the \
-         median request of its group.",
+        "The median request is no single one: it is the mean of the fifth of the requests in the middle of \
+         the end-to-end times. With a percentile, the answer begins with all requests from it on: with \
+         --p99, with the slowest hundredth, as `report` has it. With --by or --every, there is an answer \
+         for each group, with a percentile and a median request of its own; a request that is chosen by its \
+         id is compared with the median request of its group.",
     ),
     one: Some("The log has no line of the request."),
     ..Help::NONE

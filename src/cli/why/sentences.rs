@@ -304,10 +304,15 @@ impl Answer {
 impl WithoutRow {
     fn sentence(&self) -> String {
         let stage = named_stage(self.stage_id, self.stage_name.as_deref());
+        let (reached, reasons) = match self.has_received {
+            true => ("was received by", "never began or is still open, or its process died"),
+            false => {
+                ("was sent to", "never began, or its process left the row out, as a process may that samples")
+            }
+        };
         format!(
-            "Its line lacks rows: it was sent to {stage}, but has no row of that stage, as other requests \
-             have. Either that stage never began, or its process left the row out, as a process may that \
-             samples."
+            "Its line lacks rows: it {reached} {stage}, but has no row of that stage, as other requests \
+             have. Either that stage {reasons}."
         )
     }
 }

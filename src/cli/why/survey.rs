@@ -9,7 +9,7 @@ use crate::{
         groups::Merge,
         in_the_way::Identity,
         latency_bins::{bin_of, fine_bin, slowest},
-        missing_rows::stage_without_row,
+        missing_rows::{received_without_row, stage_without_row},
         tally::Tally,
         timeline::{Interval, Part, Timeline},
     },
@@ -79,8 +79,8 @@ impl Slowest {
     }
 
     fn without_line(line: &RequestLine, log_name: &Arc<str>) -> Self {
-        let (stage_without_row, log_name) = (stage_without_row(line), Arc::clone(log_name));
-        Self { identity: Identity::of(line), line: None, stage_without_row, log_name }
+        let stage_without_row = stage_without_row(line).or_else(|| received_without_row(line));
+        Self { identity: Identity::of(line), line: None, stage_without_row, log_name: Arc::clone(log_name) }
     }
 }
 
