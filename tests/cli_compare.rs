@@ -629,6 +629,31 @@ fn groups_of_stages_have_the_times_of_the_stages() {
 }
 
 #[test]
+fn of_many_conditions_those_that_failed_are_shown_first_and_the_exit_code_counts_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("page.html");
+    let log = file("many_conditions.jsonl", PIPELINE);
+    let conditions: Vec<_> = (1..=300).map(|n| format!("--fail-if=e2e.p50 > {}h", n)).collect();
+    let run = |last: &[&str]| {
+        let args = ["compare", "-o", path.to_str().unwrap()].into_iter();
+        let args = args.chain(conditions.iter().map(String::as_str)).chain(last.iter().copied());
+        omni_of(&args.chain([log.as_str(), &log]).collect::<Vec<_>>(), "")
+    };
+    let output = run(&["--fail-if=e2e.p50 > 0.1ms"]);
+    let said = text(&output.stdout);
+    let page = fs::read_to_string(&path).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!((said.matches("passed: ").count(), page.matches("<li>passed: ").count()), (15, 15), "{said}");
+    assert!(said.contains("shows all figures.\nfailed: `e2e.p50 > 0.1ms`"), "{said}");
+    assert!(page.contains("<ul class=\"sentences\"><li>failed: <code>e2e.p50 &gt; 0.1ms</code>"), "{page}");
+    let rest = "285 more conditions are not shown, of which 0 failed; ";
+    assert!(said.contains(rest) && page.contains(rest), "{said}");
+    let failing: Vec<_> = (0..20).map(|_| "--fail-if=e2e.p50 > 0.1ms").collect();
+    let said = text(&run(&failing).stdout);
+    assert!(said.contains("304 more conditions are not shown, of which 4 failed; "), "{said}");
+}
+
+#[test]
 fn the_page_draws_the_limits_of_objectives() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.html");

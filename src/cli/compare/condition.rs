@@ -22,7 +22,7 @@ use crate::{
         stage_names::StageNames,
     },
     model::{id::unordered, numbers::Unit},
-    write::columns::id,
+    write::columns::{grouped, id},
 };
 
 /// What is said of a condition that does not hold, though it may be so.
@@ -337,6 +337,32 @@ fn sentence(figure: &Figure, without_interval: &str) -> String {
         _ => {}
     }
     text
+}
+
+/// How many conditions the text and the page show.
+const SHOWN: usize = 16;
+
+/// The sentences on conditions: if not all are shown, first those that failed, then the undecided ones.
+pub(super) fn sentences(verdicts: &[Verdict]) -> Vec<String> {
+    let mut first: Vec<_> = verdicts.iter().collect();
+    let left_out = first.len().saturating_sub(SHOWN);
+    if left_out == 0 {
+        return first.into_iter().map(Verdict::to_string).collect();
+    }
+    first.sort_by_key(|verdict| match verdict.outcome {
+        Outcome::Failed => 0,
+        Outcome::Unknown => 1,
+        Outcome::WithinChance => 2,
+        Outcome::Passed => 3,
+    });
+    let (shown, hidden) = first.split_at(SHOWN);
+    let failed = hidden.iter().filter(|verdict| verdict.outcome == Outcome::Failed).count();
+    let rest = format!(
+        "{} not shown, of which {} failed; `--json` has all, and the exit code counts all.",
+        amount(left_out as u64, "more condition is", "more conditions are"),
+        grouped(&failed.to_string()),
+    );
+    shown.iter().map(|verdict| verdict.to_string()).chain([rest]).collect()
 }
 
 impl Verdict {

@@ -9,6 +9,7 @@ use super::{
     Report,
     change::Change,
     comparison::{Comparison, Figure, Measure},
+    condition::sentences,
     distribution::Distribution,
     groups::{ByGroup, Group},
     metric::Place,
@@ -50,7 +51,8 @@ pub(super) fn html(
     let bars = bars(&report.comparison, &report.stages);
     let plot =
         distribution.as_ref().map(|found| found.plot(&marks(&report.comparison), &objectives.on_a_page()));
-    let conditions = report.conditions.iter().map(|verdict| printable(&verdict.to_string()).into_owned());
+    let conditions =
+        sentences(&report.conditions).into_iter().map(|sentence| printable(&sentence).into_owned());
     let unjoined = report.unjoined.iter().cloned();
     let notes = unjoined.chain(report.notes()).chain(report.remarks.iter().cloned());
     let page = context! {

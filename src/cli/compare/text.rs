@@ -7,6 +7,7 @@ use super::{
     blocks::ENOUGH,
     change::Change,
     comparison::{Figure, Measure, PartOfTime},
+    condition::sentences,
     counts::Counts,
     groups::{ByGroup, Group},
     repeated::Changed,
@@ -66,8 +67,8 @@ impl Report {
             let hidden = amount(same as u64, "more figure is", "more figures are");
             text += &format!("{hidden} not known to have changed; `--all` shows all figures.\n");
         }
-        for verdict in &self.conditions {
-            text += &format!("{}\n", in_lines(&verdict.to_string()));
+        for sentence in sentences(&self.conditions) {
+            text += &format!("{}\n", in_lines(&sentence));
         }
         text
     }
