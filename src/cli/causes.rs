@@ -4,7 +4,10 @@
 //! row that has sent the message, that one to the message which its process had received before, and so on,
 //! to the request that has sent the first one. Each step compares times of one clock, so clocks may differ.
 
-use std::{collections::BTreeMap, mem};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use super::{
     aligned::{Edge, edge, seen_flight},
@@ -153,15 +156,40 @@ impl Causes {
             }
         });
         let mut steps: Vec<_> = steps.collect();
-        // A request of which no message is known may have a clock that was set.
-        for (row, step) in rows.iter().zip(&mut steps) {
-            if let (Step::End(Cause::Lost(_)), Row::Receiver(Some(sent))) = (&step, row)
-                && senders.get(&sent.edge).is_none_or(|of_edge| !of_edge.requests.iter().all(|of| of.is_seen))
-            {
-                *step = Step::End(Cause::Unknown);
+        let causes: Vec<_> = (0..steps.len()).map(|at| follow(&mut steps, at)).collect();
+        // The longest row of each lost attempt, by the time between its message and the requests.
+        let mut longest = BTreeMap::<u64, u64>::new();
+        for (row, cause) in rows.iter().zip(&causes) {
+            if let Cause::Lost(outside) = cause {
+                let longest = longest.entry(*outside).or_default();
+                *longest = row.length().max(*longest);
             }
         }
-        (0..steps.len()).map(|at| follow(&mut steps, at)).collect()
+        // A request of which no message is known may have a clock that was set. If it is too short for the
+        // rows, they are not its own.
+        let has_room = |edge: &Edge, length: u64| {
+            let requests = senders.get(edge).map(|of_edge| of_edge.requests.as_slice()).unwrap_or_default();
+            requests.iter().any(|of| !of.is_seen && of.times.1 - of.times.0 >= length)
+        };
+        let doubtful = rows.iter().zip(&causes).filter_map(|(row, cause)| match (row, cause) {
+            (Row::Receiver(Some(sent)), Cause::Lost(outside)) => {
+                has_room(&sent.edge, *longest.get(outside)?).then_some(*outside)
+            }
+            _ => None,
+        });
+        let doubtful: BTreeSet<_> = doubtful.collect();
+        let is_doubtful = |cause: &Cause| matches!(cause, Cause::Lost(outside) if doubtful.contains(outside));
+        causes.into_iter().map(|cause| if is_doubtful(&cause) { Cause::Unknown } else { cause }).collect()
+    }
+}
+
+impl Row {
+    /// How long it took; of a row that has received a message, that does not count.
+    fn length(&self) -> u64 {
+        match self {
+            Self::Receiver(_) => 0,
+            Self::Other { begin, end, .. } => end.saturating_sub(*begin),
+        }
     }
 }
 
@@ -320,6 +348,10 @@ mod tests {
         let both = [one.clone(), other];
         assert_eq!(causes(&both, &[row(101), row(131), row(121)]), [of(0), of(1), lost(10)]);
         assert_eq!(causes(&both, &[row(101), row(121)]), [of(0), Cause::Unknown]);
+        // The request at 130 has no room for a row of 4 seconds, and has sent another message.
+        let too_long = [row(101), row(121), (1, stage(121, 124)), row(150), (1, stage(150, 154))];
+        let found = [of(0), Cause::Unknown, Cause::Unknown, lost(16), lost(16)];
+        assert_eq!(causes(&both, &too_long), found);
         // Up to a second outside of the request, it is not known.
         let one = [one];
         assert_eq!(causes(&one, &[row(101), row(105), row(106)]), [of(0), Cause::Unknown, lost(2)]);
