@@ -530,10 +530,10 @@ fn each_log_of_a_directory_is_a_group_with_the_rows_of_its_worker() {
     let path = |name: &str| directory.path().join(name);
     fs::create_dir(path("b")).unwrap();
     fs::write(path("front.log"), fs::read_to_string(PIPELINE).unwrap()).unwrap();
-    fs::write(path("a.log"), worker("vocoder", &[("r1", 1.0), ("r2", 3.0)])).unwrap();
+    fs::write(path("a.log"), worker("vocoder", &[("req-0001", 1.0), ("req-0002", 3.0)])).unwrap();
     // Two files of one log. The name of the directory is enough.
-    fs::write(path("b/0.log.1"), worker("vocoder", &[("r3", 5.0)])).unwrap();
-    fs::write(path("b/0.log"), worker("vocoder", &[("r4", 7.0), ("r5", 9.0)])).unwrap();
+    fs::write(path("b/0.log.1"), worker("vocoder", &[("req-0003", 5.0)])).unwrap();
+    fs::write(path("b/0.log"), worker("vocoder", &[("req-0004", 7.0), ("req-0005", 9.0)])).unwrap();
     let logs = directory.path().to_str().unwrap();
     let of = |args: &[&str]| stdout(&omni_of(&[args, &[logs]].concat(), ""));
 

@@ -4,6 +4,8 @@
 mod reader;
 mod support;
 
+use std::fs;
+
 use reader::{omni_of, stdout, text};
 use support::Rig;
 use tracing::info_span;
@@ -163,6 +165,41 @@ fn a_log_that_is_not_joined_is_said_to_be_so_before_its_figures() {
     let [first, second] = said.lines().collect::<Vec<_>>().try_into().unwrap();
     assert!(first.contains(command) && second.contains("so the objective"), "{said}");
     assert_eq!(code, Some(2));
+}
+
+#[test]
+fn rows_that_a_join_has_kept_are_not_said_to_need_a_join() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("kept-rows.jsonl");
+    let lone = unjoined().lines().next().unwrap().replace("req-0001", "req-9999");
+    fs::write(&path, format!("{lone}\n{}", unjoined())).unwrap();
+    let joined = stdout(&omni_of(&["join", "--keep-rows", path.to_str().unwrap()], ""));
+    assert!(joined.contains("req-9999") && joined.contains("\"stage_id\":7"), "{joined}");
+    for args in [
+        &["summary"][..],
+        &["summary", "--by", "finish_reason"],
+        &["why", "--slowest"],
+        &["what-if", "--rate", "2"],
+        &["summary", "--json"],
+        &["report", "--json"],
+        &["compare", "-", path.to_str().unwrap()],
+    ] {
+        let output = omni_of(args, &joined);
+        let all = stdout(&output) + &text(&output.stderr);
+        assert_eq!(all.matches("Not joined").count(), usize::from(args[0] == "compare"), "{all}");
+    }
+    let said = stdout(&omni_of(&["summary"], &joined)).replace('\n', " ");
+    let end = "Besides: 1 row of a worker whose request has no line (still open, killed, or in another log)";
+    assert!(said.ends_with(&format!("{end} ")), "{said}");
+    assert_eq!(json("summary", &joined)["rows_of_workers"], 1);
+    // With the line of a request, `join` would put the row there.
+    let together = format!("{joined}{}", PIPELINE.lines().next().unwrap().replace("req-0001", "req-9999"));
+    let said = stdout(&omni_of(&["summary"], &together));
+    assert!(said.starts_with("Not joined: 1 row of a worker") && !said.contains("has no line"), "{said}");
+    let (said, code) = complaint(&["why", "req-9999"], &joined);
+    let named = "no line of request req-9999, but 1 row of a worker names it: it is still open, or its line \
+                 is not among those read\n";
+    assert_eq!((said.as_str(), code), (format!("omni-metrics: {named}").as_str(), Some(1)));
+    assert_eq!(complaint(&["why", "req-8"], &joined).0, "omni-metrics: no line of request req-8\n");
 }
 
 /// A page without its style and its script.

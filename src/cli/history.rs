@@ -7,7 +7,7 @@ use std::{
 
 use foldhash::quality::FixedState;
 
-use super::by_hash::ByHash;
+use super::{by_hash::ByHash, same_ids::SameIds};
 use crate::{
     Line,
     model::numbers::{Number, Table},
@@ -120,6 +120,7 @@ pub(super) struct History {
     first_file: usize,
     /// Requests of the log.
     requests: Recent<()>,
+    same_ids: SameIds,
     limit: usize,
 }
 
@@ -132,7 +133,16 @@ impl Default for History {
 impl History {
     fn new(limit: usize, recent: usize, requests: usize) -> Self {
         let (recent, requests) = (Recent::new(recent), Recent::new(requests));
-        Self { lines: ByHash::default(), greatest: u64::MAX, recent, log: 0, first_file: 0, requests, limit }
+        Self {
+            lines: ByHash::default(),
+            greatest: u64::MAX,
+            recent,
+            log: 0,
+            first_file: 0,
+            requests,
+            same_ids: SameIds::default(),
+            limit,
+        }
     }
 
     pub(super) fn add(&mut self, log: usize, origin: Origin, trace: Trace) -> Relation {
@@ -146,6 +156,9 @@ impl History {
                 true => _ = self.requests.insert(request, ()),
                 false => is_late = self.requests.contains(request),
             }
+            if !is_late {
+                self.same_ids.add(request, trace.is_request);
+            }
         }
         let last = self.recent.insert(trace.line, Short::of(origin)).map(Short::origin);
         let is_near = last.is_some_and(|(file, _)| file >= self.first_file);
@@ -155,6 +168,11 @@ impl History {
     /// Whether not every line so far is remembered for good.
     pub(super) fn has_forgotten(&self) -> bool {
         self.greatest < u64::MAX
+    }
+
+    /// Whether a row that is not late has the id of a request.
+    pub(super) fn has_joinable_rows(&self) -> bool {
+        self.same_ids.are_found()
     }
 
     /// Where the line occurred first, if it is remembered for good.

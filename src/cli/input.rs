@@ -313,6 +313,7 @@ impl Inputs {
                 let relation =
                     trace.map(|trace| history.add(log, (index, number), trace)).unwrap_or_default();
                 self.read.has_forgotten = history.has_forgotten();
+                self.read.has_joinable_rows = history.has_joinable_rows();
                 self.read.add(trace, relation.is_late);
                 if let Some((file, number)) = relation.twin {
                     self.read.doubles += 1;

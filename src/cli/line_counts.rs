@@ -23,8 +23,10 @@ pub(super) struct LineCounts {
     pub(super) has_forgotten: bool,
     /// Detached rows that came after the line of their request, in the same file.
     pub(super) late: u64,
-    /// Other detached rows that name a request: `join` puts them into it.
+    /// Other detached rows that name a request.
     pub(super) rows_of_workers: u64,
+    /// Whether one of them names a request that has a line: `join` puts it there.
+    pub(super) has_joinable_rows: bool,
     /// Lines that `--since` or `--until` leaves out. They count in none of the above.
     pub(super) outside: u64,
     /// Lines that `--where` leaves out.
@@ -51,9 +53,11 @@ impl LineCounts {
         self.lines + self.outside + self.unmatched
     }
 
-    /// That the log needs `join`, if it does.
+    /// That the log needs `join`, if it does. Rows that `join --keep-rows` has written go into no request.
     pub(super) fn unjoined(&self) -> Option<String> {
-        unjoined(self.rows_of_workers, self.requests > 0)
+        let has_requests = self.requests > 0;
+        let is_unjoined = self.has_joinable_rows || self.rows_of_workers > 0 && !has_requests;
+        is_unjoined.then(|| unjoined(self.rows_of_workers, has_requests))
     }
 
     /// That lines of the layer were passed over because of a text before them.

@@ -84,6 +84,7 @@ mod rotation;
 mod run_correction;
 mod run_numbers;
 mod running;
+mod same_ids;
 mod sample_check;
 mod sampling;
 mod selection;

@@ -15,7 +15,7 @@ use crate::{
         sampling::Sampled,
         stage_names::StageNames,
         stage_outputs::OutputsOfStage,
-        unjoined::{JOIN, unjoined},
+        unjoined::JOIN,
     },
     write::columns::grouped,
 };
@@ -83,6 +83,9 @@ pub(in crate::cli) struct LogSummary {
     /// Other detached rows that name a request, which are in no request before `join`.
     #[serde(skip_serializing_if = "is_zero")]
     pub(in crate::cli) rows_of_workers: u64,
+    /// That the log needs `join`.
+    #[serde(skip)]
+    pub(super) unjoined: Option<String>,
     pub(super) foreign_lines: u64,
     pub(super) broken_lines: u64,
     pub(super) unknown_schema_lines: u64,
@@ -129,6 +132,7 @@ impl LogSummary {
     pub(in crate::cli) fn besides(&self) -> Vec<String> {
         let nameless = self.detached.saturating_sub(self.late_rows.saturating_add(self.rows_of_workers));
         let (files, open) = left_out(&self.last_reports, &self.still_open);
+        let lone = if self.unjoined.is_none() { self.rows_of_workers } else { 0 };
         let counts = [
             (files, "further file with reports", "further files with reports"),
             (open, "further request still open", "further requests still open"),
@@ -151,6 +155,11 @@ impl LogSummary {
                  still open, or its process died)",
             ),
             (self.late_rows, LATE_ROW, LATE_ROWS),
+            (
+                lone,
+                "row of a worker whose request has no line (still open, killed, or in another log)",
+                "rows of workers whose requests have no line (still open, killed, or in another log)",
+            ),
             (nameless, "row that names no request", "rows that name no request"),
             (self.foreign_lines, "foreign line", "foreign lines"),
             (self.broken_lines, "broken line", "broken lines"),
@@ -178,8 +187,7 @@ impl LogSummary {
     /// What must be known before the figures are read: that rows of workers are in no request or, if they are
     /// in none of these logs, how many requests lack the rows of a stage.
     pub(in crate::cli) fn on_missing_rows(&self) -> Option<String> {
-        unjoined(self.rows_of_workers, self.line.overall_summary.e2e_requests > 0)
-            .or_else(|| self.on_requests_without_rows())
+        self.unjoined.clone().or_else(|| self.on_requests_without_rows())
     }
 
     fn on_requests_without_rows(&self) -> Option<String> {

@@ -265,6 +265,7 @@ impl Summary {
             detached: self.sampling.rows(),
             late_rows: read.late,
             rows_of_workers: read.rows_of_workers,
+            unjoined: read.unjoined(),
             foreign_lines: read.foreign,
             broken_lines: read.broken,
             unknown_schema_lines: read.unknown,

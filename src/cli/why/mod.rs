@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{
+    amount::amount,
     argument::count,
     failure::{Failure, Result, complain},
     files::{Files, shown},
@@ -159,10 +160,14 @@ pub(super) fn run(mut args: Args, out: &mut impl Write) -> Result<ExitCode> {
             complain(&printable(&sentence));
             return Ok(inputs.exit_code(1));
         }
-        Found::Nothing => {
+        Found::Nothing(rows) => {
             inputs.read.unjoined().iter().for_each(|sentence| complain(sentence));
+            let rows = (rows > 0).then(|| amount(rows, "row of a worker names", "rows of workers name"));
+            let rows = rows.map_or_else(String::new, |rows| {
+                format!(", but {rows} it: it is still open, or its line is not among those read")
+            });
             complain(&match id {
-                Some(id) => format!("no line of request {}", printable(&id)),
+                Some(id) => format!("no line of request {}{rows}", printable(&id)),
                 None => "no line of a request".to_owned(),
             });
             return Ok(inputs.exit_code(1));
@@ -228,7 +233,8 @@ enum Found {
     Ended(Vec<(RequestLine, Arc<str>, Question)>, StageNames),
     /// A sentence on the request, which has not ended by the last report.
     Open(String),
-    Nothing,
+    /// No line of a request, and how many rows name the one that was asked for.
+    Nothing(u64),
 }
 
 /// The first reading.
@@ -240,23 +246,25 @@ fn choose(
 ) -> Result<Found> {
     let (signs, mut running) = (Signs::default(), Running::default());
     let signs_of_cores = signs.clone();
-    let (mut last, mut occurrences, mut others) = (None::<Chosen>, 0, VecDeque::new());
+    let (mut last, mut occurrences, mut others, mut rows) = (None::<Chosen>, 0, VecDeque::new(), 0);
     let (wanted, by) = (id.map(str::to_owned), grouping.clone());
-    let is_wanted = move |line: &RequestLine| Some(&line.request_id) == wanted.as_ref();
+    let is_wanted = move |line: &Line| wanted.is_some() && line.request_id() == wanted.as_deref();
     let surveys = inputs.fold_and_map(
         || Surveys::new(grouping, percentile.is_some()),
         Surveys::add,
         Surveys::merge,
         move |line| match &line.line {
-            Line::Request(request) if is_wanted(request) => {
+            Line::Request(request) if is_wanted(&line.line) => {
                 let log_name = Arc::clone(&line.log_name);
-                (Some((Box::new(request.clone()), log_name, by.names(line))), Sign::Nothing)
+                (Some((Box::new(request.clone()), log_name, by.names(line))), Sign::Nothing, 0)
             }
-            Line::Request(_) => (None, Sign::Nothing),
-            line => (None, signs_of_cores.of(line)),
+            Line::Request(_) => (None, Sign::Nothing, 0),
+            row @ (Line::Stage(_) | Line::Transfer(_)) => (None, Sign::Nothing, u64::from(is_wanted(row))),
+            line => (None, signs_of_cores.of(line), 0),
         },
-        |place, (found, sign)| {
+        |place, (found, sign, of_row)| {
             running.add(&signs, place, sign);
+            rows += if place.twin.is_none() { of_row } else { 0 };
             if let Some(found) = found.filter(|_| place.twin.is_none()) {
                 others.extend(last.take().map(|(line, ..)| Other::of(&line)));
                 if others.len() > OTHERS {
@@ -303,7 +311,7 @@ fn choose(
     if chosen.is_empty() {
         let mut open = running.figures().open.into_iter().filter(|_| id.is_some());
         let open = open.find(|open| open.request_id.as_deref() == id);
-        return Ok(open.map_or(Found::Nothing, |open| Found::Open(open.sentence())));
+        return Ok(open.map_or(Found::Nothing(rows), |open| Found::Open(open.sentence())));
     }
     Ok(Found::Ended(chosen, names))
 }
