@@ -419,7 +419,7 @@ fn rows_without_a_request_are_written_if_asked_for_other_commands_and_for_a_late
     let expected: Vec<_> = whole.lines().take(2).chain([of_open]).collect();
     assert!(kept.lines().eq(expected), "{kept}");
     assert_eq!(text(&output.stderr), "omni-metrics: request c: 1 row, but no line of it within 1m\n");
-    assert!(text(&omni_of(&["check"], &kept).stdout).contains("1 row names 1 request without a line"));
+    assert!(text(&omni_of(&["check"], &kept).stdout).contains("1 row names 1 request without a line (c), "));
     assert!(stdout(&omni_of(&["summary", "--json"], &kept)).contains(r#""detached":1"#));
     assert_eq!(stdout(&omni_of(&["join"], &format!("{kept}{open}"))), whole);
 

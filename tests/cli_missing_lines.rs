@@ -232,8 +232,8 @@ fn check_notes_rows_whose_request_has_no_line_in_whatever_order_the_logs_come() 
     let [begin, end] = [&worker[10], &worker[12]].map(ended);
     let times = format!("from {} to {}", begin.as_str().unwrap(), end.as_str().unwrap());
     let note = format!(
-        "note: 3 rows name 2 requests without a line, {times}, and this row is the first: the request is still \
-         open, or its line is in another log or missing\n"
+        "note: 3 rows name 2 requests without a line (r10 and r11), {times}, and this row is the first: the \
+         request is still open, or its line is in another log or missing\n"
     );
     for (lines, first) in [([&front[..], &worker].concat(), 22), ([&worker[..], &front].concat(), 11)] {
         let (code, said) = check(&lines);
@@ -243,6 +243,14 @@ fn check_notes_rows_whose_request_has_no_line_in_whatever_order_the_logs_come() 
         let json = stdout(&output);
         let begin = format!(r#"{{"type":"note","file":"-","line":{first},"text":"3 rows name 2 requests "#);
         assert!(json.starts_with(&begin) && json.contains(r#""notes":1,"#), "{json}");
+        let requests = [(first, "r10"), (first + 1, "r11")];
+        let ids = requests.map(|(line, id)| {
+            format!(r#"{{"type":"request_without_line","file":"-","line":{line},"request_id":"{id}"}}"#)
+        });
+        assert!(json.contains(&format!("missing\",\"requests\":2}}\n{}\n{{", ids.join("\n"))), "{json}");
+        let csv = stdout(&omni_of(&["check", "--csv"], &(lines.join("\n") + "\n")));
+        let rows = requests.map(|(line, id)| format!("request_without_line,-,{line},{id}\n"));
+        assert!(csv.contains(&rows.concat()), "{csv}");
     }
     let said = check(&[&front[..], &worker[..10]].concat()).1;
     assert!(said.starts_with("21 lines are sound, "), "every row has its request: {said}");
@@ -261,7 +269,7 @@ fn rows_whose_request_a_sample_has_left_out_need_no_line() {
     }
     let more = rows(Keep::one_in(10), 300..400);
     let said = check(&[&more[..], &front].concat()).1;
-    assert!(said.contains(" requests without a line, "), "{said}");
+    assert!(said.contains(" requests without a line ("), "{said}");
 }
 
 #[test]
@@ -285,12 +293,16 @@ fn check_notes_an_attempt_without_a_line_whose_id_has_another_line() {
         }
     });
     let worker: Vec<_> = rig.log.text().lines().map(str::to_owned).collect();
-    let note = "note: no line sent 1 message of 1 request that stage 1 received from stage 0, and this row is \
-                of the first such request: another attempt with its id is still open, or the line of that \
-                attempt is in another log or missing, or a message was received twice\n21 lines are sound";
+    let note = "note: stage 1 received at least 1 message from stage 0 that no line sent, of at least 1 request \
+                (r3), and this row is of the first such request: another attempt with its id is still open, or \
+                the line of that attempt is in another log or missing, or a message was received twice\n\
+                21 lines are sound";
     for (lines, first) in [([&front[..], &worker].concat(), 15), ([&worker[..], &front].concat(), 4)] {
         let said = check(&lines).1;
         assert!(said.starts_with(&format!("-:{first}: {note}")), "{said}");
+        let json = stdout(&omni_of(&["check", "--json"], &(lines.join("\n") + "\n")));
+        let id = format!(r#"{{"type":"attempt_without_line","file":"-","line":{first},"request_id":"r3"}}"#);
+        assert!(json.contains(&format!("\"requests\":1}}\n{id}\n")), "{json}");
     }
     let said = check(&[&front[..], &worker[..4], &worker[5..]].concat()).1;
     assert!(said.starts_with("20 lines are sound"), "{said}");

@@ -51,6 +51,21 @@ pub(super) enum Finding<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         line: Option<u64>,
         text: &'a str,
+        /// How many requests it is about, if their ids follow.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        requests: Option<u64>,
+    },
+    /// A request that has no line, and its first row.
+    RequestWithoutLine {
+        file: &'a str,
+        line: u64,
+        request_id: &'a str,
+    },
+    /// A request of which another attempt has no line, and the first row that may be of that one.
+    AttemptWithoutLine {
+        file: &'a str,
+        line: u64,
+        request_id: &'a str,
     },
     BrokenLine {
         file: &'a str,
@@ -74,7 +89,13 @@ impl Finding<'_> {
     fn cells(&self) -> [String; 4] {
         let (kind, file, line, text) = match self {
             Self::Violation { file, line, text } => ("violation", file, *line, *text),
-            Self::Note { file, line, text } => ("note", file, *line, *text),
+            Self::Note { file, line, text, .. } => ("note", file, *line, *text),
+            Self::RequestWithoutLine { file, line, request_id } => {
+                ("request_without_line", file, Some(*line), *request_id)
+            }
+            Self::AttemptWithoutLine { file, line, request_id } => {
+                ("attempt_without_line", file, Some(*line), *request_id)
+            }
             Self::BrokenLine { file, line, text } => ("broken_line", file, Some(*line), *text),
             Self::Sample { file, text, .. } => ("sample", file, None, &**text),
         };

@@ -8,7 +8,7 @@ use super::{
     holes::Holes,
     kinds::Kinds,
     log_ends::{InRun, LogEnds},
-    lone_rows::LoneRows,
+    lone_rows::{LoneNote, LoneRows},
     restarts::Restarts,
     run_times::RunTimes,
     stage_walls::StageWalls,
@@ -75,7 +75,7 @@ impl Log {
         if let Some(twin) = place.twin {
             self.doubles += 1;
             if self.doubles <= DOUBLES {
-                let name = found.name;
+                let name = &found.name;
                 sentences.push(format!("{name}: expected once, found the same line as {twin}"));
             }
         }
@@ -92,7 +92,7 @@ impl Log {
             self.run_times.add(place, &found.witness);
             if place.twin.is_none() {
                 self.holes.add(place, &found.work, found.timestamp);
-                self.lone_rows.add(place, &found.witness, &found.work, found.timestamp);
+                self.lone_rows.add(place, &found.name, &found.witness, &found.work, found.timestamp);
                 if let Some(RequestNumber::Summary(ending)) = found.number {
                     self.losses.add(place.number, ending.lost);
                 }
@@ -104,7 +104,7 @@ impl Log {
                 notes.extend(self.restarts.add(number, found.timestamp, runs));
             }
         }
-        notes.iter().try_for_each(|note| self.note(place, note, out))?;
+        notes.iter().try_for_each(|note| self.note(place, note, None, out))?;
         self.write(place, &sentences, out)
     }
 
@@ -113,8 +113,14 @@ impl Log {
         self.finish_runs(out)?;
         let (lone_rows, log_ends) = (mem::take(&mut self.lone_rows), mem::take(&mut self.log_ends));
         let holes = mem::take(&mut self.holes);
-        for (place, note) in log_ends.finish().into_iter().chain(holes.finish()).chain(lone_rows.finish()) {
-            self.note(place, &note, out)?;
+        for (place, note) in log_ends.finish().into_iter().chain(holes.finish()) {
+            self.note(place, &note, None, out)?;
+        }
+        for LoneNote { place, text, requests, named } in lone_rows.finish() {
+            self.note(place, &text, Some(requests), out)?;
+            if self.form != Form::Text {
+                say(self.form, out, named.into_iter())?;
+            }
         }
         if self.form == Form::Text {
             self.of_lines
@@ -154,12 +160,18 @@ impl Log {
         Ok(named.try_for_each(|sentence| writeln!(out, "{place}: {}", printable(sentence)))?)
     }
 
-    /// Only text leaves out notes.
-    fn note(&mut self, place: Place<'_>, note: &str, out: &mut impl Write) -> Result<()> {
+    /// Only text leaves out notes. `requests` is how many it is about, if their ids follow.
+    fn note(
+        &mut self,
+        place: Place<'_>,
+        note: &str,
+        requests: Option<u64>,
+        out: &mut impl Write,
+    ) -> Result<()> {
         let is_named = self.notes.add(note);
         if self.form != Form::Text {
             let (file, line) = (place.file, Some(place.number));
-            return say(self.form, out, [Finding::Note { file, line, text: note }].into_iter());
+            return say(self.form, out, [Finding::Note { file, line, text: note, requests }].into_iter());
         }
         if is_named {
             writeln!(out, "{place}: note: {}", printable(note))?;
@@ -196,7 +208,7 @@ impl Log {
             )?;
             let notes = notes.iter().map(|sentence| {
                 let (line, text) = located(sentence, name);
-                Finding::Note { file: name, line, text }
+                Finding::Note { file: name, line, text, requests: None }
             });
             say(self.form, out, notes)?;
             let sample = |verified: Verified| Finding::Sample {

@@ -2,7 +2,14 @@
 
 use std::mem;
 
-use super::{ids::Ids, surplus::Surplus, work::Work};
+use super::{
+    finding::Finding,
+    found::LineName,
+    ids::Ids,
+    names::{Names, RowPlace},
+    surplus::Surplus,
+    work::Work,
+};
 use crate::{
     Timestamp,
     cli::{amount::amount, by_hash::ByHash, place::Place, rates::Rates, sample_check::Witness},
@@ -14,11 +21,19 @@ const IDS: usize = 1 << 19;
 /// Rows that name a request of which there was no line so far.
 struct Waiting {
     rows: u32,
-    /// The first of them: which of the files with rows it is in, and which line of the file it is.
-    file: u32,
-    line: u64,
+    /// The first of them.
+    first: RowPlace,
     /// The earliest and the latest time of them.
     times: [Timestamp; 2],
+}
+
+/// A note about requests without a line, or with an attempt without one.
+pub(super) struct LoneNote<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) text: String,
+    pub(super) requests: u64,
+    /// Those whose ids are known, in the order of their first rows.
+    pub(super) named: Vec<Finding<'a>>,
 }
 
 /// The ids of all logs. Rows may come before or after the line of their request.
@@ -29,6 +44,7 @@ pub(super) struct LoneRows {
     waiting: ByHash<Waiting>,
     ids: Ids,
     surplus: Surplus,
+    names: Names,
     rates: Rates,
     /// The files with rows: which of all files each is, and its name.
     files: Vec<(usize, String)>,
@@ -49,13 +65,21 @@ impl LoneRows {
             waiting: ByHash::default(),
             ids: Ids::ALL,
             surplus: Surplus::default(),
+            names: Names::default(),
             rates: Rates::default(),
             files: Vec::new(),
             limit,
         }
     }
 
-    pub(super) fn add(&mut self, place: Place<'_>, witness: &Witness, work: &Work, timestamp: Timestamp) {
+    pub(super) fn add(
+        &mut self,
+        place: Place<'_>,
+        name: &LineName,
+        witness: &Witness,
+        work: &Work,
+        timestamp: Timestamp,
+    ) {
         match witness {
             Witness::Request(request) => {
                 self.rates.note(request.sample_rate);
@@ -65,6 +89,12 @@ impl LoneRows {
             Witness::Row { named: Some(id), .. } => {
                 let file = self.add_row(place, *id, timestamp);
                 self.surplus.add(*id, Some((file, place.number)), &work.messages);
+                let is_needed = |id| self.waiting.contains_key(&id) || self.surplus.has(id);
+                if let LineName::Stage(Some(name)) | LineName::Transfer(Some(name)) = name
+                    && is_needed(*id)
+                {
+                    self.names.add(*id, name, is_needed);
+                }
             }
             Witness::Row { named: None, .. } | Witness::Summary(_) | Witness::Open => {}
         }
@@ -91,7 +121,7 @@ impl LoneRows {
         self.sort();
         let file = u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX);
         if self.ids.have(id) && !self.requests.contains_key(&id) {
-            let first = Waiting { rows: 0, file, line: place.number, times: [timestamp; 2] };
+            let first = Waiting { rows: 0, first: (file, place.number), times: [timestamp; 2] };
             let waiting = self.waiting.entry(id).or_insert(first);
             waiting.rows = waiting.rows.saturating_add(1);
             waiting.times = joined(waiting.times, [timestamp; 2]);
@@ -120,40 +150,64 @@ impl LoneRows {
         }
     }
 
-    /// The place of the first row whose request, or another attempt of it, has no line, and a sentence about
-    /// all of them. Rows alone say nothing: the log of a worker has no requests.
-    pub(super) fn finish(&self) -> impl Iterator<Item = (Place<'_>, String)> {
+    /// A note about the requests that have no line, and one about those of which another attempt has none,
+    /// each at the first row of them. Rows alone say nothing: the log of a worker has no requests.
+    pub(super) fn finish(&self) -> impl Iterator<Item = LoneNote<'_>> {
         let has_line = |id| self.requests.contains_key(&id) && !self.rates.leave_out(id);
-        let found = [self.without_line(), self.surplus.finish(self.ids, has_line)];
-        found.into_iter().flatten().filter_map(|((file, number), sentence)| {
+        let requests = self.without_line().and_then(|found| {
+            self.note(found, |file, line, request_id| Finding::RequestWithoutLine { file, line, request_id })
+        });
+        let attempts = self.surplus.finish(self.ids, &self.names, has_line).and_then(|found| {
+            self.note(found, |file, line, request_id| Finding::AttemptWithoutLine { file, line, request_id })
+        });
+        requests.into_iter().chain(attempts)
+    }
+
+    fn note<'a>(
+        &'a self,
+        (requests, text): (Vec<(RowPlace, u64)>, String),
+        named: impl Fn(&'a str, u64, &'a str) -> Finding<'a>,
+    ) -> Option<LoneNote<'a>> {
+        let place = |(file, number): RowPlace| {
             let (index, file) = self.files.get(file as usize)?;
-            Some((Place { file, number, index: *index, log: 0, twin: None }, sentence))
+            Some(Place { file, number, index: *index, log: 0, twin: None })
+        };
+        let named = requests.iter().filter_map(|(first, id)| {
+            let place = place(*first)?;
+            Some(named(place.file, place.number, self.names.get(*id)?))
+        });
+        let (first, _) = requests.first()?;
+        Some(LoneNote {
+            place: place(*first)?,
+            text,
+            requests: requests.len() as u64,
+            named: named.collect(),
         })
     }
 
-    fn without_line(&self) -> Option<((u32, u64), String)> {
+    /// The requests without a line, by their first row, and a sentence about them.
+    fn without_line(&self) -> Option<(Vec<(RowPlace, u64)>, String)> {
         if self.requests.is_empty() {
             return None;
         }
         let lone = self.waiting.iter().filter(|(id, _)| !self.rates.leave_out(**id));
-        let (mut rows, mut requests, mut first, mut times) = (0, 0, None, None);
-        for (_, Waiting { rows: of_request, file, line, times: of_rows }) in lone {
+        let (mut rows, mut requests, mut times) = (0, Vec::new(), None);
+        for (id, Waiting { rows: of_request, first, times: of_rows }) in lone {
             rows += u64::from(*of_request);
-            requests += 1;
+            requests.push((*first, *id));
             times = Some(times.map_or(*of_rows, |times| joined(times, *of_rows)));
-            first = first.into_iter().chain([(*file, *line)]).min();
         }
-        let (first, [begin, end]) = first.zip(times)?;
-        let rows = amount(rows, "row names", "rows name");
-        let requests = amount(requests, "request", "requests");
-        Some((
-            first,
-            format!(
-                "{rows} {requests} without a line, from {begin} to {end}, and this row is the first: the \
-                 request is still open, or its line is in another log or missing{}",
-                self.ids.share()
-            ),
-        ))
+        let [begin, end] = times?;
+        requests.sort_unstable();
+        let sentence = format!(
+            "{} {} without a line{}, from {begin} to {end}, and this row is the first: the request is still \
+             open, or its line is in another log or missing{}",
+            amount(rows, "row names", "rows name"),
+            amount(requests.len() as u64, "request", "requests"),
+            self.names.some_of(&requests),
+            self.ids.share()
+        );
+        Some((requests, sentence))
     }
 }
 
@@ -180,7 +234,8 @@ mod tests {
             }
             assert!(!lone_rows.is_full());
         }
-        lone_rows.without_line().map(|((_, number), sentence)| (number, sentence))
+        let (requests, sentence) = lone_rows.without_line()?;
+        Some((requests.first()?.0.1, sentence))
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod kinds;
 mod log;
 mod log_ends;
 mod lone_rows;
+mod names;
 mod restarts;
 mod run_times;
 mod stage_walls;
@@ -40,16 +41,17 @@ pub(super) const HELP: Help = Help {
     examples: &[
         ("Verifies every line, and that no line is missing", "omni-metrics check service.log"),
         ("Which model has the violations", "omni-metrics check --by fields.model service.log"),
+        ("Which requests never ended, from all logs", "omni-metrics check --json /var/log/pods"),
         ("A row for each violation and note, for a spreadsheet", "omni-metrics check --csv service.log"),
         ("The same in CI, for the program's stderr", "omni-metrics check stderr.log && echo sound"),
     ],
     note: Some(
         "Requests are numbered in each process, so a gap shows that lines are missing. Missing lines at the \
          end are noticed only if a summary line comes after them. Rows of workers have no numbers, so a \
-         missing row does not show. If all logs of a fleet are given at once, notes count the rows whose \
-         request has no line (`join` names them) and the messages that no line has sent, and name logs that \
-         end before the others, as when a process dies or hangs. A note also says when the numbers of a log \
-         begin anew, as after a restart. Of each kind of note and of violation, 20 are named; --json and \
+         missing row does not show. If all logs of a fleet are given at once, notes name requests that \
+         have no line, or another attempt without one, and logs that end before the others, as when a \
+         process dies or hangs. A note also says when the numbers of a log begin anew, as after a restart. \
+         Of each kind of note and of violation, 20 are named, and of requests without a line, 5; --json and \
          --csv have all.",
     ),
     zero: Some("Every line is sound."),
@@ -59,10 +61,11 @@ pub(super) const HELP: Help = Help {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A line of JSON for each violation and note, and one at the end with the counts
+    /// A line of JSON for each violation, note and request without a line, and one at the end with the counts
     #[arg(long)]
     json: bool,
-    /// Comma-separated values: a row for each violation and note, and one at the end with the verdict
+    /// Comma-separated values: a row for each violation, note and request without a line, and one at the end
+    /// with the verdict
     #[arg(long, conflicts_with_all = ["json", "by", "every"])]
     csv: bool,
     #[command(flatten)]

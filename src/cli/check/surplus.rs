@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, hash_map::Entry};
 
 use super::{
     ids::Ids,
+    names::{Names, RowPlace},
     work::{Edge, Messages},
 };
 use crate::{
@@ -41,8 +42,8 @@ struct Balances {
 #[derive(Debug, Default)]
 struct Balance {
     more: i64,
-    /// The first row of one: which of the files with rows it is in, and which line of the file it is.
-    first: Option<(u32, u64)>,
+    /// The first row of one.
+    first: Option<RowPlace>,
 }
 
 impl Default for Surplus {
@@ -57,7 +58,7 @@ impl Surplus {
     }
 
     /// Adds the messages in the line of a request, or in the row at this place.
-    pub(super) fn add(&mut self, request: u64, row: Option<(u32, u64)>, messages: &[Messages]) {
+    pub(super) fn add(&mut self, request: u64, row: Option<RowPlace>, messages: &[Messages]) {
         for messages in messages {
             if self.edges.len() < EDGES {
                 self.edges.entry(messages.edge).or_insert_with(|| Some(Balances::default()));
@@ -83,42 +84,51 @@ impl Surplus {
         }
     }
 
-    /// The first row of the requests with a line that have messages which no line has sent, and a sentence
-    /// about all of them. Whether they have a line is known of these ids.
-    pub(super) fn finish(&self, ids: Ids, has_line: impl Fn(u64) -> bool) -> Option<((u32, u64), String)> {
+    /// Whether more messages of the request were sent than received so far, or more received.
+    pub(super) fn has(&self, request: u64) -> bool {
+        self.edges.values().flatten().any(|balances| balances.by_request.contains_key(&request))
+    }
+
+    /// The requests with a line that have messages which no line has sent, by their first row of these, and a
+    /// sentence about them. Whether they have a line is known of these ids.
+    pub(super) fn finish(
+        &self,
+        ids: Ids,
+        names: &Names,
+        has_line: impl Fn(u64) -> bool,
+    ) -> Option<(Vec<(RowPlace, u64)>, String)> {
         let ids = self.ids.min(ids);
         let of_edges = self.edges.iter().filter_map(|(edge, balances)| {
             let Balances { received, by_request } = balances.as_ref()?;
             let surplus = by_request
                 .iter()
                 .filter(|(request, balance)| balance.more > 0 && ids.have(**request) && has_line(**request));
-            let (mut more, mut requests, mut first) = (0, 0, None);
-            for (_, balance) in surplus {
+            let (mut more, mut requests) = (0, Vec::new());
+            for (request, balance) in surplus {
                 more += balance.more.unsigned_abs();
-                requests += 1;
-                first = first.into_iter().chain(balance.first).min();
+                requests.extend(balance.first.map(|first| (first, *request)));
             }
             let is_usual = more.saturating_mul(ids.one_in()) as f64 >= *received as f64 * MOST;
-            (!is_usual).then_some((more, requests, *edge, first?))
+            (!is_usual && !requests.is_empty()).then_some((more, requests, *edge))
         });
-        let (more, requests, (from, to), first) = of_edges.max_by_key(|(more, ..)| *more)?;
+        let (more, mut requests, (from, to)) = of_edges.max_by_key(|(more, ..)| *more)?;
+        requests.sort_unstable();
         let [from, to] = [from, to].map(|stage| id(unordered(stage)));
-        Some((
-            first,
-            format!(
-                "no line sent {} of {} that stage {to} received from stage {from}, and this row is of the \
-                 first such request: another attempt with its id is still open, or the line of that attempt \
-                 is in another log or missing, or a message was received twice{}",
-                amount(more, "message", "messages"),
-                amount(requests, "request", "requests"),
-                ids.share()
-            ),
-        ))
+        let sentence = format!(
+            "stage {to} received at least {} from stage {from} that no line sent, of at least {}{}, and this \
+             row is of the first such request: another attempt with its id is still open, or the line of \
+             that attempt is in another log or missing, or a message was received twice{}",
+            amount(more, "message", "messages"),
+            amount(requests.len() as u64, "request", "requests"),
+            names.some_of(&requests),
+            ids.share()
+        );
+        Some((requests, sentence))
     }
 }
 
 impl Balances {
-    fn add(&mut self, request: u64, row: Option<(u32, u64)>, messages: &Messages) {
+    fn add(&mut self, request: u64, row: Option<RowPlace>, messages: &Messages) {
         let more = i64::from(messages.received) - i64::from(messages.sent);
         match self.by_request.entry(request) {
             Entry::Vacant(_) if more == 0 => {}
@@ -154,7 +164,8 @@ mod tests {
             surplus.add(keep::hash(&request.to_string()), row, &[messages]);
             assert!(surplus.balances <= 100);
         }
-        surplus.finish(Ids::ALL, |_| true).map(|((_, line), sentence)| (line, sentence))
+        let (requests, sentence) = surplus.finish(Ids::ALL, &Names::default(), |_| true)?;
+        Some((requests.first()?.0.1, sentence))
     }
 
     fn line(request: u64) -> (bool, u64, Messages) {
@@ -168,7 +179,8 @@ mod tests {
     #[test]
     fn a_message_that_no_line_sent_is_counted_in_whatever_order_the_lines_come() {
         let (lines, rows) = (|| (0..10).map(line), || (0..10).chain([3, 3, 7]).map(row));
-        let begin = "no line sent 3 messages of 2 requests that stage 1 received from stage 0, ";
+        let begin =
+            "stage 1 received at least 3 messages from stage 0 that no line sent, of at least 2 requests, ";
         for (found, first) in [(found(lines().chain(rows())), 21), (found(rows().chain(lines())), 4)] {
             let (place, sentence) = found.unwrap();
             assert!(place == first && sentence.starts_with(begin), "{place}: {sentence}");
@@ -178,7 +190,7 @@ mod tests {
         assert_eq!(found(lines().chain([line(3)]).chain((0..10).chain([3]).map(row))), None);
         let joined = (0..10).map(|request| (false, request, BOTH));
         assert_eq!(found(joined.clone()), None);
-        assert!(found(joined.chain([row(3)])).unwrap().1.starts_with("no line sent 1 message of 1 request "));
+        assert!(found(joined.chain([row(3)])).unwrap().1.contains(" at least 1 message from stage 0 "));
     }
 
     #[test]
