@@ -934,14 +934,38 @@ fn the_page_names_stages_in_its_bars_and_its_tables() {
 
 #[test]
 fn tables_are_at_most_100_columns_wide() {
+    let is_narrow = |args: &[&str]| {
+        let shown = stdout(&omni_of(args, ""));
+        let widest =
+            shown.lines().filter(|line| line.starts_with('|')).max_by_key(|line| line.chars().count());
+        assert!(widest.unwrap().chars().count() <= WIDTH, "{args:?}: {}", widest.unwrap());
+    };
     let named = |name: &str| file(&format!("width_{name}.jsonl"), &PIPELINE.replace("code2wav", name));
     let (short, long) = (named("vocoder"), named("audio_decoder"));
     let [one, two] = ["tests/data/one_worker.jsonl.xz", "tests/data/two_workers.jsonl.xz"];
     for [before, after] in [[one, two], [&short, one], [&long, one], ["tests/data/engine.jsonl", &long]] {
-        let args = ["compare", "--all", "--slo", "e2e=1s", "--by", "stage_name,finish_reason", before, after];
-        let shown = stdout(&omni_of(&args, ""));
-        let widest =
-            shown.lines().filter(|line| line.starts_with('|')).max_by_key(|line| line.chars().count());
-        assert!(widest.unwrap().chars().count() <= WIDTH, "{before} {after}: {}", widest.unwrap());
+        let by = ["--by", "stage_name,finish_reason"];
+        is_narrow(&[&["compare", "--all", "--slo", "e2e=1s"], &by[..], &[before, after]].concat());
+    }
+    // Of a group, a key and a stage with long names.
+    let (key, name) = (format!("k{}", "_y".repeat(40)), "_long_".repeat(14));
+    let fields = format!("\"fields\":{{\"{key}\":\"{name}\"}},\"transfer_table\":");
+    let log = PIPELINE.replace("\"transfer_table\":", &fields).replace("code2wav", &name);
+    let log = file("width_of_names.jsonl", &log);
+    let key = format!("fields.{key}");
+    for key in [&key, "stage_name", "finish_reason"] {
+        for every in [&[][..], &["--every", "10ms"]] {
+            let by = [&["--by", key], every].concat();
+            for command in [
+                &["summary"][..],
+                &["why", "--p50"],
+                &["what-if", "--rate", "2"],
+                &["what-if", "--percentiles", "1,10,50,90,99,99.9,99.99"],
+                &["check"],
+            ] {
+                is_narrow(&[command, &by, &[&log]].concat());
+            }
+        }
+        is_narrow(&["compare", "--all", "--by", key, &log, one]);
     }
 }

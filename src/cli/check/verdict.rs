@@ -9,6 +9,7 @@ use crate::cli::{
     amount::{LATE_ROW, LATE_ROWS, amount},
     line_counts::LineCounts,
     paint,
+    sentence::WIDTH,
 };
 
 /// The last line of JSON, and the last lines of text.
@@ -59,7 +60,7 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(groups) = &self.groups {
-            writeln!(f, "{}\n", paint::tables(&groups.text().to_string()))?;
+            writeln!(f, "{}\n", paint::tables(&groups.text().fitted(WIDTH)))?;
         }
         let mut parts = Vec::new();
         if self.is_sound {

@@ -206,13 +206,13 @@ impl Log {
     }
 }
 
-fn table<'a>(title: &str, figures: impl Iterator<Item = &'a Figure>) -> Columns {
+fn table<'a>(title: &str, figures: impl Iterator<Item = &'a Figure>) -> String {
     let rows = figures.filter_map(|figure| row(&named(figure), &figure.change, figure.unit));
     fitted(title, &HEADS, &rows.collect::<Vec<_>>(), DIFFERENCE)
 }
 
 /// A table of rows, the name of each before its cells. If it is too wide, it lacks the columns in `less`.
-fn fitted(title: &str, heads: &[&str], rows: &[Vec<String>], less: Range<usize>) -> Columns {
+fn fitted(title: &str, heads: &[&str], rows: &[Vec<String>], less: Range<usize>) -> String {
     let columns = |less: &Range<usize>| {
         let is_in = |at: &usize| !less.contains(at);
         let heads = heads.iter().enumerate().filter(|(at, _)| is_in(at)).map(|(_, head)| (*head).to_owned());
@@ -224,7 +224,7 @@ fn fitted(title: &str, heads: &[&str], rows: &[Vec<String>], less: Range<usize>)
         table
     };
     let whole = columns(&(0..0));
-    if whole.width() <= WIDTH { whole } else { columns(&less) }
+    if whole.width() <= WIDTH { whole.to_string() } else { columns(&less).fitted(WIDTH) }
 }
 
 /// The name of a figure, with its unit.
@@ -234,14 +234,14 @@ pub(super) fn named(figure: &Figure) -> String {
 }
 
 /// The mean time of a request in each part, and the whole, which is the sum.
-fn parts(parts: &[PartOfTime], whole: Option<&Figure>) -> Columns {
+fn parts(parts: &[PartOfTime], whole: Option<&Figure>) -> String {
     let rows = parts.iter().filter_map(|part| row(&part.named(), &part.change, Measure::Time));
     let whole = whole.and_then(|whole| row("end to end", &whole.change, Measure::Time));
     let rows: Vec<_> = rows.chain(whole).collect();
     fitted("Time of a request, ms", &HEADS, &rows, DIFFERENCE)
 }
 
-fn by_group(groups: &ByGroup, is_all: bool) -> Columns {
+fn by_group(groups: &ByGroup, is_all: bool) -> String {
     let shown = groups.shown(is_all).into_iter();
     let rows: Vec<_> = shown.flat_map(Group::rows).map(Vec::from).collect();
     fitted(groups.name(), &groups.heads(), &rows, COUNTS)

@@ -18,7 +18,11 @@ use super::{
 use crate::{
     Millis,
     cli::{
-        failure::Result, groups::Percent, percentiles::PercentileArgs, ratio::as_change, sentence::in_lines,
+        failure::Result,
+        groups::Percent,
+        percentiles::PercentileArgs,
+        ratio::as_change,
+        sentence::{WIDTH, in_lines},
     },
     model::id::{OrderedId, unordered},
     write::columns::{Cell, Columns},
@@ -278,7 +282,7 @@ impl Prediction {
         for percent in percents {
             row(&percent.to_string(), &|times| times.at(*percent));
         }
-        writeln!(out, "{table}\n")?;
+        writeln!(out, "{}\n", table.fitted(WIDTH))?;
         let waits = few.iter().enumerate().map(|(at, percent)| match at {
             0 => format!("waiting_ms, {percent}"),
             _ => percent.to_string(),
@@ -294,9 +298,9 @@ impl Prediction {
                 table.row(&stage.stage, cells.into_iter().chain(waits));
             }
         }
-        writeln!(out, "{table}\n{MEANINGS}\n")?;
+        writeln!(out, "{}\n{MEANINGS}\n", table.fitted(WIDTH))?;
         if let Some(groups) = groups {
-            writeln!(out, "{}\n", groups.table(few))?;
+            writeln!(out, "{}\n", groups.table(few).fitted(WIDTH))?;
         }
         Ok(after.iter().try_for_each(|sentence| writeln!(out, "{}", in_lines(sentence)))?)
     }
