@@ -129,6 +129,11 @@ fn check_notes_that_a_process_was_started_again() {
     let note = "-:300: note: the numbers of requests begin anew (e2e_requests 1 at 21";
     assert!(code == Some(0) && said.contains(note) && said.contains(", after 299 at 20"), "{said}");
     assert!(said.ends_with(", 1 note\n"), "{said}");
+    let by_file = stdout(&omni_of(&["check", "--by", "file"], &(lines.join("\n") + "\n")));
+    assert!(
+        by_file.contains("|   340 |          0 |     1 |") && !by_file.contains("(no group)"),
+        "{by_file}"
+    );
     let noted = |first: &[String], then: &[&String]| {
         let lines: Vec<_> = first.iter().cloned().chain(then.iter().map(|line| later(line))).collect();
         let said = check(&lines).1;

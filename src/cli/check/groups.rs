@@ -2,12 +2,8 @@
 
 use serde::Serialize;
 
-use super::found::Found;
 use crate::{
-    cli::{
-        groups::{Group, Grouping, Groups, Heading, Merge},
-        invariants::Remarks,
-    },
+    cli::groups::{Group, Grouping, Groups, Heading, Merge},
     write::columns::{Cell, Columns},
 };
 
@@ -20,11 +16,6 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    pub(super) fn of(found: &Found) -> Self {
-        let Remarks { violations, notes } = &found.remarks;
-        Self { lines: 1, violations: violations.len() as u64, notes: notes.len() as u64 }
-    }
-
     /// The part of all of these that is not among `others`.
     pub(super) fn without(self, others: Self) -> Self {
         Self {

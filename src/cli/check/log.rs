@@ -5,6 +5,7 @@ use std::{io::Write, mem};
 use super::{
     finding::{Finding, Form, located, say},
     found::{Found, RequestNumber},
+    groups::Checked,
     holes::Holes,
     kinds::Kinds,
     log_ends::{InRun, LogEnds},
@@ -63,7 +64,8 @@ impl Log {
         Self { form, is_whole, ..Self::default() }
     }
 
-    pub(super) fn add(&mut self, place: Place<'_>, found: Found, out: &mut impl Write) -> Result<()> {
+    /// Adds a line. Returns what was found at this line.
+    pub(super) fn add(&mut self, place: Place<'_>, found: Found, out: &mut impl Write) -> Result<Checked> {
         self.enter(place, out)?;
         let Remarks { violations: mut sentences, mut notes } = found.remarks;
         if self.is_whole {
@@ -105,7 +107,8 @@ impl Log {
             }
         }
         notes.iter().try_for_each(|note| self.note(place, note, None, out))?;
-        self.write(place, &sentences, out)
+        self.write(place, &sentences, out)?;
+        Ok(Checked { lines: 1, violations: sentences.len() as u64, notes: notes.len() as u64 })
     }
 
     /// Ends the last log. `at_least` is what precedes a count of lines that occur twice.

@@ -1,6 +1,6 @@
 //! `check`: verifies every invariant of a line, and of the lines of a run.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, mem, process::ExitCode};
 
 use super::{
     failure::{Result, complain},
@@ -114,17 +114,18 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
             let grouping = grouping.clone();
             move |line: &mut LogLine| Found::of(line, grouping.as_ref())
         },
-        |place, found| {
+        |place, mut found| {
+            let (names, timestamp) = (mem::take(&mut found.names), found.timestamp);
+            let checked = log.add(place, found, out)?;
             if let Some(groups) = &mut groups {
-                let checked = Checked::of(&found);
-                if !found.names.is_empty() {
+                if !names.is_empty() {
                     in_groups.merge(checked);
                 }
-                for name in &found.names {
-                    groups.at(found.timestamp, Some(name.clone())).merge(checked);
+                for name in names {
+                    groups.at(timestamp, Some(name)).merge(checked);
                 }
             }
-            log.add(place, found, out)
+            Ok(())
         },
     );
     // Also if no line can be read.
