@@ -233,8 +233,8 @@ fn check_says_that_the_numbers_of_a_selection_are_not_checked() {
     let log = file("slices_check.jsonl", lines.join("\n"));
     assert_eq!(omni(&["check", &log]).status.code(), Some(1));
     let output = omni(&["check", "--where", "type != 'summary'", &log]);
-    let said =
-        "39 lines are sound, 0 foreign lines, e2e_requests not checked for gaps, since lines are left out\n";
+    let said = "39 lines are sound, 0 foreign lines, e2e_requests not checked for gaps, nor logs against each \
+                other, since lines are left out\n";
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), said.to_owned()));
 }
 

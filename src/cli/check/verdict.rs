@@ -82,7 +82,9 @@ impl fmt::Display for Verdict {
         let any = if_any.into_iter().filter(|(number, ..)| *number > 0);
         parts.extend(any.map(|(number, one, many)| amount(number, one, many)));
         if !self.numbers_checked {
-            parts.push("e2e_requests not checked for gaps, since lines are left out".to_owned());
+            let unchecked =
+                "e2e_requests not checked for gaps, nor logs against each other, since lines are left out";
+            parts.push(unchecked.to_owned());
         }
         write!(f, "{}", parts.join(", "))
     }
