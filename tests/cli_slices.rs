@@ -550,6 +550,13 @@ fn a_rate_that_counts_time_which_where_leaves_out_is_said_to() {
     assert!(both.contains("ended in the first 1.500 s and in the last 3.000 s of them."), "{both}");
     let spread = said(&["summary"], "timestamp < '2026-01-31T12:00:07' || timestamp > '2026-01-31T12:00:14'");
     assert!(!spread.contains("selects requests"), "{spread}");
+    // Where only rows of workers are selected, no request is missed.
+    let row = r#"{"type":"stage","schema":1,"timestamp":"2026-01-31T12:00:10.000000Z","request_id":"a","stage_id":2,"batch_id":null,"batch_size":null,"num_tokens_in":null,"num_tokens_out":9,"preprocess_time_ms":null,"stage_gen_time_ms":4.0,"busy_time_ms":4.0,"queue_time_ms":null,"start_ms":null,"events":1}"#;
+    let with_row = file("slices_where_row.jsonl", one_a_second(1) + row + "\n");
+    let by = ["summary", "--by", "stage_name,file", "--where", "type == 'stage'", &with_row];
+    let rows = omni_of(&by, "");
+    let rows = format!("{}{}", text(&rows.stdout), text(&rows.stderr));
+    assert!(!rows.contains("selects requests") && rows.contains("| none, "), "{rows}");
     // Both select the same requests.
     let wall = |args: &[&str]| -> Value {
         let summary: Value = serde_json::from_str(&stdout(&[&["summary", "--json"], args].concat())).unwrap();

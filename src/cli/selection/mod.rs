@@ -178,6 +178,10 @@ impl Selection {
         self.condition.as_ref()?;
         let LeftOutTimes { requests, selected, .. } = self.left_out.as_deref()?;
         let ((first, last), (begin, stop)) = (requests.ends(), selected.ends());
+        // No request is selected.
+        if begin > stop {
+            return None;
+        }
         let gaps = [(begin.saturating_sub(first), "first"), (last.saturating_sub(stop), "last")];
         let is_long = |micros: u64| micros.saturating_mul(1_000) >= end.saturating_sub(start) / LEAST_NAMED;
         let seconds = |micros: u64| format!("{:.3} s", micros as f64 / 1e6);
