@@ -218,7 +218,7 @@ fn a_prediction_has_the_times_of_each_group() {
         assert_eq!(whole["groups"][0][run], whole[run]["e2e_total_ms"], "a single stretch has all requests");
     }
     let table = of_pipeline(&["what-if", "--by", "finish_reason", "--every", "1h"]);
-    assert!(table.contains("| 2026-11-24T08:00:00Z, stop   |       38 | "), "{table}");
+    assert!(table.contains("| 2026-11-24T08:00:00Z, stop  |       38|"), "{table}");
 }
 
 #[test]
