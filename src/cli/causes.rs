@@ -102,7 +102,7 @@ struct OfRequest {
     is_seen: bool,
 }
 
-/// The row that has caused a row, or what has.
+/// The row that has caused a row, or its cause if that is known.
 #[derive(Clone, Copy)]
 enum Step {
     Row(usize),

@@ -123,7 +123,7 @@ struct Bytes {
 }
 
 impl Bytes {
-    /// Takes so many bytes in place of those in the text.
+    /// Takes the next bytes, of this length, in place of those in the text.
     fn take(&mut self, mut length: usize, text: &mut Vec<u8>) -> io::Result<()> {
         text.clear();
         while length > 0 {
